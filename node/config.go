@@ -1,28 +1,22 @@
 // Package node is the daemon: it owns one peer of the protocol (package engine) in one event loop, carries the peer's
-// effects out with links to other members (p2p) and with the rooms below, and leads jobs from their submission to the
-// delivery of their output. It never decides who runs what, which the engine does, and it knows no runtime but by its
-// contract (package exec).
+// effects out with the rooms below, and answers what other members and users ask by handing that on to them. It never
+// decides who runs what, which the engine does; it leads no job and keeps no file itself, and it knows no runtime but
+// by its contract (package exec).
 //
-// The rooms below are control (the control interface), members (the cluster), plan (what files hold), worker
-// (generations), runtimes (what this host can run), store (what is on disk) and turns. None of them knows the daemon.
+// The rooms below are jobs (all that is done for jobs, and told of them), control (the control interface), members (the
+// cluster), plan (what files hold), worker (generations), runtimes (what this host can run), store (what is on disk)
+// and turns. None of them knows the daemon.
 //
 //	config.go       what a daemon is made of       daemon.go       open, leave, close
-//	loop.go         the event loop, its effects    links.go        finding jobs among members
+//	engineloop.go   the loop that owns the engine  loop.go         effects, and what the network tells
 //	owners.go       requests of members, rights    books.go        what users ask, for package control
 //	members.go      who is a member                revoked.go      who is none any more
-//	submit.go       a job's way in, at its home    prepare.go      a job's way in, elsewhere
-//	describe.go     descriptions, from members     signature.go    who signed them
-//	program.go      a job's program                worked.go       a job, for package worker
-//	planning.go     the cluster, for package plan  check.go        a job that is only tried
-//	ledgers.go      which copies are kept          recover.go      going on from one copy
-//	finish.go       a job's way out                ends.go         proofs of ends
-//	results.go      how long results stay          deliver.go      outputs, where users want them
-//	retry.go        what is missing, once more     parts.go        what is done, for a retry
-//	fetch.go        results, from any node         partials.go     what is committed, for a user
-//	status.go       what users see of jobs         follow.go       as it happens
-//	claims.go       what members say of jobs       awaited.go      jobs of earlier lives
-//	logs.go         what children printed          failpoints.go   steps for crash tests
-//	liars_on.go     a daemon that lies, for tests
+//	nodestatus.go   this node, as users see it     planning.go     the cluster, for package plan
+//	storing.go      which copies of ledgers stay   descriptors.go  how many files may be open
+//	copies.go       which copies of a ledger count
+//	recover.go      going on from one copy         recoveraside.go from one that was put aside
+//	keys.go         signing, for the engine        facts.go        the network, for commands
+//	failpoints.go   steps for crash tests          liars_on.go     a daemon that lies, for tests
 package node
 
 import (

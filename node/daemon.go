@@ -129,8 +129,8 @@ func (d *Daemon) open(ctx context.Context) error {
 	return nil
 }
 
-// takeFolders makes the daemon's folders, of which no other daemon has the state while this one runs, and empties the one
-// for what is under way.
+// takeFolders makes the daemon's folders, of which no other daemon has the state while this one runs, and empties the
+// one for what is under way.
 func (d *Daemon) takeFolders() error {
 	for _, dir := range []string{
 		d.cfg.StateDir, d.cfg.CacheDir, api.JobsDir(d.cfg.StateDir), d.ledgersDir(), d.cancelsDir(),
@@ -237,7 +237,8 @@ func elsewhere(err error) error {
 	host, _, _ := net.SplitHostPort(no.Addr)
 	hint := "`dtpnode up --listen auto:0` listens where the other members can reach this host, whatever its address"
 	if errors.Is(err, syscall.EADDRINUSE) {
-		hint = fmt.Sprintf("end that program, or choose another port: `dtpnode up --listen %s`, where 0 takes one that is free", net.JoinHostPort(host, "0"))
+		hint = fmt.Sprintf("end that program, or choose another port: `dtpnode up --listen %s`, where 0 takes one that is "+
+			"free", net.JoinHostPort(host, "0"))
 	}
 	return &api.Error{Message: no.Error(), Hint: hint, Err: err}
 }

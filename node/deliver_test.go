@@ -106,7 +106,8 @@ func TestALaterOutputStays(t *testing.T) {
 	}
 	d.jobs.DeliverLate(second)
 	d.jobs.DeliverLate(first)
-	if !holds(out, "new") || d.jobs.StatusOf(first).Output != "" || d.jobs.StatusOf(first).OutputError == "" || d.jobs.Owed(first) != "" {
+	if !holds(out, "new") || d.jobs.StatusOf(first).Output != "" || d.jobs.StatusOf(first).OutputError == "" ||
+		d.jobs.Owed(first) != "" {
 		t.Errorf("the older result is there: %+v", d.jobs.StatusOf(first))
 	}
 }

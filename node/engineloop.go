@@ -89,8 +89,8 @@ func (l *engineLoop) Ask(f func(p *engine.Peer)) {
 	}
 }
 
-// Step has the peer handle an event, and its effects carried out. It is called in the loop, as by functions that Ask runs,
-// or before the loop runs.
+// Step has the peer handle an event, and its effects carried out. It is called in the loop, as by functions that Ask
+// runs, or before the loop runs.
 func (l *engineLoop) Step(ev engine.Event) {
 	for _, e := range l.peer.Step(l.now(), ev) {
 		l.obey(e)

@@ -94,12 +94,19 @@ func TestNobodySubmitsByAnothersName(t *testing.T) {
 			named:  true,
 			ledger: true,
 		},
-		"another's, of which nothing is known":    {nonce: func(*Daemon) []byte { return own(owner, 2) }, named: true},
-		"this node's":                             {nonce: func(*Daemon) []byte { return own(d, 1) }, named: true},
-		"one that begins like another's":          {nonce: func(*Daemon) []byte { return like(own(owner, 2)) }, named: true},
-		"one that begins like its own":            {nonce: func(liar *Daemon) []byte { return like(own(liar, 1)) }, named: true},
-		"one that nobody gives":                   {nonce: func(*Daemon) []byte { return older("c") }, named: true},
-		"the owner's own, which is not described": {nonce: func(*Daemon) []byte { return own(owner, 1) }, ok: true, owner: true},
+		"another's, of which nothing is known": {nonce: func(*Daemon) []byte { return own(owner, 2) }, named: true},
+		"this node's":                          {nonce: func(*Daemon) []byte { return own(d, 1) }, named: true},
+		"one that begins like another's":       {nonce: func(*Daemon) []byte { return like(own(owner, 2)) }, named: true},
+		"one that begins like its own": {
+			nonce: func(liar *Daemon) []byte { return like(own(liar, 1)) },
+			named: true,
+		},
+		"one that nobody gives": {nonce: func(*Daemon) []byte { return older("c") }, named: true},
+		"the owner's own, which is not described": {
+			nonce: func(*Daemon) []byte { return own(owner, 1) },
+			ok:    true,
+			owner: true,
+		},
 	} {
 		// Who breaks rules too often has its link closed, so that each case has a liar of its own.
 		liar := admit(t, d, "liar", p2p.Submitter)
@@ -165,7 +172,8 @@ func TestNobodyTellsOfAnothersName(t *testing.T) {
 			t.Errorf("told by %s: %+v, %v", at.net.Name(), st.Submitter, err)
 		}
 	}
-	if tell, err := d.jobs.AskMembers(t.Context(), d.cluster.Up(), name); err != nil || tell.St.Submitter != owner.net.ID() {
+	if tell, err := d.jobs.AskMembers(t.Context(), d.cluster.Up(), name); err != nil ||
+		tell.St.Submitter != owner.net.ID() {
 		t.Errorf("of both %+v is believed, %v", tell.St.Submitter, err)
 	}
 }
@@ -206,7 +214,10 @@ func TestResultsAreKeptByNobodyElse(t *testing.T) {
 			Submitter: "liar",
 			Ended:     engine.Ended{Seal: &quorum.Seal{}, Result: &ledger.Result{}},
 		})
-		d.jobs.JobEnded(d.loop.peer, engine.JobEnded{ID: other, Result: ledger.Result{Status: []byte(`{"state":"done","parts_sha256":"x"}`)}})
+		d.jobs.JobEnded(d.loop.peer, engine.JobEnded{
+			ID:     other,
+			Result: ledger.Result{Status: []byte(`{"state":"done","parts_sha256":"x"}`)},
+		})
 	})
 	d.jobs.Book().Over(other)
 	if err := keep(id, store.HashOf([]byte("forged"))); err == nil || !strings.Contains(err.Error(), "proven") {

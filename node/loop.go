@@ -306,7 +306,8 @@ func (d *Daemon) mismatch(info p2p.Info) string {
 			return ""
 		}
 	}
-	return "has " + exec.InfosText(theirs) + ", this node " + exec.InfosText(own) + ", so neither works for the other: install the same version"
+	return "has " + exec.InfosText(theirs) + ", this node " + exec.InfosText(own) +
+		", so neither works for the other: install the same version"
 }
 
 // jobsTopic is where homes announce jobs.

@@ -19,7 +19,8 @@ func (d *Daemon) forgetMember(ctx context.Context, id p2p.PeerID) error {
 		if len(p.Via) > 0 && (p.A.ID == id && p.B.Self || p.B.ID == id && p.A.Self) {
 			return &api.Error{
 				Status: http.StatusConflict,
-				Message: fmt.Sprintf("could not forget %s: %s says that it is up, though this node has no link to it", d.cluster.NameOf(id),
+				Message: fmt.Sprintf("could not forget %s: %s says that it is up, though this node has no link to it",
+					d.cluster.NameOf(id),
 					p.Via[0]),
 				Hint: "dtpnode revoke puts out a member that is up; dtpnode status says why there is no link",
 			}

@@ -73,9 +73,21 @@ func (d *Daemon) storage(st *api.NodeStatus) {
 
 // nodeStatus describes the daemon.
 func (d *Daemon) nodeStatus() api.NodeStatus {
-	st := api.NodeStatus{ID: d.net.ID(), Name: d.net.Name(), Version: d.cfg.Version, Protocol: d.net.Speaks(), PID: os.Getpid(), Addrs: d.net.Addrs(),
-		Cluster: d.net.Cluster(), Slots: d.cfg.Slots, RSS: rss(), Uptime: time.Since(d.start).Seconds(), StateDir: d.cfg.StateDir,
-		Steal: d.steals.Summary(), Packet: d.jobs.Workers().Latencies()}
+	st := api.NodeStatus{
+		ID:       d.net.ID(),
+		Name:     d.net.Name(),
+		Version:  d.cfg.Version,
+		Protocol: d.net.Speaks(),
+		PID:      os.Getpid(),
+		Addrs:    d.net.Addrs(),
+		Cluster:  d.net.Cluster(),
+		Slots:    d.cfg.Slots,
+		RSS:      rss(),
+		Uptime:   time.Since(d.start).Seconds(),
+		StateDir: d.cfg.StateDir,
+		Steal:    d.steals.Summary(),
+		Packet:   d.jobs.Workers().Latencies(),
+	}
 	for _, m := range d.net.Members() {
 		st.Members++
 		if m.Up || m.Self {
@@ -104,7 +116,8 @@ func (d *Daemon) nodeStatus() api.NodeStatus {
 
 // adrift says that this node listens on addresses that its host has lost.
 func adrift(lost []string, follows bool) string {
-	text := "this host does not have the address of " + strings.Join(lost, ", ") + " any more, so that nobody can connect to this node there: "
+	text := "this host does not have the address of " + strings.Join(lost, ", ") +
+		" any more, so that nobody can connect to this node there: "
 	if follows {
 		return text + "it listens anew as soon as the host has another"
 	}
@@ -161,9 +174,21 @@ func (d *Daemon) members() []api.Member {
 	blind, wrong, lost := d.blindMembers(), d.cluster.WrongNotes(), d.membersThatLose()
 	for _, m := range d.net.Members() {
 		a := api.Member{
-			ID: m.ID, Name: m.Name, Addrs: m.Addrs, Joined: m.Joined, Self: m.Self, Up: m.Up || m.Self,
-			RTT: float64(m.RTT) / float64(time.Millisecond), Slots: m.Slots, Runtimes: runtimesOf(runtimes.Announced(m.Meta)),
-			Version: m.Version, Note: m.Problem, Founder: m.Founder, Ephemeral: m.Ephemeral, Protocol: m.Protocol, State: d.cluster.StateOf(m),
+			ID:        m.ID,
+			Name:      m.Name,
+			Addrs:     m.Addrs,
+			Joined:    m.Joined,
+			Self:      m.Self,
+			Up:        m.Up || m.Self,
+			RTT:       float64(m.RTT) / float64(time.Millisecond),
+			Slots:     m.Slots,
+			Runtimes:  runtimesOf(runtimes.Announced(m.Meta)),
+			Version:   m.Version,
+			Note:      m.Problem,
+			Founder:   m.Founder,
+			Ephemeral: m.Ephemeral,
+			Protocol:  m.Protocol,
+			State:     d.cluster.StateOf(m),
 		}
 		a.ClockAhead = math.Round(10*m.Ahead.Seconds()) / 10
 		if !m.Seen.IsZero() && !m.Self {
@@ -185,7 +210,8 @@ func (d *Daemon) members() []api.Member {
 			a.Note = blind[m.ID]
 		}
 		if a.Note == "" && lost[m.ID] > 0 {
-			a.Note = fmt.Sprintf("takes work and does not do it: %d entries ran again on other nodes, and it is given little", lost[m.ID])
+			a.Note = fmt.Sprintf("takes work and does not do it: %d entries ran again on other nodes, and it is given little",
+				lost[m.ID])
 		}
 		out = append(out, a)
 	}

@@ -37,7 +37,8 @@ func TestNothingIsLeftOfAJobThatCannotBePrepared(t *testing.T) {
 	j := d.jobs.Book().New("job")
 	defer j.Release()
 	j.With(func(s *jobs.State) { s.ID = tasks.NameOf([]byte("job")) })
-	if err := d.jobs.Load(t.Context(), j, d.net.ID(), workOf(store.HashOf([]byte("sources")))); !errors.Is(err, errUnprepared) {
+	if err := d.jobs.Load(t.Context(), j, d.net.ID(), workOf(store.HashOf([]byte("sources")))); !errors.Is(err,
+		errUnprepared) {
 		t.Errorf("preparing it ends with %v", err)
 	}
 	if size := store.SizeOf(d.blobs.JobDir(stateOf(j).ID)); size >= 0 {

@@ -37,12 +37,13 @@ type copyReport struct {
 	Units     int64           `json:"units"` // wanted
 	Leads     bool            `json:"leads"` // this node leads the job
 	Copy      engine.CopyView `json:"copy"`
-	Parts     int             `json:"parts"`           // partial results that it names
-	Lacking   int             `json:"lacking"`         // of these, whose blobs are not here
-	Written   time.Time       `json:"written"`         // when the log was last written
-	Aside     *quorum.Link    `json:"aside,omitempty"` // the recovery for which the copy was put aside; nil for one that counts
-	on        tasks.PeerID    // who told it
-	proven    bool            // that it is one of those that keep the ledger
+	Parts     int             `json:"parts"`   // partial results that it names
+	Lacking   int             `json:"lacking"` // of these, whose blobs are not here
+	Written   time.Time       `json:"written"` // when the log was last written
+	// the recovery for which the copy was put aside; nil for one that counts
+	Aside  *quorum.Link `json:"aside,omitempty"`
+	on     tasks.PeerID // who told it
+	proven bool         // that it is one of those that keep the ledger
 }
 
 // copyOwner finds the submitter of a job by a unique beginning of its name in the first line of arg. It is one of whose
@@ -74,7 +75,11 @@ func (d *Daemon) copyBy(prefix string) (*store.Copy, error) {
 }
 
 func ambiguous(prefix string, n int) *api.Error {
-	return &api.Error{Status: http.StatusConflict, Message: fmt.Sprintf("%d jobs begin with %q", n, prefix), Hint: "give more of the name"}
+	return &api.Error{
+		Status:  http.StatusConflict,
+		Message: fmt.Sprintf("%d jobs begin with %q", n, prefix),
+		Hint:    "give more of the name",
+	}
 }
 
 // reportCopy describes this node's copy of a job's ledger.
@@ -91,7 +96,8 @@ func (d *Daemon) reportCopy(prefix string) (r copyReport, err error) {
 	if !ok {
 		return r, jobs.NoJob(prefix)
 	}
-	r.Name, r.ID, r.Submitter, r.Units, r.on = c.Name(), c.ID, c.Job.Submitter, d.jobs.Book().Whole(c.ID, c.Job).Want.Len(), d.net.ID()
+	r.Name, r.ID, r.Submitter, r.on = c.Name(), c.ID, c.Job.Submitter, d.net.ID()
+	r.Units = d.jobs.Book().Whole(c.ID, c.Job).Want.Len()
 	for _, p := range r.Copy.Parts {
 		if store.SizeOf(d.ledgers.KeptPath(c.ID, p)) != p.Size {
 			r.Lacking++
@@ -119,7 +125,8 @@ func (d *Daemon) copiesOf(ctx context.Context, name string) (out []copyReport, e
 		})
 	}
 	last := len(peers)
-	if answers[last], errs[last] = d.reportCopy(name); errs[last] == nil && !d.cluster.May(d.net.ID(), answers[last].Submitter, members.ForRule) {
+	if answers[last], errs[last] = d.reportCopy(name); errs[last] == nil &&
+		!d.cluster.May(d.net.ID(), answers[last].Submitter, members.ForRule) {
 		errs[last] = d.cluster.Refusal(answers[last].Name, answers[last].Submitter, members.ForRule)
 	}
 	_ = g.Wait()
@@ -157,8 +164,11 @@ func (d *Daemon) planRecovery(ctx context.Context, name, from string) (p recover
 		if _, _, st, err := d.jobs.Lookup(ctx, name); err == nil && st.State.Final() {
 			return p, jobs.EndedAlready(st)
 		}
-		return p, &api.Error{Status: http.StatusNotFound, Message: fmt.Sprintf("no member that can be reached has a copy of the ledger of a job %q", name),
-			Hint: "start dtpnode up on the nodes that kept it"}
+		return p, &api.Error{
+			Status:  http.StatusNotFound,
+			Message: fmt.Sprintf("no member that can be reached has a copy of the ledger of a job %q", name),
+			Hint:    "start dtpnode up on the nodes that kept it",
+		}
 	}
 	if copies, err = d.ofOneJob(name, copies); err != nil {
 		return p, err
@@ -168,22 +178,41 @@ func (d *Daemon) planRecovery(ctx context.Context, name, from string) (p recover
 			d.cluster.Violated(c.on, c.ID, engine.Unproven, why)
 		}
 	})
-	if err := s.choose(from, func(id tasks.PeerID) string { return cmp.Or(d.cluster.Names()[id].Name, d.cluster.NameOf(id)) }); err != nil {
+	if err := s.choose(from, func(id tasks.PeerID) string {
+		return cmp.Or(d.cluster.Names()[id].Name, d.cluster.NameOf(id))
+	}); err != nil {
 		return p, err
 	}
 	if !s.copies[0].proven && !s.chosen {
-		return p, &api.Error{Status: http.StatusConflict, Message: fmt.Sprintf("could not recover job %s: of the members that say that they have a copy of its ledger none proves that it is one of those that keep it: %s",
-			name, strings.Join(d.cluster.Called(tellers(s.copies)), ", ")), Hint: "dtpnode recover JOB --from MEMBER believes one of them"}
+		return p, &api.Error{
+			Status: http.StatusConflict,
+			Message: fmt.Sprintf("could not recover job %s: of the members that say that they have a copy of its ledger none "+
+				"proves that it is one of those that keep it: %s",
+				name, strings.Join(d.cluster.Called(tellers(s.copies)), ", ")),
+			Hint: "dtpnode recover JOB --from MEMBER believes one of them",
+		}
 	}
 	copies = s.copies
 	p.newest, p.id, p.terms = copies[0], copies[0].ID, s.terms()
 	if err := d.needless(s); err != nil {
 		return p, err
 	}
+	d.tellRecovery(&p, copies)
+	return p, nil
+}
+
+// tellRecovery tells of a recovery which copies there are, the one to go on from first, and which are lost.
+func (d *Daemon) tellRecovery(p *recoveryPlan, copies []copyReport) {
 	names := d.cluster.Names()
 	called := func(id tasks.PeerID) string { return cmp.Or(names[id].Name, d.cluster.NameOf(id), id) }
 	n := p.newest
-	p.Recovery = api.Recovery{ID: n.Name, Units: n.Units, Committed: n.Copy.Committed, Open: n.Copy.Open, Recovered: n.Copy.Recovery != nil}
+	p.Recovery = api.Recovery{
+		ID:        n.Name,
+		Units:     n.Units,
+		Committed: n.Copy.Committed,
+		Open:      n.Copy.Open,
+		Recovered: n.Copy.Recovery != nil,
+	}
 	for _, c := range copies {
 		p.Copies = append(p.Copies, api.LedgerCopy{Node: c.on, Name: called(c.on), Index: c.Copy.Index, Term: c.Copy.Term,
 			Committed: c.Copy.Committed, Parts: c.Parts, Lacking: c.Lacking, Written: c.Written, Unproven: !c.proven})
@@ -194,7 +223,6 @@ func (d *Daemon) planRecovery(ctx context.Context, name, from string) (p recover
 			p.Lost = append(p.Lost, api.LostCopy{Node: m.Peer, Name: called(m.Peer), Up: names[m.Peer].Up})
 		}
 	}
-	return p, nil
 }
 
 func tellers(copies []copyReport) (ids []tasks.PeerID) {
@@ -210,7 +238,12 @@ func (d *Daemon) needless(s survey) error {
 	short := api.Short(s.copies[0].Name)
 	for _, c := range s.copies {
 		if c.Leads && !s.chosen {
-			return &api.Error{Status: http.StatusConflict, Message: fmt.Sprintf("could not recover job %s: %s leads it, so it goes on by itself", short, d.cluster.NameOf(c.on)), Hint: "dtpnode status " + short}
+			return &api.Error{
+				Status: http.StatusConflict,
+				Message: fmt.Sprintf("could not recover job %s: %s leads it, so it goes on by itself", short,
+					d.cluster.NameOf(c.on)),
+				Hint: "dtpnode status " + short,
+			}
 		}
 	}
 	alive, majority := s.alive()
@@ -224,8 +257,9 @@ func (d *Daemon) needless(s survey) error {
 	}
 	slices.Sort(alive)
 	return &api.Error{Status: http.StatusConflict,
-		Message: fmt.Sprintf("could not recover job %s: most of the nodes that keep its ledger are alive, or were seconds ago: %s", short, strings.Join(d.cluster.Called(slices.Compact(alive)), ", ")),
-		Hint:    "it goes on by itself within seconds, or try again then"}
+		Message: fmt.Sprintf("could not recover job %s: most of the nodes that keep its ledger are alive, or were seconds "+
+			"ago: %s", short, strings.Join(d.cluster.Called(slices.Compact(alive)), ", ")),
+		Hint: "it goes on by itself within seconds, or try again then"}
 }
 
 // recoverJob has a job go on from the copy that its user has agreed to.
@@ -243,19 +277,27 @@ func (d *Daemon) recoverJob(ctx context.Context, name string, agreed api.Recover
 	}
 	n := p.newest
 	if best := p.Copies[0]; best.Node != agreed.Node || best.Index != agreed.Index || best.Term != agreed.Term {
-		return p.Recovery, &api.Error{Status: http.StatusConflict, Message: "could not recover the job: another copy than before is the newest now, that of " + best.Name, Hint: "ask again"}
+		return p.Recovery, &api.Error{
+			Status:  http.StatusConflict,
+			Message: "could not recover the job: another copy than before is the newest now, that of " + best.Name,
+			Hint:    "ask again",
+		}
 	}
 	conf, err := quorum.NextRecovery(quorum.NewVoter(n.on, uint64(time.Now().UnixNano())), p.terms...)
 	if err != nil {
 		return p.Recovery, err
 	}
-	link := quorum.Link{Conf: conf, Sigs: []quorum.Signature{{By: d.net.ID(), Sig: d.net.Sign(engine.RecoveryText(p.id, conf))}}}
+	link := quorum.Link{
+		Conf: conf,
+		Sigs: []quorum.Signature{{By: d.net.ID(), Sig: d.net.Sign(engine.RecoveryText(p.id, conf))}},
+	}
 	return p.Recovery, d.haveRecovered(ctx, n, link)
 }
 
 // haveRecovered has the node with the copy go on from it.
 func (d *Daemon) haveRecovered(ctx context.Context, n copyReport, link quorum.Link) error {
-	d.log.Warn("has a job recovered from one copy of its ledger", "job", api.Short(n.Name), "node", n.on, "entry", n.Copy.Index, "term", n.Copy.Term, "superseded", n.Aside != nil)
+	d.log.Warn("has a job recovered from one copy of its ledger", "job", api.Short(n.Name), "node", n.on,
+		"entry", n.Copy.Index, "term", n.Copy.Term, "superseded", n.Aside != nil)
 	kind, order := "recover", any(link)
 	aside := asideOrder{Link: link, Index: n.Copy.Index, Term: n.Copy.Term}
 	if n.Aside != nil {
@@ -299,7 +341,11 @@ func (d *Daemon) recoverHere(ctx context.Context, name string, l quorum.Link) er
 	if err != nil {
 		return err
 	}
-	return d.recoverAs(ctx, &recovering{id: c.ID, name: c.Name()}, engine.Recover{ID: c.ID, Link: l, Result: d.keepsResult(c)})
+	return d.recoverAs(ctx, &recovering{id: c.ID, name: c.Name()}, engine.Recover{
+		ID:     c.ID,
+		Link:   l,
+		Result: d.keepsResult(c),
+	})
 }
 
 // recovering is a recovery that is under way here.
@@ -350,7 +396,8 @@ func (d *Daemon) recoverAs(ctx context.Context, r *recovering, ev engine.Recover
 		return &api.Error{Status: http.StatusConflict, Message: "the job is being recovered just now", Hint: hint}
 	}
 	defer d.recoveries.end(r)
-	d.log.Warn("goes on with a job from this node's copy of its ledger alone", "job", api.Short(r.name), "signed by", ev.Link.Sigs[0].By, "superseded", r.aside != nil)
+	d.log.Warn("goes on with a job from this node's copy of its ledger alone", "job", api.Short(r.name),
+		"signed by", ev.Link.Sigs[0].By, "superseded", r.aside != nil)
 	d.loop.Post(ev)
 	ctx, cancel := context.WithTimeout(ctx, recoverWait)
 	defer cancel()
@@ -361,7 +408,11 @@ func (d *Daemon) recoverAs(ctx context.Context, r *recovering, ev engine.Recover
 		case why := <-r.no:
 			return &api.Error{Status: http.StatusConflict, Message: "could not recover the job: " + why, Hint: hint}
 		case <-ctx.Done():
-			return &api.Error{Status: http.StatusServiceUnavailable, Message: "the job is recovered, and nobody leads it yet", Hint: hint}
+			return &api.Error{
+				Status:  http.StatusServiceUnavailable,
+				Message: "the job is recovered, and nobody leads it yet",
+				Hint:    hint,
+			}
 		case <-tick.C:
 			if d.leadsAs(r.id, ev.Link) {
 				return nil
@@ -390,7 +441,8 @@ func (d *Daemon) keepsResult(c *store.Copy) bool {
 
 // recoveryRefused tells of a recovery that an admin has signed though the job needs none; called by the loop alone.
 func (d *Daemon) recoveryRefused(e engine.RecoveryRefused) {
-	d.log.Warn("refused to give a job up for another copy of its ledger: most of the nodes that keep it are there, and only its submitter may have that displaced",
+	d.log.Warn("refused to give a job up for another copy of its ledger: most of the nodes that keep it are there, and "+
+		"only its submitter may have that displaced",
 		"job", e.ID.Short(), "signed by", e.By, "copy of", e.On)
 }
 

@@ -27,7 +27,8 @@ func TestPartialJobOutlivesNewerOnes(t *testing.T) {
 		d.results.NoteFetched(j.Name)
 		d.jobs.Sweep()
 	}
-	if found := d.jobs.Book().Find(partial.Name); len(found) != 1 || !d.results.Has(partial.Name) || store.SizeOf(parts) < 0 {
+	if found := d.jobs.Book().Find(partial.Name); len(found) != 1 || !d.results.Has(partial.Name) ||
+		store.SizeOf(parts) < 0 {
 		entries, _ := os.ReadDir(d.results.Dir)
 		t.Errorf("a partial job is gone after newer ones, %d are left", len(entries))
 	}

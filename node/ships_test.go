@@ -55,7 +55,11 @@ func TestAJobIsForgottenWithItsLedger(t *testing.T) {
 	d.loop.Ask(func(p *engine.Peer) {
 		d.loop.Step(engine.Submit{ID: goesOn, Job: stateOf(d.jobs.Book().ByID(goesOn)).Desc})
 		d.jobs.JobOver(engine.JobOver{ID: over})
-		d.jobs.JobEnded(d.loop.peer, engine.JobEnded{ID: over, Term: 1, Result: ledger.Result{Status: []byte(`{"state":"cancelled"}`)}})
+		d.jobs.JobEnded(d.loop.peer, engine.JobEnded{
+			ID:     over,
+			Term:   1,
+			Result: ledger.Result{Status: []byte(`{"state":"cancelled"}`)},
+		})
 		d.dropLedger(engine.DropLedger{ID: over})
 		d.dropLedger(engine.DropLedger{ID: goesOn})
 	})

@@ -30,8 +30,15 @@ func signedJob(t *testing.T, d *Daemon, output string) (id tasks.JobID, body []b
 	if err != nil {
 		t.Fatal(err)
 	}
-	desc := &tasks.Job{Protocol: tasks.Protocol, Submitter: d.net.ID(), Nonce: tasks.NonceOf(d.net.ID(), tasks.NonceSalt{'n'}),
-		Work: tasks.Work{Kind: "ROOT"}, Data: *data, Want: tasks.R(0, 100), Ask: tasks.Ask{Output: output}}
+	desc := &tasks.Job{
+		Protocol:  tasks.Protocol,
+		Submitter: d.net.ID(),
+		Nonce:     tasks.NonceOf(d.net.ID(), tasks.NonceSalt{'n'}),
+		Work:      tasks.Work{Kind: "ROOT"},
+		Data:      *data,
+		Want:      tasks.R(0, 100),
+		Ask:       tasks.Ask{Output: output},
+	}
 	if body, err = wire.Marshal(desc); err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +74,10 @@ func TestAJobIsItsSignersAndItsSignerMaySubmit(t *testing.T) {
 		in   string
 		head bool // seen before the description is fetched
 	}{
-		"by nobody":              {id, body, store.Signature{Signer: d.net.ID(), Size: good.Size}, p2p.ErrBadSignature.Error(), true},
+		"by nobody": {id, body, store.Signature{
+			Signer: d.net.ID(),
+			Size:   good.Size,
+		}, p2p.ErrBadSignature.Error(), true},
 		"of another job":         {strangerID, strangerBody, good, p2p.ErrBadSignature.Error(), true},
 		"by a stranger":          {strangerID, strangerBody, strangers, "no right to submit", true},
 		"in another's name":      {id, body, inMyName, "no right to submit", true},
@@ -115,7 +125,11 @@ func TestAForgedBriefDecidesNothing(t *testing.T) {
 			if err := durable.Write(c.BodyPath(), body); err != nil {
 				t.Fatal(err)
 			}
-			log, err := journal.Create(filepath.Join(c.Dir, "journal"), journal.Head{Job: head, Self: self, Voters: []quorum.Voter{self}})
+			log, err := journal.Create(filepath.Join(c.Dir, "journal"), journal.Head{
+				Job:    head,
+				Self:   self,
+				Voters: []quorum.Voter{self},
+			})
 			if err == nil {
 				err = log.Close()
 			}
@@ -141,7 +155,10 @@ func TestAForgedBriefDecidesNothing(t *testing.T) {
 			}
 			status := `{"id":"x","state":"done","output":"` + evil + `","sha256":"` + store.HashOf([]byte("other")) + `"}`
 			d.loop.Ask(func(*engine.Peer) {
-				d.jobs.JobEnded(d.loop.peer, engine.JobEnded{ID: id, Result: ledger.Result{SHA256: store.HashOf(result), Status: []byte(status)}})
+				d.jobs.JobEnded(d.loop.peer, engine.JobEnded{
+					ID:     id,
+					Result: ledger.Result{SHA256: store.HashOf(result), Status: []byte(status)},
+				})
 			})
 			<-j.Done
 			until(t, "the output is settled", func() bool { return d.jobs.Settled(j) })

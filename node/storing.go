@@ -84,8 +84,10 @@ func (d *Daemon) dropLedger(e engine.DropLedger) {
 	case c == nil:
 	case e.Superseded != nil:
 		err := d.ledgers.Supersede(e.ID, *e.Superseded)
-		d.log.Warn("gave up the copy of a job's ledger and put it aside: dtpnode recover "+api.Short(c.Name())+" --superseded goes on from it",
-			"job", e.ID.Short(), "reason", e.Reason, "dir", d.asides.FolderOf(c.Name(), *e.Superseded), "kept for", d.cfg.KeepFor)
+		d.log.Warn("gave up the copy of a job's ledger and put it aside: dtpnode recover "+api.Short(c.Name())+
+			" --superseded goes on from it",
+			"job", e.ID.Short(), "reason", e.Reason, "dir", d.asides.FolderOf(c.Name(), *e.Superseded),
+			"kept for", d.cfg.KeepFor)
 		if err != nil {
 			d.log.Error("could not put the copy of a job's ledger aside", "dir", c.Dir, "reason", err)
 		}

@@ -75,7 +75,8 @@ func TestNobodyMakesUpAJobThatWaits(t *testing.T) {
 		}
 		st, waits := d.jobs.ToldToWait("x", c.name, b)
 		if waits != c.waits ||
-			waits && (!strings.HasSuffix(st.Phase, "(so says "+d.cluster.NameOf("x")+")") || st.Hint != jobs.RecoverHint(given)) {
+			waits &&
+				(!strings.HasSuffix(st.Phase, "(so says "+d.cluster.NameOf("x")+")") || st.Hint != jobs.RecoverHint(given)) {
 			t.Errorf("%s: %v, %q, %q", c.what, waits, st.Phase, st.Hint)
 		}
 	}

@@ -11,7 +11,7 @@
 //	POST /v1/forget                 RevokeRequest -> Revoked: of a member that is gone
 //	POST /v1/rename                 RenameRequest: what the node is called while it runs
 //	POST /v1/jobs                   JobRequest -> JobStatus (accepted; work may not have begun)
-//	POST /v1/check                  JobRequest -> newline-delimited CheckEvent: its first entries are run, and nothing is kept
+//	POST /v1/check                  JobRequest -> newline-delimited CheckEvent: its first entries run, nothing is kept
 //	GET  /v1/jobs                   []JobStatus (all jobs of the members that answer, without their long parts;
 //	                                with ?at-once=1, of those that answer without delay)
 //	GET  /v1/jobs/{id}              JobStatus; id may be a unique prefix
@@ -100,7 +100,9 @@ func (s JobState) Stands() string {
 // Advice is what the user of a job can do that cannot be finished: commands that go on from there.
 func Advice(id string) string {
 	id = Short(id)
-	return "`dtpnode finish " + id + "` tries again, `dtpnode get " + id + " -o FILE` writes the output as it was before Terminate, `dtpnode get --partials " + id + " -o DIR` writes what is done, `dtpnode cancel " + id + "` drops it"
+	return "`dtpnode finish " + id + "` tries again, `dtpnode get " + id +
+		" -o FILE` writes the output as it was before Terminate, `dtpnode get --partials " + id +
+		" -o DIR` writes what is done, `dtpnode cancel " + id + "` drops it"
 }
 
 // JobRequest asks the daemon for a job. Paths are absolute or URLs; globs and lists are expanded by the
@@ -111,16 +113,17 @@ type JobRequest struct {
 	Title   string          `json:"title"`             // what the user named, such as the path of a source file, to show
 	Spec    json.RawMessage `json:"spec"`              // what is wanted of the runtime, in the words of the kind
 
-	Part   string      `json:"part"` // that is read of each file which names none itself; for ROOT the path of a tree
-	Files  []InputFile `json:"files"`
-	Globs  []string    `json:"globs,omitempty"`  // that some of them have matched, absolute: where other hosts see more, that is told
-	First  int64       `json:"first,omitempty"`  // first unit
-	N      int64       `json:"n"`                // number of units, -1 for all
-	Output string      `json:"output,omitempty"` // absolute path; empty: kept for get
-	Dir    string      `json:"dir"`              // working directory of Begin and Terminate
-	Env    []string    `json:"env,omitempty"`
-	Memory int64       `json:"memory,omitempty"`        // bytes a child may use, 0 for the default
-	Stall  float64     `json:"stall_seconds,omitempty"` // an entry may take this long, 0 for the default
+	Part  string      `json:"part"` // that is read of each file which names none itself; for ROOT the path of a tree
+	Files []InputFile `json:"files"`
+	// that some of them have matched, absolute: where other hosts see more, that is told
+	Globs  []string `json:"globs,omitempty"`
+	First  int64    `json:"first,omitempty"`  // first unit
+	N      int64    `json:"n"`                // number of units, -1 for all
+	Output string   `json:"output,omitempty"` // absolute path; empty: kept for get
+	Dir    string   `json:"dir"`              // working directory of Begin and Terminate
+	Env    []string `json:"env,omitempty"`
+	Memory int64    `json:"memory,omitempty"`        // bytes a child may use, 0 for the default
+	Stall  float64  `json:"stall_seconds,omitempty"` // an entry may take this long, 0 for the default
 
 	Open      float64 `json:"open_seconds,omitempty"`      // opening a file may take this long, 0 for the default
 	EntryCPU  float64 `json:"entry_cpu_seconds,omitempty"` // CPU time of one entry, 0 for no limit
@@ -130,8 +133,9 @@ type JobRequest struct {
 
 	AllowCopies bool `json:"allow_copies,omitempty"` // hosts may have files that were written anew, with as many entries
 	Duplicates  bool `json:"duplicates,omitempty"`   // count a file that is named twice twice
-	StaysOpen   bool `json:"open,omitempty"`         // more may be appended until the job is closed; there need be no files yet
-	SeedLocal   bool `json:"seed_local,omitempty"`   // seed all work on the home; others steal
+	// more may be appended until the job is closed; there need be no files yet
+	StaysOpen bool `json:"open,omitempty"`
+	SeedLocal bool `json:"seed_local,omitempty"` // seed all work on the home; others steal
 }
 
 // AppendRequest asks for an open job to grow by files, by items, or by nothing when it only closes the job. Nothing is
@@ -160,8 +164,10 @@ type Appended struct {
 
 // RetryRequest asks for a job that runs what is missing in the result of another, and has the rest from that.
 type RetryRequest struct {
-	Output string  `json:"output,omitempty"`        // absolute path; empty: that of the earlier job if it was submitted here, else kept for get
-	Dir    string  `json:"dir"`                     // working directory of Begin and Terminate, if that of the earlier job is not known here
+	// absolute path; empty: that of the earlier job if it was submitted here, else kept for get
+	Output string `json:"output,omitempty"`
+	// working directory of Begin and Terminate, if that of the earlier job is not known here
+	Dir    string  `json:"dir"`
 	Memory int64   `json:"memory,omitempty"`        // bytes a child may use, 0 for what it was
 	Stall  float64 `json:"stall_seconds,omitempty"` // an entry may take this long, 0 for what it was
 
@@ -171,8 +177,9 @@ type RetryRequest struct {
 	FileSize  int64   `json:"max_file_size,omitempty"`
 	Scratch   int64   `json:"max_scratch,omitempty"`
 
-	Title string          `json:"title,omitempty"` // of mended code, as in a JobRequest; empty: that of the earlier job
-	Spec  json.RawMessage `json:"spec,omitempty"`  // in the words of the earlier job's kind; what it does not say is as it was
+	Title string `json:"title,omitempty"` // of mended code, as in a JobRequest; empty: that of the earlier job
+	// in the words of the earlier job's kind; what it does not say is as it was
+	Spec json.RawMessage `json:"spec,omitempty"`
 }
 
 // InputFile is one file of a job's input. Part is empty for the job's default.
@@ -193,7 +200,8 @@ type JobStatus struct {
 
 	Submitter     string `json:"submitter"` // peer id of the member whose job it is
 	SubmitterName string `json:"submitter_name"`
-	Private       string `json:"private,omitempty"` // why no more is told than whose job it is, its state and what it costs the asking node
+	// why no more is told than whose job it is, its state and what it costs the asking node
+	Private string `json:"private,omitempty"`
 
 	State JobState `json:"state"`
 	Phase string   `json:"phase,omitempty"` // what is being done just now, e.g. "compiling DiMuon.C"
@@ -204,19 +212,21 @@ type JobStatus struct {
 	Seconds   float64   `json:"seconds"`                   // since submission, until the end
 	Working   float64   `json:"working_seconds,omitempty"` // of these, from the first packet to the last
 
-	Files     int     `json:"files"`
-	Unknown   int     `json:"unknown_files,omitempty"` // files whose length could not be read: units counts nothing of them
-	Units     int64   `json:"units"`                   // wanted, of the files whose length is known
-	Done      int64   `json:"done"`                    // processed, committed or not; never above Units
-	Committed int64   `json:"committed"`               // in the ledger
-	Open      bool    `json:"open,omitempty"`          // more may be appended: it does not end before it is closed
-	Appends   uint64  `json:"appends,omitempty"`       // by which it has grown
-	Bytes     int64   `json:"bytes"`                   // read
-	Rate      float64 `json:"rate"`                    // units/s, recent
+	Files int `json:"files"`
+	// files whose length could not be read: units counts nothing of them
+	Unknown   int     `json:"unknown_files,omitempty"`
+	Units     int64   `json:"units"`             // wanted, of the files whose length is known
+	Done      int64   `json:"done"`              // processed, committed or not; never above Units
+	Committed int64   `json:"committed"`         // in the ledger
+	Open      bool    `json:"open,omitempty"`    // more may be appended: it does not end before it is closed
+	Appends   uint64  `json:"appends,omitempty"` // by which it has grown
+	Bytes     int64   `json:"bytes"`             // read
+	Rate      float64 `json:"rate"`              // units/s, recent
 
 	RetryOf string `json:"retry_of,omitempty"` // the job whose missing entries this one runs
 	Before  int64  `json:"before,omitempty"`   // entries that it has from that one; they count in Done and Committed
-	Codes   []Code `json:"codes,omitempty"`    // what ran how many of the committed entries, where that is not the same for all
+	// what ran how many of the committed entries, where that is not the same for all
+	Codes []Code `json:"codes,omitempty"`
 
 	Commits int64      `json:"commits"` // partial results that were ever committed
 	Folds   int64      `json:"folds"`   // merges that took the place of some of them
@@ -225,15 +235,17 @@ type JobStatus struct {
 	Steals  int64      `json:"steals"`
 	Merges  int64      `json:"merges"`
 	Nodes   []NodeWork `json:"nodes"`
-	Missing []Missing  `json:"missing,omitempty"`  // only in a partial result, or if it cannot be finished
-	Failing []Missing  `json:"failing,omitempty"`  // failed at least once, being tried again
-	Skipped []Skipped  `json:"skipped,omitempty"`  // what the program left out of its own will, the first files; once final
+	Missing []Missing  `json:"missing,omitempty"` // only in a partial result, or if it cannot be finished
+	Failing []Missing  `json:"failing,omitempty"` // failed at least once, being tried again
+	// what the program left out of its own will, the first files; once final
+	Skipped []Skipped  `json:"skipped,omitempty"`
 	EndedIn *Elsewhere `json:"ended_in,omitempty"` // where Terminate ran, if not where the job was submitted
 	Apart   []string   `json:"apart,omitempty"`    // output objects that could not be merged
 	Output  string     `json:"output,omitempty"`   // where it was written, once it is; empty: kept for get
 	SHA256  string     `json:"sha256,omitempty"`   // of the output, hex, once there is one
 
-	PartsSHA256 string `json:"parts_sha256,omitempty"` // of a partial result: over what it was made of, which retry goes on with
+	// of a partial result: over what it was made of, which retry goes on with
+	PartsSHA256 string `json:"parts_sha256,omitempty"`
 
 	SkippedFiles   int   `json:"skipped_files,omitempty"`   // all files of which something was left out so
 	SkippedEntries int64 `json:"skipped_entries,omitempty"` // and all entries
@@ -243,9 +255,10 @@ type JobStatus struct {
 	OutputError string `json:"output_error,omitempty"` // why it could not be written yet where it was wanted
 
 	Replicas []string `json:"replicas,omitempty"` // names of the nodes that have a copy of the job's ledger
-	Safe     bool     `json:"safe"`               // the copies are as many as they should be: the job outlives the loss of its home
-	Term     uint64   `json:"term,omitempty"`     // of the home; grows with each change
-	Kept     int64    `json:"kept_bytes"`         // partial results kept for the job on the node that tells this
+	// the copies are as many as they should be: the job outlives the loss of its home
+	Safe bool   `json:"safe"`
+	Term uint64 `json:"term,omitempty"` // of the home; grows with each change
+	Kept int64  `json:"kept_bytes"`     // partial results kept for the job on the node that tells this
 
 	KeptIn string `json:"kept_in,omitempty"` // folder in which a job of a run without a daemon is kept
 
@@ -275,8 +288,9 @@ type NodeWork struct {
 	Failures    int64   `json:"failures"`
 	Up          bool    `json:"up"`
 	Problem     string  `json:"problem,omitempty"` // why the job was taken from it: everything failed there
-	Lost        int64   `json:"lost,omitempty"`    // units that it took and did not do, where these are far more than it did
-	Slow        int     `json:"slow,omitempty"`    // results that it handed out too slowly to be waited for
+	// units that it took and did not do, where these are far more than it did
+	Lost int64 `json:"lost,omitempty"`
+	Slow int   `json:"slow,omitempty"` // results that it handed out too slowly to be waited for
 
 	Unseen []Unseen `json:"unseen,omitempty"` // what its host does not see, and is left to others
 }
@@ -367,15 +381,16 @@ type Event struct {
 	Line   string     `json:"line,omitempty"`
 }
 
-// LogPart is one line of what the daemon tells of what a job's children printed: new lines of one node, or, as the last, that
-// there is no more, and whose lines may be missing.
+// LogPart is one line of what the daemon tells of what a job's children printed: new lines of one node, or, as the
+// last, that there is no more, and whose lines may be missing.
 type LogPart struct {
 	Node string `json:"node,omitempty"` // peer id
 	Name string `json:"name,omitempty"`
 	Text string `json:"text,omitempty"` // whole lines
 
-	Over   bool         `json:"over,omitempty"`   // it is the last
-	Silent []SilentNode `json:"silent,omitempty"` // that may have worked for the job, and did not tell what was printed there
+	Over bool `json:"over,omitempty"` // it is the last
+	// that may have worked for the job, and did not tell what was printed there
+	Silent []SilentNode `json:"silent,omitempty"`
 }
 
 // SilentNode is a node that did not answer.
@@ -406,7 +421,8 @@ type Member struct {
 	Seen     *time.Time  `json:"seen,omitempty"`     // when it was last up, as far as the asked node knows
 	Protocol int         `json:"protocol,omitempty"` // the newest number that it speaks, if it has told
 
-	ClockAhead float64 `json:"clock_ahead_seconds,omitempty"` // of the asked node's clock, to a tenth, negative if it is behind; while it is up
+	// of the asked node's clock, to a tenth, negative if it is behind; while it is up
+	ClockAhead float64 `json:"clock_ahead_seconds,omitempty"`
 }
 
 // Links tells which members are not connected to each other though both are up. Each knows of its own links alone; what
@@ -470,14 +486,16 @@ func (e Expulsion) String() string {
 		how += " by " + by
 	}
 	how += why
-	return fmt.Sprintf("this node is no member of its cluster any more: it was %s; it heard so at %s", how, e.Since.Local().Format(time.DateTime))
+	return fmt.Sprintf("this node is no member of its cluster any more: it was %s; it heard so at %s", how,
+		e.Since.Local().Format(time.DateTime))
 }
 
 // LostHost says what the loss of one host means in a cluster of so many, where that is worth knowing: up to three.
 func LostHost(members int) string {
 	switch members {
 	case 2:
-		return "two hosts have no majority: a job goes on without the one, and waits for the other, which leads it (mostly the one it was submitted on). " +
+		return "two hosts have no majority: a job goes on without the one, and waits for the other, which leads it (mostly " +
+			"the one it was submitted on). " +
 			"With a third host any one may be lost"
 	case 3:
 		return "with three hosts or more any one may be lost, and jobs go on"
@@ -486,7 +504,8 @@ func LostHost(members int) string {
 }
 
 // ExpelledHint is what the user of a node that was expelled can do.
-const ExpelledHint = "to come back, ask for an invitation (dtpnode invite, on a member) and `dtpnode join TOKEN` here; to begin a cluster of its own, `dtpnode down --leave`"
+const ExpelledHint = "to come back, ask for an invitation (dtpnode invite, on a member) and `dtpnode join TOKEN` " +
+	"here; to begin a cluster of its own, `dtpnode down --leave`"
 
 // Runtime is what a node runs one kind of jobs with.
 type Runtime struct {
@@ -512,15 +531,17 @@ type NodeStatus struct {
 	RSS      int64     `json:"rss"`                // bytes, the daemon alone
 	Uptime   float64   `json:"uptime"`             // seconds
 	StateDir string    `json:"state_dir"`
-	Steal    Histogram `json:"steal"`                  // request to grant, as thief
-	Packet   Histogram `json:"packet"`                 // daemon's cost of a packet beyond the child's time
-	Kept     int64     `json:"kept_bytes"`             // all that is kept for jobs: the next, ledgers with what is committed, results
-	KeptOpen int64     `json:"kept_uncommitted_bytes"` // of it partial results that are not committed
-	KeptMax  int64     `json:"kept_limit"`             // bound of kept_uncommitted_bytes; what has no room waits in its process
-	Ledgers  int       `json:"ledgers"`                // copies of jobs' ledgers
-	Problem  string    `json:"problem,omitempty"`
-	Starting string    `json:"starting,omitempty"` // the runtime that is being started: until then no job runs here
-	Protocol int       `json:"protocol"`           // the newest number of the protocol that it speaks
+	Steal    Histogram `json:"steal"`  // request to grant, as thief
+	Packet   Histogram `json:"packet"` // daemon's cost of a packet beyond the child's time
+	// all that is kept for jobs: the next, ledgers with what is committed, results
+	Kept     int64 `json:"kept_bytes"`
+	KeptOpen int64 `json:"kept_uncommitted_bytes"` // of it partial results that are not committed
+	// bound of kept_uncommitted_bytes; what has no room waits in its process
+	KeptMax  int64  `json:"kept_limit"`
+	Ledgers  int    `json:"ledgers"` // copies of jobs' ledgers
+	Problem  string `json:"problem,omitempty"`
+	Starting string `json:"starting,omitempty"` // the runtime that is being started: until then no job runs here
+	Protocol int    `json:"protocol"`           // the newest number of the protocol that it speaks
 
 	Expelled *Expulsion `json:"expelled,omitempty"` // it is no member of its cluster any more
 
@@ -561,7 +582,8 @@ type Invite struct {
 	Expires time.Time `json:"expires"`
 	Rights  []string  `json:"rights"`
 	Warning string    `json:"warning,omitempty"` // e.g. only loopback addresses inside
-	Note    string    `json:"note,omitempty"`    // what the loss of one host means once the token is used, in a small cluster
+	// what the loss of one host means once the token is used, in a small cluster
+	Note string `json:"note,omitempty"`
 }
 
 // JoinRequest carries the token.
@@ -600,8 +622,8 @@ type RenameRequest struct {
 // Revoked tells what a revocation stopped.
 type Revoked struct {
 	Stopped []StoppedJob `json:"stopped"` // jobs of the member that had not ended, and of those that were put out with it
-	// Invited are members that were such by its word, or by that of these. They stay, by the word of the node that has put it
-	// out, unless they were to be put out with it.
+	// Invited are members that were such by its word, or by that of these. They stay, by the word of the node that has put
+	// it out, unless they were to be put out with it.
 	Invited []InvitedMember `json:"invited,omitempty"`
 }
 
@@ -659,31 +681,34 @@ type EntryRanges struct {
 
 // Recovery is what it means to go on with a job from the copies of its ledger that are left.
 type Recovery struct {
-	ID        string       `json:"id"`
-	Units     int64        `json:"units"`               // wanted
-	Committed int64        `json:"committed"`           // in the newest copy
-	Open      int64        `json:"open"`                // the rest, but for what was given up: what of it was committed runs again
-	Copies    []LedgerCopy `json:"copies"`              // that are left; the job goes on from the first: the newest that is proven, or the one that was asked for
+	ID        string `json:"id"`
+	Units     int64  `json:"units"`     // wanted
+	Committed int64  `json:"committed"` // in the newest copy
+	// the rest, but for what was given up: what of it was committed runs again
+	Open int64 `json:"open"`
+	// that are left; the job goes on from the first: the newest that is proven, or the one that was asked for
+	Copies    []LedgerCopy `json:"copies"`
 	Lost      []LostCopy   `json:"lost"`                // the others
 	Recovered bool         `json:"recovered,omitempty"` // it was recovered before
-	// Superseded says that these are copies that were put aside for a recovery; the job as it goes on now, if it does, would
-	// be given up.
+	// Superseded says that these are copies that were put aside for a recovery; the job as it goes on now, if it does,
+	// would be given up.
 	Superseded bool `json:"superseded,omitempty"`
 }
 
 // LedgerCopy is one copy of a job's ledger.
 type LedgerCopy struct {
-	Node      string    `json:"node"` // peer id
-	Name      string    `json:"name"`
-	Index     uint64    `json:"index"` // of the last entry in its log; with Term it tells which copy is newer
-	Term      uint64    `json:"term"`
-	Committed int64     `json:"committed"`          // units
-	Parts     int       `json:"parts"`              // partial results that it names
-	Lacking   int       `json:"lacking"`            // of these, that the node does not have: fetched from whoever has them, else their units run again
-	Written   time.Time `json:"written"`            // when it last changed
-	Unproven  bool      `json:"unproven,omitempty"` // the member does not prove that it keeps the ledger: it may lie
-	// SupersededBy and SupersededFor are who has signed the recovery for which the copy was put aside, and from whose copy that
-	// went on; both are empty for a copy that counts. Written is when it was put aside then.
+	Node      string `json:"node"` // peer id
+	Name      string `json:"name"`
+	Index     uint64 `json:"index"` // of the last entry in its log; with Term it tells which copy is newer
+	Term      uint64 `json:"term"`
+	Committed int64  `json:"committed"` // units
+	Parts     int    `json:"parts"`     // partial results that it names
+	// of these, that the node does not have: fetched from whoever has them, else their units run again
+	Lacking  int       `json:"lacking"`
+	Written  time.Time `json:"written"`            // when it last changed
+	Unproven bool      `json:"unproven,omitempty"` // the member does not prove that it keeps the ledger: it may lie
+	// SupersededBy and SupersededFor are who has signed the recovery for which the copy was put aside, and from whose copy
+	// that went on; both are empty for a copy that counts. Written is when it was put aside then.
 	SupersededBy  string `json:"superseded_by,omitempty"`
 	SupersededFor string `json:"superseded_for,omitempty"`
 }

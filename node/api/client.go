@@ -143,7 +143,8 @@ func (c *Client) Submit(ctx context.Context, req JobRequest) (JobStatus, error) 
 	return call[JobStatus](ctx, c, http.MethodPost, "/v1/jobs", req)
 }
 
-// Check tries the first entries of a job, and keeps nothing. It calls on with what is being done, each time that changes.
+// Check tries the first entries of a job, and keeps nothing. It calls on with what is being done, each time that
+// changes.
 func (c *Client) Check(ctx context.Context, req JobRequest, on func(phase string)) (Check, error) {
 	body, err := c.do(ctx, http.MethodPost, "/v1/check", req)
 	if err != nil {
@@ -208,8 +209,8 @@ func (c *Client) Retry(ctx context.Context, id string, req RetryRequest) (JobSta
 	return call[JobStatus](ctx, c, http.MethodPost, jobPath(id, "/retry"), req)
 }
 
-// Recovery tells what it means to go on with a job from the copies of its ledger that are left: from that of the member from,
-// or if that is empty from the newest. With superseded it tells of copies that were put aside.
+// Recovery tells what it means to go on with a job from the copies of its ledger that are left: from that of the member
+// from, or if that is empty from the newest. With superseded it tells of copies that were put aside.
 func (c *Client) Recovery(ctx context.Context, id, from string, superseded bool) (Recovery, error) {
 	path := jobPath(id, "/recovery")
 	q := url.Values{}
@@ -228,7 +229,13 @@ func (c *Client) Recovery(ctx context.Context, id, from string, superseded bool)
 // Recover goes on with a job from a copy of its ledger, which the user has chosen or is the newest.
 func (c *Client) Recover(ctx context.Context, id string, from LedgerCopy, chosen bool) error {
 	_, err := call[Recovery](ctx, c, http.MethodPost, jobPath(id, "/recover"),
-		RecoverRequest{Node: from.Node, Index: from.Index, Term: from.Term, Chosen: chosen, Superseded: from.SupersededBy != ""})
+		RecoverRequest{
+			Node:       from.Node,
+			Index:      from.Index,
+			Term:       from.Term,
+			Chosen:     chosen,
+			Superseded: from.SupersededBy != "",
+		})
 	return err
 }
 
@@ -238,8 +245,8 @@ func (c *Client) Shutdown(ctx context.Context) error {
 	return err
 }
 
-// Logs calls on for what a job's children printed, part by part; the last one is Over. With follow it goes on until the job ends.
-// An error of on ends it.
+// Logs calls on for what a job's children printed, part by part; the last one is Over. With follow it goes on until the
+// job ends. An error of on ends it.
 func (c *Client) Logs(ctx context.Context, id string, follow bool, on func(LogPart) error) error {
 	path := jobPath(id, "/logs")
 	if follow {
@@ -314,9 +321,12 @@ func (c *Client) final(ctx context.Context, id string, was JobState, cause error
 	hint := "the job may still be running: see `dtpnode ps`, and the daemon's log"
 	switch gone := errors.Is(err, ErrNoDaemon) || errors.Is(err, ErrLost); {
 	case gone && (was == "" || was == Preparing):
-		hint = "the job had not begun when it was last heard of: it is lost with the daemon, unless other nodes have its ledger already. See the daemon's log, and `dtpnode ps` on them, or here after `dtpnode up`, before you submit it again"
+		hint = "the job had not begun when it was last heard of: it is lost with the daemon, unless other nodes have its " +
+			"ledger already. See the daemon's log, and `dtpnode ps` on them, or here after `dtpnode up`, before you submit it " +
+			"again"
 	case gone:
-		hint = "the job goes on without it where other nodes have its ledger: `dtpnode attach " + Short(id) + "` on any of them, or here after `dtpnode up`"
+		hint = "the job goes on without it where other nodes have its ledger: `dtpnode attach " + Short(id) +
+			"` on any of them, or here after `dtpnode up`"
 	}
 	return st, &Error{
 		Message: fmt.Sprintf("could not follow job %s: %v: %v", Short(id), ErrLost, cause),
@@ -417,5 +427,6 @@ func refusal(resp *http.Response) error {
 
 func jobPath(id, rest string) string { return "/v1/jobs/" + url.PathEscape(id) + rest }
 
-// Short is the part of a job's name that is shown, and by which others of one list are told apart: its first 12 characters.
+// Short is the part of a job's name that is shown, and by which others of one list are told apart: its first 12
+// characters.
 func Short(name string) string { return name[:min(len(name), 12)] }

@@ -18,7 +18,8 @@ type UnitsRequest struct {
 }
 
 // UnitsEvent is one line of what is told of a job's units. Each unit is told once, in no order: as committed, with its
-// value if it has one, or as missing. Further fields may be added, and lines without any that is known are to be skipped.
+// value if it has one, or as missing. Further fields may be added, and lines without any that is known are to be
+// skipped.
 type UnitsEvent struct {
 	Units  [][2]int64  `json:"units,omitempty"`  // that are committed, and told by this line, as half-open ranges
 	Values []UnitValue `json:"values,omitempty"` // of these units

@@ -119,7 +119,10 @@ func (f *fake) Units(
 	if f.cut != nil {
 		return send(api.UnitsEvent{Failed: api.AsError(f.cut)})
 	}
-	return errors.Join(send(api.UnitsEvent{Units: [][2]int64{{3, 4}}, Values: []api.UnitValue{{Unit: 3, Value: []byte("v")}}}),
+	return errors.Join(send(api.UnitsEvent{
+		Units:  [][2]int64{{3, 4}},
+		Values: []api.UnitValue{{Unit: 3, Value: []byte("v")}},
+	}),
 		send(api.UnitsEvent{Over: &api.UnitsEnd{Units: 9}}))
 }
 
@@ -207,7 +210,8 @@ func TestRequestsReachTheirBook(t *testing.T) {
 	if err := errors.Join(c.Stop(ctx, "one"), c.Finish(ctx, "one"), c.Shutdown(ctx)); err != nil {
 		t.Error(err)
 	}
-	want := []string{"submit /out", "status one", "cancel one", "append one 5", "revoke a", "forget b", "join t", "list true", "rename n", "stop one", "finish one", "shutdown"}
+	want := []string{"submit /out", "status one", "cancel one", "append one 5", "revoke a", "forget b", "join t",
+		"list true", "rename n", "stop one", "finish one", "shutdown"}
 	if got := strings.Join(f.asked, "\n"); got != strings.Join(want, "\n") {
 		t.Errorf("asked was\n%s", got)
 	}
@@ -221,10 +225,13 @@ func TestErrorsAreTold(t *testing.T) {
 	if !errors.As(err, &e) || e.Status != http.StatusNotFound || e.Hint != errNone.Hint {
 		t.Errorf("%+v", err)
 	}
-	if _, err := c.Follow(t.Context(), "none", func(api.Event) error { return nil }); !errors.As(err, &e) || e.Status != http.StatusNotFound {
+	if _, err := c.Follow(t.Context(), "none", func(api.Event) error {
+		return nil
+	}); !errors.As(err, &e) || e.Status != http.StatusNotFound {
 		t.Errorf("a stream that cannot begin: %+v", err)
 	}
-	if err := c.Leave(t.Context()); !errors.As(err, &e) || e.Status != http.StatusInternalServerError || e.Message != "no disk" {
+	if err := c.Leave(t.Context()); !errors.As(err, &e) || e.Status != http.StatusInternalServerError ||
+		e.Message != "no disk" {
 		t.Errorf("%+v", err)
 	}
 }
@@ -247,7 +254,10 @@ func TestStreams(t *testing.T) {
 		t.Errorf("%v, %+v, %v", lines, st, err)
 	}
 	text := ""
-	if err := c.Logs(t.Context(), "one", true, func(p api.LogPart) error { text += p.Text; return nil }); err != nil || text != "printed\n" {
+	if err := c.Logs(t.Context(), "one", true, func(p api.LogPart) error {
+		text += p.Text
+		return nil
+	}); err != nil || text != "printed\n" {
 		t.Errorf("%q, %v", text, err)
 	}
 	var out bytes.Buffer

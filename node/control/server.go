@@ -122,7 +122,9 @@ func nodeRoutes(mux router, n Node) {
 func memberRoutes(mux router, m Members, f Founder) {
 	handle(mux, "GET /v1/members", func(*http.Request) ([]api.Member, error) { return m.Members(), nil })
 	handle(mux, "GET /v1/links", func(r *http.Request) (api.Links, error) { return m.Links(r.Context()), nil })
-	accept(mux, "POST /v1/invites", func(_ *http.Request, req api.InviteRequest) (api.Invite, error) { return m.Invite(req) })
+	accept(mux, "POST /v1/invites", func(_ *http.Request, req api.InviteRequest) (api.Invite, error) {
+		return m.Invite(req)
+	})
 	accept(mux, "POST /v1/join", func(r *http.Request, req api.JoinRequest) (api.NodeStatus, error) {
 		return m.Join(r.Context(), req)
 	})

@@ -147,8 +147,9 @@ func (b *Book) AllTold() []*Job {
 	return out
 }
 
-// Meet makes a prepared job known. It may be known already: by its ledger, or as it was prepared twice; then what it was
-// prepared with goes to the one that is known. Its submitter chose its name, which must not hide a job that is led here.
+// Meet makes a prepared job known. It may be known already: by its ledger, or as it was prepared twice; then what it
+// was prepared with goes to the one that is known. Its submitter chose its name, which must not hide a job that is led
+// here.
 func (b *Book) Meet(j *Job) (rate float64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -248,8 +249,8 @@ func (b *Book) Forget(name string) {
 	delete(b.byName, name)
 }
 
-// Past notes that a job of another node has ended, and forgets the oldest of those: their logs are kept here for as many
-// as results are of the jobs that this node tells of.
+// Past notes that a job of another node has ended, and forgets the oldest of those: their logs are kept here for as
+// many as results are of the jobs that this node tells of.
 func (b *Book) Past(name string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

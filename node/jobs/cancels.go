@@ -155,7 +155,8 @@ func (r *Room) cancelNow(e os.DirEntry) (over bool) {
 	switch {
 	case err != nil:
 		return false
-	case refused != nil && refused.Status == http.StatusNotFound && r.cluster.AllUp() && time.Since(info.ModTime()) > awaitLimit:
+	case refused != nil && refused.Status == http.StatusNotFound && r.cluster.AllUp() &&
+		time.Since(info.ModTime()) > awaitLimit:
 		r.log.Info("a job that was to be cancelled is known to no member any more", "job", e.Name())
 		return true
 	}

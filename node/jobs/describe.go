@@ -130,7 +130,8 @@ func (r *Room) room(id tasks.JobID, b store.Signature, bytes int64) (err error) 
 		return err
 	}
 	r.descriptions.noRoom(id, bytes)
-	return fmt.Errorf("could not take part in job %s of %s: its description finds %w", id.Short(), r.cluster.NameOf(b.Signer), err)
+	return fmt.Errorf("could not take part in job %s of %s: its description finds %w", id.Short(),
+		r.cluster.NameOf(b.Signer), err)
 }
 
 // NoteHeavy tells the user of a job that its description, or all of his running jobs together, take more memory than
@@ -174,7 +175,11 @@ func (r *Room) AskDescription(e engine.Describe) {
 		r.log.Warn("could not get the description of a job; others that lead it are asked too", "job", e.ID.Short(),
 			"from", r.cluster.NameOf(e.From), "reason", err)
 	}
-	r.loop.Post(engine.NotDescribed{ID: e.ID, From: e.From, Silent: errors.Is(err, ErrSilent) || errors.Is(err, p2p.ErrSlow)})
+	r.loop.Post(engine.NotDescribed{
+		ID:     e.ID,
+		From:   e.From,
+		Silent: errors.Is(err, ErrSilent) || errors.Is(err, p2p.ErrSlow),
+	})
 }
 
 // errDescribed says that another member has handed a description out meanwhile.

@@ -82,7 +82,8 @@ func TestAHomeKnowsWhatWasAsked(t *testing.T) {
 	}}
 	j := newJob(t.Context(), "self", "job")
 	j.describedBy(c, c.Job)
-	if j.s.Req.Kind != "ROOT" || j.s.Req.Title != "/x/A.C" || j.s.Req.Output != "/x/out.root" || j.s.Status.Title != "A.C" {
+	if j.s.Req.Kind != "ROOT" || j.s.Req.Title != "/x/A.C" || j.s.Req.Output != "/x/out.root" ||
+		j.s.Status.Title != "A.C" {
 		t.Errorf("it knows of %+v", j.s.Req)
 	}
 }

@@ -33,7 +33,8 @@ func (r *Room) FetchPartial(ctx context.Context, p merge.Partial) (string, error
 	case err == nil:
 		return path, nil
 	case errors.Is(err, store.ErrDamaged):
-		r.log.Error("a partial is damaged; it is fetched once more, or its range runs again", "job", p.Job.Short(), "reason", err)
+		r.log.Error("a partial is damaged; it is fetched once more, or its range runs again", "job", p.Job.Short(),
+			"reason", err)
 		r.blobs.Forget(p.SHA256, path)
 		_ = os.Remove(path)
 	case !errors.Is(err, fs.ErrNotExist):
@@ -74,7 +75,8 @@ const (
 
 // fetchInput is fetchPartial for a merge on this node.
 func (r *Room) fetchInput(p merge.Partial) (string, error) {
-	ctx, cancel := context.WithTimeout(r.ctx, mergeWait+time.Duration(float64(max(p.Size, 0))/mergePace*float64(time.Second)))
+	ctx, cancel := context.WithTimeout(r.ctx,
+		mergeWait+time.Duration(float64(max(p.Size, 0))/mergePace*float64(time.Second)))
 	defer cancel()
 	return r.FetchPartial(ctx, p)
 }
@@ -220,7 +222,8 @@ func (r *Room) nothingDone(e engine.FinishJob, desc *tasks.Job) error {
 			continue
 		}
 		i, entry := desc.Data.Locate(l.Range.First)
-		what := fmt.Sprintf("given up, since no entry could be processed: %s entry %d: %s", desc.Data.Files[i].URL, entry, l.Reason)
+		what := fmt.Sprintf("given up, since no entry could be processed: %s entry %d: %s", desc.Data.Files[i].URL, entry,
+			l.Reason)
 		return r.failure(what, l.Failed)
 	}
 	return nil
@@ -253,7 +256,8 @@ func (r *Room) writeResult(j *Job, e engine.FinishJob) error {
 	}
 	if fin.Units != e.Units || fin.Canary != e.Canary {
 		_ = os.Remove(result)
-		return fmt.Errorf("the merged output counts %d entries (canary %x), the ledger %d (%x): nothing was written, since something was lost or counted twice; please report this",
+		return fmt.Errorf("the merged output counts %d entries (canary %x), the ledger %d (%x): nothing was written, since "+
+			"something was lost or counted twice; please report this",
 			fin.Units, fin.Canary, e.Units, e.Canary)
 	}
 	j.addApart(fin.Apart)
@@ -387,7 +391,10 @@ func (r *Room) failure(what string, f ledger.Failed) *api.Error {
 	if f.Tries > 1 {
 		times = fmt.Sprintf("%d times", f.Tries)
 	}
-	return &api.Error{Message: msg, Hint: fmt.Sprintf("failed %s (%s) on %s", times, f.Kind, strings.Join(r.cluster.Called(f.Nodes), ", "))}
+	return &api.Error{
+		Message: msg,
+		Hint:    fmt.Sprintf("failed %s (%s) on %s", times, f.Kind, strings.Join(r.cluster.Called(f.Nodes), ", ")),
+	}
 }
 
 // failLed ends a led job with an error.
@@ -464,32 +471,45 @@ func (r *Room) conclude(j *Job, state api.JobState, msg, hint string) {
 
 // finalStatus is what users are told of a job that ends so.
 func (r *Room) finalStatus(j *Job, state api.JobState, msg, hint string) api.JobStatus {
-	f := &Job{Name: j.Name, self: j.self}
-	j.mu.Lock()
-	f.s.ID, f.s.Desc, f.s.Status, f.s.Ended, f.s.Running, f.s.Working = j.s.ID, j.s.Desc, j.s.Status, j.s.Ended, j.s.Running, j.s.Working
-	f.s.Merges, f.s.Lost, f.s.View, f.s.Apart, f.s.Lines, f.s.Home = j.s.Merges, j.s.Lost, j.s.View, j.s.Apart, j.s.Lines, j.s.Home
-	f.s.OutDone, f.s.Skipped, f.s.EndedIn = j.s.OutDone, j.s.Skipped, j.s.EndedIn
-	if state == api.Partial || state == api.Done && j.s.Valued {
-		f.s.Status.PartsSHA256 = j.s.MadeOf
+	ends := &Job{Name: j.Name, self: j.self}
+	j.With(func(s *State) { ends.s = *s })
+	if state == api.Partial || state == api.Done && ends.s.Valued {
+		ends.s.Status.PartsSHA256 = ends.s.MadeOf
 	}
-	j.mu.Unlock()
-	f.finalise(state, msg, hint)
-	return r.StatusOf(f)
+	ends.finalise(state, msg, hint)
+	return r.StatusOf(ends)
 }
 
 // packStatus encodes a status for the ledger, cut to what has room there.
 func packStatus(st api.JobStatus) []byte {
-	for _, cut := range []func(){func() {}, func() { st.Stdout = tailOf(st.Stdout, ledger.MaxStatus/4) }, func() {
-		for i := range st.Missing {
-			st.Missing[i].Stack, st.Missing[i].Tail = "", ""
-		}
-	}, func() { st.Missing, st.Skipped = st.Missing[:min(len(st.Missing), 200)], nil }, func() { st.Stdout, st.Nodes = "", nil }} {
+	for _, cut := range []func(){
+		func() {},
+		func() { st.Stdout = tailOf(st.Stdout, ledger.MaxStatus/4) },
+		func() {
+			for i := range st.Missing {
+				st.Missing[i].Stack, st.Missing[i].Tail = "", ""
+			}
+		},
+		func() { st.Missing, st.Skipped = st.Missing[:min(len(st.Missing), 200)], nil },
+		func() { st.Stdout, st.Nodes = "", nil },
+	} {
 		cut()
 		if b, err := json.Marshal(st); err == nil && len(b) <= ledger.MaxStatus {
 			return b
 		}
 	}
-	b, _ := json.Marshal(api.JobStatus{ID: st.ID, State: st.State, SHA256: st.SHA256, PartsSHA256: st.PartsSHA256, Appends: st.Appends, Error: tailOf(st.Error, 1<<10), Submitted: st.Submitted, Units: st.Units, Done: st.Done, Unknown: st.Unknown})
+	b, _ := json.Marshal(api.JobStatus{
+		ID:          st.ID,
+		State:       st.State,
+		SHA256:      st.SHA256,
+		PartsSHA256: st.PartsSHA256,
+		Appends:     st.Appends,
+		Error:       tailOf(st.Error, 1<<10),
+		Submitted:   st.Submitted,
+		Units:       st.Units,
+		Done:        st.Done,
+		Unknown:     st.Unknown,
+	})
 	return b
 }
 
@@ -546,7 +566,13 @@ func (r *Room) JobEnded(p *engine.Peer, e engine.JobEnded) {
 		if len(kept.Parts) > 0 {
 			r.keepParts(j.Name, c, kept)
 		}
-		r.results.SaveEnd(j.Name, engine.Remember{ID: e.ID, Term: e.Term, Ended: engine.Ended{Result: &e.Result}, Submitter: j.submitter(), Recovery: e.Recovery})
+		r.results.SaveEnd(j.Name, engine.Remember{
+			ID:        e.ID,
+			Term:      e.Term,
+			Ended:     engine.Ended{Result: &e.Result},
+			Submitter: j.submitter(),
+			Recovery:  e.Recovery,
+		})
 		if first {
 			r.SaveStatus(j)
 		}
@@ -585,10 +611,12 @@ func (r *Room) endLed(j *Job, state api.JobState, msg, hint string) {
 // SetAside says that a job is taken from a node.
 func (r *Room) SetAside(e engine.SetAside) {
 	if e.Node == r.net.ID() && e.Reason == "" {
-		r.log.Error("a job is taken from this node, since all of it fails here: see the failures above, and dtpnode doctor", "job", e.ID.Short())
+		r.log.Error("a job is taken from this node, since all of it fails here: see the failures above, and dtpnode doctor",
+			"job", e.ID.Short())
 		return
 	}
-	r.log.Warn("set a node aside for a job: all of it fails there", "job", e.ID.Short(), "node", r.cluster.Called([]tasks.PeerID{e.Node})[0], "reason", e.Reason)
+	r.log.Warn("set a node aside for a job: all of it fails there", "job", e.ID.Short(),
+		"node", r.cluster.Called([]tasks.PeerID{e.Node})[0], "reason", e.Reason)
 }
 
 // JobOver frees what a job held here, as the engine has ended it.

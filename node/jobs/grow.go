@@ -26,8 +26,8 @@ type growths struct {
 	of map[tasks.JobID]*growth
 }
 
-// growth is what one job has grown by. Until the description is here, appends wait in pending; from then on data has all
-// units. Whole descriptions that were handed out share data's arrays, which only ever grow at their ends.
+// growth is what one job has grown by. Until the description is here, appends wait in pending; from then on data has
+// all units. Whole descriptions that were handed out share data's arrays, which only ever grow at their ends.
 type growth struct {
 	base    *tasks.Job
 	pending []tasks.Append
@@ -120,8 +120,8 @@ func (r *Room) Grown(e engine.Grown) {
 	}
 }
 
-// Regrown takes back what a job was told to have grown by: its ledger was recovered from a copy that lacks some of it. What
-// it has follows.
+// Regrown takes back what a job was told to have grown by: its ledger was recovered from a copy that lacks some of it.
+// What it has follows.
 func (r *Room) Regrown(e engine.Regrown) {
 	base := r.book.growths.forget(e.ID)
 	if j := r.book.ByID(e.ID); j != nil && base != nil {
@@ -222,8 +222,8 @@ const (
 	appendWait  = 20 * time.Second       // for so long
 )
 
-// AppendTo has an open job of this node grow, and returns when a majority of the replicas has that on disk. Whoever did not
-// hear the answer asks again with the same number: the append counts once.
+// AppendTo has an open job of this node grow, and returns when a majority of the replicas has that on disk. Whoever did
+// not hear the answer asks again with the same number: the append counts once.
 func (r *Room) AppendTo(ctx context.Context, name string, req api.AppendRequest) (out api.Appended, err error) {
 	j, err := r.submittedJob(ctx, name)
 	if err != nil {
@@ -234,7 +234,8 @@ func (r *Room) AppendTo(ctx context.Context, name string, req api.AppendRequest)
 		return out, err
 	}
 	if req.Seq > tasks.MaxAppends {
-		return out, appendFailed(http.StatusBadRequest, fmt.Sprintf("its number is %d, want 1 to %d", req.Seq, tasks.MaxAppends))
+		return out, appendFailed(http.StatusBadRequest,
+			fmt.Sprintf("its number is %d, want 1 to %d", req.Seq, tasks.MaxAppends))
 	}
 	if closes := req.Close && len(req.Files) == 0 && req.Items == 0; closes && req.Seq == 0 {
 		if appends, closed := r.book.growths.told(id); closed || j.Final() { // as its user wants it
@@ -266,7 +267,8 @@ func (r *Room) submittedJob(ctx context.Context, name string) (*Job, error) {
 	return nil, &api.Error{
 		Status:  http.StatusConflict,
 		Message: "could not append: job " + api.Short(st.ID) + " was not submitted by this node",
-		Hint:    "append on the host that submitted it, " + cmp.Or(st.SubmitterName, st.Submitter) + ": it signs what it appends",
+		Hint: "append on the host that submitted it, " + cmp.Or(st.SubmitterName, st.Submitter) +
+			": it signs what it appends",
 	}
 }
 
@@ -299,11 +301,12 @@ func (r *Room) begun(ctx context.Context, j *Job) (tasks.JobID, *tasks.Job, erro
 	}
 }
 
-// planAppend reads the files that are to be appended. Where one of them cannot be read nothing is appended: whoever appends
-// can leave it out, or try again.
+// planAppend reads the files that are to be appended. Where one of them cannot be read nothing is appended: whoever
+// appends can leave it out, or try again.
 func (r *Room) planAppend(ctx context.Context, j *Job, req api.AppendRequest) (files []tasks.File, err error) {
 	if req.Items < 0 || req.Items > tasks.MaxUnits {
-		return nil, appendFailed(http.StatusBadRequest, fmt.Sprintf("%d items, want 0 to %d", req.Items, int64(tasks.MaxUnits)))
+		return nil, appendFailed(http.StatusBadRequest,
+			fmt.Sprintf("%d items, want 0 to %d", req.Items, int64(tasks.MaxUnits)))
 	}
 	if req.Items > 0 {
 		files = append(files, tasks.File{Entries: req.Items})

@@ -204,7 +204,12 @@ func (b *bundle) Send(w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := t.WriteHeader(&tar.Header{Name: manifestName, Mode: 0o644, Size: int64(len(text)), ModTime: time.Now()}); err != nil {
+	if err := t.WriteHeader(&tar.Header{
+		Name:    manifestName,
+		Mode:    0o644,
+		Size:    int64(len(text)),
+		ModTime: time.Now(),
+	}); err != nil {
 		return err
 	}
 	if _, err := t.Write(text); err != nil {
@@ -305,7 +310,11 @@ func (r *Room) handoutFor(from tasks.PeerID, key string) (*handout, error) {
 	case old != nil:
 		old.drop()
 	case len(all.of) >= maxHandouts:
-		return nil, &api.Error{Status: http.StatusServiceUnavailable, Message: "this node hands partials out to others already", Hint: "try again in a few minutes, or on another member"}
+		return nil, &api.Error{
+			Status:  http.StatusServiceUnavailable,
+			Message: "this node hands partials out to others already",
+			Hint:    "try again in a few minutes, or on another member",
+		}
 	}
 	h := &handout{key: key, done: make(chan struct{})}
 	h.ctx, h.drop = context.WithCancel(r.ctx)

@@ -16,11 +16,11 @@ import (
 	"github.com/dtpnode/dtpnode/wire"
 )
 
-// What a partial result was made of, or one with values of single units, outlives the job's ledger on the nodes that had
-// a copy of that, for as long as the result: the committed partials, as outputs were before the job's end ran, and the
-// job's description, sources and items. `dtpnode retry` submits a job that begins with them (retry.go), and `dtpnode
-// units` reads them (units.go). They lie beside the result, in the folder parts, each under its hash, as files of the
-// ledger's folder under another name: keeping them costs no copy.
+// What a partial result was made of, or one with values of single units, outlives the job's ledger on the nodes that
+// had a copy of that, for as long as the result: the committed partials, as outputs were before the job's end ran, and
+// the job's description, sources and items. `dtpnode retry` submits a job that begins with them (retry.go), and
+// `dtpnode units` reads them (units.go). They lie beside the result, in the folder parts, each under its hash, as files
+// of the ledger's folder under another name: keeping them costs no copy.
 
 // keepParts keeps what a job's result was made of, unless it is larger than what may be kept uncommitted: it is as
 // superfluous as that for most users.
@@ -46,7 +46,8 @@ func (r *Room) keepParts(name string, c *store.Copy, made store.MadeOf) {
 func checkParts(at tasks.PeerID, f *store.MadeOf, st api.JobStatus) error {
 	switch {
 	case st.PartsSHA256 == "" && at != "" && at != st.Submitter:
-		return errors.New("nothing that was signed at the job's end, by an older dtpnode, says which partial results it was made of, so they are taken from the submitter's own node alone")
+		return errors.New("nothing that was signed at the job's end, by an older dtpnode, says which partial results it " +
+			"was made of, so they are taken from the submitter's own node alone")
 	case st.PartsSHA256 != "" && f.Sum() != st.PartsSHA256:
 		return errors.New("these are not the partial results of which the job's end, as it was signed, was made")
 	}

@@ -105,7 +105,9 @@ func (r *Room) fetchShip(ctx context.Context, j *Job, ship tasks.Ship) ([]byte, 
 const maxAsked = 8
 
 // fetchBytes gets a blob of a job into memory, as askAround finds it.
-func (r *Room) fetchBytes(ctx context.Context, id tasks.JobID, at tasks.PeerID, hash string, limit int64) (data []byte, err error) {
+func (r *Room) fetchBytes(
+	ctx context.Context, id tasks.JobID, at tasks.PeerID, hash string, limit int64,
+) (data []byte, err error) {
 	err = r.askAround(id, at, hash, func(from tasks.PeerID) error {
 		var buf bytes.Buffer
 		_, err := r.net.Fetch(ctx, from, hash, limit, &buf)

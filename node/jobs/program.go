@@ -145,7 +145,8 @@ func (r *Room) shipBlob(j *Job, b exec.Blob) (tasks.Ship, error) {
 		return ship, err
 	}
 	if len(data) > tasks.MaxShip {
-		return ship, fmt.Errorf("could not ship the %s of the job: it has %d bytes, the limit is %d", b.Name, len(data), tasks.MaxShip)
+		return ship, fmt.Errorf("could not ship the %s of the job: it has %d bytes, the limit is %d", b.Name, len(data),
+			tasks.MaxShip)
 	}
 	if ship.SHA256, err = r.ship(j, data); err != nil {
 		return ship, err

@@ -1,8 +1,8 @@
 // Package jobs leads jobs from their submission to the delivery of their output, prepares this node for the jobs that
 // others lead, and tells users and members of both. It owns what the node knows of its jobs: the book that they stand
 // in, what each holds here, and which descriptions, growths and partials are on their way. It never decides who runs
-// what, who leads a job or when one is over, which the engine does, and it knows members only by what the cluster says of
-// them, runtimes only by their contract, and the daemon only as the loop in which the engine runs.
+// what, who leads a job or when one is over, which the engine does, and it knows members only by what the cluster says
+// of them, runtimes only by their contract, and the daemon only as the loop in which the engine runs.
 //
 // A job, and all jobs of a node:
 //
@@ -121,8 +121,8 @@ type Outside struct {
 	Log    *slog.Logger
 }
 
-// Room has all jobs of a node. Its methods may be called from any goroutine but the loop's, if they do not say that they
-// are called by the loop alone. Those that the loop calls do not wait.
+// Room has all jobs of a node. Its methods may be called from any goroutine but the loop's, if they do not say that
+// they are called by the loop alone. Those that the loop calls do not wait.
 type Room struct {
 	cfg    Config
 	ctx    context.Context // of all that is done for jobs
@@ -149,8 +149,8 @@ type Room struct {
 	waiting      []*awaited   // jobs of earlier lives that Begin follows
 }
 
-// New has the jobs of a node whose rooms and surroundings are given; none of them is known yet. All that is done for jobs
-// ends with ctx.
+// New has the jobs of a node whose rooms and surroundings are given; none of them is known yet. All that is done for
+// jobs ends with ctx.
 func New(ctx context.Context, cfg Config, limits worker.Limits, in Rooms, out Outside) *Room {
 	r := &Room{
 		cfg:          cfg,

@@ -67,7 +67,8 @@ func (j *Job) sumWork(st *api.JobStatus, names map[tasks.PeerID]members.Name) {
 	for _, n := range st.Nodes {
 		counted += n.Units
 	}
-	if st.State.Final() && st.Working > 0 && 10*counted >= 9*(st.Done-st.Before) { // else part of it was done before a node was started again
+	// else part of it was done before a node was started again
+	if st.State.Final() && st.Working > 0 && 10*counted >= 9*(st.Done-st.Before) {
 		st.Rate = float64(max(st.Done-st.Before, 0)) / st.Working
 	}
 }
@@ -115,7 +116,9 @@ func (r *Room) FullStatus(j *Job) api.JobStatus {
 	}
 	j.sumWork(&st, names)
 	st.Codes = codesOf(j.s.Desc, st.Committed)
-	slices.SortFunc(st.Nodes, func(a, b api.NodeWork) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
+	slices.SortFunc(st.Nodes, func(a, b api.NodeWork) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID))
+	})
 	st.Kept = kept
 	st.Replicas, st.Safe = members.NamesOf(j.s.View.Replicas, names), j.s.View.Staffed
 	if v := j.s.View; v.Lapsed != "" && !st.State.Halted() {
@@ -170,9 +173,23 @@ func (j *Job) sumNodes(st *api.JobStatus, names map[tasks.PeerID]members.Name) {
 		lost[l.ID] = l.Lost
 	}
 	for id, r := range j.s.View.Nodes {
-		w := api.NodeWork{ID: id, Name: names[id].Name, Up: names[id].Up, Slots: names[id].Slots, Units: r.Stats.Units,
-			Rate: finite(r.Stats.Rate), Packets: r.Stats.Packets, Steals: r.Stats.Steals, Merges: r.Stats.Merges,
-			Generations: r.Stats.Generations, Failures: r.Stats.Failures, Problem: j.s.View.Shunned[id], Lost: lost[id], Slow: j.s.View.Slow[id], Unseen: UnseenOf(j.s.View.Unseen[id])}
+		w := api.NodeWork{
+			ID:          id,
+			Name:        names[id].Name,
+			Up:          names[id].Up,
+			Slots:       names[id].Slots,
+			Units:       r.Stats.Units,
+			Rate:        finite(r.Stats.Rate),
+			Packets:     r.Stats.Packets,
+			Steals:      r.Stats.Steals,
+			Merges:      r.Stats.Merges,
+			Generations: r.Stats.Generations,
+			Failures:    r.Stats.Failures,
+			Problem:     j.s.View.Shunned[id],
+			Lost:        lost[id],
+			Slow:        j.s.View.Slow[id],
+			Unseen:      UnseenOf(j.s.View.Unseen[id]),
+		}
 		if id == j.s.Home {
 			w.Merges += j.s.Merges
 		}
@@ -202,8 +219,19 @@ func missing(desc *tasks.Job, lost []ledger.Lost, names map[tasks.PeerID]members
 			i, first := desc.Data.Locate(r.First)
 			units := desc.Data.Units(i)
 			last := min(r.Last, units.Last)
-			m := api.Missing{File: desc.Data.Files[i].URL, Units: [2]int64{r.First, last}, First: first, Last: last - units.First, Kind: l.Kind, Reason: l.Reason,
-				Tries: l.Tries, Stack: l.Stack, Tail: l.Tail, Nodes: members.NamesOf(l.Nodes, names), Words: l.Words}
+			m := api.Missing{
+				File:   desc.Data.Files[i].URL,
+				Units:  [2]int64{r.First, last},
+				First:  first,
+				Last:   last - units.First,
+				Kind:   l.Kind,
+				Reason: l.Reason,
+				Tries:  l.Tries,
+				Stack:  l.Stack,
+				Tail:   l.Tail,
+				Nodes:  members.NamesOf(l.Nodes, names),
+				Words:  l.Words,
+			}
 			out = append(out, m)
 			r.First = last
 		}
@@ -215,8 +243,17 @@ func missing(desc *tasks.Job, lost []ledger.Lost, names map[tasks.PeerID]members
 func badFiles(desc *tasks.Job, names map[tasks.PeerID]members.Name) []api.Missing {
 	var out []api.Missing
 	for _, l := range desc.Bad {
-		out = append(out, api.Missing{File: l.File, First: l.First, Last: l.Last, Kind: l.Kind, Reason: l.Reason, Tries: l.Tries,
-			Stack: l.Stack, Tail: l.Tail, Nodes: members.NamesOf(l.Nodes, names)})
+		out = append(out, api.Missing{
+			File:   l.File,
+			First:  l.First,
+			Last:   l.Last,
+			Kind:   l.Kind,
+			Reason: l.Reason,
+			Tries:  l.Tries,
+			Stack:  l.Stack,
+			Tail:   l.Tail,
+			Nodes:  members.NamesOf(l.Nodes, names),
+		})
 	}
 	return out
 }
@@ -310,6 +347,8 @@ func (j *Job) lapsed() tasks.PeerID {
 
 // lapsedNote is what the user of a job is told who can mend that.
 func lapsedNote(name, by, home string) string {
-	return fmt.Sprintf("it was recovered by %s, who may not have that any more: nodes that join now do not work on it, and do not believe its end. "+
-		"dtpnode recover %s --from %s, by its submitter or a member with the right admin, has it go on from the copy that leads, and loses nothing", by, api.Short(name), home)
+	return fmt.Sprintf("it was recovered by %s, who may not have that any more: nodes that join now do not work on it, "+
+		"and do not believe its end. "+
+		"dtpnode recover %s --from %s, by its submitter or a member with the right admin, has it go on from the copy that "+
+		"leads, and loses nothing", by, api.Short(name), home)
 }

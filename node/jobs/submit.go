@@ -42,8 +42,9 @@ func (r *Room) accept(req api.JobRequest, files int, lead func(j *Job, nonce []b
 	}
 	if req.StaysOpen && (req.First > 0 || req.N >= 0) {
 		return nil, &api.Error{
-			Status:  http.StatusBadRequest,
-			Message: "could not submit: an open job runs over all that there is, and a first entry or a number of entries is asked for",
+			Status: http.StatusBadRequest,
+			Message: "could not submit: an open job runs over all that there is, and a first entry or a number of entries is " +
+				"asked for",
 		}
 	}
 	var salt tasks.NonceSalt
@@ -100,7 +101,9 @@ const leaderNeeds = "this node needs what the job runs with, to lead it: see dtp
 func (r *Room) readAndDescribe(rt exec.Runtime, j *Job) (read plan.Read, err error) {
 	g, ctx := errgroup.WithContext(j.ctx)
 	g.Go(func() (err error) {
-		read, err = r.planner.Files(ctx, rt, j.s.Req, r.openLimit(j.s.Req), func(text string) { j.phase(api.Preparing, text) })
+		read, err = r.planner.Files(ctx, rt, j.s.Req, r.openLimit(j.s.Req), func(text string) {
+			j.phase(api.Preparing, text)
+		})
 		j.note(read.Notes...)
 		return err
 	})
@@ -119,8 +122,11 @@ func (r *Room) readAndDescribe(rt exec.Runtime, j *Job) (read plan.Read, err err
 	j.mu.Unlock()
 	switch {
 	case items > 0 && len(j.s.Req.Files) > 0:
-		return read, &api.Error{Status: http.StatusBadRequest, Message: "could not submit: the job has items of its own, and files are named too",
-			Hint: "leave the files out"}
+		return read, &api.Error{
+			Status:  http.StatusBadRequest,
+			Message: "could not submit: the job has items of its own, and files are named too",
+			Hint:    "leave the files out",
+		}
 	case items > 0:
 		read.Files = []tasks.File{{Entries: items}}
 	}
@@ -297,7 +303,8 @@ func (r *Room) Publish(j *Job, desc *tasks.Job, base []baseBlob) error {
 		return err
 	}
 	if len(body) > store.MaxDescription {
-		return fmt.Errorf("could not submit: the description of %d files has %d bytes, the limit is %d", len(desc.Data.Files), len(body), store.MaxDescription)
+		return fmt.Errorf("could not submit: the description of %d files has %d bytes, the limit is %d", len(desc.Data.Files),
+			len(body), store.MaxDescription)
 	}
 	id := tasks.NameOf(body)
 	if _, err := r.blobs.Put(r.blobs.JobDir(id), body); err != nil { // goes with the job

@@ -217,8 +217,8 @@ func (r *Room) unitsOfEnded(ctx context.Context, at tasks.PeerID, st api.JobStat
 	return unitsEnded{r, found, listOfEnded(found, st)}, nil
 }
 
-// listOfEnded lists the units of a job that has ended. Of those that are in no partial its status says why, as far as it
-// had room for them.
+// listOfEnded lists the units of a job that has ended. Of those that are in no partial its status says why, as far as
+// it had room for them.
 func listOfEnded(found *foundParts, st api.JobStatus) units.Listing {
 	l := units.Listing{Kind: found.desc.Work.Kind, Units: found.desc.Want, Ended: true, Parts: found.Parts}
 	rest := tasks.CoverOf(l.Units)

@@ -37,7 +37,8 @@ func (r *Room) waits(j *Job) (why, hint string) {
 			away = append(away, name)
 		case !leads && !v.Majority && !slices.Contains(v.Alive, m):
 			silent = append(silent, name)
-		case (leads || home == r.net.ID()) && !v.Answered && !slices.Contains(v.Answering, m): // its link is still taken for whole
+		// its link is still taken for whole
+		case (leads || home == r.net.ID()) && !v.Answered && !slices.Contains(v.Answering, m):
 			mute = append(mute, name)
 		}
 	}
@@ -45,11 +46,13 @@ func (r *Room) waits(j *Job) (why, hint string) {
 	switch n := len(v.Replicas); {
 	case kept && n > 0 && 2*(n-len(away)-len(silent)-len(mute)) <= n:
 		return fmt.Sprintf("most of the %d nodes that keep its ledger are needed, and %s", n, unreached(away, silent, mute)),
-			"it goes on by itself when enough of them are back: start dtpnode up there. If they are gone for good, " + RecoverHint(j.Name)
+			"it goes on by itself when enough of them are back: start dtpnode up there. If they are gone for good, " +
+				RecoverHint(j.Name)
 	case !kept && homeless && home != "":
 		name := cmp.Or(names[home].Name, home)
 		return fmt.Sprintf("%s, which leads it, cannot be reached, and its ledger is not kept here", name),
-			"another node that keeps the ledger leads it within seconds; if there is none, it goes on when dtpnode up runs on " + name + " again. If the nodes that keep its ledger are gone for good, " + RecoverHint(j.Name)
+			"another node that keeps the ledger leads it within seconds; if there is none, it goes on when dtpnode up runs on " +
+				name + " again. If the nodes that keep its ledger are gone for good, " + RecoverHint(j.Name)
 	case homeless:
 		return noHomeYet, "try again in a few seconds"
 	}
@@ -59,12 +62,14 @@ func (r *Room) waits(j *Job) (why, hint string) {
 // awaiting says for whom a job waits that could read what no other node can.
 func awaiting(a ledger.Awaited, names map[tasks.PeerID]members.Name) string {
 	return fmt.Sprintf("waiting for %s, which %s away (%s): no other node can read %d entries; they are given up in %s",
-		strings.Join(members.NamesOf(a.Nodes, names), " and "), isAre(a.Nodes), a.Since.Round(time.Second), a.Units, max(a.Until, 0).Round(time.Second))
+		strings.Join(members.NamesOf(a.Nodes, names), " and "), isAre(a.Nodes), a.Since.Round(time.Second), a.Units,
+		max(a.Until, 0).Round(time.Second))
 }
 
 // cramped says why nothing is committed while the home's disk takes nothing.
 func cramped(why, home string) string {
-	return fmt.Sprintf("waiting for room on the disk of %s, which leads it, or for a node that has some to lead it: %s", home, why)
+	return fmt.Sprintf("waiting for room on the disk of %s, which leads it, or for a node that has some to lead it: %s",
+		home, why)
 }
 
 // isAre is the verb that goes with one or more.
@@ -82,7 +87,8 @@ func unreached(away, silent, mute []string) string {
 		parts = append(parts, strings.Join(away, " and ")+" cannot be reached")
 	}
 	if len(silent) > 0 {
-		parts = append(parts, strings.Join(silent, " and ")+" "+isAre(silent)+" up and did not answer about this job: the copy there may be lost")
+		parts = append(parts, strings.Join(silent, " and ")+" "+isAre(silent)+" up and did not answer about this job: the "+
+			"copy there may be lost")
 	}
 	if len(mute) > 0 {
 		parts = append(parts, strings.Join(mute, " and ")+" did not answer for two seconds")

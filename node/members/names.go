@@ -96,8 +96,8 @@ func NamesOf(ids []tasks.PeerID, names map[tasks.PeerID]Name) []string {
 // Called are what members are called, in the order of their ids.
 func (c *Cluster) Called(ids []tasks.PeerID) []string { return NamesOf(ids, c.Names()) }
 
-// Known are all members that there are and, as far as they are remembered, were in this life of the node, which is among
-// them.
+// Known are all members that there are and, as far as they are remembered, were in this life of the node, which is
+// among them.
 func (c *Cluster) Known() []tasks.PeerID {
 	ids := []tasks.PeerID{c.net.ID()}
 	for _, m := range c.net.Members() {

@@ -242,8 +242,8 @@ func (pl *Planner) Files(
 	return out, nil
 }
 
-// sorted tells the files that can be read from those that cannot; an error says that none can, or that what is wanted of
-// them was named wrongly.
+// sorted tells the files that can be read from those that cannot; an error says that none can, or that what is wanted
+// of them was named wrongly.
 func (pl *Planner) sorted(u *unseenHere) (out Read, err error) {
 	for i, p := range u.plans {
 		if f := u.bad[i]; f != nil {

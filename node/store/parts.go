@@ -17,10 +17,11 @@ import (
 	"github.com/dtpnode/dtpnode/wire"
 )
 
-// What a partial result was made of, or one with values of single units, outlives the job's ledger on the nodes that had
-// a copy of that, for as long as the result: the committed partials, as outputs were before the job's end ran, and the
-// job's description, sources and items. `dtpnode retry` submits a job that begins with them. They lie beside the result, in the folder parts, each under its
-// hash, as files of the copy's folder under another name: keeping them costs no copy.
+// What a partial result was made of, or one with values of single units, outlives the job's ledger on the nodes that
+// had a copy of that, for as long as the result: the committed partials, as outputs were before the job's end ran, and
+// the job's description, sources and items. `dtpnode retry` submits a job that begins with them. They lie beside the
+// result, in the folder parts, each under its hash, as files of the copy's folder under another name: keeping them
+// costs no copy.
 
 // partsIndex is, in the folder of what is kept, an encoded MadeOf.
 const partsIndex = "index"
@@ -69,8 +70,9 @@ func (r *Results) PartsIndex(name string) ([]byte, error) {
 }
 
 // KeepParts keeps what the result of the job with that name was made of: the partials of made, which are kept in the
-// folder of a copy, and what the job has grown by. The folder is there whole or not at all. A daemon that is started again before its job's ledger is closed
-// learns of the end anew: then the folder is there, and may be in use by a retry.
+// folder of a copy, and what the job has grown by. The folder is there whole or not at all. A daemon that is started
+// again before its job's ledger is closed learns of the end anew: then the folder is there, and may be in use by a
+// retry.
 func (r *Results) KeepParts(name string, c *Copy, made MadeOf) error {
 	made.Job, made.Signature = c.ID, c.Signature
 	from := c.files()

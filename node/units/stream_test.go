@@ -247,17 +247,36 @@ func TestTold(t *testing.T) {
 		left   string
 		status int // of the error
 	}{
-		"all so far":       {list: open, units: 6, values: 6, lost: "[14 16 [4 6]]", left: "[[8 10]]"},
-		"a range":          {list: open, ask: api.UnitsRequest{First: 3, Last: 5}, units: 1, values: 1, lost: "[14 15 [4 5]]"},
-		"one to come":      {list: open, ask: api.UnitsRequest{First: 9, Last: 12}, left: "[[9 12]]"},
-		"beyond the end":   {list: closed, ask: api.UnitsRequest{First: 9, Last: 12}, status: http.StatusBadRequest},
-		"far beyond":       {list: closed, ask: api.UnitsRequest{First: 10}, status: http.StatusBadRequest},
-		"to the end":       {list: closed, ask: api.UnitsRequest{First: 7}, units: 1, values: 1, left: "[[8 10]]"},
-		"no range":         {list: open, ask: api.UnitsRequest{First: 5, Last: 5}, status: http.StatusBadRequest},
-		"below zero":       {list: open, ask: api.UnitsRequest{First: -1}, status: http.StatusBadRequest},
-		"too far":          {list: open, ask: api.UnitsRequest{Last: 1 << 60}, status: http.StatusBadRequest},
-		"a kind without":   {list: other, units: 6, lost: "[14 16 [4 6]]", says: "jobs of the kind other have no values of single units", left: "[[8 10]]"},
-		"code without":     {list: closed, none: true, units: 6, lost: "[14 16 [4 6]]", says: "this job keeps no values of single units", left: "[[8 10]]"},
+		"all so far": {list: open, units: 6, values: 6, lost: "[14 16 [4 6]]", left: "[[8 10]]"},
+		"a range": {
+			list:   open,
+			ask:    api.UnitsRequest{First: 3, Last: 5},
+			units:  1,
+			values: 1,
+			lost:   "[14 15 [4 5]]",
+		},
+		"one to come":    {list: open, ask: api.UnitsRequest{First: 9, Last: 12}, left: "[[9 12]]"},
+		"beyond the end": {list: closed, ask: api.UnitsRequest{First: 9, Last: 12}, status: http.StatusBadRequest},
+		"far beyond":     {list: closed, ask: api.UnitsRequest{First: 10}, status: http.StatusBadRequest},
+		"to the end":     {list: closed, ask: api.UnitsRequest{First: 7}, units: 1, values: 1, left: "[[8 10]]"},
+		"no range":       {list: open, ask: api.UnitsRequest{First: 5, Last: 5}, status: http.StatusBadRequest},
+		"below zero":     {list: open, ask: api.UnitsRequest{First: -1}, status: http.StatusBadRequest},
+		"too far":        {list: open, ask: api.UnitsRequest{Last: 1 << 60}, status: http.StatusBadRequest},
+		"a kind without": {
+			list:  other,
+			units: 6,
+			lost:  "[14 16 [4 6]]",
+			says:  "jobs of the kind other have no values of single units",
+			left:  "[[8 10]]",
+		},
+		"code without": {
+			list:  closed,
+			none:  true,
+			units: 6,
+			lost:  "[14 16 [4 6]]",
+			says:  "this job keeps no values of single units",
+			left:  "[[8 10]]",
+		},
 		"a false listing":  {list: Listing{Units: tasks.R(3, 1)}, status: -1},
 		"a false partial":  {list: Listing{Units: tasks.R(0, 3), Parts: []merge.Partial{part}}, status: -1},
 		"a followed range": {list: open, ask: api.UnitsRequest{Last: 3, Follow: true}, units: 3, values: 3},
@@ -357,7 +376,10 @@ func TestStreamEnds(t *testing.T) {
 // TestNobodyListens: a stream ends with its reader, and one that has begun says in its last line why it ends.
 func TestNobodyListens(t *testing.T) {
 	part := merge.Partial{Cover: tasks.CoverOf(tasks.R(0, 4)), SHA256: fmt.Sprintf("%064x", 0)}
-	c := &cluster{list: Listing{Kind: "valued", Units: tasks.R(0, 10), Open: true, Parts: []merge.Partial{part}}, steady: true}
+	c := &cluster{
+		list:   Listing{Kind: "valued", Units: tasks.R(0, 10), Open: true, Parts: []merge.Partial{part}},
+		steady: true,
+	}
 	calls := 0
 	err := c.room().Tell(t.Context(), "job", api.UnitsRequest{Follow: true}, func(api.UnitsEvent) error {
 		calls++

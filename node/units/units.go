@@ -75,8 +75,8 @@ type Room struct {
 	Every time.Duration
 	// Once is how long looks may fail in a row where units are not followed.
 	Once time.Duration
-	// Patience is how long they may where they are followed. Where the job waits for members that are away, a user who follows it
-	// waits with it.
+	// Patience is how long they may where they are followed. Where the job waits for members that are away, a user who
+	// follows it waits with it.
 	Patience time.Duration
 }
 

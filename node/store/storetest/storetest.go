@@ -1,5 +1,5 @@
-// Package storetest is what tests of files on a node's disk share. It knows nothing of the store, so that the store's own
-// tests can use it.
+// Package storetest is what tests of files on a node's disk share. It knows nothing of the store, so that the store's
+// own tests can use it.
 package storetest
 
 import (
