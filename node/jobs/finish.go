@@ -101,7 +101,7 @@ func (r *Room) FetchBlob(e engine.FetchBlob) {
 	r.loop.Post(out)
 }
 
-// mergeBlobs merges partials on this node.
+// MergeBlobs merges partials on this node.
 func (r *Room) MergeBlobs(e engine.MergeBlobs) {
 	failpoint.Hit(failpoint.MergeBefore)
 	s, err := r.tryMerge(e)

@@ -14,7 +14,7 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// foldBlobs merges partials that are kept here for a job's ledger, and keeps the result with them.
+// FoldBlobs merges partials that are kept here for a job's ledger, and keeps the result with them.
 func (r *Room) FoldBlobs(e engine.FoldBlobs) {
 	failpoint.Hit(failpoint.FoldBefore)
 	m, err := r.tryFold(e)
