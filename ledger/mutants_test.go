@@ -14,6 +14,7 @@ import (
 // TestMutants sees that the tests find the bugs that can be planted here and that take the simulator long.
 func TestMutants(t *testing.T) {
 	for bug, test := range map[mutant.Bug]string{
+		mutant.AnyFetch:     "TestStaleStoredDoesNotCount",
 		mutant.OneNodesWord: "TestTwoNodesMustFail",
 		mutant.ForgetAway:   "TestAwayForAMoment",
 		mutant.DoubleAppend: "TestAppendsCountOnce",

@@ -23,7 +23,7 @@ func TestMutants(t *testing.T) {
 		mutant.ForgetLead:  "TestRestartBesideLiar",
 	}
 	for _, bug := range []mutant.Bug{mutant.AckBeforeSync, mutant.SkipLastRecord, mutant.SnapshotTooEarly,
-		mutant.TailFirst, mutant.ForgetMembers} {
+		mutant.TailFirst, mutant.ForgetVoters} {
 		tests[bug] = "TestModel"
 	}
 	for bug, test := range tests {

@@ -250,7 +250,7 @@ func (r *Replica) begin(s Snapshot, in content) {
 	r.proofs.chain = in.Chain
 	r.applied = position{s.Index, s.Term}
 	r.writes.last = max(r.writes.last, s.Index)
-	if !mutant.On(mutant.ForgetMembers) {
+	if !mutant.On(mutant.ForgetVoters) {
 		for _, m := range slices.Concat(in.Past, in.Outgoing, in.Voters) {
 			r.voters.learn(m)
 		}

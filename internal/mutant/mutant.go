@@ -28,7 +28,7 @@ const (
 	BlindWord        Bug = "blind-word"
 	HostStrikes      Bug = "host-strikes"
 	SnapshotTooEarly Bug = "snapshot-too-early"
-	ForgetMembers    Bug = "forget-members"
+	ForgetVoters     Bug = "forget-voters"
 	FoldDropsInput   Bug = "fold-drops-input"
 	FreeBeforeFold   Bug = "free-before-fold"
 	FreeAsked        Bug = "free-asked"
@@ -70,7 +70,7 @@ var bugs = []struct {
 	{BlindWord, "what one host cannot see is given up though others have not tried it"},
 	{HostStrikes, "what fails on two hosts on which nothing goes well is struck out, though others do it"},
 	{SnapshotTooEarly, "a snapshot lacks the last entry that it stands for"},
-	{ForgetMembers, "a snapshot is restored without its table of members"},
+	{ForgetVoters, "a snapshot is restored without its table of voters"},
 	{FoldDropsInput, "a merge of committed partials leaves one out, and is not counted (R1)"},
 	{FreeBeforeFold, "the inputs of a fold are freed before it is in the log (R2)"},
 	{FreeAsked, "a copy of the ledger frees what the home of this term counts on it to keep"},
@@ -103,6 +103,7 @@ const (
 
 	// The simulator finds these after hundreds of seeds, if at all. The tests of the packages ledger, steal, engine and
 	// quorum find them sooner.
+	AnyFetch      Bug = "any-fetch"       // a fetch that was given up counts, though its blob was freed
 	OneNodesWord  Bug = "one-nodes-word"  // failures that only one node reports set a range aside, while others work
 	ForgetAway    Bug = "forget-away"     // a file is given up when the only host that can read it is away for a moment
 	EndlessCredit Bug = "endless-credit"  // a thief is given work on credit, whatever became of what it took before
