@@ -9,18 +9,18 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// audits are what the last few of them found. What missing has in each of Config.Audits audits in a row is lost.
+// audits remembers what the last audits have found. Units that Config.Audits audits in a row have missed are lost.
 type audits struct {
-	last      time.Duration        // when the last audit was, or the home began to lead
-	doubtedAt time.Duration        // when units that are held for long were last looked for
-	count     int                  // of audits
-	missing   []tasks.Cover        // what each of the last ones missed, the oldest first; fewer than Config.Audits
-	twice     map[pair]tasks.Cover // what the last one found with two nodes
+	last      time.Duration        // when the last audit was; at first, when the home began to lead
+	doubtedAt time.Duration        // when doubtAll last looked for units that are held for too long
+	count     int                  // how many audits there were
+	missing   []tasks.Cover        // the units that each of the last audits missed, the oldest first; fewer than Config.Audits
+	twice     map[pair]tasks.Cover // the units that the last audit found with two nodes
 }
 
-// auditDue reports whether the time has come and every node has spoken since the last audit. Work that
-// moves between two nodes may be in the reports of neither; but it must move again, from a node that
-// has yet to speak to one that has spoken, to be missed by the next audit too.
+// auditDue reports whether it is time for an audit: enough time has passed, and all nodes have reported since the last
+// one. Work that goes from one node to another may be in the reports of neither. For two audits in a row to miss it,
+// it would have to go on at just the right moments, each time from a node that has yet to report to one that has.
 func (h *Home) auditDue() bool {
 	since := h.now - h.audits.last
 	return since >= h.nodes.auditEvery() && (h.nodes.pending == 0 || since >= h.nodes.auditWait())
@@ -34,21 +34,21 @@ func (ns *nodes) every() time.Duration {
 	return max(ns.cfg.Report, time.Duration(len(ns.byID))*time.Second/time.Duration(ns.cfg.Reports))
 }
 
-// slack is how much longer the time between reports is than in a small cluster. Everything that waits for reports waits
-// longer by a multiple of it.
+// slack is how much longer the time between reports is than in a small cluster. Whatever waits for reports waits longer
+// by a multiple of it.
 func (ns *nodes) slack() time.Duration { return ns.every() - ns.cfg.Report }
 
 // auditEvery is the time between two audits.
 func (ns *nodes) auditEvery() time.Duration { return ns.cfg.Audit + ns.slack() }
 
-// auditWait is how long an audit waits at most for nodes that have yet to speak.
+// auditWait is how long an audit waits at most for nodes that have yet to report.
 func (ns *nodes) auditWait() time.Duration { return ns.cfg.AuditWait + 2*ns.slack() }
 
-// yieldBelow is the time between reports above which they are too old to tell who holds a unit twice.
+// yieldBelow is the longest time between reports with which they are new enough to tell that two nodes hold a unit.
 const yieldBelow = 2 * time.Second
 
-// audit finds units that nobody answers for, several times in a row, and puts them back to work; and
-// units that two nodes hold, of which one is told to forget them.
+// audit looks for units that no node has reported to hold for several audits in a row, and puts them back to work. Of
+// two nodes that hold the same units it tells one to forget them.
 func (h *Home) audit() {
 	h.nodes.startAudit()
 	if h.stopping.begun {
@@ -71,7 +71,7 @@ func (h *Home) audit() {
 	h.giveUpUnread()
 }
 
-// misses takes what an audit misses and returns what so many in a row have missed.
+// misses takes the units that an audit has missed, and returns those that so many audits in a row have missed.
 func (as *audits) misses(open tasks.Cover, inARow int) (lost tasks.Cover) {
 	as.missing = append(as.missing, open)
 	if len(as.missing) < inARow {
@@ -85,7 +85,8 @@ func (as *audits) misses(open tasks.Cover, inARow int) (lost tasks.Cover) {
 	return lost
 }
 
-// answered is what nodes need not hold: it is offered, given away lately, merged, or a suspect to be tried.
+// answered is the units that are accounted for though no node reports to hold them: they are offered, were given away
+// lately, are being merged, or are suspects.
 func (h *Home) answered() tasks.Cover {
 	var rs []tasks.Range
 	for _, o := range h.offers.all {
@@ -117,7 +118,7 @@ func (h *Home) mend(lost tasks.Cover) {
 				s.vain = map[tasks.PeerID]int{}
 			}
 			s.vain[s.at]++
-			s.at = "" // its trial was lost: try again
+			s.at = "" // its trial was lost, and it is tried again
 		}
 	}
 	h.reissue(lost)
@@ -140,10 +141,10 @@ type holding struct {
 	by tasks.PeerID
 }
 
-// pair is two nodes, in order.
+// pair is two nodes, in the order of their names.
 type pair [2]tasks.PeerID
 
-// sweep runs over all that the nodes hold: the union, and where two hold the same.
+// sweep runs over all units that the nodes hold, and returns their union and those that two nodes hold.
 func (ns *nodes) sweep() (held tasks.Cover, twice map[pair][]tasks.Range) {
 	var all []holding
 	for _, id := range ns.order {
@@ -154,7 +155,7 @@ func (ns *nodes) sweep() (held tasks.Cover, twice map[pair][]tasks.Range) {
 	slices.SortStableFunc(all, func(a, b holding) int { return cmp.Compare(a.First, b.First) })
 	ranges := make([]tasks.Range, len(all))
 	twice = map[pair][]tasks.Range{}
-	reach := -1 // of all so far, the one that ends last
+	reach := -1 // index of the range that ends last, of those so far
 	for i, a := range all {
 		ranges[i] = a.Range
 		if reach >= 0 && a.First < all[reach].Last {
@@ -168,8 +169,8 @@ func (ns *nodes) sweep() (held tasks.Cover, twice map[pair][]tasks.Range) {
 	return tasks.CoverOf(ranges...), twice
 }
 
-// yield tells one of two holders, in turn, to forget what both hold and it has not begun. What the same two
-// did not hold at the last audit may be on its way between them.
+// yield tells one of two holders, in turn, to forget units that both hold, as far as it has not begun them. Units that
+// the two did not both hold at the last audit are left alone, since they may be on their way between the two.
 func (h *Home) yield(twice map[pair][]tasks.Range) {
 	if h.Every() > yieldBelow {
 		return

@@ -9,16 +9,16 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// blame is what has failed and is being looked into. A range is a suspect until it is committed or set aside, or its
-// nodes turn out to be to blame.
+// blame is what has failed and is being looked into. A range is a suspect until it is committed or set aside, or until
+// the nodes that blame it turn out to be to blame themselves. The suspects are disjoint.
 type blame struct {
-	suspects []*suspect            // disjoint
+	suspects []*suspect
 	general  Failed                // failures that blame no unit
-	strikes  map[tasks.PeerID]int  // of these, by node
+	strikes  map[tasks.PeerID]int  // how many of these failures each node has had
 	fatal    map[tasks.PeerID]bool // nodes that say that no attempt can go well
 
 	inherited int64 // units that an earlier job has done, which say nothing of the nodes of this one
-	audits    int   // since the first node was shunned
+	audits    int   // how many audits there were since the job was first taken from a node
 }
 
 func newBlame() blame {
@@ -31,7 +31,7 @@ func newBlame() blame {
 // drop forgets suspects.
 func (b *blame) drop(which func(s *suspect) bool) { b.suspects = slices.DeleteFunc(b.suspects, which) }
 
-// leave has suspects among some units, which a node was to try, go to others.
+// leave has suspects that a node was to try, and that have some of these units, tried by other nodes.
 func (b *blame) leave(id tasks.PeerID, units tasks.Cover) {
 	for _, s := range b.suspects {
 		if s.at == id && units.Intersects(tasks.Cover{s.Range}) {
@@ -40,20 +40,20 @@ func (b *blame) leave(id tasks.PeerID, units tasks.Cover) {
 	}
 }
 
-// suspect is a range that failed and is being tried by itself.
+// suspect is a range that has failed and is being tried by itself.
 type suspect struct {
 	tasks.Range
 	Failed
-	by     map[tasks.PeerID]int // tries that failed, by node
-	vain   map[tasks.PeerID]int // how often each was asked to try it, and nothing came of it
-	at     tasks.PeerID         // where it is being tried now, empty if nowhere
+	by     map[tasks.PeerID]int // how many tries have failed on each node
+	vain   map[tasks.PeerID]int // how often each node was asked to try it without a result
+	at     tasks.PeerID         // the node that is trying it now; empty for none
 	since  time.Duration        // when it was first blamed
-	waited int                  // audits, for a second node to try it on
+	waited int                  // how many audits it has waited for another node to try it
 	aside  tasks.Moment         // when setting it aside was last proposed
 }
 
-// secondWait is how many audits a range that has failed often enough, on fewer nodes than strikes, waits for nodes that
-// are still loading the code: it may be the nodes that are bad.
+// secondWait is how many audits a range that has failed often enough, but on few nodes, waits for nodes that are still
+// loading the code, since it may be the few nodes that are bad.
 const secondWait = 10
 
 // failed books one failure reported by a node.
@@ -72,9 +72,9 @@ func (h *Home) failed(from tasks.PeerID, f Failure) {
 		return
 	}
 	if !inOneFile(h.data, f.Blame) {
-		return // no honest node says so, and a trial of all of it would take as long as the job
+		return // no honest node blames so much, and a trial of it might take as long as the job
 	}
-	// A file fails as a whole, though some entry or cluster of it may be set aside already.
+	// A file fails as a whole, even if an entry or a cluster of it is set aside already.
 	h.nodes.countFailure(from, f)
 	for _, blame := range tasks.CoverOf(f.Blame.Intersect(h.record.Want)).Minus(h.record.lostCover()) {
 		if h.record.Done.Cover().Covers(tasks.CoverOf(blame)) {
@@ -90,7 +90,8 @@ func (h *Home) failed(from tasks.PeerID, f Failure) {
 	}
 }
 
-// inOneFile reports whether units belong to one file of the job: an entry, a cluster or a file is to blame, not more.
+// inOneFile reports whether units belong to one file of the job. Honest nodes blame an entry, a cluster or a file, and
+// never more.
 func inOneFile(d *tasks.Dataset, r tasks.Range) bool {
 	if d == nil {
 		return true
@@ -116,21 +117,21 @@ func (h *Home) decide(s *suspect) {
 	}
 }
 
-// secondMayCome reports whether another node may soon be there to try s.
+// secondMayCome reports whether another node may soon be ready to try s.
 func (h *Home) secondMayCome(s *suspect) bool {
 	return s.waited < secondWait && h.nodes.loading() && !h.stopping.begun
 }
 
-// fatalFor reports whether the job fails since a node says that no attempt can go well: see shared.
+// fatalFor notes that a node says that no attempt can go well, and reports whether enough nodes say so to fail the job.
 func (h *Home) fatalFor(from tasks.PeerID) bool {
 	h.blame.fatal[from] = true
 	return h.shared(slices.Collect(maps.Keys(h.blame.fatal))) && !(len(h.blame.fatal) < 2 && h.nodes.loading())
 }
 
-// shared reports whether so many nodes say the same that it is not for a few liars to say: this one is among them, or
-// they are most of those that work.
+// shared reports whether nodes that say the same can be more than a few liars: this node is among them, or they are
+// more than half of the nodes that work.
 func (h *Home) shared(by []tasks.PeerID) bool {
-	working := 0 // whatever each of them sees: there may be none that sees all
+	working := 0 // whatever files each of them sees, since there may be none that sees all
 	for id := range h.nodes.byID {
 		working += btoi(h.nodes.atWork(id))
 	}
@@ -146,7 +147,7 @@ func (s *suspect) book(from tasks.PeerID, why Failure) {
 	s.Failed.book(from, why)
 }
 
-// narrow makes a suspect of a range that only one node has blamed: what others say was of another range.
+// narrow replaces a suspect by a narrower range that only one node has blamed; what others said was of the wider one.
 func (s *suspect) narrow(r tasks.Range, from tasks.PeerID) {
 	if s.Range == r {
 		return
@@ -161,7 +162,7 @@ func (s *suspect) narrow(r tasks.Range, from tasks.PeerID) {
 	s.Nodes = slices.DeleteFunc(s.Nodes, func(id tasks.PeerID) bool { return id != from })
 }
 
-// book counts one more failure, whose words are told from then on.
+// book counts one more failure. Its reason is the one that users are told from then on.
 func (f *Failed) book(from tasks.PeerID, why Failure) {
 	f.Failure = why
 	f.Tries++
@@ -170,8 +171,8 @@ func (f *Failed) book(from tasks.PeerID, why Failure) {
 	}
 }
 
-// suspectFor finds the suspect that blame is of. A trial of a whole file or cluster that narrows the
-// blame down goes on with the narrower range, and its other units go back to work on the node.
+// suspectFor finds or makes the suspect of a failure that blames a range. If the trial of a whole file or cluster
+// blames less than that, the suspect becomes the narrower range, and its other units go back to work on the node.
 func (b *blame) suspectFor(from tasks.PeerID, blame tasks.Range, now time.Duration) *suspect {
 	for _, s := range b.suspects {
 		if s.Intersect(blame) == blame && (s.Range == blame || s.at == from || s.by[from] > 0) {
@@ -180,7 +181,7 @@ func (b *blame) suspectFor(from tasks.PeerID, blame tasks.Range, now time.Durati
 		}
 	}
 	s := &suspect{Range: blame, since: now}
-	for _, o := range b.suspects { // wider than one that is known: take that one over
+	for _, o := range b.suspects { // one that lies within the range is widened to it
 		if o.Intersect(blame) == o.Range && o.by[from] == o.Tries {
 			s.Failed, s.by, s.since = o.Failed, o.by, o.since
 		}
@@ -198,7 +199,7 @@ func (h *Home) workers(r tasks.Range) (n int) {
 	return n
 }
 
-// loading reports whether nodes may yet become workers.
+// loading reports whether there are nodes that may yet come to work for the job.
 func (ns *nodes) loading() bool {
 	for _, o := range ns.byID {
 		if o.slots > 0 && o.shunned == "" && !(o.heard && o.report.Ready) {
@@ -208,8 +209,8 @@ func (ns *nodes) loading() bool {
 	return false
 }
 
-// try runs s on the node that has tried it least, first on those on which something has gone well: the home itself
-// before others where a file could not be opened, for the home has opened it to plan the job.
+// try has s run on the node that has tried it least, and among these on an able one first. A file that could not be
+// opened is tried on the home before the others, for the home has opened it to plan the job.
 func (h *Home) try(s *suspect) {
 	if h.stopping.begun {
 		return
@@ -244,7 +245,7 @@ func (h *Home) try(s *suspect) {
 	}
 }
 
-// setAside has it written that s is not in the result; until it is, the audits come by here again.
+// setAside proposes that s is left out of the result. Until that is in the log, it is called again by the audits.
 func (h *Home) setAside(s *suspect) {
 	if s.aside.Within(h.cfg.Propose, h.now) {
 		return
@@ -253,7 +254,7 @@ func (h *Home) setAside(s *suspect) {
 	h.emit(Propose{Entry{Lost: &Lost{Range: s.Range, Failed: s.Failed}}})
 }
 
-// asideNow follows the log: l is set aside.
+// asideNow follows the log, by which l is set aside now.
 func (h *Home) asideNow(l Lost) {
 	h.blame.drop(func(s *suspect) bool { return s.Intersect(l.Range) == s.Range })
 	h.rest.stale = true
@@ -262,8 +263,8 @@ func (h *Home) asideNow(l Lost) {
 	}
 }
 
-// lostToCode counts the ranges set aside for what the code did in them; unreadable data are bounded by
-// the files, and the rest of the files is still wanted.
+// lostToCode counts the ranges that were set aside for what the code did in them. Ranges whose data could not be read
+// do not count, for there can be no more of them than the files have, and the rest of the files is still wanted.
 func (r *Record) lostToCode() (n int) {
 	for _, l := range r.Lost {
 		if !l.Data {
@@ -273,8 +274,8 @@ func (r *Record) lostToCode() (n int) {
 	return n
 }
 
-// failedAtAll books a failure that blames no unit: the code, or the node. A node that only fails is set aside; the
-// job fails when it is the same everywhere.
+// failedAtAll books a failure that blames no unit, and so the code or the node. The job is taken from a node on which
+// all fails; it fails itself when that is so on all nodes.
 func (h *Home) failedAtAll(from tasks.PeerID, f Failure) {
 	h.blame.general.book(from, f)
 	h.blame.strikes[from]++
@@ -283,9 +284,9 @@ func (h *Home) failedAtAll(from tasks.PeerID, f Failure) {
 	}
 }
 
-// abortedOn books that the selector gave the job up on a node before any entry, in SlaveBegin: what it opens there
-// may be missing on that host alone. The node is set aside with what the selector said, at once or, if something has
-// gone well there, as after any other failure; the job fails when it is so on every node that may work.
+// abortedOn books that user code gave the job up on a node before any entry, as in SlaveBegin. What the code opens
+// there may be missing on that host alone, so the job is taken from the node with what the code said: at once, or, if
+// the node is able, as after any other failure. The job fails when this happens on every node that may work.
 func (h *Home) abortedOn(from tasks.PeerID, f Failure) {
 	h.blame.general.book(from, f)
 	h.blame.strikes[from]++
@@ -305,11 +306,11 @@ func (h *Home) abortedOn(from tasks.PeerID, f Failure) {
 	}
 }
 
-// judgeNode decides what is wrong, the node or the code.
+// judgeNode decides whether the node or the code is to blame for failures that blame no unit.
 func (h *Home) judgeNode(from tasks.PeerID) {
 	others := h.hopes(from)
 	byFew := len(h.blame.general.Nodes) < 2 || !h.shared(h.blame.general.Nodes)
-	if h.blame.general.Tries == 0 { // what failed there blamed entries
+	if h.blame.general.Tries == 0 { // all failures so far have blamed entries
 		h.blame.general.Reason = h.nodes.whyShunned()
 	}
 	switch {
@@ -325,8 +326,8 @@ func (h *Home) judgeNode(from tasks.PeerID) {
 	}
 }
 
-// hopes counts the nodes beside one that are not set aside and work, or may soon: one that never gets the code
-// loaded is not waited for.
+// hopes counts the other nodes that work for the job or may soon do so. One that takes too long to load the code does
+// not count.
 func (h *Home) hopes(beside tasks.PeerID) (n int) {
 	for _, id := range h.sight.awaited(h.now-h.cfg.Return, h.record.Want) {
 		n += btoi(h.nodes.byID[id] == nil && h.sight.away[id].able)
@@ -350,7 +351,7 @@ func (ns *nodes) ranBeside(failed []tasks.PeerID) bool {
 	return false
 }
 
-// hopeless looks at each audit whether all nodes that have the code are set aside.
+// hopeless fails the job if it was taken from all nodes that have its code. It is called at each audit.
 func (h *Home) hopeless() {
 	if h.nodes.whyShunned() == "" {
 		return
@@ -370,10 +371,10 @@ func (h *Home) fail(f Failed) {
 	h.emit(Fail{Failure: f})
 }
 
-// GiveUp stops the home's work; Finished ends the job.
+// GiveUp stops the home's work for good; Finished ends the job then.
 func (h *Home) GiveUp() { h.ending.givenUp = true }
 
-// Failing lists what has failed and is being tried again.
+// Failing lists ranges that have failed and are being tried again.
 func (h *Home) Failing() []Lost {
 	var out []Lost
 	for _, s := range h.blame.suspects {
@@ -382,10 +383,10 @@ func (h *Home) Failing() []Lost {
 	return out
 }
 
-// Shunned names the nodes on which everything failed, and how.
+// Shunned names the nodes from which the job was taken, since all of it failed there, and how it failed.
 func (h *Home) Shunned() map[tasks.PeerID]string { return h.nodes.shunned() }
 
-// retry gives suspects without a node another try; called at each audit.
+// retry decides anew on suspects that no node is trying. It is called at each audit.
 func (h *Home) retry() {
 	h.acquit()
 	h.hopeless()

@@ -8,7 +8,7 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// stored takes note of a blob that is here.
+// stored takes the word that a blob was fetched, and is here durably.
 func (h *Home) stored(ev Stored) {
 	if k := h.kept.find(ev.Partial.ID); k != nil {
 		if k.answers(ev.Seq) {
@@ -63,7 +63,7 @@ func (h *Home) propose(o *offer) {
 	h.emit(Propose{Entry{Commit: &p}})
 }
 
-// committed follows the log: a partial is in the record, or was overtaken there.
+// committed follows the log, which has a commit: the record has admitted it, or has not, as v says.
 func (h *Home) committed(p merge.Partial, v merge.Verdict, changed bool) {
 	h.offers.commits++
 	h.offers.changed = true
@@ -99,22 +99,23 @@ func (h *Home) committed(p merge.Partial, v merge.Verdict, changed bool) {
 	})
 }
 
-// overtake answers offers under way that a commit has made void: replicas free what the record would not admit.
+// overtake drops and answers the offers on their way to a commit that another commit has made void. Replicas free the
+// blobs by themselves, since the record would not admit them.
 func (h *Home) overtake(p merge.Partial) {
 	for _, o := range slices.Clone(h.offers.all) {
 		switch {
 		case !o.Cover.Intersects(p.Cover):
 		case o.state == fetching && h.judge(o.Partial) != merge.Fresh:
 			h.offers.drop(o.ID)
-		case o.state == reducing && h.record.Done.Cover().Covers(o.Cover): // by a merge that came another way
+		case o.state == reducing && h.record.Done.Cover().Covers(o.Cover): // it is committed by a merge already
 			h.emit(Accept{To: o.Holder, ID: o.ID})
 			h.offers.drop(o.ID)
 		}
 	}
 }
 
-// Needs reports whether a partial's blob must stay where its node has made it: it is to be kept here for the ledger,
-// and is not yet.
+// Needs reports whether the blob of a partial that this node has made must stay in its scratch folder, since it has yet
+// to be copied from there to be kept for the ledger.
 func (h *Home) Needs(id merge.ID) bool {
 	o, k := h.offers.find(id), h.kept.find(id)
 	coming := o != nil && (o.state == fetching || o.state == proposed)
@@ -136,13 +137,13 @@ func (h *Home) acceptKids(p merge.Partial) {
 // this node may fail to keep one before another leads; or the job is wound up, if there is none.
 const maxUnstored = 5
 
-// Full reports whether this node cannot keep blobs any more: another had better lead.
+// Full reports whether this node cannot keep blobs any more, so that another should lead.
 func (h *Home) Full() bool { return h.kept.failures >= maxUnstored }
 
 // FullReason tells why this node could not keep the last blobs; empty if it could.
 func (h *Home) FullReason() string { return h.kept.failedFor }
 
-// notStored follows a fetch that has failed.
+// notStored takes the word that a fetch has failed.
 func (h *Home) notStored(ev NotStored) {
 	if k := h.kept.find(ev.Partial.ID); k != nil {
 		if k.answers(ev.Seq) {
@@ -155,8 +156,8 @@ func (h *Home) notStored(ev NotStored) {
 	}
 }
 
-// giveUp ends an attempt to commit an offer whose blob could not be had, for the reason here if that is this node's. It
-// leaves it to the holder to offer the partial again, but not for ever.
+// giveUp ends the attempt to commit an offer whose blob could not be had. here is the reason if this node's own disk is
+// to blame, and otherwise empty. Its holder may offer the partial again, but if that goes on the partial is rejected.
 func (h *Home) giveUp(o *offer, here string, slow bool) {
 	h.offers.changed = true
 	h.offers.drop(o.ID)

@@ -6,7 +6,7 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// Config sets a home up. Zero values take the defaults.
+// Config sets a home up. Fields that are zero take their defaults.
 type Config struct {
 	Self      tasks.PeerID
 	Submitter tasks.PeerID // of the job
@@ -19,23 +19,23 @@ type Config struct {
 
 	Strikes  int           // failures of a range before it is set aside; default 3
 	MaxLost  int           // ranges set aside for crashing code before the job is given up; default 20
-	GiveUp   time.Duration // what no node can read is set aside after so long; default 5 s
-	Return   time.Duration // so long a node that went is waited for, if only it can read some; default 3 min
-	Patience time.Duration // units held so long without progress run elsewhere, see patience; default 1 min
-	Unsealed time.Duration // what a process has done lies in it so long unsealed, if there is more to do; default 30 s
+	GiveUp   time.Duration // how long until what no node can read is set aside; default 5 s
+	Return   time.Duration // how long a node that went is waited for, if it alone can read some; default 3 min
+	Patience time.Duration // how long units may be held without progress, see patience; default 1 min
+	Unsealed time.Duration // how long nodes leave what a process has done unsealed; default 30 s
 	StopWait time.Duration // longest wait for partials after Stop; default 10 s
 
-	ReduceWait time.Duration // a merge ordered from a node must be offered by then; default 2 min
+	ReduceWait time.Duration // how long a node may take for a merge that it was ordered to make; default 2 min
 	Repeat     time.Duration // between repeats of such an order; default 2 s
 	Fetches    int           // blobs fetched at once; default 4
-	Propose    time.Duration // a proposal not applied by then is made again; default 5 s
+	Propose    time.Duration // after which a proposal that was not applied is made again; default 5 s
 
-	FoldAbove int           // more committed partials than that are merged further; default 32
-	MaxBlobs  int           // committed partials at most: commits wait beyond; default MaxBlobs
+	FoldAbove int           // number of committed partials beyond which some are folded; default 32
+	MaxBlobs  int           // most committed partials, beyond which commits wait; default MaxBlobs
 	FoldFloor int64         // bytes of committed partials up to which only their number counts; default 16 MiB
-	FoldWait  time.Duration // a merge of committed partials must be made by then; default 10 min
+	FoldWait  time.Duration // how long a fold may take; default 10 min
 
-	Sampling Sampling `json:"-"` // checks what workers compute; nil for nobody
+	Sampling Sampling `json:"-"` // checks what workers compute; nil for no such check
 }
 
 // MaxBlobs is how many partials of a job are committed at once at most.

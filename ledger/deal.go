@@ -8,27 +8,27 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// dealing is how nodes get their first share of the work, and the trees that follow from that. Work that the home
-// deals goes down a tree, upper, and partials come up it; where work is only stolen, the tree is over the nodes in
-// the order in which they became ready. A node that comes back keeps its place, so that none is ever above itself.
+// dealing is how nodes get their first share of the work, and the tree in which partials come back to the home. Work
+// that the home deals goes down a tree, and partials come up the same tree. Where work is only stolen, the tree is made
+// of the nodes in the order in which they became ready. A node that comes back keeps its place, so none is ever above
+// itself.
 type dealing struct {
-	on      bool           // else work is only stolen
-	units   int64          // that were to be run when the job began
+	on      bool           // work is dealt; otherwise it is only stolen
+	units   int64          // how many units were to be run when the job began
 	waiting []tasks.PeerID // nodes that have become ready and wait for their share
-	since   time.Duration  // when the first of them began to wait
+	since   time.Duration  // when the first of these began to wait
 
 	heads  []tasks.PeerID                // the nodes right below the home in the tree of dealt work
-	upper  map[tasks.PeerID]tasks.PeerID // who merges for whom what was dealt to it; empty for the home
+	upper  map[tasks.PeerID]tasks.PeerID // by node, the one above it in that tree; empty for the home
 	tree   []tasks.PeerID                // all nodes in the order in which they became ready, also those that have gone
-	places map[tasks.PeerID]int          // of each in tree, from 1
+	places map[tasks.PeerID]int          // the place of each node in tree, from 1 on
 }
 
 func newDealing(on bool) dealing {
 	return dealing{on: on, upper: map[tasks.PeerID]tasks.PeerID{}, places: map[tasks.PeerID]int{}}
 }
 
-// becameReady gives a node its place in the tree, the first time, and has it wait for its share if it is to be dealt
-// one.
+// becameReady gives a node its place in the tree if it has none, and has it wait for its share if work is dealt.
 func (d *dealing) becameReady(id tasks.PeerID, share bool, now time.Duration) {
 	if d.places[id] == 0 {
 		d.tree = append(d.tree, id)
@@ -42,7 +42,7 @@ func (d *dealing) becameReady(id tasks.PeerID, share bool, now time.Duration) {
 	}
 }
 
-// putBelow notes to whom a node passes dealt work on, and whose partials it merges for that.
+// putBelow notes that a node passes dealt work on to others, and so merges their partials.
 func (d *dealing) putBelow(id tasks.PeerID, others []Worker) {
 	for _, group := range tasks.Fan(others, tasks.DealFan) {
 		d.upper[group[0].ID] = id
@@ -50,13 +50,14 @@ func (d *dealing) putBelow(id tasks.PeerID, others []Worker) {
 	}
 }
 
-// fewNodes is up to how many nodes there is no tree: the home deals to each and takes partials from each.
+// fewNodes is the largest number of nodes without a tree: the home deals to each, and takes the partials of each.
 const fewNodes = 2 * merge.FanIn
 
 // maxDealWait bounds how long a node that has become ready waits for others that are dealt work with it.
 const maxDealWait = 50 * time.Millisecond
 
-// dealWait grows with the number of nodes, so that few messages do for many of them.
+// dealWait is how long the first node waits for others to become ready. It grows with the number of nodes, so that one
+// message serves many of them.
 func (ns *nodes) dealWait() time.Duration {
 	return min(time.Duration(len(ns.byID))*25*time.Microsecond, maxDealWait)
 }
@@ -71,8 +72,8 @@ func (h *Home) becameReady(id tasks.PeerID, n *node) {
 	h.dealing.becameReady(id, share, h.now)
 }
 
-// dealAll gives the nodes that have become ready lately their share by slots of all the work. Where there
-// are many the shares of several go to one of them, which passes them on.
+// dealAll gives the nodes that have become ready lately their shares of all the work, by their slots. Where there are
+// many nodes, one of them gets the shares of several, and passes them on.
 func (h *Home) dealAll() {
 	d := &h.dealing
 	gather := len(h.nodes.byID) > fewNodes && h.now-d.since < h.nodes.dealWait()
@@ -103,12 +104,12 @@ func (h *Home) dealAll() {
 	}
 }
 
-// cannotRun is what a node is not to be dealt: it cannot read it, or has yet to hear of it.
+// cannotRun is the units that a node is not to be dealt, since it cannot read them or does not know them yet.
 func (h *Home) cannotRun(n *node) tasks.Cover {
 	return n.blind.Union(h.record.unknown(n.report.Appends))
 }
 
-// headFor is the node above one that the home deals to: the home itself for the first few.
+// headFor is the node above a node to which the home deals, empty for the home itself.
 func (h *Home) headFor(id tasks.PeerID) tasks.PeerID {
 	if len(h.nodes.byID) <= fewNodes {
 		return ""
@@ -134,7 +135,7 @@ func (h *Home) above(id tasks.PeerID) tasks.PeerID {
 		return ""
 	}
 	for at := h.dealing.places[id]; at > merge.FanIn; {
-		at = (at - 1) / merge.FanIn // places count from 1; the home's is 0
+		at = (at - 1) / merge.FanIn // places count from 1, and the home's is 0
 		up := h.dealing.tree[at-1]
 		if o := h.nodes.byID[up]; o != nil && o.report.Ready && !o.report.Leaving {
 			return up
@@ -151,20 +152,21 @@ type Worker struct {
 
 // Reply is what a home answers to a report.
 type Reply struct {
-	Every time.Duration // between the node's reports from now on
-	Above tasks.PeerID  // merges this node's partials before they go to the home; empty for none
+	Every time.Duration // the time between the node's reports from now on
+	Above tasks.PeerID  // the node that merges its partials before they go to the home; empty for none
 	Busy  []tasks.PeerID
 	Left  []time.Duration
 }
 
-// maxUppers is how many of the nodes that a node was told to have above it are remembered.
+// maxUppers is how many of the nodes above it that a node was told of are remembered.
 const maxUppers = 8
 
-// answerAgain is how long reports without news go unanswered where there are many nodes: fewer than three of
-// them, after which a node would ask others for the home.
+// answerAgain is how long reports that bring no news go unanswered where there are many nodes. It is less than three
+// times the time between reports, after which a node would look for another home.
 const answerAgain = 5 * time.Second
 
-// Answer answers a report just taken; not due where there are many nodes and it would say nothing new.
+// Answer makes the answer to a report that was just taken. It is not due where there are many nodes and the answer
+// would say nothing new.
 func (h *Home) Answer(from tasks.PeerID, r Report, hints int) (a Reply, due bool) {
 	n := h.nodes.byID[from]
 	if n == nil {

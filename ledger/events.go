@@ -19,7 +19,7 @@ type (
 	}
 	// NodeDown tells that a member is not reachable.
 	NodeDown struct{ ID tasks.PeerID }
-	// Reported carries a node's report; From may be this node.
+	// Reported carries a node's report. From may be this node.
 	Reported struct {
 		From   tasks.PeerID
 		Report Report
@@ -78,11 +78,11 @@ type (
 		Verdict merge.Verdict
 		Changed bool
 	}
-	// Finished answers Finish or Fail: the result as it lies here, durably.
+	// Finished answers Finish or Fail: the result is kept here, durably.
 	Finished struct{ Result Result }
-	// Damaged tells that a committed partial's blob is here no longer as it was.
+	// Damaged tells that the blob of a committed partial is damaged here, or gone.
 	Damaged struct{ ID merge.ID }
-	// Stop ends the job with what is done.
+	// Stop has the job wound up, with a result of what is done.
 	Stop struct {
 		Reason string `msgpack:"r"`
 	}

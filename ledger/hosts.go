@@ -8,20 +8,20 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// What a selector opens by itself, a friend or a table of calibrations, may be missing on some hosts alone. Nothing
-// tells such a failure from one of the entries but that others do them well: the word of a node on which nothing of
-// the job has ever gone well counts for nothing against an entry, as long as there are nodes on which something has.
-// What it blames runs elsewhere, and when it only goes on to fail the job is taken from it.
+// What user code opens by itself, such as a friend tree or a table of calibrations, may be missing on some hosts. Such
+// a failure looks like one of the entry that ran, until other nodes run that entry well. So as long as there are nodes
+// on which some of the job has gone well, the word of a node on which nothing ever has counts for nothing against an
+// entry. What it blames is run elsewhere, and if it goes on failing, the job is taken from it.
 
 const (
-	// enoughNodes bounds how many nodes try a file that cannot be opened, or lacks what the selector reads, before it
-	// is struck out.
+	// enoughNodes is how many nodes at most try a file that cannot be opened, or lacks what the code reads, before it is
+	// set aside.
 	enoughNodes = 16
-	// asksInVain is how often a node is asked to try a range and does not answer until it counts as having tried.
+	// asksInVain is how often a node may be asked to try a range without answering before it counts as having tried.
 	asksInVain = 3
 )
 
-// able reports whether something of the job has gone well on a node.
+// able reports whether some of the job has gone well on a node.
 func (n *node) able() bool { return n.report.Stats.Units > 0 }
 
 // atWork reports whether a node can run packets of files that it sees now.
@@ -36,8 +36,8 @@ func (h *Home) works(id tasks.PeerID, r tasks.Range) bool {
 	return h.nodes.atWork(id) && !n.blind.Intersects(units) && !h.record.unknown(n.report.Appends).Intersects(units)
 }
 
-// ableBeside reports whether nodes on which something has gone well can run r, or could until lately; those that tried
-// do not count.
+// ableBeside reports whether there is an able node that can run r, or could until it went lately, besides those that
+// have tried.
 func (h *Home) ableBeside(r tasks.Range, tried []tasks.PeerID) bool {
 	for id, n := range h.nodes.byID {
 		if n.able() && h.works(id, r) && !slices.Contains(tried, id) {
@@ -49,8 +49,8 @@ func (h *Home) ableBeside(r tasks.Range, tried []tasks.PeerID) bool {
 	})
 }
 
-// goesWellBeside reports whether other nodes on which something has gone well can run some of what is open, or could
-// until lately. None of them may see all of it.
+// goesWellBeside reports whether there is another able node that can run some of the open units, or could until it went
+// lately.
 func (h *Home) goesWellBeside(id tasks.PeerID) bool {
 	open := h.open()
 	for o, n := range h.nodes.byID {
@@ -63,7 +63,7 @@ func (h *Home) goesWellBeside(id tasks.PeerID) bool {
 	})
 }
 
-// ableSaid reports whether one of the nodes that blame a range has done something of the job well.
+// ableSaid reports whether one of the nodes that blame a range is able.
 func (h *Home) ableSaid(s *suspect) bool {
 	return slices.ContainsFunc(s.Nodes, func(id tasks.PeerID) bool {
 		n, gone := h.nodes.byID[id], h.sight.away[id]
@@ -71,15 +71,15 @@ func (h *Home) ableSaid(s *suspect) bool {
 	})
 }
 
-// countFailure notes a failure of a node on which nothing has gone well.
+// countFailure notes a failure of a node that is not able.
 func (ns *nodes) countFailure(from tasks.PeerID, f Failure) {
 	if n := ns.byID[from]; n != nil && !n.able() {
 		n.failures, n.lastWord = n.failures+1, f.Reason
 	}
 }
 
-// hostsFailure reports whether what a node blames is put down to its host: nothing of the job has gone well there, and
-// others that have done some of it well have yet to fail at this.
+// hostsFailure reports whether a failure is put down to the node's host: the node is not able, and able ones have yet
+// to fail at what it blames.
 func (h *Home) hostsFailure(from tasks.PeerID, blame tasks.Range) bool {
 	if n := h.nodes.byID[from]; n == nil || n.able() || mutant.On(mutant.HostStrikes) {
 		return false
@@ -92,9 +92,9 @@ func (h *Home) hostsFailure(from tasks.PeerID, blame tasks.Range) bool {
 	return h.ableBeside(blame, []tasks.PeerID{from})
 }
 
-// witnessed reports whether so many nodes have failed at s that it is the entries, and not the hosts, that are to
-// blame: some of those that work, all of them if it is a file that cannot be used; and of those on which something has
-// gone well two, if there are so many.
+// witnessed reports whether enough nodes have failed at s to blame the entries, and not the hosts. Some of the nodes
+// that work must have; all of them, if it is a file that cannot be used; and two of the able ones, if there are as
+// many.
 func (h *Home) witnessed(s *suspect) bool {
 	if mutant.On(mutant.HostStrikes) {
 		return len(s.Nodes) >= min(2, h.workers(s.Range))
@@ -120,8 +120,8 @@ func (h *Home) witnessed(s *suspect) bool {
 	if ableTried > 0 || h.ableSaid(s) {
 		return true
 	}
-	// Where something is done somebody could do it, though this home may not have heard of whom: it is waited for. What an
-	// earlier job has done tells nothing of the nodes of this one.
+	// Where units are committed some node is able, even if this home has not heard which, and its word is waited for.
+	// Units that an earlier job has done say nothing of the nodes of this one.
 	someCan := h.record.Done.Cover().Len() > h.blame.inherited || len(h.sight.awaited(h.now-h.cfg.Return, s.Range)) > 0
 	return !someCan || h.now-s.since >= h.cfg.Return
 }
@@ -133,9 +133,8 @@ func btoi(b bool) int {
 	return 0
 }
 
-// acquit drops suspects that only nodes blame on which nothing has gone well, once other nodes show that the job can be
-// done; their units run again elsewhere. A node on which nothing but failures happens has the job taken from it. Called
-// at each audit.
+// acquit drops suspects that no able node blames, once there are able nodes; their units are run again elsewhere. A
+// node on which nothing but failures happens has the job taken from it. It is called at each audit.
 func (h *Home) acquit() {
 	if mutant.On(mutant.HostStrikes) {
 		return
@@ -168,15 +167,15 @@ func (h *Home) knowAside(id tasks.PeerID, says bool) {
 	}
 }
 
-// shun takes the job from a node, which must be there.
+// shun takes the job from a connected node, for a reason that users are told.
 func (h *Home) shun(id tasks.PeerID, reason string) {
 	n := h.nodes.byID[id]
 	n.shunned, n.asideAt = cmp.Or(reason, "everything fails"), h.now
 	h.emit(Shun{ID: id, Reason: n.shunned})
 }
 
-// confirmed counts, as a lower bound, those failures of a node that nodes on which other things go well have had as
-// well: they say nothing against the node.
+// confirmed counts failures of a node that able nodes have had as well, and that therefore say nothing against the
+// node. It may count too few.
 func (h *Home) confirmed(id tasks.PeerID) (n int) {
 	for _, s := range h.blame.suspects {
 		if h.ableSaid(s) {
@@ -184,8 +183,8 @@ func (h *Home) confirmed(id tasks.PeerID) (n int) {
 		}
 	}
 	for _, l := range h.record.Lost {
-		if l.Host == "" && slices.Contains(l.Nodes, id) { // what nodes cannot see is no failure of theirs
-			n += l.Tries - len(l.Nodes) + 1 // as many as may be its own
+		if l.Host == "" && slices.Contains(l.Nodes, id) { // a file that nodes cannot see is no failure of theirs
+			n += l.Tries - len(l.Nodes) + 1 // the most of these tries that can be this node's
 		}
 	}
 	return n

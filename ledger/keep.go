@@ -16,8 +16,8 @@ type kept struct {
 	all      []*keeping
 	byID     map[merge.ID]*keeping
 	bytes    int64
-	requests uint64       // so far, to bring, keep or release blobs: what is released is not meant by an older request
-	checked  tasks.Moment // when it was last looked at who lacks what
+	requests uint64       // number of the last request to bring, keep or release a blob
+	checked  tasks.Moment // when spread last looked for blobs that somebody lacks
 
 	failures  int    // how often in a row this node could not keep a blob
 	failedFor string // why it could not, the last time
@@ -26,14 +26,14 @@ type kept struct {
 // keeping tells which replicas keep a blob durably.
 type keeping struct {
 	merge.Partial
-	by     map[tasks.PeerID]bool // this node among them
-	asked  time.Duration         // when the others were last asked
-	first  uint64                // the first request; an answer to an older one is of a blob that was released since
-	missed int                   // times that a replica could not get it though it is here
+	by     map[tasks.PeerID]bool // the replicas that do, this node among them
+	asked  time.Duration         // when the other replicas were last asked to
+	first  uint64                // the first request to keep it; an older one was for a blob that has been released since
+	missed int                   // how often a replica could not get the blob although it is here
 
-	fetch   uint64       // the request by which this node is being brought the blob; 0 for none
-	fails   int          // attempts at that in vain, in a row
-	lacking tasks.Moment // when the first of them was
+	fetch   uint64       // the request that brings the blob to this node now; 0 for none
+	fails   int          // how many such requests in a row have failed
+	lacking tasks.Moment // when the first of these failed
 }
 
 func newKeeping(p merge.Partial) *keeping {
@@ -80,7 +80,7 @@ func (ks *kept) foldable() bool {
 	return len(fitFold(all)) >= 2
 }
 
-// every reports whether something is so of all blobs.
+// every reports whether something holds for all blobs.
 func (ks *kept) every(is func(k *keeping) bool) bool {
 	return !slices.ContainsFunc(ks.all, func(k *keeping) bool { return !is(k) })
 }
@@ -92,8 +92,8 @@ func (h *Home) fetch(k *keeping, sources []tasks.PeerID) {
 	h.emit(Fetch{Partial: k.Partial, Sources: sources, Seq: k.fetch})
 }
 
-// answers takes note that a fetch has ended; it reports whether it is the one under way. The answer to an earlier one
-// counts for nothing: if the blob came, it was freed again when that attempt was given up.
+// answers notes that a fetch has ended, and reports whether it is the one that is under way. An earlier one counts for
+// nothing: if it has brought the blob, the blob was freed when that attempt was given up.
 func (k *keeping) answers(fetch uint64) bool {
 	if (fetch == 0 || fetch != k.fetch) && !mutant.On(mutant.AnyFetch) {
 		return false
@@ -102,7 +102,7 @@ func (k *keeping) answers(fetch uint64) bool {
 	return true
 }
 
-// askToKeep asks those replicas for whom it is not known that they keep k.
+// askToKeep asks those replicas to keep k that are not known to.
 func (h *Home) askToKeep(k *keeping) {
 	k.asked = h.now
 	h.kept.requests++
@@ -211,8 +211,8 @@ func (h *Home) releaseAll(k *keeping) {
 // maxSpread is how many committed blobs are brought here at once, and how many are asked for of the replicas.
 const maxSpread = 32
 
-// spread sees to it that this node and the others keep all that is committed: the home may be new, or a
-// replica.
+// spread sees to it that this node and the other replicas keep all that is committed, which a new home or a new replica
+// may not do yet.
 func (h *Home) spread() {
 	if h.kept.checked.Within(h.cfg.Audit, h.now) {
 		return
@@ -242,7 +242,8 @@ func (h *Home) lacking(k *keeping) bool {
 	})
 }
 
-// storedAgain takes note that a committed blob is here, as it must be; or is not what was committed.
+// storedAgain notes that a committed blob was brought here. One that does not count what was committed is as good as
+// none.
 func (h *Home) storedAgain(k *keeping, ev Stored) {
 	if ev.Units != k.Units || ev.Canary != k.Canary {
 		h.gone(k, "")
@@ -270,7 +271,7 @@ func (h *Home) gone(k *keeping, here string) {
 		k.lacking = tasks.At(h.now)
 	}
 	away := slices.ContainsFunc(h.replicas.ids, func(id tasks.PeerID) bool { return h.nodes.stale(id, h.now) })
-	if away { // those that are there are asked anew when it is back
+	if away { // as long as one is away it is no matter how often the others have failed
 		k.fails = 0
 	}
 	if k.fails >= maxGone || away && k.lacking.Past(awayWait, h.now) {
@@ -288,20 +289,20 @@ func (h *Home) damaged(id merge.ID) {
 	}
 }
 
-// KeepsAll reports whether all that is committed is kept here.
+// KeepsAll reports whether this node keeps the blobs of all that is committed.
 func (h *Home) KeepsAll() bool {
 	return h.kept.every(func(k *keeping) bool { return k.by[h.cfg.Self] })
 }
 
-// Copied reports whether another replica keeps all that is committed: the job loses none of it with this node.
+// Copied reports whether each committed blob is kept by another replica, too, so that the loss of this node loses none.
 func (h *Home) Copied() bool {
 	return h.kept.every(func(k *keeping) bool {
 		return slices.ContainsFunc(h.replicas.ids, func(id tasks.PeerID) bool { return k.by[id] })
 	})
 }
 
-// SafeWithout reports whether a majority of the replicas that stay keeps all that is committed, this node among
-// them: the others may go with what they keep.
+// SafeWithout reports whether some replicas may go: this node keeps each committed blob, and with it a majority of the
+// replicas that stay.
 func (h *Home) SafeWithout(gone []tasks.PeerID) bool {
 	stay := slices.DeleteFunc(slices.Clone(h.replicas.ids), func(id tasks.PeerID) bool {
 		return slices.Contains(gone, id)

@@ -17,14 +17,15 @@ import (
 const (
 	maxBlames = 16
 	maxLosers = 16
-	// owes is how many units a node may have lost for each that it has delivered, and a few beside.
+	// owes is how many units a node may have lost for each unit that it has delivered, and a few in addition.
 	owes, owesFirst = 4, 16
-	// fewWitnesses is among how many nodes the word of one alone, beside the home's own, is enough; among more nodes the
-	// most that any one says of another is left out.
+	// fewWitnesses is the largest number of nodes among which the word of a single one counts. Among more nodes, the
+	// largest number that any one says of another is left out.
 	fewWitnesses = 3
 )
 
-// Blame tells how many units, ever, of what a node took from the one that reports it were found to be held by nobody.
+// Blame is a node's word on another one, By: how many of the units that By has ever taken from it were found to be held
+// by nobody.
 type Blame struct {
 	By    tasks.PeerID `msgpack:"b"`
 	Units int64        `msgpack:"u"`
@@ -33,11 +34,11 @@ type Blame struct {
 // Loser is a node that has lost much of what it took.
 type Loser struct {
 	ID        tasks.PeerID
-	Delivered int64 // units that were committed and that it has run, ever
-	Lost      int64 // units that it has lost, as others say
+	Delivered int64 // how many committed units it has run
+	Lost      int64 // how many units it has lost, as others say
 }
 
-// delivers counts what is committed for those who made it; the parts of a merge count as equal.
+// delivers counts the units of a committed partial for the nodes that made its parts, in equal shares.
 func (ss standings) delivers(p merge.Partial, now time.Duration) {
 	makers := []tasks.PeerID{p.ID.Node}
 	for _, k := range p.Kids {
@@ -51,7 +52,7 @@ func (ss standings) delivers(p merge.Partial, now time.Duration) {
 
 // Losers are the nodes that have lost far more than they have delivered, the worst first.
 func (h *Home) Losers() (out []Loser) {
-	said := map[tasks.PeerID][]int64{} // by others
+	said := map[tasks.PeerID][]int64{} // by node, how many units it has lost as each of the others says
 	lost := map[tasks.PeerID]int64{}
 	for _, id := range h.nodes.order {
 		for _, b := range h.nodes.byID[id].report.Blames {

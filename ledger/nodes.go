@@ -8,51 +8,51 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// nodes are the members that are connected, and what each reported last. order has exactly the keys of byID, sorted;
-// slots is the sum of theirs; pending counts those that have reported before, but not since the last audit.
+// nodes are the members that are connected, and what each of them has reported last. order has exactly the keys of
+// byID, sorted, since effects must not depend on the order of a map. slots is the sum of the nodes' slots. pending
+// counts the nodes that have reported before, but not since the last audit.
 type nodes struct {
-	cfg     *Config // for how long it takes them to be heard
+	cfg     *Config // says how often nodes report
 	byID    map[tasks.PeerID]*node
-	order   []tasks.PeerID // effects must not depend on the order of a map
+	order   []tasks.PeerID
 	slots   int
 	pending int
-	busy    []tasks.PeerID // nodes with waiting work, the longest first; as of the last audit
+	busy    []tasks.PeerID // nodes with waiting work at the last audit, those with the most first
 }
 
-// node is one of them.
+// node is what this home knows of a connected member.
 type node struct {
-	slots  int
-	upAt   time.Duration // since when it is there
-	report Report        // the last
+	slots  int           // with which it works for the job; 0 if it does not
+	upAt   time.Duration // when it was connected
+	report Report        // its last report
 	heard  bool          // it has reported
 	spoke  bool          // it has reported since the last audit
 	fresh  bool          // it has reported since the job began to be wound up
 	last   time.Duration // when it last reported or offered something
 
-	// shunned is why the job was taken from it, so that it is given no work until it goes, and comes back mended; empty if
-	// it was not.
+	// shunned is why the job was taken from it: it is given no work until it has gone and come back. Empty if it was not.
 	shunned string
 
-	knows uint64 // appends that it has, as it last reported, or was told at once since
+	knows uint64 // how many appends it knows, by its last report or since this home has told it of one
 
-	every   time.Duration // between its reports, as it was told
+	every   time.Duration // the time between its reports that it was told
 	acked   time.Duration // when it was last answered
 	dealt   bool          // it was dealt its share of the work
 	asideAt time.Duration // when it was last told that the job is taken from it
 
-	blind    tasks.Cover // what it cannot read: all of report.Unseen
-	doubt    doubtful    // what it claims to hold, see trust.go
-	failures int         // failures that blame units, while nothing had gone well there
-	lastWord string      // the reason of the last of these
+	blind    tasks.Cover // units that it cannot read: all those of report.Unseen
+	doubt    doubtful    // units that it has claimed to hold for long, see trust.go
+	failures int         // how many of its failures have blamed units, while nothing had gone well there
+	lastWord string      // the reason of the last of these failures
 
 	uppers  []tasks.PeerID // nodes that it was told to have merge its partials
-	coming  tasks.Cover    // units that others say they gave it, and that its own reports have yet to tell
-	awaited int            // so many of its reports until they have
+	coming  tasks.Cover    // units that others say they gave it, and that its own reports do not show yet
+	awaited int            // how many more of its reports coming is waited for
 }
 
 func newNodes(cfg *Config) nodes { return nodes{cfg: cfg, byID: map[tasks.PeerID]*node{}} }
 
-// up adds a node, or takes another number of slots of one that is there.
+// up adds a node, or changes the number of slots of one that is there.
 func (ns *nodes) up(id tasks.PeerID, slots int, now time.Duration) {
 	n := ns.byID[id]
 	if n == nil {
@@ -86,7 +86,7 @@ func (ns *nodes) speaks(n *node, now time.Duration) {
 	n.spoke, n.heard, n.last = true, true, now
 }
 
-// startAudit has all nodes speak anew: the next audit waits for those that have reported before.
+// startAudit begins to count which nodes have reported since this audit; the next one waits for them.
 func (ns *nodes) startAudit() {
 	ns.pending = 0
 	for _, n := range ns.byID {
@@ -97,14 +97,14 @@ func (ns *nodes) startAudit() {
 	}
 }
 
-// loaded reports whether a node has the job's code loaded. It can merge, then, also where the job's work was taken
-// from it since all of it fails there.
+// loaded reports whether a node has the job's code loaded. If so it can merge, even if the job's work was taken from it
+// since all of it fails there.
 func (ns *nodes) loaded(id tasks.PeerID) bool {
 	n := ns.byID[id]
 	return n != nil && n.heard && n.report.Ready
 }
 
-// rankBusy sorts the nodes by the time they still have to work.
+// rankBusy sorts the nodes with waiting work by how long it will take them.
 func (ns *nodes) rankBusy() {
 	ns.busy = ns.busy[:0]
 	for _, id := range ns.order {
@@ -117,7 +117,7 @@ func (ns *nodes) rankBusy() {
 	})
 }
 
-// busiest are up to n nodes that have most left to do, and how long; not the one who asks.
+// busiest are the n nodes that have the most left to do, without the node that asks, and how long it will take each.
 func (ns *nodes) busiest(n int, asks tasks.PeerID) (ids []tasks.PeerID, left []time.Duration) {
 	for _, id := range ns.busy {
 		if len(ids) == n {
@@ -130,8 +130,8 @@ func (ns *nodes) busiest(n int, asks tasks.PeerID) (ids []tasks.PeerID, left []t
 	return ids, left
 }
 
-// nodeDown forgets a node: what it offered goes with it, but for what is on its way to a commit already, and what it
-// was ordered to merge or try goes to others.
+// nodeDown forgets a node. Its offers go with it, except those on their way to a commit. What it was ordered to merge
+// or to try is left to others.
 func (h *Home) nodeDown(id tasks.PeerID) {
 	n := h.nodes.byID[id]
 	if n == nil {
@@ -148,10 +148,10 @@ func (h *Home) nodeDown(id tasks.PeerID) {
 		}
 	}
 	h.blame.leave(id, tasks.CoverOf(h.record.Want))
-	h.lookAgain(false, []tasks.PeerID{id}) // what it had is another's now
+	h.lookAgain(false, []tasks.PeerID{id}) // its units cannot be disputed any more
 }
 
-// stale reports whether a node has not reported for so long that it had best not be ordered about.
+// stale reports whether a node is gone, or has not reported for so long that nothing is expected of it.
 func (ns *nodes) stale(id tasks.PeerID, now time.Duration) bool {
 	n := ns.byID[id]
 	return n == nil || now-n.last > 2*(ns.cfg.Audit+ns.slack())

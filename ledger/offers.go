@@ -9,18 +9,18 @@ import (
 )
 
 // offers are the partials that nodes hold and want committed, from the time when they come in until they are committed,
-// rejected, withdrawn or given up. byID holds exactly those of all, and load what each holder has of them.
+// rejected, withdrawn or given up. byID has exactly the offers of all, and load counts those of each holder.
 type offers struct {
 	all      []*offer // in the order in which they came
 	byID     map[merge.ID]*offer
 	load     map[tasks.PeerID]load
-	rejected map[merge.ID]bool // partials that were rejected before; bounded by maxRejected
-	unstored map[merge.ID]int  // how often a blob could not be had, though its holder was there
-	orders   []*order          // to reduce, not seen carried out
+	rejected map[merge.ID]bool // partials that were rejected; at most maxRejected
+	unstored map[merge.ID]int  // how often a blob could not be had although its holder was there
+	orders   []*order          // orders to reduce that are not known to be carried out
 
-	changed  bool          // since they were last planned for
-	commits  int64         // entries that were applied: an offer was judged before or after some
-	planned  time.Duration // when they were last planned for
+	changed  bool          // something has changed since plan last ran
+	commits  int64         // how many commits of the log were applied: an offer is judged anew if there were some since
+	planned  time.Duration // when plan last ran
 	repeated time.Duration // when orders were last looked after
 }
 
@@ -28,12 +28,12 @@ type offers struct {
 type offer struct {
 	*keeping
 	state   offerState
-	at      tasks.PeerID  // which node is to merge it, where it is reducing
-	since   time.Duration // in that state; or when it was last proposed or found in a merge that waits
-	counted bool          // its blob is here and counts what it should
-	vain    int           // merges of it that were ordered and failed
-	apart   time.Duration // until when it goes by itself for that
-	judged  int64         // when so many commits were applied
+	at      tasks.PeerID  // the node that is to merge it, if it is reducing
+	since   time.Duration // when that state began; or when it was last proposed, or found in a merge that waits
+	counted bool          // its blob is here, and counts what was offered
+	vain    int           // how many merges of it were ordered and have failed
+	apart   time.Duration // until when it is left out of merges for that
+	judged  int64         // the number of commits that were applied when it was last judged
 }
 
 type offerState int
@@ -41,11 +41,11 @@ type offerState int
 const (
 	waiting  offerState = iota
 	fetching            // its blob is on the way here, and to the other replicas
-	reducing            // input of a merge on node at
-	proposed            // the commit is on its way through the log
+	reducing            // it is the input of a merge that a node was ordered to make
+	proposed            // its commit is on its way through the log
 )
 
-// order is an order to reduce, repeated until its inputs are committed or free again.
+// order is an order to reduce. It is repeated until its inputs are committed, or the order is given up.
 type order struct {
 	to     tasks.PeerID
 	inputs []merge.Partial
@@ -92,13 +92,14 @@ func (os *offers) dropAll(which func(*offer) bool) {
 	})
 }
 
-// full reports whether a node has as many offers open as it may, with another.
+// full reports whether p's holder has as many open offers as it may.
 func (os *offers) full(p merge.Partial) bool {
 	l := os.load[p.Holder]
 	return l.offers >= maxOffers || l.ranges+len(p.Cover) > maxOffered
 }
 
-// merged are the offers of which a merge, made by who was ordered to, is offered too; not by nodes that are shady.
+// merged are the offers whose merge is offered, too, by the node that was ordered to make it. Merges of shady nodes do
+// not count.
 func (os *offers) merged(by standings) map[merge.ID]bool {
 	ids := map[merge.ID]bool{}
 	for _, m := range os.all {
@@ -114,9 +115,10 @@ func (os *offers) merged(by standings) map[merge.ID]bool {
 	return ids
 }
 
-// neverStored notes that a blob could not be had, and reports whether that was so often that it is waited for no more.
+// neverStored notes that a blob could not be had, and reports whether that has happened so often that its offer is to
+// be rejected.
 func (os *offers) neverStored(id merge.ID) bool {
-	if len(os.unstored) >= maxRejected { // of offers that were withdrawn, mostly
+	if len(os.unstored) >= maxRejected { // most are of offers that were withdrawn
 		clear(os.unstored)
 	}
 	if os.unstored[id]++; os.unstored[id] < maxUnstored {
@@ -135,7 +137,7 @@ func (h *Home) offered(p merge.Partial) {
 		h.emit(Note{To: p.Holder, ID: p.ID, Known: true})
 		return
 	}
-	if h.offers.rejected[p.ID] { // its answer was lost; what it lacks is at work again already
+	if h.offers.rejected[p.ID] { // the answer was lost; what was to be run again for that is at work already
 		h.emit(Reject{To: p.Holder, ID: p.ID})
 		return
 	}
@@ -145,7 +147,7 @@ func (h *Home) offered(p merge.Partial) {
 		return
 	}
 	if p.Holder != h.cfg.Self && h.offers.full(p) {
-		return // it is offered again
+		return // its holder repeats the offer
 	}
 	if h.judge(p) == merge.Fresh && h.explained(p) {
 		h.admit(p)
@@ -154,21 +156,21 @@ func (h *Home) offered(p merge.Partial) {
 
 // admit takes an offer that may be committed.
 func (h *Home) admit(p merge.Partial) {
-	if p.Holder == h.cfg.Self { // others may merge it from now on
+	if p.Holder == h.cfg.Self { // other nodes may be given it to merge from now on
 		h.Granted(p.Cover)
 	}
 	h.offers.add(&offer{keeping: newKeeping(p), since: h.now, judged: h.offers.commits})
 	h.emit(Note{To: p.Holder, ID: p.ID, Known: true})
 }
 
-// judge applies R3 and answers all offers but fresh ones.
+// judge applies R3 to an offer. It answers the offer unless that is fresh.
 func (h *Home) judge(p merge.Partial) merge.Verdict {
 	v := h.record.Done.Judge(p, h.record.Want)
 	h.answer(p, v)
 	return v
 }
 
-// answer tells a holder what became of its partial, unless that is open.
+// answer tells a holder what has become of its partial, unless that has yet to be decided.
 func (h *Home) answer(p merge.Partial, v merge.Verdict) {
 	switch v {
 	case merge.Duplicate:
@@ -180,11 +182,11 @@ func (h *Home) answer(p merge.Partial, v merge.Verdict) {
 	}
 }
 
-// maxRejected bounds the memory of rejections, and of blobs that could not be had.
+// maxRejected bounds how many rejections, and blobs that could not be had, are remembered.
 const maxRejected = 1 << 16
 
-// reject lets a partial's inputs go their own ways, and puts to work again what is lost with one that
-// has none.
+// reject rejects a partial. The inputs of a merge are offers of their own again; units of a partial without inputs that
+// nobody else has are put to work again.
 func (h *Home) reject(p merge.Partial) {
 	h.noteRejected(p)
 	if len(p.Kids) > 0 {
@@ -204,16 +206,16 @@ func (h *Home) noteRejected(p merge.Partial) {
 	h.emit(Reject{To: p.Holder, ID: p.ID})
 }
 
-// rerun reissues what of p is neither committed nor held by others.
+// rerun puts those units of p to work again that are neither committed nor held by others.
 func (h *Home) rerun(p merge.Partial) {
 	rest := p.Cover.Intersect(h.open())
 	for id, n := range h.nodes.byID {
 		if id != p.Holder {
-			rest = rest.Minus(h.has(id, n)) // not all that a liar claims: it would be told as its own next
+			rest = rest.Minus(h.has(id, n)) // only what is believed: a liar may claim units to keep them from being run
 		}
 	}
 	for _, o := range h.offers.all {
-		if o.ID != p.ID { // which is among them yet if it was fresh once
+		if o.ID != p.ID { // p may still be among the offers
 			rest = rest.Minus(o.Cover)
 		}
 	}
@@ -223,7 +225,7 @@ func (h *Home) rerun(p merge.Partial) {
 	h.reissue(rest)
 }
 
-// freeKids lets the inputs of a rejected merge go their own ways.
+// freeKids makes the inputs of a rejected merge offers of their own again.
 func (os *offers) freeKids(p merge.Partial, now time.Duration) {
 	for _, k := range p.Kids {
 		if o := os.find(k); o != nil && o.state == reducing {

@@ -17,7 +17,7 @@ type Entry struct {
 	Commit *merge.Partial `msgpack:"c,omitempty"`
 	// Fold is the merge of committed partials, its kids, that takes their place; a quorum keeps its blob.
 	Fold *merge.Partial `msgpack:"f,omitempty"`
-	// Uncommit is a partial whose blob is damaged or gone everywhere: its units run again.
+	// Uncommit is a committed partial whose blob is damaged or gone everywhere: its units are run again.
 	Uncommit *merge.ID `msgpack:"u,omitempty"`
 	// Append is the next step by which an open job grows.
 	Append  *tasks.Append `msgpack:"g,omitempty"`
@@ -26,21 +26,21 @@ type Entry struct {
 	End     *End          `msgpack:"e,omitempty"` // nothing more is committed
 	Result  *Result       `msgpack:"r,omitempty"` // the job is over
 	Attempt *Attempt      `msgpack:"a,omitempty"` // the result could not be made
-	Retry   *Retry        `msgpack:"y,omitempty"` // it is to be tried again
+	Retry   *Retry        `msgpack:"y,omitempty"` // the result is to be tried again
 }
 
-// End closes the list of what is in the result. In a job that was stopped the units that are open are lost with it;
-// in any other there must be none.
+// End says that nothing more is committed. In a job that was stopped the units that are open then are told as missing;
+// in any other job there must be none.
 type End struct{}
 
 // Result is what a job leaves: a file that a quorum keeps, and what its users are told.
 type Result struct {
-	SHA256 string `msgpack:"h"` // of the file, hex; empty for a job without one
+	SHA256 string `msgpack:"h"` // of the file, hex; empty for a job without a file
 	Size   int64  `msgpack:"z"` // of the file, bytes
-	Status []byte `msgpack:"s"` // for the daemon; at most MaxStatus bytes
+	Status []byte `msgpack:"s"` // how the job ended, in the daemon's encoding; at most MaxStatus bytes
 }
 
-// Sum is a hash, hex, over all of the result, its length before each part.
+// Sum is a hash, hex, over all fields of the result, each with its length.
 func (r *Result) Sum() string {
 	h := sha256.New()
 	fmt.Fprintf(h, "%d %s %d %d ", len(r.SHA256), r.SHA256, r.Size, len(r.Status))
@@ -57,12 +57,12 @@ type Lost struct {
 	Failed
 }
 
-// Failed says how something failed, over all tries.
+// Failed says how something has failed, over all tries. Failure is the last one.
 type Failed struct {
 	Failure
-	Nodes []tasks.PeerID // that tried
-	Words []string       `msgpack:",omitempty"` // what each of Nodes said, where they may differ; else empty
-	Tries int
+	Nodes []tasks.PeerID // that have tried
+	Words []string       `msgpack:",omitempty"` // what each of Nodes said, if that may differ; else empty
+	Tries int            // on all nodes together
 }
 
 // Record is the part of a job's state that outlives its home: every replica holds it, and it changes only
@@ -74,16 +74,16 @@ type Record struct {
 	Lost   []Lost
 	Stop   *Stop       // nil unless the job is being wound up
 	Ended  bool        // nothing more is committed
-	Undone tasks.Cover // was committed once, and is not now
+	Undone tasks.Cover // units that were committed once, and are not now
 	Result *Result     // nil until the job is over
 
-	Attempts []Attempt // to make the result, that failed, since the user last asked for it
-	Round    uint64    // how often the user has
+	Attempts []Attempt // attempts to make the result that have failed since the user last asked for one
+	Round    uint64    // how often the user has asked for new attempts
 
 	Commits int64 // partials that were ever committed
 	Folds   int64 // merges that have ever taken the place of committed partials
 
-	Recovery *quorum.Link // nil unless it goes on from its last copy, see Recover
+	Recovery *quorum.Link // the last recovery of the ledger, nil for none; see Recover
 }
 
 // Apply makes one change and says whether it was one: an entry that the record does not admit is passed
@@ -93,7 +93,7 @@ func (r *Record) Apply(e Entry) (v merge.Verdict, changed bool) {
 	case r.Result != nil:
 	case e.Commit != nil:
 		return r.commit(*e.Commit)
-	case e.Fold != nil: // once the record has ended its parts are being made into the result
+	case e.Fold != nil: // after the end the parts are being made into the result, and must stay as they are
 		if changed = !r.Ended && r.Done.Fold(*e.Fold); changed {
 			r.Folds++
 		}
@@ -123,7 +123,7 @@ func (r *Record) Apply(e Entry) (v merge.Verdict, changed bool) {
 func (r *Record) commit(p merge.Partial) (merge.Verdict, bool) {
 	v := r.Done.Judge(p, r.Want)
 	if r.Ended && v == merge.Fresh {
-		return merge.Duplicate, false // too late: its units are told as lost
+		return merge.Duplicate, false // it is too late, for its units are told as missing
 	}
 	if v != merge.Fresh {
 		return v, false
@@ -131,12 +131,12 @@ func (r *Record) commit(p merge.Partial) (merge.Verdict, bool) {
 	r.Done.Commit(p)
 	r.Commits++
 	r.Undone = r.Undone.Minus(p.Cover)
-	// Set aside by three failures, and yet somebody did it: the result counts.
+	// Some of its units may be set aside after failures. Somebody has done them nevertheless, so they are in the result.
 	r.Lost = without(r.Lost, p.Cover)
 	return v, true
 }
 
-// uncommit takes a partial out whose blob is lost.
+// uncommit takes a partial out of the record whose blob is lost.
 func (r *Record) uncommit(id merge.ID) bool {
 	p, ok := r.Done.Find(id)
 	if !ok {
@@ -147,7 +147,7 @@ func (r *Record) uncommit(id merge.ID) bool {
 	return true
 }
 
-// setAside takes what is neither committed nor set aside yet.
+// setAside sets aside those units of a range that are neither committed nor set aside yet.
 func (r *Record) setAside(l Lost) bool {
 	if r.Ended {
 		return false
@@ -163,7 +163,7 @@ func (r *Record) setAside(l Lost) bool {
 func (r *Record) end() bool {
 	rest := r.Open()
 	if r.Ended || r.Stop == nil && (r.Growth.Open || !rest.Empty()) {
-		return false // it was decided before something was taken out of the record again, or appended
+		return false // since it was proposed units were taken out of the record again, or appended
 	}
 	for _, l := range rest {
 		why := Failure{Blame: l, Kind: "stopped", Reason: r.Stop.Reason}
@@ -174,7 +174,7 @@ func (r *Record) end() bool {
 	return true
 }
 
-// without takes units off a list of lost ones.
+// without takes units out of a list of lost ranges.
 func without(lost []Lost, c tasks.Cover) (keep []Lost) {
 	for _, l := range lost {
 		for _, r := range tasks.CoverOf(l.Range).Minus(c) {
@@ -185,7 +185,7 @@ func without(lost []Lost, c tasks.Cover) (keep []Lost) {
 	return keep
 }
 
-// lostCover is what is set aside.
+// lostCover is all units that are set aside.
 func (r *Record) lostCover() tasks.Cover {
 	rs := make([]tasks.Range, len(r.Lost))
 	for i, l := range r.Lost {
@@ -194,7 +194,7 @@ func (r *Record) lostCover() tasks.Cover {
 	return tasks.CoverOf(rs...)
 }
 
-// Open is what is wanted and neither committed nor set aside.
+// Open is the units that are wanted and neither committed nor set aside.
 func (r *Record) Open() tasks.Cover {
 	return tasks.CoverOf(r.Want).Minus(r.Done.Cover()).Minus(r.lostCover())
 }

@@ -6,23 +6,23 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// replicas are the nodes beside this one that have a copy of the record, and keep the blobs of what is committed. A
-// word that one keeps a blob counts as long as it is the same voter of the log: one that leaves deletes what it
-// keeps, and one that lost its disk comes back as another voter.
+// replicas are the other nodes that have a copy of the record, and keep the blobs of what is committed. A replica's
+// word that it keeps a blob counts as long as it is the same voter of the log: one that leaves deletes what it keeps,
+// and one that has lost its disk comes back as another voter.
 type replicas struct {
 	self       tasks.PeerID
-	ids        []tasks.PeerID          // beside self
-	voters     map[tasks.PeerID]uint64 // which voter of the log each is
-	complete   bool                    // as many as there should be: commits wait until then
-	unwritable map[tasks.PeerID]int    // how often in a row one could not write a blob
-	resumed    bool                    // another has led the job before, and who its replicas are is not known yet
+	ids        []tasks.PeerID          // of the others, without self
+	voters     map[tasks.PeerID]uint64 // the ID of the voter of the log that each of ids is
+	complete   bool                    // there are as many as there should be; commits wait until then
+	unwritable map[tasks.PeerID]int    // how often in a row a replica could not write a blob
+	resumed    bool                    // another home has led the job before, and its replicas are not known here yet
 }
 
 func newReplicas(self tasks.PeerID) replicas {
 	return replicas{self: self, unwritable: map[tasks.PeerID]int{}, voters: map[tasks.PeerID]uint64{}}
 }
 
-// quorate reports whether a majority of the replicas keeps k, this node among them.
+// quorate reports whether this node keeps k, and with it a majority of all replicas.
 func (rs *replicas) quorate(k *keeping) bool { return keptByMost(k, rs.self, rs.ids) }
 
 // keptByMost reports whether self keeps k, and with it a majority of itself and others.
@@ -49,8 +49,8 @@ func (rs *replicas) sources(k *keeping) (ids []tasks.PeerID) {
 	return ids
 }
 
-// replicasAre follows the replica set. One that leaves it deletes what it keeps, and is asked anew when it is back,
-// be it at once.
+// replicasAre follows the set of replicas. A node that leaves it deletes what it keeps, so it is asked anew to keep
+// blobs if it comes back, even at once.
 func (h *Home) replicasAre(ev Replicas) {
 	now := map[tasks.PeerID]uint64{}
 	for i, id := range ev.IDs {
@@ -72,7 +72,7 @@ func (h *Home) replicasAre(ev Replicas) {
 	h.settleAll()
 }
 
-// keepsNothing forgets what a replica that has left, or lost its disk, is known to keep.
+// keepsNothing forgets what a replica has said that it keeps, since it has left or lost its disk.
 func (h *Home) keepsNothing(id tasks.PeerID) {
 	for _, k := range h.kept.all {
 		delete(k.by, id)
@@ -89,7 +89,7 @@ func (h *Home) keepsNothing(id tasks.PeerID) {
 	delete(h.replicas.unwritable, id)
 }
 
-// settleAll looks again at what waits for replicas, as these have changed.
+// settleAll looks again at everything that waits to be kept by a quorum, since the replicas have changed.
 func (h *Home) settleAll() {
 	for _, o := range slices.Clone(h.offers.all) {
 		if o.state == fetching {
@@ -108,5 +108,5 @@ func (h *Home) settleAll() {
 // maxUnwritten is how often in a row a replica fails to write a blob before another takes its place.
 const maxUnwritten = 3
 
-// CannotWrite reports whether a replica's disk takes no blobs any more, though it may still take the log.
+// CannotWrite reports whether a replica's disk takes no more blobs. It may still take the log.
 func (h *Home) CannotWrite(id tasks.PeerID) bool { return h.replicas.unwritable[id] >= maxUnwritten }

@@ -14,27 +14,27 @@ type Report struct {
 	Seq     uint64      `msgpack:"q"` // counts the node's reports, so that a late one is known
 	Ready   bool        `msgpack:"y"` // the job's code is loaded, and work may be dealt here
 	Leaving bool        `msgpack:"e"` // the node hands its work back and goes
-	Held    tasks.Cover `msgpack:"h"` // waiting, running, or sealed here
-	// Also is what this node answers for beside Held, though others hold it too: given away so lately that
-	// the taker may not have reported it, or merged here from other nodes' partials.
+	Held    tasks.Cover `msgpack:"h"` // units that wait, run, or are sealed here
+	// Also is units that this node answers for though others hold them: those that it gave away so lately that the taker
+	// may not have reported them, and those in merges that it has made of others' partials.
 	Also     tasks.Cover   `msgpack:"o"`
-	Ran      int64         `msgpack:"n"` // units processed and not yet committed
-	Left     time.Duration `msgpack:"l"` // run time of what waits here
+	Ran      int64         `msgpack:"n"` // how many units were processed here and are not committed yet
+	Left     time.Duration `msgpack:"l"` // how long what waits here will take
 	Failures []Failure     `msgpack:"f"` // repeated until they are acknowledged
-	// Unseen tells what this host cannot read now, though others may; at most MaxUnseen groups. Presumed is what
-	// of that it has not tried yet.
+	// Unseen tells what this host cannot read now, though others may, in at most MaxUnseen groups. Presumed is the units
+	// of it that this host has not tried to read yet.
 	Unseen   []Unseen    `msgpack:"u,omitempty"`
 	Presumed tasks.Cover `msgpack:"p,omitempty"`
-	Blames   []Blame     `msgpack:"b,omitempty"` // who lost most of what it took from this node; at most maxBlames
+	Blames   []Blame     `msgpack:"b,omitempty"` // nodes that lost what they took from this one; at most maxBlames
 	Stats    Stats       `msgpack:"s"`
-	// Traced says that Gave tells all that this node has given others lately, to run or in partials to be merged. It
-	// does where reports come often.
+	// Traced says that Gave tells all that this node has given others lately, to run or in partials to be merged. That is
+	// so where reports are frequent.
 	Traced bool   `msgpack:"t,omitempty"`
 	Gave   []Gift `msgpack:"g,omitempty"`
-	// Aside says that the job was taken from this node, since all of it failed here: a home that has taken the lead
-	// over, or that lost the link for a moment, learns it from this.
+	// Aside says that the job was taken from this node, since all of it failed here. A home that has taken over the lead,
+	// or that had lost the link, learns it from this.
 	Aside bool `msgpack:"i,omitempty"`
-	// Appends is how many appends of an open job this node has, and Sum that of all of them.
+	// Appends is how many appends of an open job this node knows, and Sum the sum over all of them.
 	Appends uint64 `msgpack:"a,omitempty"`
 	Sum     []byte `msgpack:"z,omitempty"`
 }
@@ -43,7 +43,7 @@ type Report struct {
 type Stats struct {
 	Units       int64   `msgpack:"u"`
 	Bytes       int64   `msgpack:"b"`
-	Rate        float64 `msgpack:"r"` // units/s of the node
+	Rate        float64 `msgpack:"r"` // units a second, of the whole node
 	Packets     int64   `msgpack:"p"`
 	Steals      int64   `msgpack:"s"`
 	Merges      int64   `msgpack:"m"`
@@ -51,27 +51,27 @@ type Stats struct {
 	Failures    int64   `msgpack:"f"`
 }
 
-// Failure tells that user code or data failed on a node. Blame is empty when no unit is to blame.
+// Failure is what a job's record says of a failure: of user code, of data or of a node. What a runtime says of it is an
+// exec.Failure; package worker makes this of that.
 type Failure struct {
-	Seq    uint64      `msgpack:"q"` // counts a node's failures for the job
-	Blame  tasks.Range `msgpack:"b"`
-	Kind   string      `msgpack:"k"`
-	Reason string      `msgpack:"r"`
-	Stack  string      `msgpack:"s"`
-	Tail   string      `msgpack:"t"`
-	// Here says that the node is suspected too: the file may be there for others (kind open).
+	Seq    uint64      `msgpack:"q"` // counts the failures of a node for the job
+	Blame  tasks.Range `msgpack:"b"` // the units that are to blame; empty for none
+	Kind   string      `msgpack:"k"` // an exec.Kind
+	Reason string      `msgpack:"r"` // for the user, one line
+	Stack  string      `msgpack:"s"` // stack trace; may be empty
+	Tail   string      `msgpack:"t"` // what the process printed last
+	// Here says that the node is suspected, too, since others may be able to open the file (kind open).
 	Here bool `msgpack:"h"`
-	// Host says in a word why the host, and not the file, is to blame: it does not see the file (see
-	// exec.Cause). Empty for all other failures.
+	// Host is an exec.Cause if the host does not see the file, and so is to blame for it; otherwise empty.
 	Host string `msgpack:"w,omitempty"`
-	// Data says that the input is to blame, not the code.
+	// Data says that the input is to blame, and not the code.
 	Data bool `msgpack:"d"`
-	// Fatal says that no other attempt can go better: the selector gave the job up.
+	// Fatal says that no other attempt can go better, since the code gave the whole job up.
 	Fatal bool `msgpack:"f"`
 }
 
-// maxText bounds each text of a Failure, in bytes: user code writes them, and they must fit into a message and an
-// entry of the log.
+// maxText bounds each text of a Failure, in bytes. User code writes them, and they must fit into a message and an entry
+// of the log.
 const maxText = 8 << 10
 
 // Cut returns f with texts of bounded length: the beginning of what happened, the end of what was printed.
@@ -89,8 +89,8 @@ func (f Failure) Cut() Failure {
 	return f
 }
 
-// reported takes a node's word. An older one than known is late, or a repetition; unless nothing newer has come
-// for long: then the newer ones were those of another process with the node's identity, which is gone.
+// reported takes a node's report. A report that is older than the last one is late, or repeated, and is dropped. But if
+// nothing has come for long, the newer ones were those of another process with the node's key that is gone now.
 func (h *Home) reported(from tasks.PeerID, r Report) {
 	n := h.nodes.byID[from]
 	if n == nil || n.heard && r.Seq <= n.report.Seq && !h.nodes.stale(from, h.now) || !r.valid(h.record.Want) {
@@ -123,13 +123,13 @@ func (h *Home) reported(from tasks.PeerID, r Report) {
 	}
 }
 
-// valid reports whether all that a report speaks of is of the job.
+// valid reports whether all units in a report are of the job.
 func (r *Report) valid(want tasks.Range) bool {
 	return r.Held.Valid(want) && r.Also.Valid(want) && r.unseenValid(want) && r.giftsValid(want)
 }
 
-// plausible bounds numbers, which are shown, sorted by and summed up, by what a job of so many units can have cost a
-// node at most.
+// plausible bounds the numbers in a report, which are displayed, sorted by and summed up, by the most that a job of so
+// many units can have cost a node.
 func (r Report) plausible(want int64) Report {
 	most := min(someRuns*want+smallRuns, mostUnits)
 	r.Ran, r.Left = min(max(r.Ran, 0), want), max(r.Left, 0)
@@ -145,18 +145,17 @@ func (r Report) plausible(want int64) Report {
 	return r
 }
 
-// Bounds of what a node may say that it has done: each unit so many times, and some more in a small job, whose units
-// may be tried again and again; and all in all so much that sums over all nodes are numbers still.
+// Bounds of what a node may say that it has done.
 const (
-	someRuns  = 16
-	smallRuns = 1000
-	mostUnits = 1 << 50
-	mostBytes = 64 << 20 // read for a unit
-	mostNodes = 1 << 10
-	mostRate  = 1e12 // units a second
+	someRuns  = 16       // how often it may have run each unit
+	smallRuns = 1000     // units beyond that, since those of a small job may be tried again and again
+	mostUnits = 1 << 50  // units in all, so that sums over all nodes do not overflow
+	mostBytes = 64 << 20 // bytes read for a unit
+	mostNodes = 1 << 10  // over how many nodes bytes can be summed up
+	mostRate  = 1e12     // units a second
 )
 
-// lastSeq is the number of the newest of failures.
+// lastSeq is the number of the newest failure, 0 for none.
 func lastSeq(fs []Failure) (s uint64) {
 	for _, f := range fs {
 		s = max(s, f.Seq)

@@ -11,32 +11,32 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// That a host cannot read a file is no failure of the file: nodes report what they cannot read (Report.Unseen),
-// it strikes nothing out, and is run by others. Only what every node that works has tried in vain is given up.
+// A host that cannot read a file says nothing of the file. Nodes report what they cannot read (Report.Unseen); nothing
+// is set aside for that, and others run it. Only files that every node which works has tried in vain are given up.
 
-// sight is who is away that could read what is open, and what nobody can read: unread has the files that no node could
-// read at the last audit, none of which a node is waited for that may come back.
+// sight is what is known of files that nodes cannot read, and of nodes that have gone and could.
 type sight struct {
-	away    map[tasks.PeerID]*absent
-	waiting waitFor
-	unread  map[int]time.Duration // by file, since when
+	away    map[tasks.PeerID]*absent // nodes that have gone, or have yet to come to this home
+	waiting waitFor                  // what the last audit found that waits for some of them
+	// unread are the files that no node could read at the last audit, and that no absent node is waited for to read, with
+	// the time when that was first found.
+	unread map[int]time.Duration
 }
 
 func newSight() sight { return sight{away: map[tasks.PeerID]*absent{}} }
 
-// Unseen is what a host cannot read of a job, for one reason: a file, or files of a folder or of a server.
+// Unseen is a group of files that a host cannot read for one cause: a single file, or files of one folder or server.
 type Unseen struct {
 	Where  string      `msgpack:"w"` // the file, folder or server
-	Cover  tasks.Cover `msgpack:"c"` // whole files
-	Cause  string      `msgpack:"k"` // see exec.Cause
-	Reason string      `msgpack:"r"` // as ROOT or the system said it of each of them, else what is so of all
-	Files  int         `msgpack:"n"`
+	Cover  tasks.Cover `msgpack:"c"` // the units of whole files
+	Cause  string      `msgpack:"k"` // an exec.Cause
+	Reason string      `msgpack:"r"` // what was said of each file; what holds for all of them if that differs
+	Files  int         `msgpack:"n"` // how many files there are
 }
 
-// MaxUnseen bounds the groups in one report, and maxUnseenText each text of one, in bytes.
 const (
-	MaxUnseen     = 16
-	maxUnseenText = 512
+	MaxUnseen     = 16  // MaxUnseen is the largest number of groups in one report.
+	maxUnseenText = 512 // bytes of each text of a group
 )
 
 // Cut returns u with texts of bounded length.
@@ -54,7 +54,7 @@ func (r Report) unseenValid(want tasks.Range) bool {
 		!slices.ContainsFunc(r.Unseen, func(u Unseen) bool { return !u.Cover.Valid(want) })
 }
 
-// sees takes what a node reports that it cannot read.
+// sees takes from a node's report what it cannot read.
 func (n *node) sees() {
 	n.blind = nil
 	n.report.Unseen = slices.Clone(n.report.Unseen)
@@ -64,12 +64,11 @@ func (n *node) sees() {
 	}
 }
 
-// loadWait is how long a node that is there has for loading the code before others decide without it what nobody
-// can read.
+// loadWait is how long a connected node may take to load the code before files can be given up without it.
 const loadWait = 30 * time.Second
 
-// unreadable is what no node that works can read, each having tried; nothing while one may yet come to work. A node
-// that does nothing, for long, about what it alone says that it sees is not counted.
+// unreadable is the units that no node which works can read, each having tried. It is empty as long as a node may yet
+// come to work. A node that says it sees what nobody else does, and does nothing about it for long, does not count.
 func (h *Home) unreadable() tasks.Cover {
 	if unread := h.unreadableBut(nil); !unread.Empty() {
 		return unread
@@ -92,19 +91,19 @@ func (h *Home) unreadable() tasks.Cover {
 	return unread
 }
 
-// idleFor is how long nothing of a node that is there has been committed.
+// idleFor is how long ago a connected node last delivered units that were committed.
 func (h *Home) idleFor(id tasks.PeerID) time.Duration {
 	return h.now - max(h.nodes.byID[id].upAt, h.standings.of(id).lastAt)
 }
 
-// unreadableBut is unreadable but for some nodes' word.
+// unreadableBut is unreadable without counting some nodes.
 func (h *Home) unreadableBut(idle map[tasks.PeerID]bool) tasks.Cover {
 	unread, tried := h.open(), false
 	for _, id := range h.nodes.order {
 		n := h.nodes.byID[id]
 		switch {
 		case n.slots == 0 || n.shunned != "":
-		case n.report.Leaving: // it may come back, but for one that says so for long
+		case n.report.Leaving: // it is waited for as one that may come back, unless it has been leaving for long
 			if n.able() && !idle[id] {
 				unread = unread.Intersect(n.blind)
 			}
@@ -125,32 +124,32 @@ func (h *Home) unreadableBut(idle map[tasks.PeerID]bool) tasks.Cover {
 	return unread
 }
 
-// absent is a node that worked for the job and cannot be reached now.
+// absent is a node that worked for the job and is not connected now, or has just come back and is loading the code.
 type absent struct {
-	since time.Duration
-	able  bool        // something of the job has gone well there
-	blind tasks.Cover // what it could not read
+	since time.Duration // when it went
+	able  bool          // some of the job has gone well there
+	blind tasks.Cover   // what it could not read
 }
 
-// keepAbsent is how many times Config.Return what a node was able to do is remembered after it went.
+// keepAbsent is for how many times Config.Return an absent node is remembered.
 const keepAbsent = 10
 
-// goes notes that a node goes which may come back.
+// goes notes a node that goes and could do some of the job if it came back.
 func (s *sight) goes(id tasks.PeerID, n *node, now time.Duration) {
 	if n.heard && n.able() && n.slots > 0 && n.shunned == "" {
 		s.away[id] = &absent{since: now, able: true, blind: n.blind}
 	}
 }
 
-// expect notes that a node which has planned the job's files, or kept its ledger, has not come to this home yet.
+// expect notes a node that must be able to do some of the job, for it has planned its files or kept its ledger, and
+// that is not connected to this home yet.
 func (h *Home) expect(id tasks.PeerID) {
 	if id != "" && id != h.cfg.Self && h.nodes.byID[id] == nil && h.sight.away[id] == nil {
 		h.sight.away[id] = &absent{since: h.now, able: true}
 	}
 }
 
-// awaited are the nodes that could read some of r and have gone a short while ago, or have just come back and are still
-// loading the code.
+// awaited are the absent nodes that could read some of r and went later than after.
 func (s *sight) awaited(after time.Duration, r tasks.Range) (ids []tasks.PeerID) {
 	for id, a := range s.away {
 		if a.since > after && !a.blind.Covers(tasks.Cover{r}) && !mutant.On(mutant.ForgetAway) {
@@ -164,16 +163,16 @@ func (s *sight) awaited(after time.Duration, r tasks.Range) (ids []tasks.PeerID)
 // Awaited tells which files wait for nodes that have gone, since no other can read them.
 type Awaited struct {
 	Nodes []tasks.PeerID
-	Units int64
-	Since time.Duration // they are away for so long, the last of them
-	Until time.Duration // and are waited for so long yet
+	Units int64         // that wait
+	Since time.Duration // how long ago the last of Nodes went
+	Until time.Duration // how much longer they are waited for
 }
 
-// waitFor is Awaited as of the last audit, in the home's time.
+// waitFor is what waits for absent nodes, as the last audit has found.
 type waitFor struct {
 	nodes []tasks.PeerID
-	cover tasks.Cover
-	since time.Duration
+	cover tasks.Cover   // units that they alone could read
+	since time.Duration // when the last of them went
 }
 
 // Awaited tells what waits for nodes to come back; ok is false if nothing does.
@@ -191,7 +190,8 @@ func (h *Home) Awaited() (a Awaited, ok bool) {
 	return a, true
 }
 
-// butAwaited takes out of what no node that is here can read what those may that are waited for, and notes it.
+// butAwaited takes out of the units that no connected node can read those that absent nodes may, which it notes as
+// waiting for them.
 func (h *Home) butAwaited(unread tasks.Cover) tasks.Cover {
 	h.sight.waiting = waitFor{}
 	for _, id := range h.sight.awaited(h.now-h.cfg.Return, h.record.Want) {
@@ -204,7 +204,7 @@ func (h *Home) butAwaited(unread tasks.Cover) tasks.Cover {
 	return unread.Minus(h.sight.waiting.cover)
 }
 
-// giveUpUnread sets aside, file by file, what no node has been able to read for a while; called at each audit.
+// giveUpUnread sets aside, file by file, what no node has been able to read for a while. It is called at each audit.
 func (h *Home) giveUpUnread() {
 	unread := map[int]time.Duration{}
 	h.sight.waiting = waitFor{}
@@ -226,7 +226,7 @@ func (h *Home) giveUpUnread() {
 	h.sight.unread = unread
 }
 
-// unreadSince is when a file was first found to be unreadable; part of it is set aside if that is long ago.
+// unreadSince is when a file was first found to be unreadable.
 func (h *Home) unreadSince(file int, part tasks.Range) time.Duration {
 	since, known := h.sight.unread[file]
 	switch {
@@ -236,13 +236,13 @@ func (h *Home) unreadSince(file int, part tasks.Range) time.Duration {
 		return since
 	}
 	h.proposeUnread(part)
-	return h.now - h.cfg.GiveUp + h.cfg.Propose // it is proposed again then
+	return h.now - h.cfg.GiveUp + h.cfg.Propose // so that it is proposed again after Config.Propose
 }
 
-// maxWords bounds the nodes whose own words are told of a file that nobody can read.
+// maxWords is how many nodes' own words are kept of a file that nobody can read.
 const maxWords = 16
 
-// proposeUnread has it written that nobody can read a file, with what the nodes said, host by host.
+// proposeUnread proposes to set aside a file that nobody can read, with what each node said of it.
 func (h *Home) proposeUnread(file tasks.Range) {
 	lost := Failed{Failure: Failure{Blame: file, Kind: "open", Data: true}}
 	said := map[string]bool{}
@@ -282,7 +282,7 @@ func (h *Home) proposeUnread(file tasks.Range) {
 
 func firstOf(s []string, n int) []string { return s[:min(n, len(s))] }
 
-// Unseen tells what each node cannot read, for display; the most first.
+// Unseen tells what each node cannot read, the largest groups first, for display.
 func (h *Home) Unseen() map[tasks.PeerID][]Unseen {
 	out := map[tasks.PeerID][]Unseen{}
 	for id, n := range h.nodes.byID {

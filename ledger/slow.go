@@ -23,7 +23,7 @@ import (
 // maxTardy bounds how often a tardy node must deliver, as a power of two.
 const maxTardy = 6
 
-// tooSlowFrom notes that a blob came too slowly from a node since a time.
+// tooSlowFrom notes that a blob whose fetch began at a time came too slowly from a node.
 func (h *Home) tooSlowFrom(id tasks.PeerID, since time.Duration) {
 	if id == h.cfg.Self || !h.standings.cameFromOthers(id, h.cfg.Self, since) {
 		return
@@ -36,7 +36,7 @@ func (h *Home) tooSlowFrom(id tasks.PeerID, since time.Duration) {
 	}
 }
 
-// cameFromOthers reports whether a blob has come here since a time from another node than one, and this one.
+// cameFromOthers reports whether a blob has come here since a time from any node but the given one and this one.
 func (ss standings) cameFromOthers(id, self tasks.PeerID, since time.Duration) bool {
 	for o, s := range ss {
 		if o != id && o != self && s.cameAt > since {
@@ -46,7 +46,7 @@ func (ss standings) cameFromOthers(id, self tasks.PeerID, since time.Duration) b
 	return false
 }
 
-// Slow tells of which nodes blobs came too slowly, and how often.
+// Slow tells from which nodes blobs came too slowly, and how often.
 func (h *Home) Slow() map[tasks.PeerID]int {
 	out := map[tasks.PeerID]int{}
 	for id, s := range h.standings {
@@ -73,13 +73,13 @@ func (h *Home) Tardy() (out []Loser) {
 // bounded for any size. A blob that is offered again gets twice as long each time, since it may be large after all,
 // or the link slow.
 const (
-	likeOthers = 4           // times as large as what is committed
-	smallBlob  = 1 << 20     // bytes that are believed in any case, once something is committed;
-	firstBlob  = 64          // times FoldFloor before
-	leastMost  = time.Minute // beyond leastWait, for a blob of any size, and that at fairPace
+	likeOthers = 4           // how many times as large as the committed blobs one may be to be believed
+	smallBlob  = 1 << 20     // bytes that are believed in any case once something is committed
+	firstBlob  = 64          // how many times FoldFloor is believed before anything is committed
+	leastMost  = time.Minute // how much longer than leastWait any blob is waited for, besides its time at fairPace
 )
 
-// tooLong reports whether a blob that is to come here is given up.
+// tooLong reports whether a blob has been on its way here for so long that its fetch is given up.
 func (h *Home) tooLong(o *offer) bool {
 	if o.state != fetching || o.counted || h.now-o.since <= leastWait {
 		return false
@@ -90,7 +90,7 @@ func (h *Home) tooLong(o *offer) bool {
 	return h.now-o.since > leastWait+time.Duration(times*more*float64(time.Second))
 }
 
-// likely is the size up to which that of an offer is believed, from floor where nothing is committed yet.
+// likely is the size up to which an offer's size is believed: by what is committed or, before anything is, by floor.
 func (r *Record) likely(p merge.Partial, floor int64) int64 {
 	parts := r.Done.Parts()
 	if len(parts) == 0 {

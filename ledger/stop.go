@@ -6,16 +6,16 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// stopping is the winding up of a job: it is proposed, has begun once the log has it, and ends when no node holds
-// anything any more or Config.StopWait has passed. What is open then is lost with the job's end.
+// stopping is the winding up of a job. It is proposed first, begins when that is in the log, and ends when no node
+// holds anything of the job any more, or after Config.StopWait. Units that are open then are told as missing.
 type stopping struct {
-	proposed tasks.Moment // last
-	reason   string       // of the proposal
-	begun    bool         // the record says so
+	proposed tasks.Moment // when it was last proposed
+	reason   string       // that was proposed with it
+	begun    bool         // the record says that it has begun
 	begunAt  time.Duration
 }
 
-// stop has the job wound up, once that is in the log.
+// stop proposes to wind the job up.
 func (h *Home) stop(why string) {
 	if h.record.Stop == nil && !h.stopping.proposed.Within(h.cfg.Propose, h.now) {
 		h.stopping.proposed, h.stopping.reason = tasks.At(h.now), why
@@ -23,14 +23,14 @@ func (h *Home) stop(why string) {
 	}
 }
 
-// stopAgain proposes a stop again that the log may have lost; called at each audit.
+// stopAgain proposes it again if the log may have lost the proposal. It is called at each audit.
 func (h *Home) stopAgain() {
 	if !h.stopping.proposed.Never() {
 		h.stop(h.stopping.reason)
 	}
 }
 
-// windUp ends the job: what comes in within StopWait is in the result.
+// windUp begins to wind the job up. What is committed within Config.StopWait will be in the result.
 func (h *Home) windUp() {
 	if h.stopping.begun {
 		return
@@ -42,7 +42,7 @@ func (h *Home) windUp() {
 	h.emit(StopAll{})
 }
 
-// drained reports whether all nodes have answered the winding up and hold nothing any more.
+// drained reports whether all nodes have reported since the winding up began, and hold nothing any more.
 func (h *Home) drained() bool {
 	if len(h.offers.all) > 0 {
 		return false

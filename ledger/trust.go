@@ -20,31 +20,32 @@ import (
 //
 // None of it takes anything away from a node: what is run twice is counted once (R3).
 const (
-	maxSole    = 64 // ranges that a node alone suspects at a time
-	maxRefuted = 8  // of these, that others have done well
-	maxShady   = 5  // offers in vain, less those that were committed
+	maxSole    = 64 // ranges that one node alone may suspect at a time
+	maxRefuted = 8  // how often others may do well what one node alone has suspected, before its word counts no more
+	maxShady   = 5  // how many more offers of a node may be in vain than are committed, before its offers come last
 	// maxOffers bounds a node's open offers, and maxOffered the ranges in their covers.
 	maxOffers  = 1 << 10
 	maxOffered = 1 << 18
 )
 
-// standings is what came of the words of each node. It is kept also when a node goes: it may come back for another try.
+// standings is what has come of the words of each node. A node keeps its standing when it goes, or going and coming
+// back would wipe it out.
 type standings map[tasks.PeerID]*standing
 
 type standing struct {
-	refuted   int           // ranges that it alone blamed, and others have done well
-	shady     int           // offers in vain, less those that were committed
-	delivered int64         // units that are committed and that it has run
-	lastAt    time.Duration // when some of them were committed last
-	slow      int           // blobs that came too slowly
-	tardy     int           // so many must come before it is waited for again, see slow.go
-	cameAt    time.Duration // when a blob of it came here last
+	refuted   int           // how many ranges it alone has blamed that others have done well
+	shady     int           // how many more of its offers were in vain than were committed
+	delivered int64         // how many committed units it has run
+	lastAt    time.Duration // when units of it were last committed
+	slow      int           // how many of its blobs came too slowly
+	tardy     int           // how many blobs must come from it before it is waited for again, see slow.go
+	cameAt    time.Duration // when a blob of it last came here
 	lazy      bool          // it was ordered to merge and did not
 
 	unexplained int64 // units that it was believed to have run though others have them, see custody
 }
 
-// of is a node's standing, which may be changed.
+// of is a node's standing, for the caller to change.
 func (ss standings) of(id tasks.PeerID) *standing {
 	s := ss[id]
 	if s == nil {
@@ -54,26 +55,26 @@ func (ss standings) of(id tasks.PeerID) *standing {
 	return s
 }
 
-// shady reports whether a node's offers come last, since its last ones were in vain or slow.
+// shady reports whether a node's offers are fetched last, since earlier ones were in vain or slow.
 func (ss standings) shady(id tasks.PeerID) bool {
 	s := ss[id]
 	return s != nil && (s.shady >= maxShady || s.tardy > 0)
 }
 
-// tardy reports whether what a node holds is waited for no more.
+// tardy reports whether units that a node holds are not waited for any more.
 func (ss standings) tardy(id tasks.PeerID) bool {
 	s := ss[id]
 	return s != nil && s.tardy > 0
 }
 
-// lazy reports whether a node is ordered to merge no more.
+// lazy reports whether a node is not ordered to merge any more.
 func (ss standings) lazy(id tasks.PeerID) bool {
 	s := ss[id]
 	return s != nil && s.lazy
 }
 
-// credible reports whether a failure that a node reports is looked into. Otherwise what it blames runs again where it
-// may.
+// credible reports whether a failure that a node reports is looked into. Otherwise what it blames is run again like any
+// other units.
 func (h *Home) credible(from tasks.PeerID, blame tasks.Range) bool {
 	if from == h.cfg.Self || h.workers(blame) < 2 {
 		return true
@@ -87,14 +88,14 @@ func (h *Home) credible(from tasks.PeerID, blame tasks.Range) bool {
 	return sole < maxSole && h.standings.of(from).refuted < maxRefuted
 }
 
-// refute notes that suspects turned out well.
+// refute notes that a suspect has turned out well, against the node that alone has blamed it.
 func (ss standings) refute(s *suspect) {
 	if len(s.Nodes) == 1 {
 		ss.of(s.Nodes[0]).refuted++
 	}
 }
 
-// vain notes an offer whose blob was not there, or was another.
+// vain notes an offer whose blob could not be had, or was not what was offered.
 func (h *Home) vain(o *offer, weight int) {
 	if o.Holder == h.cfg.Self {
 		return
@@ -106,7 +107,7 @@ func (h *Home) vain(o *offer, weight int) {
 	}
 }
 
-// becameShady has what others made, and a shady node was to merge, go by itself.
+// becameShady has offers that a node was ordered to merge, which is shady now, go by themselves.
 func (os *offers) becameShady(id tasks.PeerID, now time.Duration) {
 	for _, in := range os.all {
 		if in.state == reducing && in.at == id {
@@ -115,20 +116,20 @@ func (os *offers) becameShady(id tasks.PeerID, now time.Duration) {
 	}
 }
 
-// doubtful is what a node has claimed to hold for a while, without its being committed or given away.
+// doubtful follows the open units that a node claims to hold while they are neither committed nor given away.
 type doubtful struct {
-	base    tasks.Cover   // claimed without a break
-	waited  time.Duration // how long others had nothing to do meanwhile: till then it may wait its turn
-	doubted tasks.Cover   // claimed for too long, and believed no more while the claim lasts
-	lapsed  tasks.Moment  // when the claim was found to be withdrawn, never if some of base is claimed
+	base    tasks.Cover   // units that the node has claimed without a break
+	waited  time.Duration // how long others have had nothing to do meanwhile; only that counts against the node
+	doubted tasks.Cover   // units that it has claimed for too long: the claim is not believed any more while it lasts
+	lapsed  tasks.Moment  // when the node was found to claim none of base any more; never if it claims some
 }
 
-// lapse is how long a claim may be withdrawn and made again and still count as one: what nobody claims for longer is
-// run by others by then.
+// lapse is how long a node may withdraw a claim and have it count as the same one when it is made again. Units that
+// nobody claims for longer have been put to work elsewhere by then.
 const lapse = 10 * time.Second
 
-// goesOn follows a claim, of which fresh is open and not doubted yet, and reports whether it has lasted up to now. A
-// new one is not waited for yet.
+// goesOn follows a claim, and reports whether it has lasted up to now; a new claim has not. open are all open units,
+// and fresh those of them that the node claims and that are not doubted yet.
 func (d *doubtful) goesOn(now time.Duration, fresh, open tasks.Cover) bool {
 	still := d.base.Intersect(fresh)
 	switch {
@@ -143,18 +144,19 @@ func (d *doubtful) goesOn(now time.Duration, fresh, open tasks.Cover) bool {
 	return false
 }
 
-// held is what a node says that it holds and is believed to.
+// held is what a node reports to hold, as far as it is believed.
 func (n *node) held() tasks.Cover { return n.report.Held.Minus(n.doubt.doubted) }
 
-// also is what a node answers for beside that, as far as it is believed.
+// also is what a node answers for beside held (Report.Also), as far as it is believed.
 func (n *node) also() tasks.Cover { return n.report.Also.Minus(n.doubt.doubted) }
 
-// doubtAll looks, at each audit, for units that their holder does nothing about while others have nothing to do.
+// doubtAll looks for units that their holder does nothing about while others have nothing to do. It is called at each
+// audit.
 func (h *Home) doubtAll() {
 	if h.stopping.begun || mutant.On(mutant.HeldForEver) {
 		return
 	}
-	past := min(h.now-h.audits.doubtedAt, 4*h.nodes.auditEvery()) // more, and this home itself was stopped
+	past := min(h.now-h.audits.doubtedAt, 4*h.nodes.auditEvery()) // if more time has passed, this home itself was stopped
 	open, idle := h.open(), h.nodes.idlers(h.record.Done.Cover())
 	for _, id := range h.nodes.order {
 		n := h.nodes.byID[id]
@@ -190,11 +192,10 @@ func (ns *nodes) idlers(done tasks.Cover) (ids []tasks.PeerID) {
 	return ids
 }
 
-// patience is how long a node may hold so many units without a sign of progress: twice what it takes at its rate, or at
-// a quarter of the others' mean if it claims less; longer where nobody knows a rate. Idle nodes are given what is not
-// begun, so no more has to be waited for than what can be under way: what is done and not sealed, and the packets that
-// run, of entries that may take some times as long as the others' do. However much a node claims, it is waited for no
-// longer.
+// patience is how long a node may hold so many units without a sign of progress: twice the time that they take at its
+// rate, or at a quarter of the others' mean rate if it claims a lower one, and longer where no rate is known. But idle
+// nodes are given what is not begun, so it is never longer than what can be under way takes: units that are done and
+// not sealed, and running packets whose entries take several times as long as others do.
 func (ns *nodes) patience(id tasks.PeerID, units int64) time.Duration {
 	var sum float64
 	count := 0
