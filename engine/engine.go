@@ -27,18 +27,18 @@ type Config struct {
 	Steal  steal.Config
 	Offers []tasks.Offer // of this node's runtimes: it works for the jobs whose needs they meet
 	Ledger ledger.Config
-	Boot   uint64        // grows with each start of this peer; distinguishes its messages and partials
+	Boot   uint64        // grows with each start of this peer, so that its reports and partials have new numbers
 	Report time.Duration // between reports to a home; default 400 ms
-	Silent time.Duration // a job without any home for so long is given up; default 10 min
+	Silent time.Duration // after which a job whose home is not heard is given up; default 10 min
 
 	Replicas int           // of a job's ledger, where there are as many nodes; 0 for a ledger in memory alone
 	Quorum   quorum.Config // of the replicated logs; Seed is this peer's
-	Keys     quorum.Keys   // sign as this peer, and check what others signed; needed
-	Replace  time.Duration // a replica that is silent for so long is replaced; default 10 s
-	Found    time.Duration // commits of a new job wait so long for its replicas; default 3 s
+	Keys     quorum.Keys   // sign as this peer, and check what others have signed; must be set
+	Replace  time.Duration // after which a silent replica is replaced; default 10 s
+	Found    time.Duration // how long commits of a new job wait for its replicas; default 3 s
 	Keep     int64         // bytes of partials not yet committed that may be kept here; 0 for no bound
-	Linger   time.Duration // replicas of a job that is over serve the others for so long; default 2 s
-	Unsealed time.Duration // or so long, while the end is not proven to others; default 10 min
+	Linger   time.Duration // how long a replica serves the others after the end of a job is proven; default 2 s
+	Unsealed time.Duration // how long it does so while the end is not proven; default 10 min
 }
 
 // Peer is one peer. It is not safe for concurrent use.
@@ -46,11 +46,11 @@ type Peer struct {
 	cfg  Config
 	self tasks.PeerID
 	now  time.Duration
-	seq  uint64 // of the last thing that this peer has given a name: a partial, a report, a member
+	seq  uint64 // the last number that this peer has given to a partial, a report, a voter or a request
 
-	out    []Effect  // of the Step that runs
-	loop   []Message // to this peer itself, of that Step
-	ticked bool      // the scheduler has been stepped in it
+	out    []Effect  // of the Step that runs, so far
+	loop   []Message // that this peer has sent itself in the Step that runs, and not taken yet
+	ticked bool      // the scheduler was stepped in the Step that runs
 
 	sched   *steal.Scheduler
 	gens    map[steal.GenID]*genState
@@ -70,12 +70,12 @@ type leaving struct {
 	done  bool // Left was emitted
 }
 
-// genState is what must be known of a generation to seal it.
+// genState is what this peer knows of a running generation.
 type genState struct {
 	job    *jobState
-	cover  tasks.Cover
-	canary uint64
-	room   int64 // taken for its output while that is sealed
+	cover  tasks.Cover // units that it has run
+	canary uint64      // that its output must show
+	room   int64       // bytes that are set aside for its output, while that is sealed
 }
 
 // New returns a peer without jobs.
@@ -143,11 +143,12 @@ func (p *Peer) Step(now time.Duration, ev Event) []Effect {
 	return p.out
 }
 
-// stopped is the time without an event after which a peer with jobs must have been stopped, as by SIGSTOP or with its
-// virtual machine: they tick much more often.
+// stopped is the time without an event after which a peer must have been stopped, as by SIGSTOP or with its virtual
+// machine: a peer with jobs has events much more often.
 const stopped = 10 * time.Second
 
-// wake puts off what this peer would give up because of others' silence: while it was stopped it could not hear them.
+// wake puts off giving up what this peer would give up for the silence of others: it could not hear them for the time
+// gap in which it was stopped.
 func (p *Peer) wake(gap time.Duration) {
 	for _, j := range p.jobs {
 		j.seeking.heard += gap

@@ -13,29 +13,29 @@ import (
 	"github.com/dtpnode/dtpnode/wire"
 )
 
-// A job whose ledger has lost its majority for good is recovered: its submitter, or a member with the right admin,
-// signs that it goes on from one copy that is left (quorum.Link). The peer with that copy begins a log of its own with
-// all that the copy has. Whatever the copies that were lost had come to beyond it counts no more, also where they come
-// back: they are shown the signed word, and are given up; a job that was over for somebody by their word goes on there.
-// What is of the recovered ledger is of a later epoch than what is of the lost one, as its terms tell.
+// A job whose ledger has lost its majority for good can be recovered: its submitter, or a member with the right admin,
+// signs that the job goes on from one copy that is left (quorum.Link). The peer with that copy begins a log of its own,
+// with all that the copy has. What the lost copies had beyond it counts no more. If they come back they are shown the
+// signed recovery and given up, and where a job counted as ended by their word it goes on. The recovered ledger's terms
+// are of a later epoch than those of the lost one, so that it can be told which of two homes, or ends, counts.
 
-// recovery is the last one of the job's ledger that is known here, nil for none.
+// recovery is the last recovery of the job's ledger that is known here, nil for none.
 func (j *jobState) recovery() *quorum.Link {
 	if r := j.copy.record.Recovery; r != nil {
 		return r
 	}
-	if j.copy.recovery == nil && j.proofs.shown != nil { // nobody has told but who leads by it
+	if j.copy.recovery == nil && j.proofs.shown != nil { // the mandate of a home that leads by a recovery has it
 		return lastRecovery(j.proofs.shown.Chain)
 	}
 	return j.copy.recovery
 }
 
-// trueRecovery reports why a link does not show that a job's ledger was recovered by somebody who may.
+// trueRecovery reports why a link is no valid recovery of a job's ledger by somebody who may order one; nil if it is.
 func (p *Peer) trueRecovery(job tasks.JobID, submitter tasks.PeerID, l quorum.Link) error {
 	return quorum.CheckRecovery(p.trust(job, submitter), l)
 }
 
-// authority are those who may have a job's ledger recovered: its submitter, and members with the right admin.
+// authority tells who may have a job's ledger recovered: its submitter, and members with the right admin.
 func (p *Peer) authority(submitter tasks.PeerID) func(tasks.PeerID) bool {
 	return func(by tasks.PeerID) bool { return by != "" && by == submitter || slices.Contains(p.admins, by) }
 }
@@ -68,7 +68,7 @@ func (p *Peer) recoverJob(ev Recover) {
 	p.emit(FoundLedger{ID: j.id, Log: log})
 }
 
-// recovered makes the new log, or says why not.
+// recovered makes the new log of a recovery, or says why there is none.
 func (p *Peer) recovered(j *jobState, ev Recover) (log quorum.Log, err error) {
 	switch {
 	case j == nil || j.copy.log == nil || j.shut || j.copy.founding != nil:
@@ -91,7 +91,8 @@ func (p *Peer) recovered(j *jobState, ev Recover) (log quorum.Log, err error) {
 	return p.recoveredLog(j, ev.Link, ev.Result)
 }
 
-// recoveredLog is the log that goes on from this copy alone, under a signed word.
+// recoveredLog is the log that goes on from a copy alone, by the recovery link. kept says that the file of a result
+// which the copy names is here.
 func (p *Peer) recoveredLog(j *jobState, link quorum.Link, kept bool) (log quorum.Log, err error) {
 	record, err := p.wholeRecord(j)
 	if err != nil {
@@ -105,10 +106,10 @@ func (p *Peer) recoveredLog(j *jobState, link quorum.Link, kept bool) (log quoru
 	return j.copy.log.Recover(link, j.copy.founders, state)
 }
 
-// lapsed is who has signed the recovery by which a job goes on here, if that one may sign none any more; empty if all
-// is well. Those who know of the recovery from before go on. Members that come to the job later do not believe it, for
-// they cannot tell whether it was signed before or after that one lost the right: it has to be recovered anew by
-// somebody who may.
+// lapsed is the admin who has signed the recovery by which a job goes on here, if it has lost the right since; empty
+// otherwise. Nodes that know the recovery go on. Members that come to the job later do not believe it, for they cannot
+// tell whether it was signed before or after its signer lost the right, so the job has to be recovered anew by somebody
+// who may.
 func (p *Peer) lapsed(j *jobState) tasks.PeerID {
 	if r := j.copy.record.Recovery; r != nil && p.trueRecovery(j.id, j.desc.Submitter, *r) != nil {
 		return r.Sigs[0].By
@@ -116,7 +117,7 @@ func (p *Peer) lapsed(j *jobState) tasks.PeerID {
 	return ""
 }
 
-// wholeRecord is the record after all that is in this copy's log, whether it is known to be committed or not.
+// wholeRecord is the record after all entries in a copy's log, whether the copy knows them to be committed or not.
 func (p *Peer) wholeRecord(j *jobState) (*ledger.Record, error) {
 	state, err := j.copy.record.Encode()
 	if err != nil {
@@ -135,8 +136,8 @@ func (p *Peer) wholeRecord(j *jobState) (*ledger.Record, error) {
 	return record, nil
 }
 
-// recoverAside goes on from a copy that was superseded by another recovery, which was false or came to nothing. The
-// copy of that, if one is here, is put aside in turn, and so is the end that it came to.
+// recoverAside goes on from a copy that was superseded by another recovery, which turned out to be false, or came to
+// nothing. What is here of that other recovery, a copy of its ledger or its end, is put aside in turn.
 func (p *Peer) recoverAside(ev Recover) {
 	j := p.job(ev.ID)
 	log, err := p.recoveredAside(j, ev)
@@ -150,7 +151,7 @@ func (p *Peer) recoverAside(ev Recover) {
 	}
 	if j != nil {
 		p.giveUp(j, ev.Link)
-		j = p.job(ev.ID) // it is gone if it was shut
+		j = p.job(ev.ID) // nil if the job was shut, and is forgotten now
 	}
 	if j == nil {
 		j = p.addJob(ev.ID, "")
@@ -166,7 +167,7 @@ func (p *Peer) recoverAside(ev Recover) {
 	p.emit(FoundLedger{ID: j.id, Log: log, Aside: true})
 }
 
-// recoveredAside makes the new log from a copy that was superseded, or says why not.
+// recoveredAside makes the new log of a recovery from a superseded copy, or says why there is none.
 func (p *Peer) recoveredAside(j *jobState, ev Recover) (log quorum.Log, err error) {
 	desc := ev.Aside.Job
 	past := p.ends.of[ev.ID]
@@ -188,7 +189,7 @@ func (p *Peer) recoveredAside(j *jobState, ev Recover) (log quorum.Log, err erro
 	return p.recoveredLog(c, ev.Link, ev.Result)
 }
 
-// readLog reads a copy that nobody follows: it says nothing to anybody and writes nothing.
+// readLog reads a copy of a ledger only to look at it: it sends nothing and writes nothing.
 func (p *Peer) readLog(from *Restore) (*jobState, error) {
 	r, err := quorum.New(p.now, p.logConfig(from.ID, from.Job, func(tasks.PeerID) bool { return true }), from.Log)
 	if err != nil {
@@ -224,7 +225,7 @@ func (p *Peer) AsideCopy(from Restore) (v CopyView, err error) {
 	return p.view(j)
 }
 
-// onRecovery takes the word that a job's ledger was recovered.
+// onRecovery takes a member's word that a job's ledger was recovered.
 func (p *Peer) onRecovery(from tasks.PeerID, j *jobState, m Message) {
 	l := *m.Recovery
 	past := p.ends.of[m.Job]
@@ -244,11 +245,11 @@ func (p *Peer) onRecovery(from tasks.PeerID, j *jobState, m Message) {
 	}
 	submitter := j.past().submitter
 	switch known := j.recovery(); {
-	case submitter == "": // without the description nobody can tell who may
+	case submitter == "": // without the description it is not known who may sign a recovery
 	case known != nil && known.Conf.Term > l.Conf.Term:
 		p.tellRecovery(j, from)
 	case known != nil && known.Conf.Term == l.Conf.Term:
-		p.giveUp(j, l) // it may have begun since
+		p.giveUp(j, l) // the copy may have been made since the recovery became known here
 	case p.trueRecovery(j.id, submitter, l) != nil:
 		p.doubtRecovery(from, j.id, submitter, l)
 	case p.defies(j, l):
@@ -256,22 +257,22 @@ func (p *Peer) onRecovery(from tasks.PeerID, j *jobState, m Message) {
 	default:
 		j.copy.recovery = &l
 		if l.Conf.Seq > j.proofs.conf.Seq {
-			j.proofs.conf = l.Conf // voters of before elect nobody any more
+			j.proofs.conf = l.Conf // whom earlier voters elect counts no more
 		}
 		p.giveUp(j, l)
 	}
 }
 
-// doubtRecovery tells of a member that shows a recovery which nobody has signed but itself. One that another has signed
-// was perhaps true when that one had the right admin, and whoever passes it on is not accused.
+// doubtRecovery reports a member that shows an invalid recovery which nobody but itself has signed. A recovery that
+// another has signed may have been valid when that one had the right admin, and whoever passes it on is not accused.
 func (p *Peer) doubtRecovery(from tasks.PeerID, id tasks.JobID, submitter tasks.PeerID, l quorum.Link) {
 	if !slices.ContainsFunc(l.Signers(p.trust(id, submitter)), func(by tasks.PeerID) bool { return by != from }) {
 		p.violated(from, id, FalseProof)
 	}
 }
 
-// giveUp gives up a copy of a ledger that was recovered from another one. It is put aside, not destroyed: whoever
-// signed the recovery may have lied, or the recovered job come to nothing.
+// giveUp gives up this peer's copy of a ledger that was recovered from another copy. It is put aside and not destroyed,
+// for whoever signed the recovery may have lied, or the recovered job may come to nothing.
 func (p *Peer) giveUp(j *jobState, l quorum.Link) {
 	if j.copy.log == nil || !j.isBefore(l.Conf.Term) {
 		return
@@ -285,13 +286,13 @@ func (p *Peer) giveUp(j *jobState, l quorum.Link) {
 	p.emit(HomeIs{ID: j.id, Term: j.term})
 }
 
-// isBefore reports whether this peer's copy has entries of a ledger that was recovered in a later term.
+// isBefore reports whether this peer's copy has entries of an earlier epoch than that of a term.
 func (j *jobState) isBefore(term uint64) bool {
 	last, _ := j.copy.log.Last()
 	return last > 0 && j.copy.record.Epoch() < quorum.Epoch(term)
 }
 
-// reopen takes a job up again that had ended by the word of a ledger which counts no more.
+// reopen takes up a job again whose end was of a ledger that counts no more, by a recovery.
 func (p *Peer) reopen(id tasks.JobID, by quorum.Link) {
 	if j := p.job(id); j != nil {
 		if j.copy.log != nil {
@@ -303,15 +304,15 @@ func (p *Peer) reopen(id tasks.JobID, by quorum.Link) {
 	p.emit(Reopened{ID: id, By: by})
 }
 
-// tellRecovery shows a node that a job's ledger was recovered, if it was.
+// tellRecovery shows a node the last recovery of a job's ledger, if there was one.
 func (p *Peer) tellRecovery(j *jobState, to tasks.PeerID) {
 	if r := j.recovery(); r != nil && to != p.self {
 		p.send(to, Message{Job: j.id, Recovery: r})
 	}
 }
 
-// tellPast answers a member that announces a job which is over here. If the job has ended after its ledger was
-// recovered, the member may lead it by the ledger of before, and is shown the recovery.
+// tellPast answers a member that announces a job which is over here. If the job has ended after a recovery, and the
+// member leads it in an earlier epoch, it is shown the recovery.
 func (p *Peer) tellPast(from tasks.PeerID, m Message) {
 	if past := p.ends.of[m.Job]; past != nil && past.recovery != nil && quorum.Epoch(m.Term) < past.epoch() &&
 		from != p.self {
@@ -319,8 +320,8 @@ func (p *Peer) tellPast(from tasks.PeerID, m Message) {
 	}
 }
 
-// tellRecoveredEnds tells a member that is back of jobs which ended after they were recovered: it may know of another
-// end.
+// tellRecoveredEnds tells a member that has just been connected how recovered jobs have ended, since it may know of
+// another end.
 func (p *Peer) tellRecoveredEnds(to tasks.PeerID) {
 	for _, id := range p.ends.ids {
 		if e := p.ends.of[id]; e.recovery != nil && e.Seal != nil {
@@ -329,7 +330,7 @@ func (p *Peer) tellRecoveredEnds(to tasks.PeerID) {
 	}
 }
 
-// outdated reports whether a term is of a ledger that was recovered since.
+// outdated reports whether a term is of an earlier epoch than the job's ledger is in now.
 func (j *jobState) outdated(term uint64) bool {
 	return quorum.Epoch(term) < max(quorum.Epoch(j.term), j.copy.record.Epoch())
 }

@@ -11,18 +11,18 @@ import (
 
 // reporting is when this node next tells a job's home where things stand.
 //
-// A report is due at next at the latest. It goes sooner when it is urgent, or when there is news and the home has few
-// nodes to listen to; not so often that this node comes near to its share of the home's time (see allowance).
+// A report is due at next at the latest. It goes sooner if it is urgent, or if there is news and reports are frequent,
+// but not so often that this node comes near to its share of the home's time (see allowance).
 type reporting struct {
-	last   time.Duration
-	next   time.Duration
-	every  time.Duration // between two reports, as the home has asked
-	urgent bool
-	news   bool
-	spread bool // next has been moved to a time of this node's own, so that not all nodes report at once
+	last   time.Duration // when this node last reported
+	next   time.Duration // when it reports next, at the latest
+	every  time.Duration // the time between two reports that the home has asked for
+	urgent bool          // a report is to go at once
+	news   bool          // a report is to go at once where reports are frequent
+	spread bool          // next was moved to a time of this node's own, so that not all nodes report at the same time
 }
 
-// report tells the home, this peer itself perhaps, where things stand.
+// report reports to the job's home, which may be this peer, if it is time.
 func (p *Peer) report(j *jobState) {
 	if j.leads() {
 		j.reports.every = p.cfg.Report // it costs no message
@@ -67,15 +67,15 @@ func (p *Peer) report(j *jobState) {
 		}
 	}
 	if j.home != p.self {
-		// the rest may run elsewhere too
+		// Units that find no place in the report may be run elsewhere, too, which costs time and nothing else.
 		r.Held, r.Also = r.Held[:min(len(r.Held), maxRanges)], r.Also[:min(len(r.Also), maxRanges)]
 		p.payForReport(r)
 	}
 	p.tellHome(j, Message{Report: r})
 }
 
-// pace sets the time between reports, which is no shorter than with few nodes: each costs this node as much as the
-// home.
+// pace sets the time between reports as the home asks. It is never shorter than in a small cluster, since a report
+// costs this node as much as the home.
 func (p *Peer) pace(j *jobState, every time.Duration) {
 	if every > 0 && every <= maxEvery {
 		every = max(every, p.cfg.Report)
@@ -85,9 +85,10 @@ func (p *Peer) pace(j *jobState, every time.Duration) {
 	}
 }
 
-// maxEvery bounds what a home may ask for.
+// maxEvery is the longest time between reports that a home may ask for.
 const maxEvery = time.Hour
 
+// onAck takes the home's answer to a report.
 func (p *Peer) onAck(j *jobState, a ReportAck) {
 	p.pace(j, a.Every)
 	if a.Above != "" {
@@ -107,7 +108,8 @@ func (p *Peer) onAck(j *jobState, a ReportAck) {
 // maxFailureText bounds the text of the failures in one report, which must fit in a message.
 const maxFailureText = 256 << 10
 
-// failuresToReport are those that fit in one report, the oldest first. The rest follow when the home has booked these.
+// failuresToReport are the failures that fit into one report, the oldest first. The others follow when the home has
+// booked these.
 func (j *jobState) failuresToReport() []ledger.Failure {
 	size := 0
 	for i, f := range j.work.failures {
@@ -118,19 +120,21 @@ func (j *jobState) failuresToReport() []ledger.Failure {
 	return slices.Clone(j.work.failures)
 }
 
+// held is the units that this node reports to hold.
 func (p *Peer) held(j *jobState) tasks.Cover {
 	return p.sched.Here(j.id).Union(j.work.parts.Own()).Union(j.work.blamed)
 }
 
-// also is what this node answers for though others hold it. What was given away stays in two reports: when
-// the giver's next one comes, the taker's may be as old as one is at most, and one may be lost.
+// also is the units that this node answers for though others hold them (ledger.Report.Also). What was given away stays
+// in two reports: when the first of them comes, the taker's last report may be as old as one can be, and one may be
+// lost.
 func (p *Peer) also(j *jobState) tasks.Cover {
 	return p.sched.Given(j.id, p.now-2*j.reports.every).Union(j.work.parts.InMerges())
 }
 
-// gifts are what was given away as lately as also says, and what others are to merge.
+// gifts are what was given away as lately as in also, and partials that others are to merge.
 func (p *Peer) gifts(j *jobState) (out []ledger.Gift) {
-	room := maxRanges // what has none is not told, and explains nothing
+	room := maxRanges // of the report; gifts that do not fit are not told
 	add := func(g ledger.Gift, most int) {
 		if len(out) < most && len(g.Ranges) <= room {
 			out, room = append(out, g), room-len(g.Ranges)

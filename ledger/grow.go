@@ -8,10 +8,10 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// An open job grows by appends of its submitter until it is closed. Each is an entry of the log, and the record
-// admits the next number alone: one that comes again, since its submitter did not hear that it is in the log, changes
-// nothing, and another with the number of one that is there is refused. So each counts once, whoever leads the job
-// and however often it is sent; and a home that takes over has all of them, for they are in the record.
+// An open job grows by appends of its submitter until it is closed. Each append is an entry of the log, and the record
+// admits only the one with the next number. One that comes again, since its submitter did not hear that it is in the
+// log, changes nothing, and a different one with the same number is refused. So each append counts once, whoever leads
+// the job and however often it is sent, and a home that takes over finds all of them in the record.
 
 // Growth is what an open job has grown by, in its record. Its zero value is that of a job that is not open.
 //
@@ -27,11 +27,11 @@ type Growth struct {
 	signed Signed // checks an append; nil to take each as it is
 }
 
-// Signed reports whether a job's submitter has signed an append, which has this sum with all before it.
+// Signed reports whether a job's submitter has signed an append. sum is the sum over it and all appends before it.
 type Signed func(a *tasks.Append, sum tasks.AppendSum) bool
 
-// NewRecord is the record of a job that begins. Signed is nil for a job that is not open, and where what was signed has
-// been checked before.
+// NewRecord is the record of a job that begins. signed is nil if no signature has to be checked: because the job is not
+// open, or because its appends were checked before.
 func NewRecord(job *tasks.Job, signed Signed) *Record {
 	return &Record{Want: job.Want, Growth: Growth{Open: job.Open, signed: signed}}
 }
@@ -39,7 +39,7 @@ func NewRecord(job *tasks.Job, signed Signed) *Record {
 // Count is how many appends there are.
 func (g *Growth) Count() uint64 { return uint64(len(g.Appends)) }
 
-// Sum is that of the appends up to one of them; false if there are not so many.
+// Sum is the sum over the first seq appends; ok is false if there are fewer.
 func (g *Growth) Sum(seq uint64) (sum tasks.AppendSum, ok bool) {
 	switch {
 	case seq == 0:
@@ -50,7 +50,7 @@ func (g *Growth) Sum(seq uint64) (sum tasks.AppendSum, ok bool) {
 	return g.sums[seq-1], true
 }
 
-// Has reports whether an append is there; or, not same, another one with its number.
+// Has reports whether there is an append with a's number, and whether it is the same one.
 func (g *Growth) Has(a *tasks.Append) (there, same bool) {
 	if a.Seq == 0 || a.Seq > g.Count() {
 		return false, false
@@ -59,7 +59,8 @@ func (g *Growth) Has(a *tasks.Append) (there, same bool) {
 	return true, a.Sum(before) == g.sums[a.Seq-1]
 }
 
-// weightAfter is what an append adds to the weight: next to nothing if its files are those of the one before.
+// weightAfter is what an append adds to the weight. It is next to nothing if its files are those of the append before
+// it.
 func (g *Growth) weightAfter(a *tasks.Append) int {
 	if n := len(g.Appends); n > 0 && a.SameFiles(&g.Appends[n-1]) {
 		return (&tasks.Append{}).Weight()
@@ -67,7 +68,8 @@ func (g *Growth) weightAfter(a *tasks.Append) int {
 	return a.Weight()
 }
 
-// itemsAfter is what an append adds to the bytes of all blobs of items: nothing if they are those of the one before.
+// itemsAfter is what an append adds to the bytes of all blobs of items. It is nothing if its files are those of the
+// append before it.
 func (g *Growth) itemsAfter(a *tasks.Append) (bytes int64) {
 	if n := len(g.Appends); n > 0 && a.SameFiles(&g.Appends[n-1]) {
 		return 0
@@ -108,7 +110,7 @@ func (r *Record) refuses(a *tasks.Append) string {
 	return ""
 }
 
-// grow makes the next append.
+// grow applies the next append, and reports whether the record admits it.
 func (r *Record) grow(a tasks.Append) bool {
 	g := &r.Growth
 	again := mutant.On(mutant.DoubleAppend) && a.Seq <= g.Count()
@@ -125,7 +127,7 @@ func (r *Record) grow(a tasks.Append) bool {
 	return true
 }
 
-// add puts an append that is admitted behind the others. Equal files are in memory once.
+// add adds an append that the record admits. Files that are those of the append before are in memory once.
 func (g *Growth) add(a tasks.Append, sum tasks.AppendSum) {
 	g.weight += g.weightAfter(&a)
 	g.items += g.itemsAfter(&a)
@@ -136,32 +138,31 @@ func (g *Growth) add(a tasks.Append, sum tasks.AppendSum) {
 	g.Open = g.Open && !a.Close
 }
 
-// growing is what of an open job is on its way to the record. proposed follow the last append of the record without a
-// gap; early are some that came before one that precedes them.
+// growing is the appends of an open job that are on their way to the record. The numbers of the proposed ones follow
+// the last append of the record without a gap.
 type growing struct {
 	proposed []tasks.Append
-	at       tasks.Moment // when the last of them was proposed
-	early    map[uint64]tasks.Append
+	at       tasks.Moment            // when they were last proposed
+	early    map[uint64]tasks.Append // appends, by number, that came before an append which precedes them
 }
 
-// MaxGrowing bounds how many appends may be on their way to the log at once: a submitter sends no more before it hears
-// that the first is there.
+// MaxGrowing is how many appends may be on their way to the log at once. A submitter sends no more before it hears that
+// the first of them is in the log.
 const MaxGrowing = 256
 
-// Append is an append that the job's submitter wants in the log, signed. Appended or Refused answers, or nothing
-// while it is on its way.
+// Append is an append that the job's submitter wants in the log, with its signature. Appended answers it if it is in
+// the log already, and Refused if it can never be. Otherwise Grown follows when it is.
 type Append struct{ tasks.Append }
 
 // Effects of appends.
 type (
-	// Grown tells that units were appended, which this node is to run, from where they are stolen. Tell are the other
-	// nodes that have all before it, as far as is known, and want to hear of it at once.
+	// Grown tells that an append is in the record. Its units are put to work on this node, from where others steal them.
 	Grown struct {
 		Append tasks.Append
 		Units  tasks.Range
-		Tell   []tasks.PeerID
+		Tell   []tasks.PeerID // nodes that know all appends before it, and are to be told of it at once
 	}
-	// Appended tells that an append which came again is in the log.
+	// Appended tells the submitter that an append which it has repeated is in the log.
 	Appended struct{ Seq uint64 }
 	// Refused tells that an append can never be in the log.
 	Refused struct {
@@ -175,7 +176,7 @@ func (Grown) isLedgerEffect()    {}
 func (Appended) isLedgerEffect() {}
 func (Refused) isLedgerEffect()  {}
 
-// appendNext takes an append of the job's submitter, whom the caller knows it to come from.
+// appendNext takes an append. The caller has made sure that it comes from the job's submitter.
 func (h *Home) appendNext(a tasks.Append) {
 	g := &h.record.Growth
 	if there, same := g.Has(&a); there {
@@ -195,7 +196,7 @@ func (h *Home) appendNext(a tasks.Append) {
 	}
 	gr := &h.growing
 	switch next := g.Count() + uint64(len(gr.proposed)) + 1; {
-	case a.Seq < next, a.Seq > g.Count()+MaxGrowing: // it is on its way, or comes far too early
+	case a.Seq < next, a.Seq > g.Count()+MaxGrowing: // it is on its way already, or comes far too early
 	case a.Seq > next:
 		if gr.early == nil {
 			gr.early = map[uint64]tasks.Append{}
@@ -206,7 +207,7 @@ func (h *Home) appendNext(a tasks.Append) {
 	}
 }
 
-// proposeAppend proposes the next append, and those that came early and follow it.
+// proposeAppend proposes the next append, and those that follow it and have come early.
 func (h *Home) proposeAppend(a tasks.Append) {
 	gr := &h.growing
 	for ok := true; ok; a, ok = gr.early[a.Seq+1] {
@@ -235,7 +236,7 @@ func (h *Home) grown(a tasks.Append, changed bool) {
 	own := slices.ContainsFunc(gr.proposed, func(o tasks.Append) bool { return o.Seq == a.Seq })
 	gr.proposed = slices.DeleteFunc(gr.proposed, func(o tasks.Append) bool { return o.Seq <= count })
 	if !changed {
-		if own && a.Seq > count { // those behind it cannot be admitted either
+		if own && a.Seq > count { // appends after it cannot be admitted either
 			gr.proposed, gr.early = nil, nil
 			h.emit(Refused{Seq: a.Seq, Reason: "it is not what the job's submitter has signed"})
 		}

@@ -29,7 +29,7 @@ type generation struct {
 	news   chan struct{} // of room for one: something below has changed
 
 	mu      sync.Mutex
-	leased  []lease // in order
+	leased  []queued // in order
 	seq     uint64
 	stop    uint64 // leases up to this one are to end
 	sealing chan sealed
@@ -38,7 +38,8 @@ type generation struct {
 	killed  bool // by Kill, or by who seals: nobody is told
 }
 
-type lease struct {
+// queued is a packet that the generation was leased, with its number among them.
+type queued struct {
 	exec.Packet
 	seq uint64
 }
@@ -97,7 +98,7 @@ func (g *generation) Lease(p exec.Packet) error {
 		return exec.ErrQueueFull
 	}
 	g.seq++
-	g.leased = append(g.leased, lease{p, g.seq})
+	g.leased = append(g.leased, queued{p, g.seq})
 	g.wake()
 	return nil
 }
@@ -182,13 +183,13 @@ func (g *generation) begin() *exec.Failure {
 }
 
 // next is the packet to run, or the request to seal.
-func (g *generation) next() (l lease, seal chan sealed, ok bool) {
+func (g *generation) next() (l queued, seal chan sealed, ok bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if len(g.leased) > 0 {
 		return g.leased[0], nil, true
 	}
-	return lease{}, g.sealing, false
+	return queued{}, g.sealing, false
 }
 
 func (g *generation) end() {
@@ -213,7 +214,7 @@ func (g *generation) fail(f *exec.Failure) {
 }
 
 // process runs one packet, up to the unit at which it is to fail, or to be cut.
-func (g *generation) process(l lease) *exec.Failure {
+func (g *generation) process(l queued) *exec.Failure {
 	start := time.Now()
 	opened := l.File+l.Items != g.file
 	d, f := g.open(l, opened)
@@ -251,7 +252,7 @@ func (g *generation) report(d exec.Done) {
 
 // open sees whether the file of a packet is there, and is the one that was planned. Entries that are only numbers have
 // none.
-func (g *generation) open(l lease, fresh bool) (d dataset, f *exec.Failure) {
+func (g *generation) open(l queued, fresh bool) (d dataset, f *exec.Failure) {
 	switch {
 	case l.Items != "":
 		return d, openItems(l)
@@ -276,7 +277,7 @@ func (g *generation) open(l lease, fresh bool) (d dataset, f *exec.Failure) {
 }
 
 // openItems sees whether the blob of items of a packet is there, and has as many as were appended.
-func openItems(l lease) *exec.Failure {
+func openItems(l queued) *exec.Failure {
 	f := &exec.Failure{Kind: exec.KindOpen, Op: "open", File: l.Items, Entry: -1}
 	items, err := exec.OpenItems(l.Items)
 	if err != nil {
@@ -293,7 +294,7 @@ func openItems(l lease) *exec.Failure {
 
 // work lets the entries of a packet pass, and returns the first one that did not: the packet's end, or an earlier one
 // if the packet was to end.
-func (g *generation) work(l lease) (end int64, f *exec.Failure) {
+func (g *generation) work(l queued) (end int64, f *exec.Failure) {
 	for at := l.First; ; {
 		next := g.nextEvent(l, at)
 		if end := g.pass(l, at, next.entry); end < next.entry || next.entry == l.Last || g.ctx.Err() != nil {
@@ -326,7 +327,7 @@ type event struct {
 }
 
 // nextEvent is the next one of a packet from an entry on; the packet's end if there is none.
-func (g *generation) nextEvent(l lease, at int64) event {
+func (g *generation) nextEvent(l queued, at int64) event {
 	next := event{entry: l.Last}
 	sooner := func(unit int64) bool { e := unit - l.Base; return at <= e && e < next.entry }
 	for unit, kind := range g.p.spec.Fail {
@@ -348,7 +349,7 @@ func (g *generation) nextEvent(l lease, at int64) event {
 }
 
 // cut reports whether a packet is to end.
-func (g *generation) cut(l lease) bool {
+func (g *generation) cut(l queued) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return l.seq <= g.stop
@@ -356,7 +357,7 @@ func (g *generation) cut(l lease) bool {
 
 // pass lets the time of the entries [first, last) of a packet pass and returns the entry at which it ended: last, or
 // an earlier one if the packet was to end.
-func (g *generation) pass(l lease, first, last int64) int64 {
+func (g *generation) pass(l queued, first, last int64) int64 {
 	if g.cut(l) {
 		return first
 	}
@@ -378,7 +379,7 @@ func (g *generation) pass(l lease, first, last int64) int64 {
 }
 
 // count adds the entries of a packet before end to the output.
-func (g *generation) count(l lease, end int64) *exec.Failure {
+func (g *generation) count(l queued, end int64) *exec.Failure {
 	units := tasks.R(l.Base+l.First, l.Base+end)
 	if g.out.Values != nil {
 		if err := g.keepValues(l, units); err != nil {
@@ -394,7 +395,7 @@ func (g *generation) count(l lease, end int64) *exec.Failure {
 }
 
 // keepValues keeps the values of units of a packet.
-func (g *generation) keepValues(l lease, units tasks.Range) error {
+func (g *generation) keepValues(l queued, units tasks.Range) error {
 	var items *exec.Items
 	if l.Items != "" {
 		var err error
@@ -417,7 +418,7 @@ func (g *generation) keepValues(l lease, units tasks.Range) error {
 }
 
 // failAt is the failure at an entry; one that stalls takes its time.
-func (g *generation) failAt(l lease, entry int64, kind exec.Kind) *exec.Failure {
+func (g *generation) failAt(l queued, entry int64, kind exec.Kind) *exec.Failure {
 	line := mark + string(kind)
 	g.sink.Output(line)
 	f := &exec.Failure{Kind: kind, Op: "Process", File: l.File, Entry: entry, Msg: "failed on order", Tail: line}
