@@ -3,6 +3,7 @@ package e2e
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -87,5 +88,43 @@ func (n *node) wantMarked(t testing.TB, id string) {
 	})
 	if err != nil {
 		t.Errorf("%s does not know that the result was fetched: %v", n.name, err)
+	}
+}
+
+// TestOutputOfARestartedSubmitter restarts the daemon that a job was submitted on, politely, so that it hands its copy
+// of the ledger to another node, and comes to the job again as any other node does. It writes the output all the same,
+// and takes what the job grows by from its first moment on.
+func TestOutputOfARestartedSubmitter(t *testing.T) {
+	t.Parallel()
+	specs := fakeSpecs(t, 4)
+	c := ownCluster(t, specs...)
+	submitter := c.nodes[1]
+	g := &growing{t: t, fakeJob: paceOf(len(c.nodes), 3*time.Second)}
+	req := g.request(t)
+	req.Output, req.StaysOpen = filepath.Join(t.TempDir(), "out.json"), true
+	g.id = submitter.submit(t, req).ID
+	for life := range 2 {
+		submitter.until(t, g.id, "the job is safe", func(st api.JobStatus) bool { return st.Safe })
+		check(t, submitter.stop())
+		submitter.relaunch(t, specs[1])
+		check(t, submitter.waitReady())
+		g.appendOnce(submitter, uint64(life+1))
+		ready := func() (bool, error) {
+			return strings.Contains(submitter.logTail(0), "ready for job"), nil
+		}
+		check(t, poll(settleLimit, ready))
+	}
+	g.files += 2
+	if _, err := submitter.client.Append(t.Context(), g.id, api.AppendRequest{Close: true}); err != nil {
+		t.Fatalf("could not close: %v", err)
+	}
+	submitter.until(t, g.id, "the job has ended", func(st api.JobStatus) bool { return st.State == api.Done })
+	check(t, poll(settleLimit, func() (bool, error) {
+		st, err := submitter.job(t.Context(), g.id)
+		return st.Output == req.Output, err
+	}))
+	got, err := fakeexec.ReadOutput(req.Output)
+	if err != nil || got.Units != g.units() {
+		t.Errorf("the output holds %d units of %d: %v", got.Units, g.units(), err)
 	}
 }

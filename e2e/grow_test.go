@@ -3,7 +3,9 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -78,12 +80,14 @@ func TestOpenJob(t *testing.T) {
 		t.Errorf("another append with a number that is taken: %v", err)
 	}
 
+	g.race(at, 3)
+
 	kill(t, at.cmd.Process.Pid)
 	<-at.ended
 	at.relaunch(t, specs[1])
 	check(t, at.waitReady())
 	g.append(c, at, 2) // nobody knows whether the daemon that was killed has heard of it
-	for seq := uint64(3); seq <= 5; seq++ {
+	for seq := uint64(4); seq <= 6; seq++ {
 		g.append(c, at, seq)
 	}
 	r := at.dtpnode(t, t.TempDir(), "close", g.id, "--output", "json")
@@ -99,10 +103,52 @@ func TestOpenJob(t *testing.T) {
 		t.Errorf("appended to a closed job: %+v", r)
 	}
 	n, st := c.waitFinal(t, g.id, commandLimit)
-	g.files = 6
+	g.files = 7
 	g.wantCounted(t, n, st)
 	if st.Open || st.Files != g.files {
 		t.Errorf("ended open, or with %d files, want %d", st.Files, g.files)
 	}
 	c.wantSettled(t, g.id)
+}
+
+// appendOnce has the job grow by its next file. Its submitter takes that from its first moment on; only that no node
+// leads the job for a moment may have it asked again, and it is answered in time.
+func (g *growing) appendOnce(n *node, seq uint64) {
+	g.t.Helper()
+	file := fmt.Sprintf("fake://a%d?entries=%d&clusters=%d", seq, g.entries, g.clusters)
+	req := api.AppendRequest{Seq: seq, Files: []api.InputFile{{URL: file}}}
+	var e *api.Error
+	check(g.t, poll(commandLimit, func() (bool, error) {
+		_, err := n.client.Append(g.t.Context(), g.id, req)
+		if errors.As(err, &e) && e.Status == http.StatusServiceUnavailable {
+			return false, nil
+		}
+		return err == nil, err
+	}))
+}
+
+// race gives several appends with one number at once. The one that counts is told so, and the others are refused.
+func (g *growing) race(n *node, seq uint64) {
+	g.t.Helper()
+	const runners = 6
+	errs := make(chan error, runners)
+	for i := range runners {
+		go func() {
+			file := fmt.Sprintf("fake://race%d?entries=%d&clusters=%d", i, g.entries, g.clusters)
+			_, err := n.client.Append(g.t.Context(), g.id, api.AppendRequest{Seq: seq, Files: []api.InputFile{{URL: file}}})
+			errs <- err
+		}()
+	}
+	took := 0
+	for range runners {
+		switch err := <-errs; {
+		case err == nil:
+			took++
+		case !strings.Contains(err.Error(), "another append has its number"):
+			g.t.Errorf("lost the race: %v", err)
+		}
+	}
+	if took != 1 {
+		g.t.Errorf("%d of %d appends with number %d are told that they count, want one", took, runners, seq)
+	}
 }

@@ -61,7 +61,10 @@ func (r *Room) awaitEnds(waiting []*awaited) {
 // awaitedOver looks for the end of an awaited job, and has its output written.
 func (r *Room) awaitedOver(s *awaited) bool {
 	j := s.job
-	if now := r.book.Named(j.Name); now != nil && now.Final() { // its ledger here has told, and that wrote the output
+	if now := r.book.Named(j.Name); now != nil && now.isOwn() { // it may have become known anew since
+		j = now
+	}
+	if j.Final() { // its ledger here has told, and that wrote the output
 		return true
 	}
 	told, asked := r.tellingOf(j)

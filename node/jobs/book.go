@@ -159,12 +159,28 @@ func (b *Book) Meet(j *Job) (rate float64) {
 		b.growths.grow(old)
 		return rate
 	}
+	b.claim(j)
 	b.byID[j.s.ID] = j
 	b.growths.grow(j)
 	if o := b.byName[j.Name]; o == nil || !o.leads() {
 		b.byName[j.Name] = j
 	}
 	return rate
+}
+
+// claim has a job that becomes known anew be what its user was promised, if it was submitted on this node: in an earlier
+// life of the daemon, or before the engine had done with it and came to it again. The output is owed as it was.
+func (b *Book) claim(j *Job) {
+	if j.s.SubmittedHere || !j.own() {
+		return
+	}
+	saved, err := b.results.Status(j.Name)
+	if err != nil || !saved.Ours || saved.State.Final() {
+		return
+	}
+	j.s.SubmittedHere, j.s.Status = true, saved.JobStatus
+	j.s.Req.Output, j.s.Req.Dir, j.s.Req.Env = saved.Owed, saved.Dir, saved.Env
+	j.s.OutDone = b.results.Delivered(j.Name)
 }
 
 // OfCopy is the job of whose ledger this node has a copy. It may be known, and over for its children.
@@ -180,6 +196,7 @@ func (b *Book) OfCopy(c *store.Copy) *Job {
 		hides := j != nil && j.leads()
 		j = b.New(name)
 		j.s.ID, j.s.Desc, j.s.OutDone = c.ID, b.growths.whole(c.ID, c.Job), b.results.Delivered(name)
+		b.claim(j)
 		if !hides {
 			b.byName[name] = j
 		}

@@ -3,6 +3,7 @@ package jobs
 import (
 	"fmt"
 
+	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/node/members"
 	"github.com/dtpnode/dtpnode/tasks"
@@ -36,11 +37,19 @@ func toldBy(id tasks.PeerID, b []byte) ([]claim, error) {
 	return out, nil
 }
 
-// homes are the proven homes of the jobs that are known here, by api.Short.
+// homes are the proven homes of the jobs that are known here, by api.Short. A node that cannot run a job may have a copy
+// of its ledger, and knows from that who leads it.
 func (r *Room) homes() map[string]tasks.PeerID {
 	out := map[string]tasks.PeerID{}
 	for _, j := range r.book.Candidates("") {
-		if home := j.homeNow(); home != "" {
+		home, id := j.homeNow(), j.ID()
+		if home == "" && id != "" {
+			r.loop.Ask(func(p *engine.Peer) {
+				v, _ := p.Ledger(id)
+				home = v.Home
+			})
+		}
+		if home != "" {
 			out[api.Short(j.Name)] = home
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -146,8 +147,15 @@ func (r *Room) tellOpen(j *Job, st *api.JobStatus) {
 	}
 	appends, closed := r.book.growths.told(j.s.ID)
 	st.Appends, st.Open = max(st.Appends, appends), !closed && !st.State.Halted()
-	if st.Open && st.State == api.Running && st.Done >= st.Units {
+	var lost int64
+	for _, l := range j.s.View.Lost {
+		lost += l.Range.Len()
+	}
+	if st.Open && st.State == api.Running && st.Done+lost >= st.Units {
 		st.Phase = "waiting for more to be appended, or to be closed"
+		if lost > 0 {
+			st.Phase = fmt.Sprintf("%d entries are given up; %s", lost, st.Phase)
+		}
 	}
 }
 
@@ -157,14 +165,29 @@ type appendKey struct {
 	seq uint64
 }
 
-// appending is who waits for appends to be in the log.
+// appending is who waits for appends to be in the log. Those that wait for one number wait for one append: who gives
+// another with that number is refused at once, and nobody else is told of that.
 type appending struct {
 	mu      sync.Mutex
 	waiters map[appendKey][]chan engine.Appended
+	giving  chan<- engine.Appended // who is giving the engine an append, and has no answer yet; nil for nobody
+}
+
+// give has f give the engine an append; called by the loop alone. A refusal that comes of that is for who waits on to.
+func (a *appending) give(to chan<- engine.Appended, f func()) {
+	a.setGiving(to)
+	defer a.setGiving(nil)
+	f()
+}
+
+func (a *appending) setGiving(to chan<- engine.Appended) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.giving = to
 }
 
 // wait has the answers to an append come over a channel until let is called.
-func (a *appending) wait(k appendKey) (answers <-chan engine.Appended, let func()) {
+func (a *appending) wait(k appendKey) (answers chan engine.Appended, let func()) {
 	c := make(chan engine.Appended, 1)
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -194,7 +217,13 @@ func (a *appending) wait(k appendKey) (answers <-chan engine.Appended, let func(
 func (a *appending) answer(e engine.Appended) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for _, c := range a.waiters[appendKey{e.ID, e.Seq}] {
+	waiters, giving := a.waiters[appendKey{e.ID, e.Seq}], a.giving
+	if e.Reason != "" && giving != nil && slices.ContainsFunc(waiters, func(c chan engine.Appended) bool { return c == giving }) {
+		giving <- e // it is empty, since nobody has answered who gives just now
+		a.giving = nil
+		return
+	}
+	for _, c := range waiters {
 		select {
 		case c <- e:
 		default: // it has an answer that it has not read
@@ -225,11 +254,13 @@ const (
 // AppendTo has an open job of this node grow, and returns when a majority of the replicas has that on disk. Whoever did
 // not hear the answer asks again with the same number: the append counts once.
 func (r *Room) AppendTo(ctx context.Context, name string, req api.AppendRequest) (out api.Appended, err error) {
-	j, err := r.submittedJob(ctx, name)
-	if err != nil {
-		return out, err
+	closes := req.Close && len(req.Files) == 0 && req.Items == 0
+	if found := r.book.Find(name); closes && len(found) == 1 && found[0].isOwn() {
+		if st := r.StatusOf(found[0]); st.State == api.Done { // as its user wants it
+			return api.Appended{Seq: st.Appends, Appends: st.Appends, Units: st.Units, Closed: true}, nil
+		}
 	}
-	id, _, err := r.begun(ctx, j)
+	j, id, err := r.openJob(ctx, name)
 	if err != nil {
 		return out, err
 	}
@@ -237,8 +268,8 @@ func (r *Room) AppendTo(ctx context.Context, name string, req api.AppendRequest)
 		return out, appendFailed(http.StatusBadRequest,
 			fmt.Sprintf("its number is %d, want 1 to %d", req.Seq, tasks.MaxAppends))
 	}
-	if closes := req.Close && len(req.Files) == 0 && req.Items == 0; closes && req.Seq == 0 {
-		if appends, closed := r.book.growths.told(id); closed || j.Final() { // as its user wants it
+	if closes && req.Seq == 0 {
+		if appends, closed := r.book.growths.told(id); closed { // as its user wants it
 			return api.Appended{Seq: appends, Appends: appends, Units: j.units(), Closed: true}, nil
 		}
 	}
@@ -249,22 +280,61 @@ func (r *Room) AppendTo(ctx context.Context, name string, req api.AppendRequest)
 	return r.appendFiles(ctx, j, engine.Append{ID: id, Seq: req.Seq, Files: files, Close: req.Close})
 }
 
-// submittedJob finds a job that was submitted on this node, wherever it is led now.
-func (r *Room) submittedJob(ctx context.Context, name string) (*Job, error) {
-	if found := r.book.Find(name); len(found) == 1 {
-		j := found[0]
-		j.mu.Lock()
-		own := j.own()
-		j.mu.Unlock()
-		if own {
-			return j, nil
+// openJob finds an open job that was submitted on this node, wherever it is led now. A node that has just been started
+// may have to hear of its job first: that is waited for.
+func (r *Room) openJob(ctx context.Context, name string) (*Job, tasks.JobID, error) {
+	ctx, cancel := context.WithTimeout(ctx, appendWait)
+	defer cancel()
+	tick := time.NewTicker(appendAgain)
+	defer tick.Stop()
+	for {
+		j, id, err := r.submittedJob(ctx, name)
+		if err != nil || id != "" {
+			return j, id, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, "", &api.Error{
+				Status:  http.StatusServiceUnavailable,
+				Message: "could not append: no node that leads job " + name + " was heard of in time",
+				Hint:    "nothing was appended; try again, and see `dtpnode status " + name + "`",
+			}
+		case <-tick.C:
 		}
 	}
-	_, _, st, err := r.granted(ctx, name, members.ForLook)
-	if err != nil {
-		return nil, err
+}
+
+// submittedJob finds an open job that was submitted on this node. The id is empty while this node has yet to hear of a
+// job of its own from those that lead it.
+func (r *Room) submittedJob(ctx context.Context, name string) (*Job, tasks.JobID, error) {
+	if found := r.book.Find(name); len(found) == 1 && found[0].isOwn() {
+		j := found[0]
+		j.mu.Lock()
+		id, desc, st := j.s.ID, j.s.Desc, j.s.Status
+		j.mu.Unlock()
+		switch {
+		case desc != nil && !desc.Open:
+			return nil, "", &api.Error{
+				Status:  http.StatusConflict,
+				Message: "could not append: job " + api.Short(j.Name) + " was not submitted as one that grows",
+				Hint:    "submit it with --open",
+			}
+		case st.State.Final():
+			return nil, "", overFor(st)
+		case desc == nil:
+			return j, "", nil
+		}
+		return j, id, nil
 	}
-	return nil, &api.Error{
+	_, _, st, err := r.granted(ctx, name, members.ForLook)
+	var e *api.Error
+	switch {
+	case errors.As(err, &e) && e.Status == http.StatusServiceUnavailable, err == nil && st.Submitter == r.net.ID():
+		return nil, "", nil
+	case err != nil:
+		return nil, "", err
+	}
+	return nil, "", &api.Error{
 		Status:  http.StatusConflict,
 		Message: "could not append: job " + api.Short(st.ID) + " was not submitted by this node",
 		Hint: "append on the host that submitted it, " + cmp.Or(st.SubmitterName, st.Submitter) +
@@ -272,33 +342,19 @@ func (r *Room) submittedJob(ctx context.Context, name string) (*Job, error) {
 	}
 }
 
-// begun waits for a job's description, which names it.
-func (r *Room) begun(ctx context.Context, j *Job) (tasks.JobID, *tasks.Job, error) {
-	tick := time.NewTicker(appendAgain)
-	defer tick.Stop()
-	for {
-		j.mu.Lock()
-		id, desc := j.s.ID, j.s.Desc
-		j.mu.Unlock()
-		switch {
-		case id != "" && desc != nil:
-			if !desc.Open {
-				return id, desc, &api.Error{
-					Status:  http.StatusConflict,
-					Message: "could not append: job " + api.Short(j.Name) + " was not submitted as one that grows",
-					Hint:    "submit it with --open",
-				}
-			}
-			return id, desc, nil
-		case j.Final():
-			return "", nil, appendFailed(http.StatusConflict, "job "+api.Short(j.Name)+" is over")
-		}
-		select {
-		case <-ctx.Done():
-			return "", nil, ctx.Err()
-		case <-tick.C:
-		}
+// overFor says why nothing can be appended to a job that is over, nor can it be closed.
+func overFor(st api.JobStatus) error {
+	e := &api.Error{
+		Status:  http.StatusConflict,
+		Message: fmt.Sprintf("could not append: job %s is over: it %s", api.Short(st.ID), st.State.Stands()),
 	}
+	if st.Error != "" {
+		e.Message += ": " + st.Error
+	}
+	if st.Appends > 0 {
+		e.Hint = fmt.Sprintf("it has counted %d appends; `dtpnode status %s` shows its files", st.Appends, api.Short(st.ID))
+	}
+	return e
 }
 
 // planAppend reads the files that are to be appended. Where one of them cannot be read nothing is appended: whoever
@@ -358,9 +414,9 @@ func (r *Room) appendFiles(ctx context.Context, j *Job, a engine.Append) (out ap
 			appends, closed := r.book.growths.told(a.ID)
 			return api.Appended{Seq: a.Seq, Appends: appends, Units: j.units(), Closed: closed}, nil
 		case !e.Again:
-			return out, appendFailed(http.StatusConflict, e.Reason)
+			return out, r.notTaken(a, http.StatusConflict, e.Reason)
 		case time.Since(began) > appendWait:
-			return out, r.notNext(a, e.Reason)
+			return out, r.notTaken(a, http.StatusServiceUnavailable, e.Reason)
 		}
 		if own {
 			a.Seq = 0 // the number may have been taken meanwhile
@@ -373,12 +429,12 @@ func (r *Room) appendFiles(ctx context.Context, j *Job, a engine.Append) (out ap
 	}
 }
 
-// notNext is the error of an append that could not be taken in time.
-func (r *Room) notNext(a engine.Append, why string) error {
+// notTaken is the error of an append that is not in the log, and never comes there by itself.
+func (r *Room) notTaken(a engine.Append, status int, why string) error {
 	next := uint64(0)
 	r.loop.Ask(func(p *engine.Peer) { next = p.NextAppend(a.ID) })
 	return &api.Error{
-		Status:  http.StatusServiceUnavailable,
+		Status:  status,
 		Message: fmt.Sprintf("could not append: number %d: %s", a.Seq, why),
 		Hint:    fmt.Sprintf("nothing was appended; the next number is %d", next),
 	}
@@ -386,14 +442,14 @@ func (r *Room) notNext(a engine.Append, why string) error {
 
 // appendOnce gives an append to the engine and waits for its word. One without a number takes the next.
 func (r *Room) appendOnce(ctx context.Context, j *Job, a *engine.Append) (e engine.Appended, err error) {
-	var answers <-chan engine.Appended
+	var answers chan engine.Appended
 	let := func() {}
 	r.loop.Ask(func(p *engine.Peer) {
 		if a.Seq == 0 {
 			a.Seq = p.NextAppend(a.ID)
 		}
 		answers, let = r.appending.wait(appendKey{a.ID, a.Seq})
-		r.loop.Step(*a)
+		r.appending.give(answers, func() { r.loop.Step(*a) })
 	})
 	defer func() { let() }()
 	if answers == nil {
@@ -403,7 +459,7 @@ func (r *Room) appendOnce(ctx context.Context, j *Job, a *engine.Append) (e engi
 	case e = <-answers:
 		return e, nil
 	case <-j.Done:
-		return e, appendFailed(http.StatusConflict, "job "+api.Short(j.Name)+" ended meanwhile")
+		return e, overFor(r.StatusOf(j))
 	case <-ctx.Done():
 		return e, ctx.Err()
 	case <-r.ctx.Done():

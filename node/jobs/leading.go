@@ -40,6 +40,13 @@ func (j *Job) own() bool {
 	return j.s.SubmittedHere || (j.s.Desc != nil && j.s.Desc.Submitter == j.self)
 }
 
+// isOwn is own where the caller does not hold mu.
+func (j *Job) isOwn() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.own()
+}
+
 // submitter is the member that the job belongs to, empty if that is not known.
 func (j *Job) submitter() tasks.PeerID {
 	j.mu.Lock()

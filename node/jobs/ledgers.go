@@ -199,14 +199,17 @@ func (r *Room) HomeIs(e engine.HomeIs) {
 // describedBy fills in what a job's users are told, from its description, which is given with all that it has grown by;
 // j.mu is held.
 func (j *Job) describedBy(c *store.Copy, desc *tasks.Job) {
-	if j.s.Status.ID != "" {
-		return // it was submitted here
+	if !j.s.Running.IsZero() && j.s.Status.ID != "" {
+		return
 	}
 	ask := c.Job.Ask
-	j.s.Desc, j.s.Req = desc, requestOf(c.Job)
 	if j.s.Running = ask.Begun; j.s.Running.IsZero() || time.Since(j.s.Running) < 0 {
 		j.s.Running = time.Now() // clocks differ
 	}
+	if j.s.Desc = desc; j.s.Status.ID != "" {
+		return // it was submitted here, and of the rest more is known than its description says
+	}
+	j.s.Req = requestOf(c.Job)
 	j.s.Status = api.JobStatus{
 		ID: j.Name, Kind: c.Job.Work.Kind, Title: filepath.Base(ask.Title), Submitted: ask.Submitted,
 		Files: len(desc.Data.Files) + len(desc.Bad), Units: desc.Want.Len(), Output: ask.Output,

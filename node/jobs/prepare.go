@@ -19,12 +19,16 @@ import (
 
 // Prepare makes this node ready for a job that another node leads, if it may and can work for it.
 func (r *Room) Prepare(e engine.Prepare) {
-	if !r.takesPartIn(e.Job.Submitter) {
-		return // its home counts on no slots of this node
-	}
 	id, home, desc := e.ID, e.Home, e.Job
 	j := r.book.New(store.NameOf(desc))
 	j.s.ID, j.s.Home = id, home
+	own := desc.Submitter == r.net.ID()
+	if !r.takesPartIn(desc.Submitter) { // its home counts on no slots of this node
+		if j.s.Desc = r.book.Whole(id, desc); own {
+			r.book.Meet(j)
+		}
+		return
+	}
 	var err error
 	if !r.net.HasRight(desc.Submitter, p2p.Submitter) {
 		err = fmt.Errorf("could not accept job %s: %s has no right to submit", id.Short(), desc.Submitter)
@@ -45,6 +49,10 @@ func (r *Room) Prepare(e engine.Prepare) {
 		r.loop.Post(engine.NotPrepared{ID: id})
 	}
 	r.log.Warn("could not prepare job", "job", id.Short(), "home", home, "reason", err)
+	if own { // its user asks for it here, and may append to it
+		r.book.Meet(j)
+		return
+	}
 	j.Release()
 }
 

@@ -151,8 +151,10 @@ func (j *Job) tellMissing(st *api.JobStatus, names map[tasks.PeerID]members.Name
 		j.tellSkipped(st)
 		st.Failing = nil
 		st.Missing = append(badFiles(j.s.Desc, names), missing(j.s.Desc, j.s.Lost, names)...)
-	case st.State == api.CannotFinish: // what there is of it is handed out all the same
-		st.Failing = nil
+	case st.State == api.CannotFinish, st.Open: // what there is of it is handed out all the same
+		if !st.Open { // what fails may yet be done
+			st.Failing = nil
+		}
 		st.Missing = append(badFiles(j.s.Desc, names), missing(j.s.Desc, j.s.View.Lost, names)...)
 	}
 }

@@ -29,7 +29,7 @@ func (r *Room) waits(j *Job) (why, hint string) {
 		v, kept = p.Ledger(id)
 		_, leads = p.Leads(id)
 	})
-	names, home := r.cluster.Names(), j.homeNow()
+	names, home := r.cluster.Names(), cmp.Or(j.homeNow(), v.Home)
 	var away, silent, mute []string
 	for _, m := range v.Replicas {
 		switch name := cmp.Or(names[m].Name, r.cluster.NameOf(m)); {
@@ -126,7 +126,7 @@ func (r *Room) waitingStatus(j *Job) (st api.JobStatus, ok bool) {
 		st.Done = max(st.Done, st.Committed)
 		st.Replicas = r.cluster.Called(v.Replicas)
 	}
-	st.Home, st.Safe = j.homeNow(), false
+	st.Home, st.Safe = cmp.Or(j.homeNow(), v.Home), false
 	st.HomeName = r.cluster.Names()[st.Home].Name
 	return st, true
 }
