@@ -14,21 +14,21 @@ import (
 // takes nothing from the record. If the node may be to blame, another replica tries, each node at most once. After
 // that the job cannot be finished; it keeps its ledger until its user has it retried, or cancels it.
 
-// Attempt is a try to make a job's result that failed.
+// Attempt is an attempt to make a job's result that has failed, with the failure.
 type Attempt struct {
 	Failure
-	Round uint64       `msgpack:"o"` // how often the user has asked for a retry before
-	Node  tasks.PeerID `msgpack:"n"` // that tried
-	Code  bool         `msgpack:"c"` // the user's code failed, which no other node makes better
+	Round uint64       `msgpack:"o"` // how often the user had asked for a retry before
+	Node  tasks.PeerID `msgpack:"n"` // the node that has tried
+	Code  bool         `msgpack:"c"` // the user's code has failed, and would fail on other nodes, too
 	At    int64        `msgpack:"a"` // when, by the node's clock: milliseconds since 1970
 }
 
-// Retry asks for new attempts, by any node. Round is the one that it ends; a repetition finds it ended already.
+// Retry asks for new attempts, by any node. Round is the round that it ends, so that a repetition changes nothing.
 type Retry struct {
 	Round uint64 `msgpack:"o"`
 }
 
-// maxAttempts bounds the attempts of a round that a record holds: more nodes than that do not become replicas.
+// maxAttempts bounds the attempts of one round. No more nodes than that become replicas of a ledger.
 const maxAttempts = 64
 
 // cut bounds the texts of an attempt.
@@ -37,7 +37,7 @@ func (a Attempt) cut() Attempt {
 	return a
 }
 
-// attempted books a failed attempt of the round that is on, once for each node.
+// attempted books a failed attempt of the current round, once for each node.
 func (r *Record) attempted(a Attempt) bool {
 	if !r.Ended || a.Round != r.Round || len(r.Attempts) >= maxAttempts || r.hasTried(a.Node) {
 		return false
@@ -59,8 +59,8 @@ func (r *Record) hasTried(id tasks.PeerID) bool {
 	return slices.ContainsFunc(r.Attempts, func(a Attempt) bool { return a.Node == id })
 }
 
-// MayTry reports whether a node may try to make the result in this round: once, and after the user's code failed
-// only the submitter, which has the files that Terminate may look for.
+// MayTry reports whether a node may try to make the result in this round. Each node may once. After the user's code has
+// failed only the submitter may, which has the files that the code may look for.
 func (r *Record) MayTry(id, submitter tasks.PeerID) bool {
 	if mutant.On(mutant.TryForEver) {
 		return true
@@ -89,7 +89,7 @@ func (h *Home) unfinished(a Attempt) {
 	h.bookAttempt(a)
 }
 
-// bookAttempt proposes an attempt, again until it is in the log.
+// bookAttempt proposes a failed attempt, which is repeated until it is in the log.
 func (h *Home) bookAttempt(a Attempt) {
 	h.ending.attempt, h.ending.attemptAt = &a, tasks.At(h.now)
 	h.emit(Propose{Entry{Attempt: &a}})
@@ -106,24 +106,23 @@ func (h *Home) attemptAgain() {
 	}
 }
 
-// newRound begins a new round of attempts, once that is in the log.
+// newRound proposes to begin a new round of attempts.
 func (h *Home) newRound() {
 	if len(h.record.Attempts) > 0 && !h.ending.givenUp {
 		h.emit(Propose{Entry{Retry: &Retry{Round: h.record.Round}}})
 	}
 }
 
-// MayTry reports whether a node may try to make the result: it has not in this round, and could do better than
-// those that have.
+// MayTry reports whether a node may try to make the result now, as Record.MayTry says.
 func (h *Home) MayTry(id tasks.PeerID) bool { return h.record.MayTry(id, h.cfg.Submitter) }
 
-// Stuck reports whether this node may not try to make the result any more, after attempts that failed: another has
-// to, or the user.
+// Stuck reports whether this node may not try to make the result any more after attempts that have failed, so that
+// another node has to, or the user has to ask for new ones.
 func (h *Home) Stuck() bool {
 	return h.record.Ended && !h.ending.givenUp && len(h.record.Attempts) > 0 && !h.MayTry(h.cfg.Self)
 }
 
-// Why tells attempts in one text, the last first.
+// Why tells the reasons of attempts in one text, the last one first. name gives nodes their names.
 func Why(attempts []Attempt, name func(tasks.PeerID) string) string {
 	var out []string
 	for _, a := range slices.Backward(attempts) {

@@ -8,22 +8,22 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// ending is the way from the last commit to the result: the end is proposed, then the result is ordered from this node,
-// kept by a quorum, and proposed. It goes back to its beginning when a committed blob turns out to be damaged or lost.
+// ending is the way from the last commit to the result: the end is proposed, then this node makes the result, a quorum
+// keeps it, and it is proposed. It begins again when a committed blob turns out to be damaged or lost.
 type ending struct {
-	proposed tasks.Moment  // when the end was last proposed, never if it is not due
+	proposed tasks.Moment  // when the end was last proposed; never if it is not due
 	ordered  bool          // Finish was emitted for the record as it stands
-	final    Result        // as this node has made it
-	finalAt  time.Duration // when it had
+	final    Result        // the result that this node has made
+	finalAt  time.Duration // when it was made
 	result   *keeping      // who keeps final; nil until it is made
-	givenUp  bool          // Fail was emitted, or the home told to do nothing more
+	givenUp  bool          // Fail was emitted, or the home was told to do nothing more
 
-	attempt   *Attempt     // to make the result, that failed here, until the log has it
-	attemptAt tasks.Moment // when it was last proposed
+	attempt   *Attempt     // a failed attempt of this node to make the result, until it is in the log; nil for none
+	attemptAt tasks.Moment // when attempt was last proposed
 }
 
-// checkEnd is the only test of completion: committed and set aside together are what is wanted; or,
-// after Stop, nobody holds anything that could still be committed.
+// checkEnd is the only place where a job is found to be complete: all wanted units are committed or set aside or, in a
+// job that is wound up, nobody holds anything that could still be committed.
 func (h *Home) checkEnd() {
 	switch {
 	case h.ending.givenUp:
@@ -43,7 +43,7 @@ func (h *Home) checkEnd() {
 	h.emit(Propose{Entry{End: &End{}}})
 }
 
-// finish has the result made once all that is committed is here.
+// finish has this node make the result, once it keeps all that is committed.
 func (h *Home) finish() {
 	if h.ending.ordered || !h.KeepsAll() || !h.MayTry(h.cfg.Self) {
 		return
@@ -52,7 +52,7 @@ func (h *Home) finish() {
 	h.emit(Finish{Lost: h.record.Lost})
 }
 
-// finished has the result kept by a quorum, and then written to the log.
+// finished takes the result that this node has made. When a quorum keeps it, it is proposed.
 func (h *Home) finished(r Result) {
 	h.ending.final, h.ending.finalAt = r, h.now
 	h.ending.result = newKeeping(merge.Partial{})
@@ -60,11 +60,11 @@ func (h *Home) finished(r Result) {
 	h.askForResult()
 }
 
-// spareWait is how long the end of a job waits for a second copy of its result, where no quorum asks for one.
+// spareWait is how long the end of a job waits for a second copy of its result, where the quorum is this node alone.
 const spareWait = 5 * time.Second
 
-// holders are the nodes beside this one that shall keep the result: the replicas, and where there are none any
-// node that works, so that the result survives the loss of one holder.
+// holders are the other nodes that are to keep the result: the replicas or, where there are none, two nodes that work,
+// so that the loss of one node does not lose the result.
 func (h *Home) holders() []tasks.PeerID {
 	ids := slices.Clone(h.replicas.ids)
 	if len(ids) > 0 {
@@ -78,7 +78,7 @@ func (h *Home) holders() []tasks.PeerID {
 	return ids
 }
 
-// askForResult asks those holders for whom it is not known that they keep the result.
+// askForResult asks those holders to keep the result that are not known to.
 func (h *Home) askForResult() {
 	e := &h.ending
 	e.result.asked = h.now
@@ -117,7 +117,7 @@ func (h *Home) settleResult() {
 	}
 }
 
-// spares are the nodes that keep the result and no copy of the ledger: they hear of the end from the home alone.
+// spares are the nodes that keep the result and have no copy of the ledger, and so hear of the end from the home alone.
 func (h *Home) spares() (ids []tasks.PeerID) {
 	if h.ending.result == nil {
 		return nil

@@ -19,20 +19,20 @@ import (
 // What holds, with B the size of the largest blob that is committed, or FoldFloor where that is more:
 //
 //   - at most MaxBlobs partials are committed, and
-//   - those that are committed or on their way to it have at most 2 B, with one fold beside them, which is no larger
-//     than they are together: where outputs are of one size, as histograms are, 3 B; where their sizes add up, as those
-//     of trees do, twice what is committed, which the result will have.
+//   - those that are committed, or on their way to it, have at most 2 B bytes. One fold may be kept beside them, which
+//     is no larger than they are together. So a replica keeps at most 3 B where all outputs have the same size, as
+//     histograms do, and at most twice the size of the result where sizes add up, as those of trees do.
 //
-// Commits wait beyond that, and their partials are merged where they are. There are two exceptions. Covers in very many
-// pieces (merge.MaxFragments) cannot be folded: then there is one blob more for each MaxFragments/2 pieces. And where
-// folds have failed maxFoldFails times in a row commits go on, for a job shall not hang for what merging does to its
-// disk.
+// Commits wait where these bounds are reached, and their partials are merged by their holders. There are two
+// exceptions. Partials whose covers are in very many pieces (merge.MaxFragments) cannot be folded, so one blob more is
+// allowed for each MaxFragments/2 pieces. And where maxFoldFails folds in a row have failed commits go on, so that a
+// job does not hang because it cannot merge.
 //
-// folding is the fold that is under way, one at a time.
+// folding is the fold that is under way, if there is one.
 type folding struct {
 	fold      *fold         // nil for none
-	failures  int           // in a row
-	notBefore time.Duration // when the next may be ordered, after one that failed
+	failures  int           // how many folds in a row have failed
+	notBefore time.Duration // when the next fold may be ordered
 	wanted    bool          // commits wait for a fold
 }
 
@@ -43,19 +43,20 @@ func (f *folding) made() bool { return f.fold != nil && f.fold.keeping != nil }
 type fold struct {
 	*keeping // the merge; nil until it is made
 	inputs   []merge.Partial
-	since    time.Duration // ordered; or proposed, once it is
+	since    time.Duration // when it was ordered or, once it is, last proposed
 	proposed bool
 }
 
 const (
-	// foldMargin are places that commits leave free, so that what a home before this one has left in the log finds room.
+	// foldMargin is how many of the MaxBlobs places commits leave free, for entries that an earlier home has left in the
+	// log.
 	foldMargin   = 2
 	maxFoldFails = 8
-	foldPause    = 250 * time.Millisecond // after the first failure; doubled after each
+	foldPause    = 250 * time.Millisecond // after a fold has failed; it doubles with each further failure in a row
 	foldPauseMax = 30 * time.Second
 )
 
-// foldSteps orders a fold where one is due, and sees to it that the one under way comes to an end.
+// foldSteps orders a fold if one is due, and sees to it that the one under way comes to an end.
 func (h *Home) foldSteps() {
 	f := h.folding.fold
 	switch {
@@ -91,7 +92,8 @@ func (h *Home) orderFold() {
 	h.emit(Fold{Inputs: inputs})
 }
 
-// foldDue reports whether there are many committed partials, or many bytes of them, or commits wait for a fold.
+// foldDue reports whether a fold is due, since there are many committed partials, or many bytes of them, or commits
+// wait.
 func (h *Home) foldDue() bool {
 	return len(h.kept.all) > h.cfg.FoldAbove || h.folding.wanted || h.kept.bulky(h.cfg.FoldFloor)
 }
@@ -101,7 +103,8 @@ func (ks *kept) bulky(floor int64) bool {
 	return ks.bytes > max(floor, ks.largest()*3/2)
 }
 
-// tier is the level of a blob in the tree of folds: FanIn of one level make one of the next where sizes add up.
+// tier is the level of a blob of some size in the tree of folds. Where sizes add up, FanIn blobs of one level make one
+// of the next.
 func tier(size int64) (n int) {
 	for size >= merge.FanIn {
 		size /= merge.FanIn
@@ -110,8 +113,8 @@ func tier(size int64) (n int) {
 	return n
 }
 
-// foldInputs chooses what is folded next: FanIn partials of the lowest tier that has as many, so that a byte is
-// merged once a tier; or, where there is no such tier and commits wait or soon would, the smallest.
+// foldInputs chooses what is folded next: FanIn partials of the lowest tier that has as many, so that each byte is
+// merged once in each tier. If there is no such tier, and commits wait or soon would, it is the smallest ones.
 func (h *Home) foldInputs() []merge.Partial {
 	all := make([]merge.Partial, 0, len(h.kept.all))
 	for _, k := range h.kept.all {
@@ -138,7 +141,7 @@ func (h *Home) foldInputs() []merge.Partial {
 // fitFold takes the first few whose cover together fits into an entry of the log.
 func fitFold(ps []merge.Partial) []merge.Partial {
 	var best []merge.Partial
-	for i := range ps { // one with very many pieces may fit with no other
+	for i := range ps { // a cover in very many pieces may fit with no other
 		var in []merge.Partial
 		var all tasks.Cover
 		for _, p := range ps[i:] {
@@ -156,15 +159,15 @@ func fitFold(ps []merge.Partial) []merge.Partial {
 	return best
 }
 
-// room is what commits may add to what is committed.
+// room is how much commits may add to what is committed.
 type room struct {
 	n, max       int // partials
 	bytes, floor int64
 	largest      int64
-	free         bool // of bounds
+	free         bool // there are no bounds
 }
 
-// roomLeft is the room beside what is committed or on its way to it.
+// roomLeft is the room that is left beside what is committed or on its way to it.
 func (h *Home) roomLeft() room {
 	r := room{
 		max:   h.cfg.MaxBlobs - foldMargin,
@@ -194,7 +197,7 @@ func (r *room) fits(p merge.Partial) bool {
 	return r.free || r.n < r.max && r.bytes+p.Size <= max(r.floor, 2*max(r.largest, p.Size))
 }
 
-// folded takes a merge of committed partials that is kept here now.
+// folded takes a fold that was made, and is kept here now.
 func (h *Home) folded(ev Folded) {
 	f := h.folding.fold
 	if f == nil || f.keeping != nil {
@@ -208,10 +211,10 @@ func (h *Home) folded(ev Folded) {
 		p.SHA256, p.Size = ev.Partial.SHA256, ev.Partial.Size
 	}
 	if !slices.Equal(p.Kids, merge.Sum(p.ID, f.inputs).Kids) {
-		h.emit(Release{To: h.cfg.Self, Partial: ev.Partial, Seq: h.kept.requests}) // of an order that was given up
+		h.emit(Release{To: h.cfg.Self, Partial: ev.Partial, Seq: h.kept.requests}) // its order was given up
 		return
 	}
-	if merge.Check(p, f.inputs) != nil { // R1: it has not what its inputs have
+	if merge.Check(p, f.inputs) != nil { // R1: it does not count what its inputs do
 		h.emit(Release{To: h.cfg.Self, Partial: ev.Partial, Seq: h.kept.requests})
 		h.foldFailed()
 		return
@@ -236,7 +239,7 @@ func (h *Home) proposeFold() {
 	h.emit(Propose{Entry{Fold: &p}})
 }
 
-// notFolded takes the word that a fold could not be made.
+// notFolded takes the word that a fold could not be made or kept.
 func (h *Home) notFolded(ev NotFolded) {
 	isInput := func(id merge.ID, p merge.Partial) bool { return id == p.ID }
 	if f := h.folding.fold; f != nil && f.keeping == nil && slices.EqualFunc(ev.Inputs, f.inputs, isInput) {
@@ -247,7 +250,7 @@ func (h *Home) notFolded(ev NotFolded) {
 	}
 }
 
-// foldFailed gives a fold up. Its inputs are as they were, and are folded later.
+// foldFailed gives the fold under way up. Its inputs are as they were, and are folded later.
 func (h *Home) foldFailed() {
 	h.folding.fold = nil
 	h.folding.notBefore = h.now + min(foldPause<<min(h.folding.failures, 16), foldPauseMax)
@@ -256,7 +259,8 @@ func (h *Home) foldFailed() {
 	h.offers.changed = true
 }
 
-// foldApplied follows the log: the inputs of a fold are replaced, or the record did not admit it.
+// foldApplied follows the log, which has a fold: the record has put it in the place of its inputs, or has not admitted
+// it.
 func (h *Home) foldApplied(p merge.Partial, changed bool) {
 	f := h.folding.fold
 	own := f != nil && f.keeping != nil && f.ID == p.ID
@@ -280,7 +284,7 @@ func (h *Home) foldApplied(p merge.Partial, changed bool) {
 	h.folding.wanted, h.offers.changed = false, true
 }
 
-// checkFold gives a fold up whose inputs are committed no more.
+// checkFold gives the fold under way up if some of its inputs are committed no more.
 func (h *Home) checkFold() {
 	gone := func(p merge.Partial) bool { return h.kept.find(p.ID) == nil }
 	if h.folding.fold != nil && slices.ContainsFunc(h.folding.fold.inputs, gone) {
@@ -288,7 +292,7 @@ func (h *Home) checkFold() {
 	}
 }
 
-// reduceBlocked has partials that wait for room merged by their holders, each its own.
+// reduceBlocked has each holder of partials that wait for room merge its own.
 func (h *Home) reduceBlocked(blocked []*offer) {
 	all := h.offers.inMotion(h.standings)
 	groups := map[tasks.PeerID][]*offer{}

@@ -29,15 +29,15 @@ func (h *Home) mergeable(o *offer) bool {
 	return h.now >= o.apart && !o.Large() && !h.nodes.stale(o.Holder, h.now)
 }
 
-// Planning looks at all offers: where there are many, not at each event.
+// Planning looks at all offers. Where there are more than manyOffers it is done every planEvery, and not at each event.
 const (
 	manyOffers  = 64
 	planEvery   = 5 * time.Millisecond
 	repeatEvery = 100 * time.Millisecond
 )
 
-// plan fetches waiting offers, or has them merged on the nodes first where there are many: the
-// smallest first, on the node that holds the largest of them.
+// plan has waiting offers fetched. Where many wait, it has some merged first, beginning with the smallest, each group
+// on the node that holds the largest of it.
 func (h *Home) plan() {
 	if h.now-h.offers.repeated >= repeatEvery {
 		h.offers.repeated = h.now
@@ -63,7 +63,8 @@ func (h *Home) plan() {
 	h.fetchReady(ready, busy)
 }
 
-// fetchReady brings offers here that may be committed; the others wait for a fold, or for what is on its way.
+// fetchReady has the blobs of offers brought here that may be committed now. The others wait for a fold, or for the
+// outcome of what they overlap.
 func (h *Home) fetchReady(ready []*offer, busy int) {
 	coming := h.offers.cover(h.standings, fetching, proposed)
 	room := h.roomLeft()
@@ -88,15 +89,15 @@ func (h *Home) fetchReady(ready []*offer, busy int) {
 	h.reduceBlocked(blocked)
 }
 
-// trying reports whether an offer of a node is being fetched whose last ones were in vain: one at a time.
+// trying reports whether an offer of a shady node is being fetched. Such offers are fetched one at a time.
 func (os *offers) trying(by standings) bool {
 	return slices.ContainsFunc(os.all, func(o *offer) bool {
 		return o.state == fetching && by.shady(o.Holder)
 	})
 }
 
-// fetches is how many partials are brought here at once: more where there are many nodes, since the end of a job
-// waits for the round trips of those at the top of their tree.
+// fetches is how many partials are brought here at once. It is more where there are many nodes, since the end of a job
+// waits for the round trips to the nodes at the top of their tree.
 func (ns *nodes) fetches() int {
 	if len(ns.byID) > fewNodes {
 		return 4 * ns.cfg.Fetches
@@ -104,14 +105,15 @@ func (ns *nodes) fetches() int {
 	return ns.cfg.Fetches
 }
 
-// A blob that comes here more slowly than fairPace, in bytes a second, takes no other's place after fairWait; more
-// slowly than leastPace it is given up, and its holder has to offer it again.
+// A blob that comes here more slowly than fairPace, in bytes a second, does not count among those that are being
+// fetched after fairWait, so that others can be. One that comes more slowly than leastPace is given up after leastWait,
+// and its holder has to offer it again.
 const (
 	fairWait, fairPace   = 2 * time.Second, 8 << 20
 	leastWait, leastPace = 30 * time.Second, 64 << 10
 )
 
-// overdue reports whether a blob that is to come here takes longer than wait and a pace allow.
+// overdue reports whether a blob takes longer to come here than wait, and the time for its size at a pace.
 func (o *offer) overdue(now, wait time.Duration, pace float64) bool {
 	takes := time.Duration(float64(max(o.Size, 0)) / pace * float64(time.Second))
 	return o.state == fetching && !o.counted && now-o.since > wait+takes
@@ -130,7 +132,7 @@ func (h *Home) turn(p merge.Partial) bool {
 	return p.Holder == h.cfg.Self || n == 0 || n < h.nodes.fetches()/2 && bytes+p.Size <= h.cfg.FoldFloor
 }
 
-// count tells how many offers wait and how many blobs are being fetched.
+// count counts the offers that wait, and the places for fetches that are taken.
 func (os *offers) count(now time.Duration) (waits, busy int) {
 	for _, o := range os.all {
 		switch o.state {
@@ -157,8 +159,8 @@ func (h *Home) tooSlow() {
 	}
 }
 
-// cover is what offers in these states cover. One that overlaps what is on its way to be committed had
-// best wait for the outcome.
+// cover is the units of all offers in these states, without those of shady nodes that are not proposed yet. An offer
+// that overlaps what is on its way to be committed should wait for the outcome.
 func (os *offers) cover(by standings, states ...offerState) tasks.Cover {
 	var rs []tasks.Range
 	for _, o := range os.all {
@@ -176,8 +178,7 @@ func (h *Home) fetchOffer(o *offer) {
 	h.askToKeep(o.keeping)
 }
 
-// ready returns the waiting offers, the smallest first, after answering those that commits have
-// overtaken.
+// ready returns the waiting offers, the smallest first. It answers and drops those that commits have overtaken.
 func (h *Home) ready() (ready []*offer) {
 	for _, o := range slices.Clone(h.offers.all) {
 		if o.state != waiting {
@@ -193,13 +194,13 @@ func (h *Home) ready() (ready []*offer) {
 		ready = append(ready, o)
 	}
 	slices.SortStableFunc(ready, func(a, b *offer) int {
-		if s := h.standings.shady(a.Holder); s != h.standings.shady(b.Holder) { // those that were in vain come last
+		if s := h.standings.shady(a.Holder); s != h.standings.shady(b.Holder) { // offers of shady nodes come last
 			if s {
 				return 1
 			}
 			return -1
 		}
-		return cmp.Or(cmp.Compare(a.Size, b.Size), cmp.Compare(b.Units, a.Units)) // of histograms, the fullest
+		return cmp.Or(cmp.Compare(a.Size, b.Size), cmp.Compare(b.Units, a.Units)) // of equal sizes, as of histograms, the fullest
 	})
 	return ready
 }
@@ -263,13 +264,13 @@ func (h *Home) reduce(group []*offer) {
 	h.emit(Reduce{To: at, Inputs: in})
 }
 
-// repeatOrders sends orders again that have had no answer, forgets those that are done with, and gives
-// up those that take too long.
+// repeatOrders repeats orders to reduce that were not answered, forgets those that were carried out, and gives up those
+// that take too long.
 func (h *Home) repeatOrders() {
 	merged := h.offers.merged(h.standings)
 	for _, o := range h.offers.all {
 		switch {
-		case merged[o.ID]: // its merge waits for room
+		case merged[o.ID]: // its merge is offered, and waits for room
 			o.since = h.now
 		case o.state == reducing && h.now-o.since > h.cfg.ReduceWait:
 			h.standings.of(o.at).lazy = true

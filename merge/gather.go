@@ -7,11 +7,11 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// Where there are many nodes their partials go up a tree: each offers its own to the node above it, which
-// merges them with others' and its own and offers the result to the node above that, and so on to the
-// home. A node keeps its partial until it hears, down the same way, that its units are committed; what
-// cannot be merged or committed together goes to the home by itself (released), as do the partials of a node
-// whose node above does not answer.
+// Where there are many nodes their partials go up a tree. Each node offers its own to the node above it, which merges
+// them with its own and others', and offers the merge to the node above that, and so on up to the home. A node keeps
+// its partial until it hears, down the same way, that its units are committed. A partial that cannot be merged or
+// committed together with others is released, and goes to the home by itself, and so do partials that the node above
+// does not answer for.
 
 // SetAbove names the node that merges this one's partials, empty for none.
 func (l *Local) SetAbove(id tasks.PeerID) {
@@ -45,7 +45,7 @@ func (l *Local) Answered(now time.Duration, from tasks.PeerID, id ID, w Word) []
 	switch w {
 	case Noted:
 		p.noted, p.tries = true, 0
-	case Accepted: // if so, the home says it too
+	case Accepted: // the partial is kept until the home says so, too
 		p.acceptedAbove, p.noted, p.offered = true, true, now
 	case Released:
 		p.direct = true
@@ -54,14 +54,15 @@ func (l *Local) Answered(now time.Duration, from tasks.PeerID, id ID, w Word) []
 	return l.take()
 }
 
-// Noted takes the home's word that it knows of an offer; not, that it does not any more.
+// Noted takes the home's word on whether it still knows of an offer.
 func (l *Local) Noted(id ID, yes bool) {
 	if p := l.find(id); p != nil && p.state == offered && p.to == "" {
 		p.noted = yes
 	}
 }
 
-// HomeLink has what was offered to the home offered again: it may have forgotten what it noted.
+// HomeLink has all that was offered to the home offered again soon, since the home may have forgotten what it had
+// noted.
 func (l *Local) HomeLink() {
 	for _, p := range l.parts {
 		if p.to == "" {
@@ -70,7 +71,7 @@ func (l *Local) HomeLink() {
 	}
 }
 
-// Down tells that a node is not reachable: what it was to merge goes to the home.
+// Down tells that a node is not reachable. Partials that it was to merge go to the home.
 func (l *Local) Down(now time.Duration, id tasks.PeerID) []Effect {
 	if l.above == id {
 		l.above = ""
@@ -87,11 +88,12 @@ func (l *Local) Down(now time.Duration, id tasks.PeerID) []Effect {
 	return l.take()
 }
 
+// tell tells the holder of a gathered partial what has become of it.
 func (l *Local) tell(p *part, w Word) {
 	l.out = append(l.out, Tell{l.job, p.Holder, p.ID, w})
 }
 
-// letGo forgets a copy; its holder is to offer it to the home.
+// returnToHolder forgets a gathered partial, and tells its holder to offer it to the home.
 func (l *Local) returnToHolder(p *part) {
 	l.tell(p, Released)
 	l.drop(p)

@@ -9,31 +9,30 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// An offer is repeated when it was not answered, and rarely when it was noted, since who noted it may have
-// forgotten it by an accident.
 const (
-	reofferAfter = time.Second
-	renoteAfter  = 10 * time.Second
-	doubtAfter   = 20 * time.Second // that units are committed, as the node above says
-	// maxClimb is how far partials go up the tree, whatever it looks like: nodes that know it from different times
-	// could send them round in a ring.
+	reofferAfter = time.Second      // after which an offer that was not answered is repeated
+	renoteAfter  = 10 * time.Second // after which one that was noted is, since whoever noted it may have forgotten it
+	// doubtAfter is how long the home's word that units are committed is waited for after the node above has said so.
+	doubtAfter = 20 * time.Second
+	// maxClimb is how many times a partial may be merged on its way up the tree. Nodes that know the tree from different
+	// times could send partials round in a ring.
 	maxClimb   = 8
-	aboveTries = 3 // offers to the node above that it does not answer; then the home gets the next
-	// passAfter is how long the node above may say that it has noted a partial that is not committed. Then the home gets
-	// it, before it takes the partial's holder for one that does nothing (60 s), and that node is passed by for a while:
-	// it is slow, or does not do what it says.
+	aboveTries = 3 // how many offers the node above may leave unanswered before the home gets the next one
+	// passAfter is how long the node above may say that it has noted a partial which is not committed. After that the
+	// home gets the partial, before it takes the holder for a node that does nothing (60 s). The node above is slow, or
+	// does not do what it says, and so gets nothing for passFor.
 	passAfter = 40 * time.Second
 	passFor   = 2 * time.Minute
 )
 
-// Partials of several nodes are merged when FanIn of them are here, or after a while: a short one if this node
-// has no work, for then the job may be near its end.
+// Partials of several nodes are merged when there are FanIn of them, or after one of these times. Where this node has
+// no work the job may be near its end, so the wait is short.
 const (
-	gatherIdle = 10 * time.Millisecond
-	gatherBusy = time.Second
+	gatherIdle = 10 * time.Millisecond // if this node has no work
+	gatherBusy = time.Second           // if it has
 )
 
-// maxGathered bounds the partials of others that wait or are merged here.
+// maxGathered bounds the partials of other nodes that wait here, or are being merged.
 const maxGathered = 1024
 
 // Effect is what the owner of a Local must do; the types below.
@@ -53,19 +52,18 @@ type (
 		ID   ID
 		Word Word
 	}
-	// Merge the inputs' blobs into one, fetching those that other nodes hold; answer with Merged or
-	// MergeFailed.
+	// Merge the inputs' blobs into one under ID, and fetch those that other nodes hold. Answer with Merged or MergeFailed.
 	Merge struct {
 		Job    tasks.JobID
 		ID     ID
 		Inputs []Partial
 	}
-	// Refuse an order to reduce: its inputs go on being offered one by one.
+	// Refuse an order to reduce. Its inputs go on being offered one by one.
 	Refuse struct {
 		Job    tasks.JobID
 		Inputs []ID
 	}
-	// Forget a blob.
+	// Forget deletes a blob.
 	Forget struct {
 		Job tasks.JobID
 		ID  ID
@@ -89,9 +87,9 @@ type Word int
 
 // Words.
 const (
-	Noted    Word = iota // it is merged and offered on; keep it until there is another word
+	Noted    Word = iota // the partial is merged and offered on; its holder keeps it until there is another word
 	Accepted             // its units are committed
-	Released             // offer it to the home
+	Released             // its holder is to offer it to the home
 )
 
 type state int
@@ -103,37 +101,38 @@ const (
 	hidden // merged into an offered partial; kept until that is committed
 )
 
+// part is a partial that is kept here, or that another node holds and that is merged here.
 type part struct {
 	Partial
 	state   state
-	offered time.Duration // when last
-	since   time.Duration // here
-	toSince time.Duration // to whom it is offered now
-	copy    bool          // of another node, for a merge
-	ordered bool          // the home has ordered that merge
-	into    ID            // the merge it is or was an input of
+	since   time.Duration // when it came here
+	copy    bool          // another node holds it; it is here to be merged
+	ordered bool          // the home has ordered the merge that it is an input of
+	into    ID            // the merge that it is or was an input of
 
-	gathered      bool         // a copy that its holder offered, and that is answered from here
-	direct        bool         // goes to the home, past the node above
-	to            tasks.PeerID // offered to; empty for the home
-	noted         bool         // and there it is known
-	tries         int          // offers not answered
-	acceptedAbove bool         // the node above says that its units are committed
+	gathered      bool          // a copy whose holder has offered it to this node, and is answered by it
+	direct        bool          // it is offered to the home, and not to the node above
+	to            tasks.PeerID  // to whom it is offered; empty for the home
+	toSince       time.Duration // since when it is offered to that one
+	offered       time.Duration // when it was last offered
+	noted         bool          // whoever it is offered to has said that it knows the offer
+	tries         int           // how many offers in a row were not answered
+	acceptedAbove bool          // the node above has said that its units are committed
 }
 
 // Local keeps one node's partials of one job until the home has committed them.
 type Local struct {
 	job    tasks.JobID
 	self   tasks.PeerID
-	atHome bool         // the home is this node: offering costs nothing, so nothing is merged before
-	above  tasks.PeerID // merges what comes from here before it goes to the home; empty for none
-	inner  bool         // others have this node above them
+	atHome bool         // this node is the home: offers cost nothing, so nothing is merged before
+	above  tasks.PeerID // the node that merges this one's partials with others'; empty for none
+	inner  bool         // other nodes have this one above them
 	parts  []*part
-	out    []Effect
-	merges int64
-	every  time.Duration                  // between reports to the home
-	passed map[tasks.PeerID]time.Duration // until when a node gets nothing to merge
-	late   map[tasks.PeerID]time.Duration // until when nothing of a node's is merged here
+	out    []Effect                       // of the call that runs, so far
+	merges int64                          // how many merges were made here
+	every  time.Duration                  // the time between reports to the home
+	passed map[tasks.PeerID]time.Duration // nodes that get nothing to merge, and until when
+	late   map[tasks.PeerID]time.Duration // nodes whose partials are not merged here, and until when
 	room   int64                          // bytes that merges may add to what is kept here
 }
 
@@ -149,7 +148,7 @@ func NewLocal(job tasks.JobID, self, home tasks.PeerID) *Local {
 	}
 }
 
-// SetHome tells that another node leads the job now: it is offered all that waits for an answer.
+// SetHome tells that another node leads the job now. All that waits for the home's answer is offered to that node.
 func (l *Local) SetHome(now time.Duration, home tasks.PeerID) []Effect {
 	l.atHome = home == l.self
 	if l.above == home {
@@ -178,14 +177,14 @@ func (l *Local) find(id ID) *part {
 	return nil
 }
 
-// Add takes a partial sealed by a generation here.
+// Add takes a partial that a generation has sealed here.
 func (l *Local) Add(now time.Duration, p Partial) {
 	if l.find(p.ID) == nil {
 		l.parts = append(l.parts, &part{Partial: p, since: now})
 	}
 }
 
-// Flush offers the waiting partials, merged here first if there are several. next names the merge.
+// Flush offers the waiting partials, which are merged here first if there are several. next gives merges their names.
 func (l *Local) Flush(now time.Duration, next func() ID) []Effect {
 	var ready []*part
 	for _, p := range l.parts {
@@ -206,14 +205,14 @@ func (l *Local) Flush(now time.Duration, next func() ID) []Effect {
 		}
 		ready = ready[n:]
 	}
-	for _, p := range ready { // what overlaps is for the home to judge
+	for _, p := range ready { // those that overlap, or for which there is no room, are left to the home
 		p.direct = len(ready) > 1
 		l.pass(now, p)
 	}
 	return l.take()
 }
 
-// pass has a partial offered as it is: by its holder, if that is another node.
+// pass offers a partial as it is or, if another node holds it, has that node offer it.
 func (l *Local) pass(now time.Duration, p *part) {
 	if p.copy {
 		l.returnToHolder(p)
@@ -222,6 +221,7 @@ func (l *Local) pass(now time.Duration, p *part) {
 	}
 }
 
+// fitting is how many of ps, from the first on, can be merged into one.
 func fitting(ps []*part) int {
 	in := make([]Partial, min(len(ps), FanIn))
 	for i := range in {
@@ -230,7 +230,7 @@ func fitting(ps []*part) int {
 	return Fitting(in)
 }
 
-// Due is when partials here had best be flushed, or -1 if there are none. An idle node has no work.
+// Due is when the partials here are best flushed; -1 if none waits. idle says that this node has no work.
 func (l *Local) Due(now time.Duration, idle bool) time.Duration {
 	n, due := 0, time.Duration(-1)
 	for _, p := range l.parts {
@@ -249,6 +249,7 @@ func (l *Local) Due(now time.Duration, idle bool) time.Duration {
 	return due + gatherBusy
 }
 
+// merge begins a merge of partials that wait here, if they are disjoint and there is room for it.
 func (l *Local) merge(id ID, ps []*part) bool {
 	in := make([]Partial, len(ps))
 	for i, p := range ps {
@@ -271,6 +272,7 @@ func (l *Local) merge(id ID, ps []*part) bool {
 	return true
 }
 
+// offer offers a partial to the node above or, where that will not do, to the home.
 func (l *Local) offer(now time.Duration, p *part) {
 	to := l.above
 	if p.direct || l.atHome || p.Climb >= maxClimb || p.Large() || now < l.passed[to] {
@@ -283,9 +285,9 @@ func (l *Local) offer(now time.Duration, p *part) {
 	l.out = append(l.out, Offer{Partial: p.Partial, To: p.to})
 }
 
-// Reduce merges partials on the home's order; some lie with other nodes. The home repeats the order
-// until it sees the outcome, so an order under way is passed over, one carried out is answered by its
-// result, and one that cannot be carried out is refused.
+// Reduce merges partials by the home's order, of which some lie with other nodes. The home repeats the order until it
+// sees the outcome. So an order that is under way is passed over, one that was carried out is answered by offering its
+// result again, and one that cannot be carried out is refused.
 func (l *Local) Reduce(now time.Duration, id ID, inputs []Partial) []Effect {
 	if len(inputs) == 0 || len(inputs) > FanIn {
 		return nil
@@ -304,7 +306,7 @@ func (l *Local) Reduce(now time.Duration, id ID, inputs []Partial) []Effect {
 	return l.take()
 }
 
-// known finds the first input if all of them are in one merge already.
+// known is the first of the inputs if all of them are in one merge already, and nil otherwise.
 func (l *Local) known(inputs []Partial) *part {
 	first := l.find(inputs[0].ID)
 	for _, p := range inputs {
@@ -325,7 +327,7 @@ func (l *Local) reducible(inputs []Partial) bool {
 	need := sizeOf(inputs)
 	for _, p := range inputs {
 		have := l.find(p.ID)
-		if have == nil { // it is fetched
+		if have == nil { // it has to be fetched
 			need += p.Size
 		}
 		if p.Job != l.job || ids[p.ID] || (p.Holder == l.self) != (have != nil) || (have != nil && !have.same(p)) {
@@ -336,7 +338,7 @@ func (l *Local) reducible(inputs []Partial) bool {
 	return need <= l.room
 }
 
-// sizeOf is the size of partials, and at most that of a merge of them.
+// sizeOf is the size of partials together. A merge of them is no larger.
 func sizeOf(ps []Partial) (n int64) {
 	for _, p := range ps {
 		n += p.Size
@@ -344,7 +346,7 @@ func sizeOf(ps []Partial) (n int64) {
 	return n
 }
 
-// same reports whether p, as another node names it, is what is kept here.
+// same reports whether p, as the home names it, is the partial that is offered here.
 func (h *part) same(p Partial) bool {
 	return h.state == offered && h.Cover.Equal(p.Cover) && h.Units == p.Units && h.Canary == p.Canary
 }
@@ -368,8 +370,8 @@ func (l *Local) refuse(inputs []Partial) {
 	l.out = append(l.out, r)
 }
 
-// Merged takes the outcome of a Merge; m.Units and m.Canary are as counted in its blob, and the cover
-// follows from the inputs.
+// Merged takes the outcome of a Merge. Units and canary of m are those that were counted in its blob; its cover is that
+// of its inputs. The error says why it cannot be what they make, in which case they are offered apart.
 func (l *Local) Merged(now time.Duration, m Partial) ([]Effect, error) {
 	var in []*part
 	var ps []Partial
@@ -403,8 +405,9 @@ func (l *Local) Merged(now time.Duration, m Partial) ([]Effect, error) {
 	return l.take(), nil
 }
 
-// MergeFailed gives up a merge: its inputs are offered apart. Where the blob of one that another node holds could not
-// be had, nothing of that node's is gathered here for a while: its next one would hold the others up again.
+// MergeFailed gives a merge up, and its inputs are offered apart. holder is the node whose blob could not be had, if
+// that was the reason. Nothing of that node is gathered here for a while, since its next partial would hold up others
+// again.
 func (l *Local) MergeFailed(now time.Duration, inputs []ID, holder tasks.PeerID) []Effect {
 	l.refuseOrder(inputs)
 	l.release(now, inputs)
@@ -419,7 +422,8 @@ func (l *Local) MergeFailed(now time.Duration, inputs []ID, holder tasks.PeerID)
 	return l.take()
 }
 
-// refuseOrder tells the home that its order was not carried out, if it was one.
+// refuseOrder tells the home that a merge will not be made, unless it was of gathered partials and not ordered by the
+// home.
 func (l *Local) refuseOrder(inputs []ID) {
 	for _, id := range inputs {
 		if p := l.find(id); p != nil && p.gathered {
@@ -429,6 +433,7 @@ func (l *Local) refuseOrder(inputs []ID) {
 	l.out = append(l.out, Refuse{l.job, inputs})
 }
 
+// release has the inputs of a merge that came to nothing offered by their holders.
 func (l *Local) release(now time.Duration, ids []ID) {
 	for _, id := range ids {
 		p := l.find(id)
@@ -445,7 +450,7 @@ func (l *Local) release(now time.Duration, ids []ID) {
 	}
 }
 
-// Accepted tells that the home has committed a partial, or its units by another.
+// Accepted tells that the home has committed the units of a partial, by this one or by another.
 func (l *Local) Accepted(id ID) []Effect {
 	if p := l.find(id); p != nil && p.state != merging {
 		l.dropTree(p)
@@ -453,8 +458,9 @@ func (l *Local) Accepted(id ID) []Effect {
 	return l.take()
 }
 
-// Committed tells that the home says which units that are held here are committed: partials of which the node above
-// said so are forgotten. That node's word alone is not enough, for it would lose what it never offered on.
+// Committed tells which of the units that are held here are committed, as the home says. Partials are forgotten of
+// which the node above has said so before. That node's word alone does not count: a partial that it never offered on
+// would be lost.
 func (l *Local) Committed(c tasks.Cover) []Effect {
 	for _, p := range slices.Clone(l.parts) {
 		if p.acceptedAbove && p.state == offered && c.Covers(p.Cover) {
@@ -464,11 +470,11 @@ func (l *Local) Committed(c tasks.Cover) []Effect {
 	return l.take()
 }
 
-// SetPace tells the time between this node's reports to the home.
+// SetPace sets the time between this node's reports to the home.
 func (l *Local) SetPace(every time.Duration) { l.every = every }
 
-// Rejected tells that the home cannot commit a partial: its kept inputs are offered one by one. One
-// without inputs is dropped, and the home has what it lacks of it run again.
+// Rejected tells that the home cannot commit a partial. The inputs of a merge, which are kept, are offered one by one.
+// A partial without inputs is dropped, and the home has its units run again as far as they are not committed.
 func (l *Local) Rejected(now time.Duration, id ID) []Effect {
 	p := l.find(id)
 	if p == nil || p.state != offered {
@@ -479,6 +485,7 @@ func (l *Local) Rejected(now time.Duration, id ID) []Effect {
 	return l.take()
 }
 
+// dropTree drops a partial and what it was merged from, and tells the holders of gathered ones that it is committed.
 func (l *Local) dropTree(p *part) {
 	l.drop(p)
 	for _, k := range p.Kids {
@@ -491,6 +498,7 @@ func (l *Local) dropTree(p *part) {
 	}
 }
 
+// drop forgets a partial with its blob.
 func (l *Local) drop(p *part) {
 	l.parts = slices.DeleteFunc(l.parts, func(o *part) bool { return o == p })
 	l.out = append(l.out, Forget{l.job, p.ID})
@@ -501,7 +509,7 @@ func (l *Local) Tick(now time.Duration) []Effect {
 	for _, p := range l.parts {
 		switch since := now - p.offered; {
 		case p.state == offered && p.acceptedAbove && since < max(doubtAfter, 3*l.every):
-		case p.state == offered && p.acceptedAbove: // not so, or the home's word was lost
+		case p.state == offered && p.acceptedAbove: // it is not committed, or the home's word was lost
 			p.acceptedAbove, p.direct = false, true
 			l.offer(now, p)
 		case p.state == offered && p.to != "" && now-p.toSince >= passAfter+4*l.every:
@@ -528,12 +536,11 @@ func (l *Local) Clear() []Effect {
 	return l.take()
 }
 
-// SetRoom bounds the bytes that merges may add to what is kept here, from now on: what does not fit is offered as it
-// is.
+// SetRoom bounds the bytes that merges may add to what is kept here from now on. What does not fit is offered as it is.
 func (l *Local) SetRoom(n int64) { l.room = n }
 
-// Bytes is the size of all that is kept here, with what the merges under way may come to. Partials of others are
-// fetched when they are merged.
+// Bytes is the size of all blobs that are kept here, and of the merges under way at their largest. Partials of other
+// nodes count only when they are merged, since they are fetched then.
 func (l *Local) Bytes() (n int64) {
 	for _, p := range l.parts {
 		if !p.away() {
@@ -549,7 +556,7 @@ func (l *Local) Bytes() (n int64) {
 // away reports whether a partial's blob has yet to be fetched.
 func (p *part) away() bool { return p.copy && p.state == waiting }
 
-// Own is every unit in an output of this node's generations that is kept here.
+// Own is the units in outputs of this node's generations that are kept here.
 func (l *Local) Own() tasks.Cover {
 	var rs []tasks.Range
 	for _, p := range l.parts {
@@ -560,7 +567,7 @@ func (l *Local) Own() tasks.Cover {
 	return tasks.CoverOf(rs...)
 }
 
-// InMerges is every unit in a merge kept here.
+// InMerges is the units in merges that are kept here.
 func (l *Local) InMerges() tasks.Cover {
 	var rs []tasks.Range
 	for _, p := range l.parts {
@@ -581,7 +588,7 @@ func (l *Local) Passed() (out []Offer) {
 	return out
 }
 
-// Held is every unit in a partial kept here.
+// Held is the units in partials that are kept here.
 func (l *Local) Held() tasks.Cover {
 	var rs []tasks.Range
 	for _, p := range l.parts {
@@ -592,7 +599,7 @@ func (l *Local) Held() tasks.Cover {
 	return tasks.CoverOf(rs...)
 }
 
-// Waiting reports whether a partial waits for Flush.
+// Waiting reports whether some partial waits for Flush.
 func (l *Local) Waiting() bool {
 	return slices.ContainsFunc(l.parts, func(p *part) bool { return p.state == waiting })
 }
