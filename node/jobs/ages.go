@@ -8,8 +8,8 @@ import (
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
-// stuckSince is when this node first saw, as the home of a job, that it cannot be finished, last being the last
-// attempt. The attempt's own time is that of whoever tried.
+// stuckSince is when this node, as the home of a job, first saw that the job cannot be finished after its last attempt.
+// The time in the attempt itself is of no use here, since it comes from the clock of the node that tried.
 func (r *Room) stuckSince(j *Job, last ledger.Attempt) time.Time {
 	attempt := fmt.Sprintf("%d %d %s", last.Round, last.At, last.Node)
 	j.mu.Lock()
@@ -32,7 +32,8 @@ func (r *Room) stuckSince(j *Job, last ledger.Attempt) time.Time {
 	return seen.Since
 }
 
-// sighting is when this node first saw an attempt as the last one to finish a job.
+// sighting notes when this node first saw an attempt as the last one to finish a job. It is compared by the attempt, so
+// that a new attempt begins a new wait.
 type sighting struct {
 	attempt string
 	Since   time.Time

@@ -15,12 +15,13 @@ import (
 )
 
 // Book is all jobs that this node knows: those that it leads or works for, those of whose ledgers it has a copy, and
-// those that have ended and are still told of. A job that the engine has is found by its id; users find it by its name,
-// under which no job stands that another one led here is hidden by. Its methods may be called from any goroutine.
+// those that have ended and that it still tells others about. The engine's jobs are found by id, and users find jobs by
+// name. Where two jobs have one name, the name finds the one that this node leads, so that a submitter cannot hide
+// another's job behind a name of its choice. The methods may be called from any goroutine.
 type Book struct {
-	ctx     context.Context // of all jobs
+	ctx     context.Context // ends all jobs when the daemon closes
 	self    tasks.PeerID
-	keep    int // so many jobs of other nodes are remembered after their end
+	keep    int // how many jobs of other nodes are remembered after their end
 	ledgers *store.Ledgers
 	results *store.Results
 	growths *growths
@@ -29,11 +30,11 @@ type Book struct {
 	byID   map[tasks.JobID]*Job
 	byName map[string]*Job
 	past   []string              // names of jobs of other nodes that have ended, the oldest first
-	packed map[string]tasks.Ship // what was packed of code, by its key
-	rates  map[string]float64    // units a second and slot, by code, from earlier jobs
+	packed map[string]tasks.Ship // packed code that earlier jobs have shipped, by the key of the code
+	rates  map[string]float64    // units a second and slot that earlier jobs have reached, by the key of the code
 }
 
-// NewBook knows no job yet. Jobs end with ctx.
+// NewBook makes a book without jobs. The jobs that come into it end with ctx.
 func NewBook(ctx context.Context, self tasks.PeerID, keep int, ledgers *store.Ledgers, results *store.Results) *Book {
 	return &Book{
 		ctx:     ctx,
@@ -49,17 +50,18 @@ func NewBook(ctx context.Context, self tasks.PeerID, keep int, ledgers *store.Le
 	}
 }
 
-// New is a job of which only the name is known; the book does not have it yet.
+// New makes a job of which only the name is known. The book does not find it before Add or Identify.
 func (b *Book) New(name string) *Job { return newJob(b.ctx, b.self, name) }
 
-// Add has a job be found by its name.
+// Add enters a job under its name.
 func (b *Book) Add(j *Job) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.byName[j.Name] = j
 }
 
-// Identify has a job be found by its id, which it has from now on, and by its name as before.
+// Identify enters a job under its id, which becomes known when the job's description is complete. Its name finds it as
+// before.
 func (b *Book) Identify(id tasks.JobID, j *Job) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -73,14 +75,15 @@ func (b *Book) ByID(id tasks.JobID) *Job {
 	return b.byID[id]
 }
 
-// IDs are the jobs that have an id.
+// IDs returns the jobs that have an id, by id.
 func (b *Book) IDs() map[tasks.JobID]*Job {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return maps.Clone(b.byID)
 }
 
-// Over has a job be found by its id no more, and returns it, nil if there is none. By its name it is found as before.
+// Over removes a job from those that are found by id, since the engine has forgotten it, and returns the job, nil if
+// there is none. Its name finds it as before, since users still ask for it.
 func (b *Book) Over(id tasks.JobID) *Job {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -96,7 +99,8 @@ func (b *Book) Named(name string) *Job {
 	return b.byName[name]
 }
 
-// Find looks for jobs by their name or a beginning of it, of at least four characters.
+// Find returns the jobs whose names begin with prefix. It finds none by a prefix of fewer than four characters, which
+// would fit too many.
 func (b *Book) Find(prefix string) []*Job {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -109,7 +113,8 @@ func (b *Book) Find(prefix string) []*Job {
 	return out
 }
 
-// Told finds the one job of which this node tells others by its name or a beginning of it.
+// Told finds the one job that this node tells others about and whose name begins with name. The error is an *api.Error
+// if there is no such job, or if there are several.
 func (b *Book) Told(name string) (*Job, error) {
 	found := slices.DeleteFunc(b.Find(name), func(j *Job) bool { return !j.leads() })
 	switch len(found) {
@@ -125,7 +130,7 @@ func (b *Book) Told(name string) (*Job, error) {
 	}
 }
 
-// AllTold are the jobs of which this node tells others, the oldest first.
+// AllTold returns the jobs that this node tells others about, in the order of their submission.
 func (b *Book) AllTold() []*Job {
 	type dated struct {
 		job *Job
@@ -147,9 +152,9 @@ func (b *Book) AllTold() []*Job {
 	return out
 }
 
-// Meet makes a prepared job known. It may be known already: by its ledger, or as it was prepared twice; then what it
-// was prepared with goes to the one that is known. Its submitter chose its name, which must not hide a job that is led
-// here.
+// Meet enters a job that was prepared here, and returns the rate that earlier jobs reached with its code, 0 if that is
+// not known. The book may know the job already, by its ledger or because it was prepared twice. Then the known one
+// takes over what was prepared. The job's submitter chose its name, which must not hide a job that is led here.
 func (b *Book) Meet(j *Job) (rate float64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -168,8 +173,9 @@ func (b *Book) Meet(j *Job) (rate float64) {
 	return rate
 }
 
-// claim has a job that becomes known anew be what its user was promised, if it was submitted on this node: in an earlier
-// life of the daemon, or before the engine had done with it and came to it again. The output is owed as it was.
+// claim gives a job back what is on disk of it, if it was submitted on this node and has not ended: its status, and the
+// path to which its output must still be written. Such a job becomes known anew after a restart of the daemon, or when
+// the engine has forgotten it and comes to it again. Its user is owed what was promised before. The caller holds mu.
 func (b *Book) claim(j *Job) {
 	if j.s.SubmittedHere || !j.own() {
 		return
@@ -183,7 +189,8 @@ func (b *Book) claim(j *Job) {
 	j.s.OutDone = b.results.Delivered(j.Name)
 }
 
-// OfCopy is the job of whose ledger this node has a copy. It may be known, and over for its children.
+// OfCopy returns the job of a copy of a ledger, and enters it if the book does not have it under its id. Its name may
+// find it even then, since the work that this node did for the job may be over.
 func (b *Book) OfCopy(c *store.Copy) *Job {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -205,7 +212,8 @@ func (b *Book) OfCopy(c *store.Copy) *Job {
 	return j
 }
 
-// Candidates are the jobs that this node knows by a beginning of their name, be it by a copy of their ledger alone.
+// Candidates returns the jobs whose names begin with prefix, also those of which this node has no more than a copy of
+// the ledger.
 func (b *Book) Candidates(prefix string) (out []*Job) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -219,7 +227,7 @@ func (b *Book) Candidates(prefix string) (out []*Job) {
 		if b.byName[name] != nil || b.byID[c.ID] != nil || !strings.HasPrefix(name, prefix) {
 			continue
 		}
-		j := b.New(name) // of an earlier life, which nobody has led since
+		j := b.New(name) // it is from an earlier life of the daemon, and nobody has led it since
 		j.cancel()
 		j.s.ID, j.s.Desc = c.ID, b.growths.whole(c.ID, c.Job)
 		out = append(out, j)
@@ -227,7 +235,7 @@ func (b *Book) Candidates(prefix string) (out []*Job) {
 	return out
 }
 
-// Meant are the jobs that a user may mean by the beginning of a name; too short a one means none.
+// Meant is Candidates for a prefix that a user gave. A prefix of fewer than four characters means no job.
 func (b *Book) Meant(prefix string) []*Job {
 	if len(prefix) < 4 {
 		return nil
@@ -235,8 +243,8 @@ func (b *Book) Meant(prefix string) []*Job {
 	return b.Candidates(prefix)
 }
 
-// KeepsFor says why what is kept here under a name is not for the job with an id and a submitter, if so: another job of
-// that name is known here.
+// KeepsFor returns an error, under ErrTaken, if another job than the one with this id and submitter is known here under
+// the name. What is kept in the folder of that name then belongs to the other job. An empty id or submitter fits any.
 func (b *Book) KeepsFor(name string, id tasks.JobID, submitter tasks.PeerID) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -259,15 +267,15 @@ func (b *Book) KeepsFor(name string, id tasks.JobID, submitter tasks.PeerID) err
 	return nil
 }
 
-// Forget has a job be found by its name no more.
+// Forget removes a job from those that are found by name.
 func (b *Book) Forget(name string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.byName, name)
 }
 
-// Past notes that a job of another node has ended, and forgets the oldest of those: their logs are kept here for as
-// many as results are of the jobs that this node tells of.
+// Past notes that a job of another node has ended. The newest of these jobs, up to the number keep, are remembered so
+// that their logs can still be asked for; the older ones are forgotten.
 func (b *Book) Past(name string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -280,36 +288,36 @@ func (b *Book) Past(name string) {
 	}
 }
 
-// Rate is how many units a second one slot has done with a code in earlier jobs, 0 if that is not known.
+// Rate is how many units a second one slot has processed with a code in earlier jobs, 0 if that is not known.
 func (b *Book) Rate(code string) float64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.rates[code]
 }
 
-// SetRate remembers that for the next job with the code.
+// SetRate remembers how many units a second one slot has processed with a code, for the next job with that code.
 func (b *Book) SetRate(code string, rate float64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.rates[code] = rate
 }
 
-// Packed is what was packed under a key for an earlier job; false if nothing was.
-func (b *Book) Packed(key string) (tasks.Ship, bool) {
+// Packed returns the code that was packed under a key for an earlier job; ok is false if none was.
+func (b *Book) Packed(key string) (ship tasks.Ship, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	ship, known := b.packed[key]
-	return ship, known
+	ship, ok = b.packed[key]
+	return ship, ok
 }
 
-// SetPacked remembers what was packed under a key.
+// SetPacked remembers the code that was packed under a key, so that the next job ships the same blob.
 func (b *Book) SetPacked(key string, ship tasks.Ship) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.packed[key] = ship
 }
 
-// Whole is a job's description with all that the job is known to have grown by.
+// Whole returns a job's description together with all appends that are known here.
 func (b *Book) Whole(id tasks.JobID, desc *tasks.Job) *tasks.Job { return b.growths.whole(id, desc) }
 
 // ForgetGrowth drops what is known of a job's growth.

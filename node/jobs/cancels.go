@@ -17,17 +17,18 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// A job is cancelled when a quorum of its ledger has that end, and not before. Where that cannot be had at once, the
-// node that was asked remembers it, as a file named like the job in the folder cancels, until it has told the job's
-// home and the job has ended, through restarts of its own.
+// A job is cancelled when a quorum of its ledger's replicas has that end on disk, and not before. If that does not
+// happen at once, the node that was asked remembers the cancel, also over its restarts, as a file with the job's name
+// in the folder cancels. It goes on telling the job's home until the job has ended.
 
 // Times of a cancel.
 const (
-	cancelEvery = time.Second             // between attempts to have one carried out that is remembered
-	cancelWait  = 2500 * time.Millisecond // for the end to be in the ledger, before the user is told that it is not yet
+	cancelEvery = time.Second             // between attempts to have the remembered cancels carried out
+	cancelWait  = 2500 * time.Millisecond // how long the user waits for the ledger before the cancel is called pending
 )
 
-// CancelFor cancels a job for this node's user, and says so only if that is its end.
+// CancelFor cancels a job for this node's user. It reports the job as cancelled only if its ledger says so; otherwise
+// the cancel is remembered, and the reason why it is pending is returned.
 func (r *Room) CancelFor(ctx context.Context, name string) (api.Cancellation, error) {
 	j, at, st, err := r.granted(ctx, name, members.ForRule)
 	var e *api.Error
@@ -60,7 +61,8 @@ func (r *Room) CancelFor(ctx context.Context, name string) (api.Cancellation, er
 	return r.cancelLater(st.ID, "the nodes that keep its ledger have not confirmed it yet")
 }
 
-// ended is the answer to a cancel of a job that has ended meanwhile, by that or by itself.
+// ended is the answer to a cancel of a job that has ended: by this cancel, or by itself before the cancel had any
+// effect.
 func ended(st api.JobStatus) (api.Cancellation, error) {
 	if st.State == api.Cancelled {
 		return api.Cancellation{ID: st.ID}, nil
@@ -72,7 +74,7 @@ func ended(st api.JobStatus) (api.Cancellation, error) {
 	}
 }
 
-// tellCancel tells a job's home that it is to be cancelled.
+// tellCancel tells the home of a job to cancel it. j is nil if another node is the home.
 func (r *Room) tellCancel(ctx context.Context, j *Job, home tasks.PeerID, name string) error {
 	if j != nil {
 		return r.Steer(ctx, j, "cancel")
@@ -136,7 +138,8 @@ func (r *Room) cancelOften() {
 	}
 }
 
-// cancelNow tries to have a remembered cancel carried out; over says that it is, or can never be.
+// cancelNow tries to have a remembered cancel carried out. It reports whether the cancel can be forgotten, because the
+// job has ended or can never be cancelled from here.
 func (r *Room) cancelNow(e os.DirEntry) (over bool) {
 	j, at, st, err := r.granted(r.ctx, e.Name(), members.ForRule)
 	var refused *api.Error

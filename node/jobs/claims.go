@@ -10,18 +10,19 @@ import (
 	"github.com/dtpnode/dtpnode/wire"
 )
 
-// Several members may tell of one job, and any of them may lie. A list of jobs believes this node over all others of
-// what it knows itself, then the home that has proven to this node that it leads the job, then the submitter, whom the
-// job's whole name proves, then who says that it leads or has submitted it, and then anybody. Only what this node knows
-// is proven; the rest is the others' word, and `status`, which asks for proofs, says more.
+// Several members may describe one job, and any of them may lie. A list of jobs shows the description that ranks
+// highest in this order: what this node knows itself; what the home says that has proven to this node that it leads the
+// job; what the submitter says, if the job's whole name proves that it is the submitter; what a member says that claims
+// to lead or to have submitted the job; what anybody else says. Only what this node knows itself is proven. `status`
+// asks the others for proofs, which would take too long for a list.
 
-// claim is what a member tells of a job.
+// claim is the description of a job that one member gives, as its word.
 type claim struct {
 	by tasks.PeerID
 	api.JobStatus
 }
 
-// toldBy reads a member's list of jobs.
+// toldBy reads a member's list of jobs, within the bounds of what an honest member tells.
 func toldBy(id tasks.PeerID, b []byte) ([]claim, error) {
 	if len(b) > MaxJobsAnswer {
 		return nil, fmt.Errorf("could not read a list of jobs of %d bytes, more than any node tells", len(b))
@@ -37,8 +38,8 @@ func toldBy(id tasks.PeerID, b []byte) ([]claim, error) {
 	return out, nil
 }
 
-// homes are the proven homes of the jobs that are known here, by api.Short. A node that cannot run a job may have a copy
-// of its ledger, and knows from that who leads it.
+// homes returns the proven homes of the jobs that are known here, by api.Short of the job's name. A node that cannot
+// run a job may still have a copy of its ledger, which says who leads the job.
 func (r *Room) homes() map[string]tasks.PeerID {
 	out := map[string]tasks.PeerID{}
 	for _, j := range r.book.Candidates("") {
@@ -61,14 +62,14 @@ func (t claim) ofSubmitter() bool {
 	return isNamedBy(t.ID, t.by)
 }
 
-// weight says how much counts what is told of a job to a node.
+// weight ranks a claim among claims of one job, for the node self: the highest is believed.
 func (t claim) weight(self tasks.PeerID, homes map[string]tasks.PeerID) int {
 	switch {
 	case t.by == self && t.State != api.Waiting:
 		return 5
 	case t.by == homes[api.Short(t.ID)]:
 		return 4
-	case t.by == self: // it does not see the home
+	case t.by == self: // this node only knows that the job waits, so it does not hear the home
 		return 3
 	case t.ofSubmitter():
 		return 2
@@ -78,8 +79,8 @@ func (t claim) weight(self tasks.PeerID, homes map[string]tasks.PeerID) int {
 	return 0
 }
 
-// rank says what is to be believed of several descriptions of a job that count as much: that it has ended, before that
-// it runs, before that it waits as far as somebody sees.
+// rank orders descriptions of one job that have equal weight. An end is believed rather than that the job runs, since
+// it comes later; and that the job runs rather than that it waits, since whoever says so may only not hear the home.
 func rank(st api.JobStatus) int {
 	switch {
 	case st.State.Final():
@@ -90,8 +91,8 @@ func rank(st api.JobStatus) int {
 	return 1
 }
 
-// once lists each job once, as the one describes it who is to be believed: after its end several nodes tell of it, and
-// for a moment two may think that they lead it.
+// once lists each job once, as described by the claim that is to be believed. There are several claims after a job's
+// end, when several nodes have its ledger, and for a moment while two nodes believe that they lead it.
 func once(self tasks.PeerID, all []claim, homes map[string]tasks.PeerID) (out []api.JobStatus) {
 	at, of := map[string]int{}, []claim(nil)
 	for _, t := range all {

@@ -10,8 +10,8 @@ import (
 	"github.com/dtpnode/dtpnode/node/store"
 )
 
-// unreadable finds a job whose status cannot be read among those that are kept here; nil if that is not why it is not
-// known.
+// unreadable explains why a job is not known here although its folder is: the status in it is damaged. It returns nil
+// if there is no such folder, or nothing is wrong with it.
 func (r *Room) unreadable(name string) error {
 	dirs, _ := filepath.Glob(r.results.FolderOf(name + "*"))
 	if name == "" || strings.ContainsAny(name, `*?[\/`) || len(dirs) != 1 {
@@ -23,7 +23,8 @@ func (r *Room) unreadable(name string) error {
 	return nil
 }
 
-// ToldDamage is an error of the store as it is told to users: what is damaged with what to do about it.
+// ToldDamage turns an error of the store that reports damage into one for users, which says what is damaged and what to
+// do about it. It returns any other error as it is.
 func ToldDamage(err error) error {
 	var damage *store.Damage
 	if !errors.As(err, &damage) {

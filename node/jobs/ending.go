@@ -6,15 +6,15 @@ import (
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
-// Ending is how a job ends, from the first attempt on. While Concluding an end is on its way to the ledger; if it is on
-// its way from here it is End. The job's state is final when the ledger has it, and not before.
+// Ending is how a job ends, from the first attempt to make its result on. The job's state becomes final when its ledger
+// has the end, and not before.
 type Ending struct {
-	Concluding bool
-	End        *engine.Finished
-	Early      string         // what its user is told if it is cancelled before it has begun, beside that it was
-	MadeOf     string         // the sum of what its result is made of (store.MadeOf), once that is known
-	Valued     bool           // that keeps values of single units
-	Skipped    exec.Finished  // what its program left out, once its partials are merged
-	EndedIn    *api.Elsewhere // where Terminate ran, if that was not where the job was submitted
-	Stuck      sighting       // of the attempt after which it could not be finished
+	Concluding bool             // this node has begun to propose an end to the job's ledger
+	End        *engine.Finished // the end that this node has proposed, nil before that
+	Early      string           // what the user is told besides, if the job is cancelled before it has begun
+	MadeOf     string           // the hash of the list of partials in the result (store.MadeOf), once that is known
+	Valued     bool             // the partials in the result keep the values of single units
+	Skipped    exec.Finished    // what the program left out of its own will, known once the partials are merged
+	EndedIn    *api.Elsewhere   // where Terminate ran, if not where the job was submitted
+	Stuck      sighting         // when the attempt was first seen after which the job could not be finished
 }

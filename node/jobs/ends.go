@@ -18,13 +18,14 @@ import (
 )
 
 // The end of a job is proven by a seal that a majority of its ledger's voters signed (engine.Ended). This node keeps
-// the proof beside the result, and shows it to members that ask; it believes no member that tells of an end without
-// one, but the job's submitter: what that says of its own job is nobody else's loss.
+// the proof beside the result, and shows it to members that ask. It believes in an end only with such a proof, or on
+// the word of the job's submitter, which can harm nobody but itself by a lie about its own job.
 
 // maxEnd bounds an encoded endProof: a status, and a seal with its chain.
 const maxEnd = ledger.MaxStatus + 512<<10
 
-// EndSealed keeps the proof of a job's end; called by the loop alone. The ledger's copy does not go before.
+// EndSealed keeps the proof of a job's end. It writes in another goroutine, and holds the copy of the ledger until
+// then, so that a crash cannot lose both. Only the engine's loop calls it.
 func (r *Room) EndSealed(e engine.EndSealed) {
 	j, c := r.book.ByID(e.ID), r.ledgers.Of(e.ID)
 	name := ""
@@ -47,7 +48,8 @@ func (r *Room) EndSealed(e engine.EndSealed) {
 	})
 }
 
-// EndProof answers the request "end", as msgpack. Without the right to see the job it holds no result.
+// EndProof is the answer to the request "end", as msgpack. It lacks the result if the member that asks has no right to
+// see the job.
 type EndProof struct {
 	End       engine.Remember `msgpack:"e"`
 	Submitter tasks.PeerID    `msgpack:"s"`
@@ -69,11 +71,11 @@ func (r *Room) ServeEnd(from tasks.PeerID, name string) ([]byte, error) {
 	return wire.Marshal(&p)
 }
 
-// errUnproven is the error of an end that a member tells of and cannot prove.
+// errUnproven is the error of a member that reports the end of a job and cannot prove it.
 var errUnproven = errors.New("tells of a job's end that it cannot prove")
 
-// provenEnd asks a member to prove the end of a job that it tells of, and returns what is proven of it. What is known
-// of the job here must be true of it.
+// provenEnd asks a member to prove the end of a job that it has reported in st, and returns what is proven of that. The
+// proof must agree with what this node knows of the job.
 func (r *Room) provenEnd(ctx context.Context, at tasks.PeerID, name string, st api.JobStatus) (api.JobStatus, error) {
 	known := jobIdentity{name: name, submitter: st.Submitter}
 	if found := r.book.Find(name); len(found) == 1 {
@@ -104,13 +106,14 @@ func (r *Room) provenEnd(ctx context.Context, at tasks.PeerID, name string, st a
 
 // jobIdentity is what is known of a job whose end is to be proven.
 type jobIdentity struct {
-	name      string      // or its beginning, as the user gave it
+	name      string      // the name, or the beginning of it that the user gave
 	id        tasks.JobID // empty if it is not known here
 	submitter tasks.PeerID
-	whole     bool // this node may see all of it, and so is shown all of it
+	whole     bool // this node may see the whole job, so an honest member shows it the result
 }
 
-// check returns what a proof shows of what a member tells.
+// check returns the part of a member's report st that its proof p shows to be true. The error is under errUnproven if
+// the proof is not valid, or is of another job.
 func (known jobIdentity) check(t quorum.Trust, st api.JobStatus, p EndProof) (api.JobStatus, error) {
 	e := &p.End.Ended
 	switch {
@@ -122,11 +125,11 @@ func (known jobIdentity) check(t quorum.Trust, st api.JobStatus, p EndProof) (ap
 	if err := engine.CheckEnd(t, e); err != nil {
 		return st, fmt.Errorf("%w: %w", errUnproven, err)
 	}
-	if e.Result == nil { // no more is told to this node than that the job is over
+	if e.Result == nil { // this node is told that the job is over, and nothing else
 		if st.Private == "" || known.whole {
 			return st, errUnproven
 		}
-		st.SHA256 = "" // nobody has signed it
+		st.SHA256 = "" // nobody has signed the hash that the member reports
 		return st, nil
 	}
 	var signed api.JobStatus
@@ -135,6 +138,7 @@ func (known jobIdentity) check(t quorum.Trust, st api.JobStatus, p EndProof) (ap
 		return st, fmt.Errorf("%w: it is another job's", errUnproven)
 	}
 	signed.Submitter, signed.SubmitterName, signed.SHA256 = p.Submitter, st.SubmitterName, e.Result.SHA256
-	signed.Output, signed.OutputError, signed.Kept = st.Output, st.OutputError, st.Kept // of the moment
+	// These three change after the end, so that no signature can cover them.
+	signed.Output, signed.OutputError, signed.Kept = st.Output, st.OutputError, st.Kept
 	return signed, nil
 }

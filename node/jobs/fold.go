@@ -14,7 +14,8 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// FoldBlobs merges partials that are kept here for a job's ledger, and keeps the result with them.
+// FoldBlobs merges committed partials of a job whose blobs are here, and keeps the merge beside them until the ledger
+// has it in their place. The engine is told of the merge, or that there is none.
 func (r *Room) FoldBlobs(e engine.FoldBlobs) {
 	failpoint.Hit(failpoint.FoldBefore)
 	m, err := r.tryFold(e)
@@ -62,8 +63,8 @@ func (r *Room) tryFold(e engine.FoldBlobs) (out merge.Partial, err error) {
 	return out, nil
 }
 
-// FreeBlob deletes what is kept for a job's ledger no more; called by the loop alone. It is out of the way when this
-// returns, so that it may be kept anew at once.
+// FreeBlob deletes the blob of a partial that the job's ledger needs no more. The blob is out of the way when this
+// returns, so that the same one may be kept anew at once. Only the engine's loop calls it.
 func (r *Room) FreeBlob(p merge.Partial) {
 	failpoint.Hit(failpoint.FreeBefore)
 	r.ledgers.Free(p)

@@ -17,8 +17,8 @@ const eventEvery = 200 * time.Millisecond
 // homeWait is how long a follower waits for a job to have a home again.
 const homeWait = time.Minute
 
-// Follow sends a job's status until it is final, and the lines it prints where it is led here. The job's home may
-// change meanwhile.
+// Follow sends a job's status until it is final and, while this node leads the job, the lines that the job prints. The
+// job's home may change meanwhile.
 func (r *Room) Follow(ctx context.Context, name string, send func(api.Event) error) error {
 	f := follower{r: r, name: name, send: send}
 	var e *api.Error
@@ -30,7 +30,7 @@ func (r *Room) Follow(ctx context.Context, name string, send func(api.Event) err
 		over, err := f.tell(ctx)
 		if err != nil && f.sayWaiting() {
 			err, lost = nil, time.Time{}
-			_ = f.find(ctx) // it may have a home again
+			_ = f.find(ctx) // the job may have a home again
 		}
 		switch {
 		case over || ctx.Err() != nil:
@@ -40,30 +40,31 @@ func (r *Room) Follow(ctx context.Context, name string, send func(api.Event) err
 		case lost.IsZero():
 			lost = time.Now()
 		case time.Since(lost) > homeWait:
-			return nil // the stream breaks off; the client says so
+			return nil // the stream breaks off without a final status, by which the client knows that
 		}
 		if !f.pause(ctx) {
 			return nil
 		}
 		if err != nil || (f.job != nil && !f.job.leads()) {
-			_ = f.find(ctx) // told from elsewhere now, or soon
+			_ = f.find(ctx) // another node leads the job now, or will soon
 		}
 	}
 }
 
-// errNoHome says that nobody tells of a job just now.
+// errNoHome is the error of a follower that has found no node that describes the job.
 var errNoHome = errors.New("no node leads the job just now")
 
 // follower is one stream of a job's events.
 type follower struct {
 	r    *Room
 	name string
-	job  *Job                  // if it is told of here
-	at   tasks.PeerID          // else by whom
-	sent int                   // lines
-	send func(api.Event) error // its error is that nobody listens any more
+	job  *Job                  // the job, if this node describes it to others; otherwise nil
+	at   tasks.PeerID          // the member that describes the job, if job is nil; empty if none was found yet
+	sent int                   // how many of the job's lines were sent
+	send func(api.Event) error // fails when nobody listens any more
 }
 
+// find looks for the node that describes the job now. After an error the follower keeps the node that it had.
 func (f *follower) find(ctx context.Context) error {
 	j, at, _, err := f.r.granted(ctx, f.name, members.ForLook)
 	if err == nil {
@@ -72,7 +73,8 @@ func (f *follower) find(ctx context.Context) error {
 	return err
 }
 
-// tell sends what there is to tell; over says that it was the last, or that nobody listens.
+// tell sends the lines and the status that are new. over says that the status was the last one, or that nobody listens
+// any more.
 func (f *follower) tell(ctx context.Context) (over bool, err error) {
 	final := false
 	if f.job != nil {
@@ -100,7 +102,7 @@ func (f *follower) tell(ctx context.Context) (over bool, err error) {
 	}
 	switch {
 	case final != st.State.Final():
-		return false, nil // it ended between the two looks: tell the lines first
+		return false, nil // the job ended between the two looks, so its last lines are to be sent first
 	case final && f.job == nil && f.endHere(st):
 		return false, nil
 	case final && f.job != nil && !f.r.Settled(f.job):
@@ -110,7 +112,7 @@ func (f *follower) tell(ctx context.Context) (over bool, err error) {
 	return f.send(api.Event{Type: "status", Status: &st}) != nil || final || st.State == api.CannotFinish, nil
 }
 
-// sayWaiting tells that the job waits, and why, if this node knows of it; false if not.
+// sayWaiting sends that the job waits, and why, if this node knows of that. It reports whether it has sent it.
 func (f *follower) sayWaiting() bool {
 	known := f.r.book.Meant(f.name)
 	if len(known) != 1 {
@@ -123,8 +125,9 @@ func (f *follower) sayWaiting() bool {
 	return f.send(api.Event{Type: "status", Status: &st}) == nil
 }
 
-// endHere ends a job of this node as another tells it, and goes on with what this node tells: its user waits for
-// the output too. False if the job is not this node's.
+// endHere makes a job that was submitted on this node final as another node reports it, and has the follower go on with
+// what this node says of it, because the user also waits for the output, which only this node writes. It reports
+// false if the job was submitted on another node.
 func (f *follower) endHere(st api.JobStatus) bool {
 	j := f.r.book.Named(st.ID)
 	if j == nil {
@@ -137,15 +140,15 @@ func (f *follower) endHere(st api.JobStatus) bool {
 		return false
 	}
 	if !j.Final() {
-		f.r.spawn(func() { f.r.awaitedOver(&awaited{job: j, restored: true}) }) // the others are asked too
+		f.r.spawn(func() { f.r.awaitedOver(&awaited{job: j, restored: true}) }) // which asks all members for the end
 	}
 	if j.leads() && j.Final() {
-		f.job, f.sent = j, maxClientLines // what other nodes printed is in the status
+		f.job, f.sent = j, maxClientLines // the lines of the job are in its final status, and are not sent again
 	}
 	return true
 }
 
-// pause waits for the next event, or the job's end; false if the follower has gone.
+// pause waits until the next event is due, or the job has ended. It reports false if nobody follows any more.
 func (f *follower) pause(ctx context.Context) bool {
 	if f.job != nil && !f.job.Final() {
 		waitFinal(ctx, f.job, eventEvery)
