@@ -25,8 +25,15 @@ type growing struct {
 func (g *growing) append(c *cluster, n *node, seq uint64) {
 	g.t.Helper()
 	file := fmt.Sprintf("fake://a%d?entries=%d&clusters=%d", seq, g.entries, g.clusters)
-	req := api.AppendRequest{Seq: seq, Files: []api.InputFile{{URL: file}}}
-	var out api.Appended
+	out := g.appendRequest(c, n, api.AppendRequest{Seq: seq, Files: []api.InputFile{{URL: file}}})
+	if want := g.entries * int64(seq+1); out.Units < want || out.Appends < seq || out.Closed {
+		g.t.Errorf("after append %d: %+v, want %d units", seq, out, want)
+	}
+}
+
+// appendRequest has the job grow by what a request says, as often as it takes.
+func (g *growing) appendRequest(c *cluster, n *node, req api.AppendRequest) (out api.Appended) {
+	g.t.Helper()
 	last := ""
 	err := poll(commandLimit, func() (bool, error) {
 		ctx, cancel := context.WithTimeout(g.t.Context(), 10*time.Second)
@@ -41,9 +48,7 @@ func (g *growing) append(c *cluster, n *node, seq uint64) {
 		c.showLogs(g.t)
 		g.t.Fatalf("could not append: %v: %s", err, last)
 	}
-	if want := g.entries * int64(seq+1); out.Units < want || out.Appends < seq || out.Closed {
-		g.t.Errorf("after append %d: %+v, want %d units", seq, out, want)
-	}
+	return out
 }
 
 // TestOpenJob: a job grows by appends, of which some are repeated and others are under way when its home, which has

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -189,11 +191,12 @@ func TestUnitsAsTheyCome(t *testing.T) {
 	kill(t, c.nodes[3].cmd.Process.Pid)
 	<-c.nodes[3].ended
 	g.append(c, at, 3)
+	c.nodes[3].relaunch(t, specs[3])
+	check(t, c.nodes[3].waitReady())
 	kill(t, at.cmd.Process.Pid) // it led the job
 	<-at.ended
 	readers[2].until(t, 2500)
 	at.relaunch(t, specs[1])
-	c.nodes[3].relaunch(t, specs[3])
 	check(t, at.waitReady())
 	for seq := uint64(3); seq <= 5; seq++ {
 		g.append(c, at, seq)
@@ -223,6 +226,80 @@ func TestUnitsAsTheyCome(t *testing.T) {
 	r := newReader(at, g.id)
 	check(t, r.follow(t.Context()))
 	r.want(t, want, 1234)
+}
+
+// TestItemsAppended: an open job grows by items, each of which is run once, with its own bytes, while workers, the home
+// and all nodes at once are killed; and their values come as they are done.
+func TestItemsAppended(t *testing.T) {
+	t.Parallel()
+	specs := fakeSpecs(t, 4)
+	c := ownCluster(t, specs...)
+	j := fakeJob{Spec: fakeexec.Spec{Entry: "2ms", Bins: 97, Values: true}}
+	req := j.request(t)
+	req.StaysOpen = true
+	at := c.nodes[1]
+	id := at.submit(t, req).ID
+	g := &growing{t: t, id: id}
+	const batch = 200
+	item := func(u int64) []byte { return fmt.Appendf(nil, "item %d\x00%s", u, strings.Repeat("x", int(u%50))) }
+	want := map[int64]string{}
+	grow := func(seq uint64) {
+		first := int64(seq-1) * batch
+		req := api.AppendRequest{Seq: seq}
+		for u := first; u < first+batch; u++ {
+			req.Data = append(req.Data, item(u))
+		}
+		g.appendRequest(c, at, req)
+		valuesOf(want, first, first+batch, item)
+	}
+	readers := []*reader{newReader(at, id), newReader(c.nodes[3], id)}
+	var ends []<-chan error
+	for _, r := range readers {
+		ends = append(ends, r.begin(t.Context()))
+	}
+	grow(1)
+	readers[1].until(t, batch)
+	grow(2)
+	grow(2) // its answer was lost, say
+	kill(t, c.nodes[2].cmd.Process.Pid)
+	<-c.nodes[2].ended
+	grow(3)
+	c.nodes[2].relaunch(t, specs[2])
+	check(t, c.nodes[2].waitReady())
+	kill(t, at.cmd.Process.Pid)
+	<-at.ended
+	readers[1].until(t, 3*batch) // another home has the items of the one that was killed
+	at.relaunch(t, specs[1])
+	check(t, at.waitReady())
+	grow(4)
+	for _, n := range c.nodes { // the power is cut
+		kill(t, n.cmd.Process.Pid)
+		<-n.ended
+	}
+	for i, n := range c.nodes {
+		n.relaunch(t, specs[i])
+	}
+	check(t, at.waitReady())
+	grow(5)
+	file := filepath.Join(t.TempDir(), "items")
+	check(t, os.WriteFile(file, []byte("one\n\nthree"), 0o600))
+	for u, text := range map[int64]string{5 * batch: "one", 5*batch + 1: "", 5*batch + 2: "three"} {
+		want[u] = string(fakeexec.Value(u, []byte(text)))
+	}
+	if r := at.dtpnode(t, t.TempDir(), "append", id, "--items", file, "--last", "--seq", "6"); r.code != 0 {
+		t.Fatalf("could not append lines: %+v", r)
+	}
+	for i, end := range ends {
+		if err := <-end; err != nil {
+			t.Errorf("%s: %v", readers[i].n.name, err)
+		}
+		readers[i].want(t, want)
+	}
+	_, st := c.waitFinal(t, id, commandLimit)
+	if st.State != api.Done || st.Units != int64(len(want)) {
+		t.Errorf("ended as %s with %d units: %s", st.State, st.Units, st.Error)
+	}
+	c.wantSettled(t, id)
 }
 
 // wantUnitsCommand asks for units with the command.

@@ -146,6 +146,7 @@ func (p *Peer) Ledger(id tasks.JobID) (v LedgerView, ok bool) {
 		Voters:    j.copy.log.Voters(),
 		Changing:  j.copy.log.Changing(),
 		Ended:     j.copy.record.Ended,
+		Complete:  j.staff.complete,
 	}
 	for _, m := range v.Voters {
 		v.Replicas = append(v.Replicas, m.Peer)
@@ -172,6 +173,7 @@ type LedgerView struct {
 	Replicas  []tasks.PeerID                 // the peers of the voters
 	Voters    []quorum.Voter                 // of the log
 	Changing  bool                           // a change is under way: Voters are those before and those after it
+	Complete  bool                           // at the home: they are as many as they should be, or were waited for
 	Ended     bool                           // nothing more is committed
 	Lost      []ledger.Lost                  // units that are set aside
 	Attempts  []ledger.Attempt               // attempts to make the result that have failed in this round

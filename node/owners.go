@@ -53,6 +53,7 @@ func byJobs(
 //	superseded        -> []copyReport, JSON: copies of the job's ledger that were put aside here
 //	recover-superseded name, newline, asideOrder as JSON -> empty: the job goes on from one of these
 //	partials   name and mark -> handedOut, JSON: what is committed, asked for until it is there
+//	items      itemsAsk, JSON -> itemsTold, JSON: a blob of items is kept with the copy of a job's ledger
 //	units             -> units.Listing, msgpack: which units are committed, and in which partials
 //	logs              -> text that the job's children printed here
 //	result            -> hash of the result, a blob
@@ -180,6 +181,12 @@ var requests = map[string]request{
 		owner:  byJobs((*jobs.Room).HandoutOwner),
 		answer: func(_ context.Context, d *Daemon, from tasks.PeerID, _ *jobs.Job, arg string) ([]byte, error) {
 			return d.jobs.SharePartials(from, arg)
+		},
+	},
+	"items": {
+		access: members.ForAll,
+		answer: func(ctx context.Context, d *Daemon, from tasks.PeerID, _ *jobs.Job, arg string) ([]byte, error) {
+			return d.jobs.ServeItems(ctx, from, arg)
 		},
 	},
 	"units": {

@@ -119,6 +119,7 @@ func TestRequestsAreForWhoMayMakeThem(t *testing.T) {
 		"superseded":         {rule, nil},
 		"recover-superseded": {rule, nil},
 		"partials":           {look, nil},
+		"items":              {all, nil}, // it names no job; see TestItemsAreKeptForTheJobsOwn
 		"units":              {look, nil},
 		"logs":               {look, look},
 		"result":             {look, nil},

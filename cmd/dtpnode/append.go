@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
+	"os"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -19,18 +21,22 @@ type appendOptions struct {
 	duplicates bool
 	copies     bool
 	last       bool
+	items      string // path of a file with an item a line, or - for standard input
 }
 
 func newAppend(g *globals) *cobra.Command {
 	var opts appendOptions
 	cmd := &cobra.Command{
-		Use:   "append JOB FILES...",
-		Short: "Have an open job run over further files",
+		Use:   "append JOB [FILES...]",
+		Short: "Have an open job run over further files or items",
 		Long: `append has a job that was submitted with ` + "`run --open`" +
 			` run over further files, named as for run --files. It
 returns when most of the nodes that keep the job's ledger have that on disk, so that it outlives the loss of any of
 them. All files are appended or, if one of them cannot be read, none. The job does not end before it is closed, by
 --last or ` + "`dtpnode close`" + `. Appending is for the host that submitted the job, which signs it.
+
+Of a kind of work that runs over items --items names a file of which each line is one, without its end; - is standard
+input. They are kept by the nodes that keep the job's ledger, and need not stay where they are.
 
 A file that is appended twice counts twice. Where the answer may get lost, as in a script, number the appends of a job
 from 1 with --seq: one that is repeated with its number counts once.
@@ -39,8 +45,8 @@ Exit status: 0 appended, 1 error, 2 wrong usage, 130 interrupted: it may have be
 		Example: `  dtpnode append 3fa9 run7/*.root
   dtpnode append 3fa9 --seq 12 --last run8.root`,
 		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) < 2 {
-				return usagef("append wants JOB and at least one file")
+			if len(args) < 1 || len(args) < 2 && opts.items == "" {
+				return usagef("append wants JOB and at least one file, or --items")
 			}
 			return nil
 		},
@@ -59,6 +65,7 @@ Exit status: 0 appended, 1 error, 2 wrong usage, 130 interrupted: it may have be
 	f.BoolVar(&opts.duplicates, "allow-duplicates", false, "count a file that is named twice twice")
 	f.BoolVar(&opts.copies, "allow-copies", false,
 		"read a file that was written anew on another host, with as many entries, as if it were the same")
+	f.StringVar(&opts.items, "items", "", "file of which each line is an item, or - for standard input")
 	f.BoolVar(&opts.last, "last", false, "close the job: nothing is appended after these files")
 	return cmd
 }
@@ -95,10 +102,42 @@ func runAppend(ctx context.Context, g *globals, id string, names []string, opts 
 	req := api.AppendRequest{
 		Seq: opts.seq, Part: opts.tree, Close: opts.last, AllowCopies: opts.copies, Duplicates: opts.duplicates,
 	}
+	if opts.items != "" {
+		if req.Data, err = readItems(opts.items, g.stdin); err != nil {
+			return err
+		}
+	}
+	if len(names) == 0 {
+		return g.append(ctx, client, st, req)
+	}
 	if req.Files, _, err = inputs.Files(names, opts.tree, opts.duplicates); err != nil {
 		return err
 	}
 	return g.append(ctx, client, st, req)
+}
+
+// readItems reads a file of which each line is an item.
+func readItems(path string, stdin io.Reader) (items [][]byte, err error) {
+	in := stdin
+	if path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, fmt.Errorf("could not read items: %w", err)
+		}
+		defer f.Close()
+		in = f
+	}
+	text, err := io.ReadAll(in)
+	if err != nil {
+		return nil, fmt.Errorf("could not read items: %w", err)
+	}
+	for line := range bytes.Lines(text) {
+		items = append(items, bytes.TrimSuffix(line, []byte("\n")))
+	}
+	if len(items) == 0 {
+		return nil, fmt.Errorf("could not append items: there is no line in %s", path)
+	}
+	return items, nil
 }
 
 func runClose(ctx context.Context, g *globals, id string) error {

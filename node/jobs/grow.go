@@ -116,6 +116,7 @@ func (g *growths) forget(id tasks.JobID) *tasks.Job {
 // Grown has a job be known here with what it has grown by; called by the loop alone, before anything of it is run.
 func (r *Room) Grown(e engine.Grown) {
 	r.book.growths.take(e)
+	r.itemsGrown(e)
 	if j := r.book.ByID(e.ID); j != nil {
 		r.book.growths.grow(j)
 	}
@@ -254,7 +255,7 @@ const (
 // AppendTo has an open job of this node grow, and returns when a majority of the replicas has that on disk. Whoever did
 // not hear the answer asks again with the same number: the append counts once.
 func (r *Room) AppendTo(ctx context.Context, name string, req api.AppendRequest) (out api.Appended, err error) {
-	closes := req.Close && len(req.Files) == 0 && req.Items == 0
+	closes := req.Close && len(req.Files) == 0 && req.Items == 0 && len(req.Data) == 0
 	if found := r.book.Find(name); closes && len(found) == 1 && found[0].isOwn() {
 		if st := r.StatusOf(found[0]); st.State == api.Done { // as its user wants it
 			return api.Appended{Seq: st.Appends, Appends: st.Appends, Units: st.Units, Closed: true}, nil
@@ -275,6 +276,9 @@ func (r *Room) AppendTo(ctx context.Context, name string, req api.AppendRequest)
 	}
 	files, err := r.planAppend(ctx, j, req)
 	if err != nil {
+		return out, err
+	}
+	if err := r.spreadItems(ctx, j, id, files); err != nil {
 		return out, err
 	}
 	return r.appendFiles(ctx, j, engine.Append{ID: id, Seq: req.Seq, Files: files, Close: req.Close})
@@ -366,6 +370,13 @@ func (r *Room) planAppend(ctx context.Context, j *Job, req api.AppendRequest) (f
 	}
 	if req.Items > 0 {
 		files = append(files, tasks.File{Entries: req.Items})
+	}
+	if len(req.Data) > 0 {
+		f, err := r.packItems(j, req.Data)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, f)
 	}
 	if len(req.Files) == 0 {
 		return files, nil

@@ -53,7 +53,7 @@ func (r *Room) FillCopy(c *store.Copy, from tasks.PeerID) (err error) {
 			return err
 		}
 	}
-	return nil
+	return r.bringItems(c, from)
 }
 
 // bring has a blob of a job at path, durably, and returns its bytes. It is here already where from is empty.

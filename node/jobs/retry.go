@@ -161,6 +161,9 @@ func (r *Room) leadAgain(j *Job, nonce []byte, old *foundParts) error {
 	if err != nil {
 		return err
 	}
+	if err := r.takeItems(j.ctx, j, old); err != nil {
+		return err
+	}
 	files, bad, err := r.planAgain(j, rt, old)
 	if err != nil {
 		return err

@@ -23,6 +23,7 @@
 //	deliver.go   outputs, where users want them      results.go   how long results stay
 //	retry.go     what is missing, once more          mended.go    with other code than before
 //	parts.go     what is done, for a retry           check.go     a job that is only tried
+//	items.go     items that are appended, kept       units.go     results of single units
 //	stopping.go  jobs of members that may do so no more
 //	cancels.go   cancels that are remembered         awaited.go   jobs of earlier lives
 //	ages.go      by whose clock a job waits
@@ -43,6 +44,8 @@ import (
 	"io"
 	"log/slog"
 	"time"
+
+	"golang.org/x/sync/singleflight"
 
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/node/members"
@@ -143,10 +146,11 @@ type Room struct {
 	workers  *worker.Workers
 
 	book         *Book
-	descriptions descriptions // of other members' jobs
-	handouts     handouts     // of committed partials, to members
-	appending    appending    // who waits for an append
-	waiting      []*awaited   // jobs of earlier lives that Begin follows
+	descriptions descriptions       // of other members' jobs
+	handouts     handouts           // of committed partials, to members
+	appending    appending          // who waits for an append
+	itemsComing  singleflight.Group // blobs of items that are being brought, by their paths
+	waiting      []*awaited         // jobs of earlier lives that Begin follows
 }
 
 // New has the jobs of a node whose rooms and surroundings are given; none of them is known yet. All that is done for

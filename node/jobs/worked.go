@@ -29,6 +29,10 @@ func (w worked) Described() *tasks.Job {
 	return desc
 }
 
+func (w worked) Items(ctx context.Context, f tasks.File) (string, error) {
+	return w.d.itemsPath(ctx, w.j, f)
+}
+
 func (w worked) Printed(line string)     { w.j.Printed(line) }
 func (w worked) Crashed(f *exec.Failure) { w.j.crashed(w.d.net.Name(), f) }
 func (w worked) Refused(f *exec.Failure) { w.j.refuse(f) }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -22,7 +23,7 @@ import (
 //
 //	journal         the replicated log (package journal); its head's Job is the description's Signature
 //	body            the job's description, as it was signed
-//	ship-SHA256     what the description ships and wants kept, such as the packed sources of a selector
+//	ship-SHA256     what the description ships and wants kept, such as packed sources, and blobs of items
 //	reserve         room on the disk for the log
 //	stuck           which attempt to finish the job was seen as the last one, and since when
 //	HEX-SEQ.SHA256  partials that are kept for the job's home, as named by PartialName
@@ -38,6 +39,8 @@ type Copy struct {
 	writes  chan quorum.Write // closed when the copy is given up
 	done    chan struct{}     // closed after the last write
 	held    sync.WaitGroup    // by those who still need the folder: see Hold
+
+	items itemsRoom
 }
 
 // Names in the folder of a copy.
@@ -263,5 +266,50 @@ func (c *Copy) files() map[string]string {
 	for _, s := range c.Job.Work.Kept() {
 		files[s.SHA256] = c.ShipPath(s.SHA256)
 	}
+	ships, _ := filepath.Glob(filepath.Join(c.Dir, shipFile+"*"))
+	for _, path := range ships { // blobs of items among them
+		if hash := strings.TrimPrefix(filepath.Base(path), shipFile); IsHash(hash) {
+			files[hash] = path
+		}
+	}
 	return files
+}
+
+// itemsRoom is what the blobs of items take that were brought to a copy, or are on their way: of holds each by its hash,
+// once those that an earlier life has left were counted.
+type itemsRoom struct {
+	mu    sync.Mutex
+	of    map[string]int64 // bytes; nil before the first look
+	bytes int64            // of all
+}
+
+// RoomForItems reports whether a blob of items with that hash, of so many bytes, may lie with the copy, and counts it:
+// all together may have tasks.MaxAllItems bytes.
+func (c *Copy) RoomForItems(hash string, size int64) bool {
+	r := &c.items
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.of == nil {
+		r.of = map[string]int64{}
+		for hash, path := range c.files() {
+			if n := SizeOf(path); n >= 0 && strings.HasPrefix(filepath.Base(path), shipFile) {
+				r.of[hash] = n
+			}
+		}
+		for _, s := range c.Job.Work.Kept() {
+			delete(r.of, s.SHA256)
+		}
+		for _, n := range r.of {
+			r.bytes += n
+		}
+	}
+	if _, counted := r.of[hash]; counted {
+		return true
+	}
+	if r.bytes+size > tasks.MaxAllItems {
+		return false
+	}
+	r.of[hash] = size
+	r.bytes += size
+	return true
 }

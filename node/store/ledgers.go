@@ -173,8 +173,12 @@ func (l *Ledgers) RecoverAside(a Aside, log quorum.Log) (*Copy, error) {
 // Whether the files are whole shows when they are read.
 func (l *Ledgers) share(c *Copy) {
 	for hash, path := range c.files() {
-		l.Blobs.Add(hash, path)
+		l.Blobs.AddUnread(hash, path)
 	}
+	for _, s := range c.Job.Work.Kept() {
+		l.Blobs.Add(s.SHA256, c.ShipPath(s.SHA256))
+	}
+	l.Blobs.Add(string(c.ID), c.BodyPath())
 	removeAll(c.Dir, durable.TempPrefix+"*", "*"+freedMark)
 	for hash, path := range keptFiles(c.Dir) {
 		l.Blobs.AddUnread(hash, path)

@@ -132,9 +132,30 @@ func (g *generation) lease(child exec.Generation, p tasks.Range) {
 	}
 	g.leased = append(g.leased, packet)
 	g.mu.Unlock()
+	if f.Items != "" {
+		var err error
+		if packet.Items, err = g.of.Items(g.ctx, f); err != nil {
+			g.refuse(packet, err)
+			return
+		}
+	}
 	if err := child.Lease(packet); err != nil && !errors.Is(err, exec.ErrEnded) { // ErrEnded: Failed has told, or will
 		g.fail(asFailure(err, "lease"))
 	}
+}
+
+// refuse tells that the items of a packet cannot be had on this host, unless the generation has been ended.
+func (g *generation) refuse(p exec.Packet, why error) {
+	if g.ctx.Err() != nil {
+		return
+	}
+	g.PacketDone(exec.Done{ID: p.ID, Last: p.First, Refused: &exec.Failure{
+		Kind:  exec.KindOpen,
+		Host:  exec.CauseUnreachable,
+		Op:    "fetch items",
+		Entry: -1,
+		Msg:   why.Error(),
+	}})
 }
 
 func (g *generation) seal(child exec.Generation, e engine.SealGen) {

@@ -29,6 +29,8 @@ type Job interface {
 	Use(ctx context.Context, do func(p exec.Program, desc *tasks.Job) error) error
 	// Described is the job's description, nil while it is not known.
 	Described() *tasks.Job
+	// Items has a blob of items here (tasks.File.Items), and returns its path.
+	Items(ctx context.Context, f tasks.File) (path string, err error)
 	// Printed is told each line that a child prints.
 	Printed(line string)
 	// Crashed is told of the failure that ended a generation.

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -28,6 +29,11 @@ type oneJob struct {
 	printed []string
 	crashes int
 }
+
+// Items cannot be had.
+func (j *oneJob) Items(context.Context, tasks.File) (string, error) { return "", errNoItems }
+
+var errNoItems = errors.New("nobody has the items")
 
 func (j *oneJob) Use(_ context.Context, do func(exec.Program, *tasks.Job) error) error {
 	return do(j.program, j.desc)
@@ -91,6 +97,28 @@ func working(t *testing.T, spec string) (w *Workers, j *oneJob, id tasks.JobID, 
 		w.Wait()
 	})
 	return w, j, id, events
+}
+
+// TestItemsThatCannotBeHad: a packet of items that this node cannot get is refused, for a reason that is the host's, and
+// the generation goes on.
+func TestItemsThatCannotBeHad(t *testing.T) {
+	w, j, id, events := working(t, `{"entry": "0s", "bins": 10}`)
+	data, err := tasks.NewDataset([]tasks.File{{Items: strings.Repeat("ab", 32), Bytes: 10, Entries: 5}, {Entries: 5}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	j.desc = &tasks.Job{Data: *data, Want: tasks.R(0, 10)}
+	w.Start(engine.StartGen{Gen: 1, Job: id})
+	w.Lease(engine.LeasePacket{Gen: 1, Packet: tasks.R(0, 5)})
+	r, ok := next(t, events).(engine.PacketRefused)
+	if !ok || r.Packet != tasks.R(0, 5) || r.Failure.Host != string(exec.CauseUnreachable) || r.Failure.Here ||
+		!strings.Contains(r.Failure.Reason, errNoItems.Error()) {
+		t.Errorf("refused: %+v", r)
+	}
+	w.Lease(engine.LeasePacket{Gen: 1, Packet: tasks.R(5, 10)})
+	if d, ok := next(t, events).(engine.PacketDone); !ok || d.Last != 10 {
+		t.Errorf("after it: %+v", d)
+	}
 }
 
 // next is the next thing that the engine is told.

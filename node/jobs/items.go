@@ -1,0 +1,338 @@
+package jobs
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/exec"
+	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/members"
+	"github.com/dtpnode/dtpnode/node/store"
+	"github.com/dtpnode/dtpnode/p2p"
+	"github.com/dtpnode/dtpnode/tasks"
+	"github.com/dtpnode/dtpnode/wire"
+)
+
+// Items that are appended to an open job are blobs (exec/items.go), of which the ledger has no more than the hash. They
+// are as durable as the append itself: the job's submitter gives an append to the engine only when a majority of the
+// ledger's replicas has its items on disk, beside the copy of the ledger. Who becomes a replica brings the items that
+// there are before it says that it is one, and each replica brings those that it still lacks when it hears of an
+// append. Workers fetch them by their hash, from the home, the replicas, or whoever has them.
+
+// itemsAsk is the request "items".
+type itemsAsk struct {
+	Job    tasks.JobID `json:"job"`
+	SHA256 string      `json:"sha256,omitempty"` // of a blob of items that is to be kept; empty: which are there?
+	Size   int64       `json:"size,omitempty"`
+	Spread bool        `json:"spread,omitempty"` // the job's home is asked, and has the other replicas keep it too
+}
+
+// itemsTold is its answer.
+type itemsTold struct {
+	Kept  bool       `json:"kept,omitempty"`  // it is on disk here; of Spread, with a majority of the replicas
+	Blobs []itemBlob `json:"blobs,omitempty"` // all of the job, as far as its ledger here says
+}
+
+// itemBlob names a blob of items.
+type itemBlob struct {
+	SHA256 string `json:"sha256"`
+	Size   int64  `json:"size"`
+}
+
+// itemsOf are the blobs of items among files.
+func itemsOf(files []tasks.File) (blobs []itemBlob) {
+	for _, f := range files {
+		if f.Items != "" {
+			blobs = append(blobs, itemBlob{f.Items, f.Bytes})
+		}
+	}
+	return blobs
+}
+
+// packItems makes a blob of items that are to be appended, and has it here for others.
+func (r *Room) packItems(j *Job, items [][]byte) (f tasks.File, err error) {
+	blob, err := exec.PackItems(items)
+	if err != nil {
+		return f, appendFailed(http.StatusBadRequest, err.Error())
+	}
+	f = tasks.File{Entries: int64(len(items)), Bytes: int64(len(blob))}
+	f.Items, err = r.ship(j, blob)
+	return f, err
+}
+
+// spreadItems returns when a majority of the replicas of a job's ledger has the items among files on disk.
+func (r *Room) spreadItems(ctx context.Context, j *Job, id tasks.JobID, files []tasks.File) error {
+	began := time.Now()
+	for _, b := range itemsOf(files) {
+		for {
+			kept, err := r.askToSpread(ctx, j, itemsAsk{Job: id, SHA256: b.SHA256, Size: b.Size, Spread: true})
+			switch {
+			case kept:
+			case ctx.Err() != nil:
+				return ctx.Err()
+			case time.Since(began) > appendWait:
+				return &api.Error{
+					Status: http.StatusServiceUnavailable,
+					Message: fmt.Sprintf("could not append: too few of the nodes that keep the job's ledger have taken the "+
+						"items: %v", err),
+					Hint: "nothing was appended; append again with the same number",
+				}
+			default:
+				select {
+				case <-ctx.Done():
+				case <-time.After(appendAgain):
+				}
+				continue
+			}
+			break
+		}
+	}
+	return nil
+}
+
+// askToSpread asks the job's home, this node or another, whether items are kept.
+func (r *Room) askToSpread(ctx context.Context, j *Job, ask itemsAsk) (kept bool, err error) {
+	home := j.homeNow()
+	if home == r.net.ID() {
+		return r.keepItems(ctx, ask)
+	}
+	told, err := r.askItems(ctx, home, ask)
+	return told.Kept, err
+}
+
+func (r *Room) askItems(ctx context.Context, of tasks.PeerID, ask itemsAsk) (told itemsTold, err error) {
+	text, err := json.Marshal(ask)
+	if err != nil {
+		return told, err
+	}
+	answer, err := r.cluster.Ask(ctx, of, "items", string(text))
+	if err == nil {
+		err = wire.ReadJSON(answer, members.MostNumbers, &told)
+	}
+	return told, err
+}
+
+// ServeItems answers the request "items". Items are kept for who submitted the job, and for its home.
+func (r *Room) ServeItems(ctx context.Context, from tasks.PeerID, arg string) ([]byte, error) {
+	var ask itemsAsk
+	if err := wire.ReadJSON([]byte(arg), members.MostListed, &ask); err != nil {
+		return nil, err
+	}
+	c := r.ledgers.Of(ask.Job)
+	if c == nil {
+		return nil, NoJob(ask.Job.Short())
+	}
+	if ask.SHA256 == "" {
+		if !r.net.HasRight(from, p2p.Submitter) && !r.net.HasRight(from, p2p.Worker) {
+			return nil, r.cluster.Refusal(c.Name(), c.Job.Submitter, members.ForLook)
+		}
+		return json.Marshal(itemsTold{Blobs: r.itemsIn(c)})
+	}
+	if v, _ := r.ledgerView(ask.Job); from != c.Job.Submitter && from != v.Home {
+		return nil, r.cluster.Refusal(c.Name(), c.Job.Submitter, members.ForRule)
+	}
+	kept, err := r.keepItems(ctx, ask)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(itemsTold{Kept: kept})
+}
+
+func (r *Room) ledgerView(id tasks.JobID) (v engine.LedgerView, ok bool) {
+	r.loop.Ask(func(p *engine.Peer) { v, ok = p.Ledger(id) })
+	return v, ok
+}
+
+// itemsIn are all blobs of items of a job, as this node's copy of its ledger says.
+func (r *Room) itemsIn(c *store.Copy) []itemBlob {
+	var g engine.GrowthView
+	r.loop.Ask(func(p *engine.Peer) { g, _ = p.Growth(c.ID) })
+	blobs := itemsOf(c.Job.Data.Files)
+	for _, a := range g.Grown {
+		blobs = append(blobs, itemsOf(a.Files)...)
+	}
+	return blobs
+}
+
+// keepItems has items on disk with this node's copy of the ledger and, if it is to spread them, with a majority of all;
+// false if that takes longer than a request may, and goes on.
+func (r *Room) keepItems(ctx context.Context, ask itemsAsk) (bool, error) {
+	c := r.ledgers.Of(ask.Job)
+	if c == nil {
+		return false, NoJob(ask.Job.Short())
+	}
+	if !tasks.JobID(ask.SHA256).Valid() || ask.Size <= 0 || ask.Size > tasks.MaxItems {
+		return false, fmt.Errorf("no items have the hash %q and %d bytes", ask.SHA256, ask.Size)
+	}
+	v, _ := r.ledgerView(ask.Job)
+	const atOnce = 2 * time.Second // less than a request may take
+	ctx, cancel := context.WithTimeout(ctx, atOnce)
+	defer cancel()
+	if kept, err := r.keepItemsHere(ctx, c, c.Job.Submitter, itemBlob{ask.SHA256, ask.Size}); !kept || !ask.Spread {
+		return kept, err
+	}
+	if v.Home != r.net.ID() || v.Changing || !v.Complete {
+		return false, errors.New("the nodes that keep the job's ledger are just being chosen")
+	}
+	type answer struct {
+		kept bool
+		err  error
+	}
+	answers, keepers := make(chan answer, len(v.Replicas)), 0
+	asked := itemsAsk{Job: ask.Job, SHA256: ask.SHA256, Size: ask.Size}
+	for _, id := range v.Replicas {
+		r.spawn(func() {
+			if id == r.net.ID() {
+				answers <- answer{kept: true}
+				return
+			}
+			told, err := r.askItems(ctx, id, asked)
+			answers <- answer{told.Kept, err}
+		})
+	}
+	var errs error
+	for range v.Replicas {
+		a := <-answers
+		if a.kept {
+			keepers++
+		}
+		errs = errors.Join(errs, a.err)
+		if keepers > len(v.Replicas)/2 {
+			return true, nil
+		}
+	}
+	return false, errs
+}
+
+// keepItemsHere has items on disk with a copy of a ledger; false if that takes longer than ctx, and goes on.
+func (r *Room) keepItemsHere(ctx context.Context, c *store.Copy, from tasks.PeerID, b itemBlob) (bool, error) {
+	path := c.ShipPath(b.SHA256)
+	if r.blobs.Has(b.SHA256, path) {
+		return true, nil
+	}
+	if !c.RoomForItems(b.SHA256, b.Size) {
+		return false, fmt.Errorf("the items of job %s take more than %d bytes", api.Short(c.Name()), int64(tasks.MaxAllItems))
+	}
+	done := r.itemsComing.DoChan(path, func() (any, error) {
+		defer c.Hold()()
+		_, err := r.bring(b.SHA256, c.ID, from, b.Size, path)
+		return nil, err
+	})
+	select {
+	case got := <-done:
+		return got.Err == nil, got.Err
+	case <-ctx.Done():
+		return false, nil
+	}
+}
+
+// bringItems brings the items here that a job has so far, for a new copy of its ledger: from tells which there are.
+func (r *Room) bringItems(c *store.Copy, from tasks.PeerID) error {
+	blobs := itemsOf(c.Job.Data.Files)
+	if c.Job.Open && from != "" {
+		told, err := r.askItems(r.ctx, from, itemsAsk{Job: c.ID})
+		if err != nil {
+			return fmt.Errorf("could not ask for the items of job %s: %w", c.ID.Short(), err)
+		}
+		blobs = append(blobs, told.Blobs...)
+	}
+	for _, b := range blobs {
+		if kept, err := r.keepItemsHere(r.ctx, c, from, b); !kept {
+			return fmt.Errorf("could not bring the items of job %s: %w", c.ID.Short(), errors.Join(err, r.ctx.Err()))
+		}
+	}
+	return nil
+}
+
+// itemsGrown brings the items that this node's copy of a ledger lacks, since it was not asked before they were appended;
+// called by the loop alone.
+func (r *Room) itemsGrown(e engine.Grown) {
+	c := r.ledgers.Of(e.ID)
+	if c == nil {
+		return
+	}
+	var lacking []itemBlob
+	for _, a := range e.Appends {
+		for _, b := range itemsOf(a.Files) {
+			if !r.blobs.Has(b.SHA256, c.ShipPath(b.SHA256)) {
+				lacking = append(lacking, b)
+			}
+		}
+	}
+	if len(lacking) == 0 {
+		return
+	}
+	r.spawn(func() {
+		for _, b := range lacking {
+			r.bringUntilHad(c, b)
+		}
+	})
+}
+
+// bringUntilHad brings a blob of items for as long as the copy of the ledger that it is for counts.
+func (r *Room) bringUntilHad(c *store.Copy, b itemBlob) {
+	const pause = 5 * time.Second // between two attempts
+	for warned := false; r.ctx.Err() == nil && r.ledgers.Of(c.ID) == c; warned = true {
+		kept, err := r.keepItemsHere(r.ctx, c, c.Job.Submitter, b)
+		if kept {
+			return
+		}
+		if !warned {
+			r.log.Warn("could not bring items of a job here; it is tried again", "job", c.ID.Short(), "reason", err)
+		}
+		select {
+		case <-r.ctx.Done():
+		case <-time.After(pause):
+		}
+	}
+}
+
+// itemsWait is how long items are asked for that a generation is to run, before it is told that this node cannot get
+// them.
+const itemsWait = 30 * time.Second
+
+// itemsPath has a blob of items here for generations, and returns its path.
+func (r *Room) itemsPath(ctx context.Context, j *Job, f tasks.File) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, itemsWait)
+	defer cancel()
+	ship := tasks.Ship{Name: "items", SHA256: f.Items, Size: f.Bytes, Keep: true}
+	for {
+		for _, path := range r.blobs.Paths(f.Items) {
+			if r.blobs.Has(f.Items, path) {
+				return path, nil
+			}
+			if store.Verify(path, f.Items) == nil {
+				r.blobs.Add(f.Items, path)
+				return path, nil
+			}
+		}
+		_, err := r.fetchShip(ctx, j, ship)
+		if err == nil {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return "", err
+		case <-time.After(appendAgain):
+		}
+	}
+}
+
+// takeItems has the items of a job that is retried here for others, for as long as the retry lasts.
+func (r *Room) takeItems(ctx context.Context, j *Job, old *foundParts) error {
+	for _, b := range itemsOf(old.desc.Data.Files) {
+		data, err := r.fetchWhole(ctx, old.at, b.SHA256, b.Size)
+		if err == nil {
+			_, err = r.ship(j, data)
+		}
+		if err != nil {
+			return fmt.Errorf("could not get the items of job %s: %w", api.Short(store.NameOf(old.desc)), err)
+		}
+	}
+	return nil
+}
