@@ -146,7 +146,7 @@ type AppendRequest struct {
 	Seq   uint64      `json:"seq,omitempty"`
 	Part  string      `json:"part,omitempty"` // as in a JobRequest; empty: the job's
 	Files []InputFile `json:"files,omitempty"`
-	Items int64       `json:"items,omitempty"` // further items that are only numbers, of a kind of work that runs over items
+	Items int64       `json:"items,omitempty"` // further items that are only numbers, of a kind that runs over items
 	Data  [][]byte    `json:"data,omitempty"`  // further items, in base64; they follow those that are only numbers
 	Close bool        `json:"close,omitempty"` // nothing is appended after this
 

@@ -72,7 +72,7 @@ func (r *Room) spreadItems(ctx context.Context, j *Job, id tasks.JobID, files []
 		for {
 			kept, err := r.askToSpread(ctx, j, itemsAsk{Job: id, SHA256: b.SHA256, Size: b.Size, Spread: true})
 			switch {
-			case kept:
+			case kept, j.Final(): // of a job that has ended an append can only be repeated
 			case ctx.Err() != nil:
 				return ctx.Err()
 			case time.Since(began) > appendWait:
@@ -133,7 +133,7 @@ func (r *Room) ServeItems(ctx context.Context, from tasks.PeerID, arg string) ([
 		}
 		return json.Marshal(itemsTold{Blobs: r.itemsIn(c)})
 	}
-	if v, _ := r.ledgerView(ask.Job); from != c.Job.Submitter && from != v.Home {
+	if v := r.ledgerView(ask.Job); from != c.Job.Submitter && from != v.Home {
 		return nil, r.cluster.Refusal(c.Name(), c.Job.Submitter, members.ForRule)
 	}
 	kept, err := r.keepItems(ctx, ask)
@@ -143,9 +143,10 @@ func (r *Room) ServeItems(ctx context.Context, from tasks.PeerID, arg string) ([
 	return json.Marshal(itemsTold{Kept: kept})
 }
 
-func (r *Room) ledgerView(id tasks.JobID) (v engine.LedgerView, ok bool) {
-	r.loop.Ask(func(p *engine.Peer) { v, ok = p.Ledger(id) })
-	return v, ok
+// ledgerView is how this node's copy of a ledger stands, zero if it has none.
+func (r *Room) ledgerView(id tasks.JobID) (v engine.LedgerView) {
+	r.loop.Ask(func(p *engine.Peer) { v, _ = p.Ledger(id) })
+	return v
 }
 
 // itemsIn are all blobs of items of a job, as this node's copy of its ledger says.
@@ -169,7 +170,7 @@ func (r *Room) keepItems(ctx context.Context, ask itemsAsk) (bool, error) {
 	if !tasks.JobID(ask.SHA256).Valid() || ask.Size <= 0 || ask.Size > tasks.MaxItems {
 		return false, fmt.Errorf("no items have the hash %q and %d bytes", ask.SHA256, ask.Size)
 	}
-	v, _ := r.ledgerView(ask.Job)
+	v := r.ledgerView(ask.Job)
 	const atOnce = 2 * time.Second // less than a request may take
 	ctx, cancel := context.WithTimeout(ctx, atOnce)
 	defer cancel()
@@ -249,7 +250,7 @@ func (r *Room) bringItems(c *store.Copy, from tasks.PeerID) error {
 	return nil
 }
 
-// itemsGrown brings the items that this node's copy of a ledger lacks, since it was not asked before they were appended;
+// itemsGrown brings the items that this node's copy of a ledger lacks, as it was not asked before they were appended;
 // called by the loop alone.
 func (r *Room) itemsGrown(e engine.Grown) {
 	c := r.ledgers.Of(e.ID)

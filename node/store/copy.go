@@ -275,8 +275,8 @@ func (c *Copy) files() map[string]string {
 	return files
 }
 
-// itemsRoom is what the blobs of items take that were brought to a copy, or are on their way: of holds each by its hash,
-// once those that an earlier life has left were counted.
+// itemsRoom is what the blobs of items take that were brought to a copy, or are on their way. of holds each by its
+// hash, once those that an earlier life has left were counted.
 type itemsRoom struct {
 	mu    sync.Mutex
 	of    map[string]int64 // bytes; nil before the first look

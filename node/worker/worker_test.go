@@ -99,8 +99,8 @@ func working(t *testing.T, spec string) (w *Workers, j *oneJob, id tasks.JobID, 
 	return w, j, id, events
 }
 
-// TestItemsThatCannotBeHad: a packet of items that this node cannot get is refused, for a reason that is the host's, and
-// the generation goes on.
+// TestItemsThatCannotBeHad: a packet of items that this node cannot get is refused, for a reason that is the host's,
+// and the generation goes on.
 func TestItemsThatCannotBeHad(t *testing.T) {
 	w, j, id, events := working(t, `{"entry": "0s", "bins": 10}`)
 	data, err := tasks.NewDataset([]tasks.File{{Items: strings.Repeat("ab", 32), Bytes: 10, Entries: 5}, {Entries: 5}})
