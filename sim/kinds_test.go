@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"testing"
 	"time"
 )
@@ -50,6 +51,38 @@ func TestSlotsAreSharedByJobs(t *testing.T) {
 			if d > 2*alone+2*time.Second {
 				t.Errorf("seed %d: one of three jobs takes %v, and would take %v alone where the fewest can run it", s, d, alone)
 			}
+		}
+		t.Logf("seed %d: %v, alone at most %v", s, took, alone)
+	}
+}
+
+// TestJobsWhoseWorkIsElsewhereAreNotLeftOut has long jobs submitted one after the other, some of which are not dealt.
+// Nodes that have nothing of a job ask for some though their slots are full, so that none waits for the others to end:
+// where they do not, the last one takes half as long again as it would alone where the fewest can run it.
+func TestJobsWhoseWorkIsElsewhereAreNotLeftOut(t *testing.T) {
+	for s := range uint64(8) {
+		c := Config{
+			Seed:     s,
+			Nodes:    24,
+			Slots:    1 + int(s%3),
+			Units:    240_000,
+			Files:    6,
+			UnitTime: 2 * time.Millisecond,
+			Replicas: 3,
+			Latency:  time.Millisecond,
+			Kinds:    true,
+			Apart:    10 * time.Second,
+			Deal:     true,
+		}
+		res := checkSeed(t, c)
+		alone := time.Duration(float64(c.Units) * float64(c.UnitTime) / (res.Able * float64(c.Slots)))
+		took := []time.Duration{res.Makespan}
+		for _, side := range res.Sides {
+			took = append(took, side.Took)
+		}
+		if longest := slices.Max(took); longest > alone*14/10+time.Second {
+			t.Errorf("seed %d: one of three jobs takes %v, and would take %v alone where the fewest can run it", s, longest,
+				alone)
 		}
 		t.Logf("seed %d: %v, alone at most %v", s, took, alone)
 	}

@@ -345,6 +345,8 @@ func (s *Scheduler) Wake() time.Duration {
 		at(s.thief.since + s.cfg.StealWait)
 	} else if s.hungry() {
 		at(s.thief.next)
+	} else if turn := s.nextTurn(); turn >= 0 {
+		at(turn)
 	}
 	for _, j := range s.jobs {
 		for _, p := range j.pending {

@@ -62,7 +62,7 @@ func (s *Scheduler) victims() []tasks.PeerID {
 	first := true
 	for _, j := range s.jobs {
 		switch {
-		case !s.wantsMore(j):
+		case !s.asksFor(j):
 		case first || len(j.able) == len(s.peers):
 			all, first = j.able, false
 		case len(all) < len(s.peers):

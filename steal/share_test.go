@@ -17,9 +17,21 @@ type mill struct {
 	s     *Scheduler
 	queue []happening
 	jobs  map[GenID]tasks.JobID
-	free  map[GenID]time.Duration       // when the last packet of a generation ends
-	ran   map[tasks.JobID]int64         // units
-	first map[tasks.JobID]time.Duration // packet, begun
+	free  map[GenID]time.Duration             // when the last packet of a generation ends
+	ran   map[tasks.JobID]int64               // units
+	first map[tasks.JobID]time.Duration       // packet, begun
+	asked func(at time.Duration, req Request) // of another node; nil if there is none
+}
+
+func newMill(t *rapid.T, s *Scheduler) *mill {
+	return &mill{
+		T:     t,
+		s:     s,
+		jobs:  map[GenID]tasks.JobID{},
+		free:  map[GenID]time.Duration{},
+		ran:   map[tasks.JobID]int64{},
+		first: map[tasks.JobID]time.Duration{},
+	}
 }
 
 type happening struct {
@@ -55,7 +67,15 @@ func (m *mill) run(until time.Duration, unit time.Duration) {
 				m.at(m.free[e.Gen], PacketDone{Gen: e.Gen, Packet: e.Packet, Last: e.Packet.Last, Elapsed: took})
 			case Seal:
 				m.at(h.at+10*time.Millisecond, GenSealed{Gen: e.Gen})
+			case Send:
+				if req := e.Msg.Request; req != nil && m.asked != nil {
+					m.asked(h.at, *req)
+				}
 			}
+		}
+		if wake := m.s.Wake(); wake >= 0 && wake < until &&
+			!slices.Contains(m.queue, happening{wake, Tick{}}) {
+			m.at(max(wake, h.at), Tick{})
 		}
 	}
 }
@@ -69,10 +89,7 @@ func TestJobsOfAllAgesProgress(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m := &mill{
-			T: t, s: s, jobs: map[GenID]tasks.JobID{}, free: map[GenID]time.Duration{},
-			ran: map[tasks.JobID]int64{}, first: map[tasks.JobID]time.Duration{},
-		}
+		m := newMill(t, s)
 		const units = 1_000_000_000
 		opened := map[tasks.JobID]time.Duration{}
 		at := time.Duration(0)
@@ -100,6 +117,55 @@ func TestJobsOfAllAgesProgress(t *testing.T) {
 			if got := float64(m.ran[id] - before[id]); got < fair/2 || got > 2*fair {
 				t.Fatalf("%s ran %.0f units of %d jobs on %d slots, where %.0f are fair", id, got, jobs, slots, fair)
 			}
+		}
+	})
+}
+
+// TestJobThatIsElsewhereHasItsShare has all slots of a node taken by a job with more work than can be done, while all
+// work of another is with its home, which gives a little at a time, some of it only after a while, as if it had been
+// appended. The node asks for it, and for nothing of what it has itself, and gives it about as much of its slots.
+func TestJobThatIsElsewhereHasItsShare(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		slots := rapid.IntRange(1, 6).Draw(t, "slots")
+		unit := rapid.SampledFrom([]time.Duration{time.Millisecond, time.Second}).Draw(t, "unit")
+		empty := time.Duration(rapid.IntRange(0, 60).Draw(t, "empty")) * time.Second
+		piece := int64(slots) * rapid.Int64Range(int64(time.Second/unit), int64(20*time.Second/unit)).Draw(t, "piece")
+		s, err := New(Config{Self: "s", Slots: slots, Seed: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := newMill(t, s)
+		const units = 1_000_000_000
+		given := int64(0)
+		m.asked = func(at time.Duration, req Request) {
+			if m.ran["here"] > 0 && len(s.gens) == slots && slices.Contains(req.Jobs, "here") &&
+				!slices.ContainsFunc(s.job("elsewhere").gens, s.isIdle) {
+				t.Fatalf("it asks for %v, though it has enough", req.Jobs)
+			}
+			if at < empty || !slices.Contains(req.Jobs, "elsewhere") || req.Wait {
+				if !req.Wait {
+					m.at(at+time.Millisecond, Recv{From: "h", Msg: Message{Refuse: &Refuse{Request: req.ID}}})
+				}
+				return
+			}
+			work := tasks.CoverOf(tasks.R(given, given+piece))
+			given += piece
+			m.at(at+time.Millisecond, Recv{From: "h", Msg: Message{Grant: &Grant{
+				ID: uint64(given), Job: "elsewhere", Request: req.ID, Ranges: work,
+			}}})
+		}
+		rate := float64(time.Second) / float64(unit)
+		m.at(0, PeerUp{ID: "h", Slots: 1})
+		m.at(0, Open{Job: "here", Home: "s", Data: dataset(t, units), Rate: rate})
+		m.at(0, Work{Job: "here", Ranges: tasks.CoverOf(tasks.R(0, units))})
+		m.at(0, Open{Job: "elsewhere", Home: "h", Data: dataset(t, units), Rate: rate})
+		m.run(empty, unit)
+		before := m.ran["elsewhere"]
+		const later = 10 * time.Minute
+		m.run(empty+later, unit)
+		fair := later.Seconds() * rate * float64(slots) / 2
+		if got := float64(m.ran["elsewhere"] - before); got < fair/4 || got > 2*fair {
+			t.Fatalf("%.0f units of it ran on %d slots, where %.0f are fair", got, slots, fair)
 		}
 	})
 }

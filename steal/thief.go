@@ -26,6 +26,7 @@ type thief struct {
 	busy    map[tasks.PeerID]time.Duration
 	waiters []waiter      // who rests on us, the longest first
 	rested  bool          // the last round ended with nothing
+	narrow  bool          // it was for jobs that are left out here, and says nothing of what others have of the rest
 	armed   time.Duration // when the lifelines were last told
 	answer  struct {      // the request just answered, for its latency
 		from  tasks.PeerID
@@ -119,8 +120,13 @@ func (s *Scheduler) isIdle(g *gen) bool {
 	return !g.sealing && g.task.Empty() && len(g.leases) == 0
 }
 
-// hungry reports whether a slot here could run stolen work.
+// hungry reports whether a slot here could run stolen work: one that has none, or would make way for it.
 func (s *Scheduler) hungry() bool {
+	return s.hasRoom() || !s.leaving && !s.full && s.cfg.Slots > 0 && slices.ContainsFunc(s.jobs, s.isLeftOut)
+}
+
+// hasRoom reports whether a slot here has no work, and a job would take some.
+func (s *Scheduler) hasRoom() bool {
 	if s.leaving || s.full || s.cfg.Slots == 0 || !slices.ContainsFunc(s.jobs, s.wantsMore) {
 		return false
 	}
@@ -135,6 +141,24 @@ func (s *Scheduler) hungry() bool {
 	return false
 }
 
+// asksFor reports whether a request is to name a job: any that would take work where a slot has none, else those that
+// are left out.
+func (s *Scheduler) asksFor(j *job) bool {
+	return s.wantsMore(j) && (!s.thief.narrow || s.isLeftOut(j))
+}
+
+// widen has the thief begin anew when a slot has no work after rounds that were for jobs which are left out.
+func (s *Scheduler) widen() {
+	t := &s.thief
+	switch room := s.hasRoom(); {
+	case room && t.narrow:
+		t.wake(s.now)
+		t.narrow = false
+	case !room && slices.ContainsFunc(s.jobs, s.isLeftOut):
+		t.narrow = true
+	}
+}
+
 func (s *Scheduler) wantsMore(j *job) bool {
 	return !j.stopped && !j.shunned && s.now >= j.paused && s.now >= j.quiet && !j.blind.Covers(tasks.Cover{j.want})
 }
@@ -143,6 +167,7 @@ func (s *Scheduler) wantsMore(j *job) bool {
 // that no work comes to.
 func (s *Scheduler) rest() {
 	t := &s.thief
+	s.widen()
 	if s.hungry() && t.id == 0 && s.now >= t.next {
 		if v, ok := s.victim(); ok {
 			s.ask(v, false)
@@ -216,7 +241,7 @@ func (s *Scheduler) ask(victim tasks.PeerID, wait bool) {
 	s.nextID++
 	req := &Request{ID: s.nextID, Slots: max(s.cfg.Slots, 1), Wait: wait}
 	for _, j := range s.jobs {
-		if s.wantsMore(j) && j.isAble(victim) && len(req.Jobs) < MaxJobs {
+		if s.asksFor(j) && j.isAble(victim) && len(req.Jobs) < MaxJobs {
 			req.Jobs = append(req.Jobs, j.id)
 			req.Rates = append(req.Rates, j.rate*float64(s.cfg.Slots))
 			req.Blind = append(req.Blind, j.notFor())
