@@ -16,6 +16,11 @@ type seeking struct {
 	asked  tasks.PeerID  // the member that was asked last
 	// resultAsked is when the job's result was last asked for, after this peer has heard of the end without the result.
 	resultAsked tasks.Moment
+	denied      map[tasks.PeerID]bool // members that know of no such job, as they have said since the home was last heard
+	// voters is the newest set of voters that was shown to a copy which never had a seat, and votersAsked when each of
+	// those from whom it heard as from a voter was last asked for that.
+	voters      quorum.Conf
+	votersAsked map[tasks.PeerID]tasks.Moment
 }
 
 // A node that has not heard from a job's home for seekAfter asks other members what they know, a different one each
@@ -27,13 +32,38 @@ const (
 
 // seek asks a member for news of a job whose home was not heard for long.
 func (p *Peer) seek(j *jobState) {
-	if j.leads() || j.shut || p.now-j.seeking.heard < max(seekAfter, 3*j.reports.every) ||
-		p.now-j.seeking.sought < seekEvery {
+	silence := p.now - j.seeking.heard
+	if j.leads() || j.shut || silence < max(seekAfter, 3*j.reports.every) {
+		j.seeking.denied = nil
+		return
+	}
+	if p.now-j.seeking.sought < seekEvery {
 		return
 	}
 	j.seeking.sought = p.now
+	if p.unseated(j) && j.seeking.denied[j.desc.Submitter] {
+		p.seekDenials(j)
+		return
+	}
 	if j.seeking.asked = p.nextMember(j.seeking.asked); j.seeking.asked != "" {
 		p.send(j.seeking.asked, Message{Job: j.id, Moved: &Moved{Home: j.home, Term: j.term}})
+	}
+}
+
+// seekAtOnce is how many members are asked at once whether they know of a job that its submitter does not know.
+const seekAtOnce = 64
+
+// seekDenials asks those members that have not said yet that they know of no such job. That this copy names no home has
+// them say so.
+func (p *Peer) seekDenials(j *jobState) {
+	if p.disown(j) {
+		return
+	}
+	for range min(seekAtOnce, len(p.members)) {
+		j.seeking.asked = p.nextMember(j.seeking.asked)
+		if !j.seeking.denied[j.seeking.asked] {
+			p.send(j.seeking.asked, Message{Job: j.id, Moved: &Moved{Term: j.term}})
+		}
 	}
 }
 
@@ -60,6 +90,10 @@ func (p *Peer) onMoved(from tasks.PeerID, j *jobState, m Message) {
 	switch told := m.Moved; {
 	case told.Gone:
 		p.disowned(from, j)
+	case told.Voters != nil:
+		p.votersShown(from, j, *told.Voters)
+	case told.Asks:
+		p.showVoters(from, j)
 	case p.tellEnd(from, m.Job):
 	case j == nil && told.Proof == nil && (told.Home == "" || told.Home == p.self): // the sender has nobody else to ask
 		p.send(from, Message{Job: m.Job, Moved: &Moved{Gone: true}})
@@ -75,17 +109,86 @@ func (p *Peer) onMoved(from tasks.PeerID, j *jobState, m Message) {
 	}
 }
 
-// disowned drops a copy of a ledger that never had a seat when the job's submitter says that it knows of no such job.
-// The job must have ended before the copy could get a seat, and so long ago that nobody can prove its end any more. A
-// copy that has or had a seat stays, whatever anybody says.
+// unseated reports whether this peer has a copy of the job's ledger that never had a seat, as far as it knows.
+func (p *Peer) unseated(j *jobState) bool {
+	return j != nil && j.desc != nil && j.copy.log != nil && !j.leads() && !j.shut && !j.seated() && j.held.index == 0 &&
+		j.copy.record.Done.Cover().Len() == 0
+}
+
+// disowned takes the word of a member that it knows of no such job. A copy that never had a seat may be of a job that
+// ended before it could get one, so long ago that nobody can prove the end any more. A copy that knows that it has or
+// had a seat stays, whatever anybody says.
 func (p *Peer) disowned(from tasks.PeerID, j *jobState) {
-	if j == nil || j.copy.log == nil || j.leads() || j.shut || from != j.desc.Submitter || j.seated() ||
-		j.held.index > 0 ||
-		j.copy.record.Done.Cover().Len() > 0 {
+	if !p.unseated(j) {
 		return
+	}
+	if j.seeking.denied == nil {
+		j.seeking.denied = map[tasks.PeerID]bool{}
+	}
+	j.seeking.denied[from] = true
+	p.disown(j)
+}
+
+// disown drops an unseated copy if the job's submitter knows of no such job, and neither does any other member. It
+// reports whether it has. The submitter alone may have lost its disk, and this peer may have been away when its copy
+// got a seat: others that know the job count on its vote then. A member that does not answer is waited for as long as a
+// home.
+func (p *Peer) disown(j *jobState) bool {
+	if !j.seeking.denied[j.desc.Submitter] {
+		return false
+	}
+	for id := range p.members {
+		if id != p.self && !j.seeking.denied[id] && p.now-j.seeking.heard <= p.cfg.Silent {
+			return false
+		}
 	}
 	p.leaveLog(j, "")
 	p.closeJob(j, true)
+	return true
+}
+
+// A home may die soon after a copy got its seat, and the copy may not know of that, having been away. The other voters
+// may need its vote then, but it hears only voters, and knows none but those of before. So it has who asks for its vote
+// prove that it is a voter. That says nothing about who leads.
+
+// maxVotersAsked bounds how many members a copy asks whether they are voters before it forgets whom it has asked.
+const maxVotersAsked = 64
+
+// askVoters asks a member to prove that it is a voter, if this copy may have to hear it.
+func (p *Peer) askVoters(j *jobState, from tasks.PeerID) {
+	if !p.unseated(j) || j.seeking.votersAsked[from].Within(seekEvery, p.now) {
+		return
+	}
+	if j.seeking.votersAsked == nil || len(j.seeking.votersAsked) >= maxVotersAsked {
+		j.seeking.votersAsked = map[tasks.PeerID]tasks.Moment{}
+	}
+	j.seeking.votersAsked[from] = tasks.At(p.now)
+	p.send(from, Message{Job: j.id, Moved: &Moved{Home: j.home, Term: j.term, Asks: true}})
+}
+
+// showVoters proves to a member that this peer is a voter, if it is one.
+func (p *Peer) showVoters(to tasks.PeerID, j *jobState) {
+	if j == nil || j.copy.log == nil {
+		return
+	}
+	if c := j.copy.log.Chain(); votes(c.Conf(), p.self) {
+		p.send(to, Message{Job: j.id, Moved: &Moved{Home: j.home, Term: j.term, Voters: &c}})
+	}
+}
+
+// votersShown takes the proof of who the voters are, for a copy that has no log to tell.
+func (p *Peer) votersShown(from tasks.PeerID, j *jobState, c quorum.Chain) {
+	if !p.unseated(j) {
+		return
+	}
+	if quorum.CheckChain(p.trust(j.id, j.desc.Submitter), c) != nil {
+		p.unproven(from, j.id, c)
+		return
+	}
+	conf := c.Conf()
+	if conf.Seq >= max(j.newest(), j.seeking.voters.Seq) && !j.outdated(conf.Term) && !p.defiesChain(j, c) {
+		j.seeking.voters = conf
+	}
 }
 
 // tellMoved tells a member who leads a job, with the proof if it is here.

@@ -33,6 +33,8 @@ func FuzzMessage(f *testing.F) {
 		{Job: jobID, Frame: []byte{8, 1}},
 		{Job: jobID, Ended: ended(&ledger.Result{}, "h")},
 		{Job: jobID, Moved: &Moved{Home: "x", Term: 9, Proof: mandate("x", 9)}},
+		{Job: jobID, Moved: &Moved{Home: "x", Term: 9, Asks: true}},
+		{Job: jobID, Moved: &Moved{Home: "x", Term: 9, Voters: &mandate("x", 9).Chain}},
 		{Steal: &steal.Message{Grant: &steal.Grant{ID: 1, Job: jobID, Ranges: p.Cover}}},
 	} {
 		b, err := wire.Marshal(&m)

@@ -55,6 +55,10 @@ type Moved struct {
 	Term  uint64          `msgpack:"t"`           // in which Home leads
 	Proof *quorum.Mandate `msgpack:"p,omitempty"` // that it does, if the sender has a proof
 	Gone  bool            `msgpack:"g,omitempty"` // answer: the sender knows neither of such a job nor of its end
+	// Asks has the receiver show who may vote in the job's ledger: the sender heard from it as from a voter, and has a
+	// copy that does not know whether it is one. Voters answers that.
+	Asks   bool          `msgpack:"a,omitempty"`
+	Voters *quorum.Chain `msgpack:"v,omitempty"`
 }
 
 // Enlist asks a node to become a replica of a job's ledger: a voter of a log that began with Voters. The node
@@ -182,7 +186,8 @@ type Reduce struct {
 
 // proves reports whether a message may have signatures that this peer has to check.
 func (m *Message) proves() bool {
-	return m.Open != nil || m.Enlist != nil || m.Moved != nil && m.Moved.Proof != nil || m.Ended != nil ||
+	moved := m.Moved != nil && (m.Moved.Proof != nil || m.Moved.Voters != nil)
+	return m.Open != nil || m.Enlist != nil || moved || m.Ended != nil ||
 		m.Recovery != nil || m.Grow != nil ||
 		len(m.Frame) > 0 ||
 		m.Steal != nil && m.Steal.Grant != nil && m.Steal.Grant.Proof != nil

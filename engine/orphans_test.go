@@ -1,10 +1,13 @@
 package engine
 
 import (
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/quorum"
+	"github.com/dtpnode/dtpnode/tasks"
 )
 
 // asCopy is a member that is asked to become a replica of the job of h, and makes its copy.
@@ -45,17 +48,25 @@ func TestCopyThatComesTooLateGoes(t *testing.T) {
 	}
 }
 
-// TestWhatItsSubmitterDisownsGoes: a copy that never had a seat goes when the job's submitter says that it knows of no
-// such job; not by the word of anybody else, and not one that others count on.
+// TestWhatItsSubmitterDisownsGoes: a copy that never had a seat goes when the job's submitter, and all others that are
+// up, say that they know of no such job; or when the submitter does and the others do not answer for as long as a home
+// is waited for. It does not go by the word of the submitter alone, whose disk may be lost while others count on the
+// copy; nor does one go that knows that others count on it.
 func TestWhatItsSubmitterDisownsGoes(t *testing.T) {
 	for name, tc := range map[string]struct {
-		from   string
+		deny   []string
+		wait   time.Duration
 		seated bool
 		goes   bool
 	}{
-		"the submitter says so":    {"h", false, true},
-		"another says so":          {"x", false, false},
-		"others count on the copy": {"h", true, false},
+		"all say so":                   {deny: []string{"h", "x"}, goes: true},
+		"all say so, another first":    {deny: []string{"x", "h"}, goes: true},
+		"the submitter alone says so":  {deny: []string{"h"}},
+		"nobody else ever answers":     {deny: []string{"h"}, wait: 10 * time.Minute, goes: true},
+		"another alone says so":        {deny: []string{"x"}, wait: 10 * time.Minute},
+		"others count on the copy":     {deny: []string{"h", "x"}, wait: 10 * time.Minute, seated: true},
+		"nobody says anything at all":  {wait: 10 * time.Minute},
+		"the submitter says so, again": {deny: []string{"h", "h"}},
 	} {
 		_, made := asCopy(t)
 		r := newRig(t, "m") // another life of it
@@ -73,18 +84,29 @@ func TestWhatItsSubmitterDisownsGoes(t *testing.T) {
 			t.Fatal("the copy is not taken up")
 		}
 		r.pass(seekAfter + 3*seekEvery)
-		asked := false
-		for _, s := range r.sent {
-			asked = asked || s.To == "h" && s.Msg.Moved != nil
+		if !r.asked("h") {
+			t.Errorf("%s: the submitter was not asked", name)
 		}
-		if !asked {
-			t.Errorf("%s: it was not asked", name)
+		for _, id := range tc.deny {
+			r.sent = nil
+			r.step(Recv{From: id, Msg: Message{Job: jobID, Moved: &Moved{Gone: true}}})
+			r.pass(2 * seekEvery)
 		}
-		drop := find[DropLedger](r.step(Recv{From: tc.from, Msg: Message{Job: jobID, Moved: &Moved{Gone: true}}}))
-		if goes := len(drop) == 1 && len(r.peer.jobs) == 0; goes != tc.goes {
+		if slices.Equal(tc.deny, []string{"h"}) && !r.asked("x") {
+			t.Errorf("%s: nobody else was asked", name)
+		}
+		r.pass(tc.wait)
+		if goes := len(r.peer.jobs) == 0; goes != tc.goes {
 			t.Errorf("%s: the copy goes: %v", name, goes)
 		}
 	}
+}
+
+// asked reports whether a peer was asked what it knows of the job, in a way that it answers if that is nothing.
+func (r *rig) asked(id tasks.PeerID) bool {
+	return slices.ContainsFunc(r.sent, func(s Send) bool {
+		return s.To == id && s.Msg.Moved != nil && (s.Msg.Moved.Home == "" || s.Msg.Moved.Home == id)
+	})
 }
 
 // TestWhoKnowsOfNoJobSaysSo answers a member that has nobody else to ask, and nobody who knows better.

@@ -199,6 +199,7 @@ func (p *Peer) fromHome(j *jobState, m Message) {
 func (p *Peer) toReplica(from tasks.PeerID, j *jobState, m Message) {
 	switch {
 	case j != nil && j.copy.log != nil && !p.mayFrame(j, from):
+		p.askVoters(j, from)
 	case j != nil && j.copy.log != nil:
 		p.stepLog(j, quorum.Recv{From: from, Frame: m.Frame})
 	default:
@@ -210,8 +211,13 @@ func (p *Peer) toReplica(from tasks.PeerID, j *jobState, m Message) {
 // log yet that could tell: it hears the home, and those who are proven to be voters; or anybody, while it knows of
 // none.
 func (p *Peer) mayFrame(j *jobState, from tasks.PeerID) bool {
-	return j.seated() || from == j.home || len(j.proofs.conf.Voters) == 0 ||
-		slices.ContainsFunc(j.proofs.conf.Voters, func(m quorum.Voter) bool { return m.Peer == from })
+	return j.seated() || from == j.home || len(j.proofs.conf.Voters) == 0 || votes(j.proofs.conf, from) ||
+		votes(j.seeking.voters, from)
+}
+
+// votes reports whether a peer has a vote in a set of voters.
+func votes(c quorum.Conf, id tasks.PeerID) bool {
+	return slices.ContainsFunc(c.Voters, func(v quorum.Voter) bool { return v.Peer == id })
 }
 
 // tellHome sends what is for a job's home; nowhere while there is none.

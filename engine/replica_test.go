@@ -52,6 +52,7 @@ type host struct {
 
 	full   bool     // its disk takes the log, and no blobs
 	broken bool     // its disk takes nothing
+	deaf   bool     // it hears nothing of the log
 	slow   bool     // a unit takes it a second
 	gives  bool     // its copy is one that it may give up
 	lacks  bool     // it can bring no blob here
@@ -160,6 +161,9 @@ func (h *host) obey(e Effect) {
 	case Send:
 		if e.To == admin {
 			return // who is no host of these
+		}
+		if h.at(e.To).deaf && e.Msg.Frame != nil {
+			return
 		}
 		h.at(e.To).soon(Recv{From: h.id, Msg: e.Msg})
 	case Announce:
@@ -407,6 +411,83 @@ func (g *group) allRan() (n int64) {
 
 func (g *group) endedSomewhere() bool {
 	return slices.ContainsFunc(g.hosts, func(h *host) bool { return h.peer != nil && h.ended != nil })
+}
+
+// TestVoterThatMissedItsSeatVotes: a copy gets its seat in the ledger and does not hear of it before the home dies for
+// good. The third voter needs its vote, and is heard once it has proven that it is a voter.
+func TestVoterThatMissedItsSeatVotes(t *testing.T) {
+	g := newGroup(t, 4)
+	g.submit()
+	var missed *host // the first that has made a copy
+	if !g.run(time.Second, func() bool {
+		for _, h := range g.hosts[1:] {
+			if h.logs[jobID] != nil {
+				missed = h
+			}
+		}
+		return missed != nil
+	}) {
+		t.Fatal("nobody makes a copy")
+	}
+	missed.deaf = true
+	var chain quorum.Chain
+	if !g.run(time.Second, func() bool {
+		chain = g.hosts[0].peer.job(jobID).copy.log.Chain()
+		return votes(chain.Conf(), missed.id)
+	}) {
+		t.Fatal("it gets no seat")
+	}
+	if missed.peer.job(jobID).seated() {
+		t.Fatal("it knows of its seat")
+	}
+	stranger := g.at("n3")
+	if votes(chain.Conf(), stranger.id) {
+		stranger = g.at("n2")
+	}
+	g.hosts[0].kill()
+	missed.deaf = false
+	if missed.peer.mayFrame(missed.peer.job(jobID), stranger.id) {
+		t.Error("it hears one who is no voter")
+	}
+	if !g.run(time.Minute, func() bool { return g.home() != nil || g.endedSomewhere() }) {
+		t.Fatal("nobody leads the job, though two of three voters are there")
+	}
+	if !g.run(time.Minute, g.endedSomewhere) {
+		t.Error("the job does not end")
+	}
+}
+
+// TestForgedVotersAreNotHeard: a copy that never had a seat is shown voters whom nobody has signed.
+func TestForgedVotersAreNotHeard(t *testing.T) {
+	for what, forge := range map[string]func(c *quorum.Chain){
+		"nobody signed":   func(c *quorum.Chain) { c.Links[0].Sigs = nil },
+		"a liar signed":   func(c *quorum.Chain) { c.Links[0].Sigs[0].By = "x" },
+		"it is not there": func(c *quorum.Chain) { c.Links[0].Conf.Voters[1] = quorum.NewVoter("r", 1) },
+		"other founders":  func(c *quorum.Chain) { *c = quorum.Chain{Founders: []quorum.Voter{quorum.NewVoter("x", 1)}} },
+	} {
+		r, made := asCopy(t)
+		r.step(Founded{ID: jobID, Job: testJob(t), Voter: made.Log.Self.ID})
+		j := r.peer.job(jobID)
+		if r.step(Recv{From: "x", Msg: Message{Job: jobID, Frame: []byte{0}}}); !asks(r.sent, "x") {
+			t.Fatal("a member that speaks as a voter is not asked to prove it")
+		}
+		c := mandate("x", 9).Chain
+		forge(&c)
+		out := r.step(Recv{From: "x", Msg: Message{Job: jobID, Moved: &Moved{Voters: &c}}})
+		if r.peer.mayFrame(j, "x") || len(find[Violation](out)) != 1 {
+			t.Errorf("%s, and it is heard: %v", what, out)
+		}
+		c = mandate("x", 9).Chain
+		r.step(Recv{From: "x", Msg: Message{Job: jobID, Moved: &Moved{Voters: &c}}})
+		if !r.peer.mayFrame(j, "x") {
+			t.Errorf("a voter that proves to be one is not heard")
+		}
+	}
+}
+
+// asks reports whether a peer was asked to prove that it is a voter.
+func asks(sent []Send, id tasks.PeerID) bool {
+	return slices.ContainsFunc(sent, func(s Send) bool { return s.To == id && s.Msg.Moved != nil && s.Msg.Moved.Asks })
 }
 
 // TestAllDie kills everything in the middle of a job and starts it again.

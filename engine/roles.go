@@ -418,9 +418,11 @@ func checkOrder(_ *Peer, _ *jobState, _ tasks.PeerID, m *Message) Wrong {
 	return ""
 }
 
-func checkMoved(_ *Peer, _ *jobState, _ tasks.PeerID, m *Message) Wrong {
+func checkMoved(_ *Peer, _ *jobState, from tasks.PeerID, m *Message) Wrong {
 	switch {
 	case m.Moved.Term > maxTerm:
+		return Malformed
+	case m.Moved.Voters != nil && !votes(m.Moved.Voters.Conf(), from): // others have nothing to show
 		return Malformed
 	case m.Moved.Proof != nil:
 		return checkProof(m.Moved.Home, m.Moved.Term, m.Moved.Proof)
