@@ -113,7 +113,7 @@ const spareBlobs = 40
 
 // heavyWithin is how long a disk may have more than three times the result's bytes in a run with faults: blobs that
 // homes asked to keep in vain are freed at the next commit, and an outdated copy of the ledger has to catch up. Time
-// without a majority does not count, since a copy cannot catch up then.
+// without a majority does not count, since a copy cannot catch up then, nor does time in which the node stands still.
 const heavyWithin = 30 * time.Second
 
 // mendWithin is heavyWithin in a run with faults, else 0.
@@ -158,7 +158,8 @@ func (w *world) bounded() {
 			w.fail("%s keeps %d blobs of %d committed parts", n.id, len(n.disk.kept), len(v.Parts))
 		}
 		result := w.cfg.Flat + w.cfg.PerUnit*v.Committed.Len()
-		if w.cfg.Flat+w.cfg.PerUnit == 0 || n.disk.bytes <= 3*max(result, floor) || !v.Majority {
+		still := n.paused > w.now
+		if w.cfg.Flat+w.cfg.PerUnit == 0 || n.disk.bytes <= 3*max(result, floor) || !v.Majority || still {
 			delete(w.heavy, n)
 			continue
 		}
