@@ -232,8 +232,10 @@ func (w *world) leased(r tasks.Range) {
 
 // proposed checks entries of the log when they are first written.
 func (w *world) proposed(n *node, e engine.WriteLedger) {
-	// a former home proposes in vain
 	if _, leads := n.peer.Leads(w.id); !leads || w.ended || !n.honest || n != w.leader() {
+		if n.honest && w.honestHome() {
+			w.noteFolds(e) // a former home that is elected again has what it writes now in its log
+		}
 		return
 	}
 	v, _ := n.peer.Ledger(w.id)
