@@ -10,7 +10,7 @@ import (
 
 // stuckSince is when this node, as the home of a job, first saw that the job cannot be finished after its last attempt.
 // The time in the attempt itself is of no use here, since it comes from the clock of the node that tried.
-func (r *Room) stuckSince(j *Job, last ledger.Attempt) time.Time {
+func (r *ender) stuckSince(j *Job, last ledger.Attempt) time.Time {
 	attempt := fmt.Sprintf("%d %d %s", last.Round, last.At, last.Node)
 	j.mu.Lock()
 	seen := j.s.Stuck

@@ -31,7 +31,7 @@ type awaited struct {
 }
 
 // newAwaited makes a job known that was not over when this daemon ended.
-func (r *Room) newAwaited(st store.Status, restored bool) *awaited {
+func (r *ender) newAwaited(st store.Status, restored bool) *awaited {
 	j := r.book.New(st.ID)
 	j.s.SubmittedHere, j.s.Status = true, st.JobStatus
 	j.s.Req.Output = st.Owed
@@ -42,7 +42,7 @@ func (r *Room) newAwaited(st store.Status, restored bool) *awaited {
 }
 
 // awaitEnds asks the others about awaited jobs until each has ended.
-func (r *Room) awaitEnds(waiting []*awaited) {
+func (r *ender) awaitEnds(waiting []*awaited) {
 	tick := time.NewTicker(awaitEvery)
 	defer tick.Stop()
 	for {
@@ -59,7 +59,7 @@ func (r *Room) awaitEnds(waiting []*awaited) {
 }
 
 // awaitedOver looks for the end of an awaited job, and has its output written.
-func (r *Room) awaitedOver(s *awaited) bool {
+func (r *ender) awaitedOver(s *awaited) bool {
 	j := s.job
 	if now := r.book.Named(j.Name); now != nil && now.isOwn() { // it may have become known anew since
 		j = now
@@ -87,7 +87,7 @@ func (r *Room) awaitedOver(s *awaited) bool {
 }
 
 // tellingOf asks all members that are up about a job: what those say that know of it, and how many answered at all.
-func (r *Room) tellingOf(j *Job) (told []api.JobStatus, asked int) {
+func (r *ender) tellingOf(j *Job) (told []api.JobStatus, asked int) {
 	peers := r.cluster.Up()
 	answers, errs := make([]api.JobStatus, len(peers)), make([]error, len(peers))
 	var g errgroup.Group
@@ -121,7 +121,7 @@ func endTold(told []api.JobStatus) (api.JobStatus, bool) {
 }
 
 // loseAwaited ends an awaited job that nobody knows of.
-func (r *Room) loseAwaited(j *Job) {
+func (r *ender) loseAwaited(j *Job) {
 	msg := "this node, which led the job, was stopped, and no other knows of the job"
 	if why := r.ledgers.Damaged(j.Name); why != "" {
 		msg += ": " + why
@@ -134,7 +134,7 @@ func (r *Room) loseAwaited(j *Job) {
 }
 
 // endAwaited makes an awaited job final as another node tells it.
-func (r *Room) endAwaited(j *Job, st api.JobStatus) {
+func (r *ender) endAwaited(j *Job, st api.JobStatus) {
 	if !j.Adopt(st, true) {
 		return
 	}
@@ -145,7 +145,7 @@ func (r *Room) endAwaited(j *Job, st api.JobStatus) {
 
 // Reopened takes the end of a job back that its ledger does not have: another copy counts. What is here of it is put
 // aside. Called by the loop alone.
-func (r *Room) Reopened(id tasks.JobID, by quorum.Link) {
+func (r *ender) Reopened(id tasks.JobID, by quorum.Link) {
 	for _, t := range r.results.TakeBack(id, by, r.asides) {
 		r.book.Forget(t.Name)
 		r.log.Warn("takes the end of a job back: it was recovered from a copy of its ledger that does not have it",
@@ -157,7 +157,7 @@ func (r *Room) Reopened(id tasks.JobID, by quorum.Link) {
 }
 
 // owedAgain follows a job of this node's user whose end was taken back.
-func (r *Room) owedAgain(saved store.Status) {
+func (r *ender) owedAgain(saved store.Status) {
 	saved.Owed = cmp.Or(saved.Owed, saved.Output)
 	saved.State, saved.Output, saved.SHA256, saved.Error, saved.Hint = api.Running, "", "", "", ""
 	s := r.newAwaited(saved, false)

@@ -29,7 +29,7 @@ const (
 
 // CancelFor cancels a job for this node's user. It reports the job as cancelled only if its ledger says so; otherwise
 // the cancel is remembered, and the reason why it is pending is returned.
-func (r *Room) CancelFor(ctx context.Context, name string) (api.Cancellation, error) {
+func (r *ender) CancelFor(ctx context.Context, name string) (api.Cancellation, error) {
 	j, at, st, err := r.granted(ctx, name, members.ForRule)
 	var e *api.Error
 	switch {
@@ -75,7 +75,7 @@ func ended(st api.JobStatus) (api.Cancellation, error) {
 }
 
 // tellCancel tells the home of a job to cancel it. j is nil if another node is the home.
-func (r *Room) tellCancel(ctx context.Context, j *Job, home tasks.PeerID, name string) error {
+func (r *ender) tellCancel(ctx context.Context, j *Job, home tasks.PeerID, name string) error {
 	if j != nil {
 		return r.Steer(ctx, j, "cancel")
 	}
@@ -84,7 +84,7 @@ func (r *Room) tellCancel(ctx context.Context, j *Job, home tasks.PeerID, name s
 }
 
 // cancelHomeless remembers the cancel of a job that is known here and that nobody leads.
-func (r *Room) cancelHomeless(name string, why *api.Error) (api.Cancellation, error) {
+func (r *ender) cancelHomeless(name string, why *api.Error) (api.Cancellation, error) {
 	known := r.book.Meant(name)
 	if len(known) != 1 {
 		return api.Cancellation{}, why
@@ -101,7 +101,7 @@ func (r *Room) cancelHomeless(name string, why *api.Error) (api.Cancellation, er
 }
 
 // cancelLater remembers, durably, that a job is to be cancelled.
-func (r *Room) cancelLater(name, why string) (api.Cancellation, error) {
+func (r *ender) cancelLater(name, why string) (api.Cancellation, error) {
 	if nonce, err := hex.DecodeString(name); err != nil || len(nonce) != tasks.NonceSize {
 		return api.Cancellation{}, fmt.Errorf("could not cancel: %q is no name of a job", name)
 	}
@@ -118,7 +118,7 @@ func (r *Room) cancelLater(name, why string) (api.Cancellation, error) {
 }
 
 // cancelOften has the cancels carried out that are remembered, until the daemon closes.
-func (r *Room) cancelOften() {
+func (r *ender) cancelOften() {
 	tick := time.NewTicker(cancelEvery)
 	defer tick.Stop()
 	for {
@@ -140,7 +140,7 @@ func (r *Room) cancelOften() {
 
 // cancelNow tries to have a remembered cancel carried out. It reports whether the cancel can be forgotten, because the
 // job has ended or can never be cancelled from here.
-func (r *Room) cancelNow(e os.DirEntry) (over bool) {
+func (r *ender) cancelNow(e os.DirEntry) (over bool) {
 	j, at, st, err := r.granted(r.ctx, e.Name(), members.ForRule)
 	var refused *api.Error
 	switch {

@@ -67,7 +67,7 @@ func (r *Room) Check(ctx context.Context, req api.JobRequest, tell func(text str
 	if err != nil {
 		return out, err
 	}
-	c := &checking{d: r, j: j, rt: rt, desc: desc, out: &out}
+	c := &checking{room: r, j: j, rt: rt, desc: desc, out: &out}
 	c.tell(read)
 	if c.dir, err = os.MkdirTemp(r.cfg.ScratchDir, "check-"); err != nil {
 		return out, fmt.Errorf("could not make a folder for the check: %w", err)
@@ -126,7 +126,7 @@ func checkFailure(err error) error {
 
 // checking is one check under way.
 type checking struct {
-	d    *Room
+	room *Room
 	j    *Job
 	rt   exec.Runtime
 	desc *tasks.Job
@@ -158,7 +158,7 @@ func (c *checking) run() error {
 		return fmt.Errorf("could not copy the working folder: %w", err)
 	}
 	var session exec.Session
-	err := c.d.use(c.j.ctx, c.j, func(p exec.Program, _ *tasks.Job) (err error) {
+	err := c.room.use(c.j.ctx, c.j, func(p exec.Program, _ *tasks.Job) (err error) {
 		session, err = p.Session(c.j.ctx, exec.SessionSpec{Dir: work, Env: c.j.s.Req.Env, Out: c.j.clientLine})
 		return err
 	})
@@ -236,8 +236,8 @@ func (c *checking) generation(number int, r tasks.Range) (string, error) {
 		}
 	}()
 	var g exec.Generation
-	err := c.d.use(c.j.ctx, c.j, func(p exec.Program, _ *tasks.Job) (err error) {
-		g, err = p.Start(c.j.ctx, c.d.workers.Limits.Spec(c.desc, 1, dir), sink)
+	err := c.room.use(c.j.ctx, c.j, func(p exec.Program, _ *tasks.Job) (err error) {
+		g, err = p.Start(c.j.ctx, c.room.workers.Limits.Spec(c.desc, 1, dir), sink)
 		return err
 	})
 	if err != nil {
@@ -285,9 +285,9 @@ func (c *checking) estimate() {
 		return
 	}
 	c.out.Rate = float64(c.out.Timed) / c.out.Seconds
-	c.out.Slots = c.d.cfg.Slots
-	all := c.d.cfg.Slots
-	for _, m := range c.d.cluster.Planners(c.desc.Work.Needs) {
+	c.out.Slots = c.room.cfg.Slots
+	all := c.room.cfg.Slots
+	for _, m := range c.room.cluster.Planners(c.desc.Work.Needs) {
 		all += m.Slots
 	}
 	c.out.AllSlots = all

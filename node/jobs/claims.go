@@ -40,7 +40,7 @@ func toldBy(id tasks.PeerID, b []byte) ([]claim, error) {
 
 // homes returns the proven homes of the jobs that are known here, by api.Short of the job's name. A node that cannot
 // run a job may still have a copy of its ledger, which says who leads the job.
-func (r *Room) homes() map[string]tasks.PeerID {
+func (r *teller) homes() map[string]tasks.PeerID {
 	out := map[string]tasks.PeerID{}
 	for _, j := range r.book.Candidates("") {
 		home, id := j.homeNow(), j.ID()

@@ -12,7 +12,7 @@ import (
 
 // unreadable explains why a job is not known here although its folder is: the status in it is damaged. It returns nil
 // if there is no such folder, or nothing is wrong with it.
-func (r *Room) unreadable(name string) error {
+func (r *teller) unreadable(name string) error {
 	dirs, _ := filepath.Glob(r.results.FolderOf(name + "*"))
 	if name == "" || strings.ContainsAny(name, `*?[\/`) || len(dirs) != 1 {
 		return nil

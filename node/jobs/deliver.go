@@ -21,7 +21,7 @@ const (
 )
 
 // Owed is where this node is still to write a job's output, empty for nowhere.
-func (r *Room) Owed(j *Job) string {
+func (r *ender) Owed(j *Job) string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	none := j.s.Status.State == api.Failed || j.s.Status.State == api.Cancelled
@@ -32,7 +32,7 @@ func (r *Room) Owed(j *Job) string {
 }
 
 // deliver writes a job's output where it is owed, if it is. open gives the result.
-func (r *Room) deliver(j *Job, open func() (*os.File, error)) error {
+func (r *ender) deliver(j *Job, open func() (*os.File, error)) error {
 	j.Delivering.Lock()
 	defer j.Delivering.Unlock()
 	out := r.Owed(j)
@@ -60,7 +60,7 @@ func (r *Room) deliver(j *Job, open func() (*os.File, error)) error {
 }
 
 // DeliverLate is deliver for a job that is final; its user hears of it by the job's status.
-func (r *Room) DeliverLate(j *Job) {
+func (r *ender) DeliverLate(j *Job) {
 	out := r.Owed(j)
 	if out == "" {
 		return
@@ -83,7 +83,7 @@ func (r *Room) DeliverLate(j *Job) {
 }
 
 // replaced names a job that was submitted later than j and has written to the same file: its output stays there.
-func (r *Room) replaced(j *Job, out string) string {
+func (r *ender) replaced(j *Job, out string) string {
 	since, _ := j.ledSince()
 	for _, o := range r.book.AllTold() {
 		o.mu.Lock()
@@ -97,7 +97,7 @@ func (r *Room) replaced(j *Job, out string) string {
 }
 
 // undelivered notes that an output could not be written, and when it is tried again.
-func (r *Room) undelivered(j *Job, err error) {
+func (r *ender) undelivered(j *Job, err error) {
 	j.mu.Lock()
 	again := j.s.Status.OutputError == err.Error()
 	j.s.Status.OutputError = err.Error()
@@ -112,7 +112,7 @@ func (r *Room) undelivered(j *Job, err error) {
 }
 
 // Settled reports whether a final job's output is written, or was tried to be.
-func (r *Room) Settled(j *Job) bool {
+func (r *ender) Settled(j *Job) bool {
 	j.mu.Lock()
 	tried := j.s.OutTries > 0
 	j.mu.Unlock()
@@ -120,7 +120,7 @@ func (r *Room) Settled(j *Job) bool {
 }
 
 // deliverOften tries again what is owed, until the daemon closes.
-func (r *Room) deliverOften() {
+func (r *ender) deliverOften() {
 	tick := time.NewTicker(deliverEvery)
 	defer tick.Stop()
 	for {
@@ -138,7 +138,7 @@ func (r *Room) deliverOften() {
 }
 
 // due reports whether an output is to be written now.
-func (r *Room) due(j *Job) bool {
+func (r *ender) due(j *Job) bool {
 	j.mu.Lock()
 	now := j.s.Status.State.Final() && time.Now().After(j.s.OutNext)
 	j.mu.Unlock()

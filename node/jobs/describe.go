@@ -33,6 +33,7 @@ var ErrSilent = errors.New("it did not answer in time")
 
 // descriptions are those that are being asked for, and the places that members have meanwhile.
 type descriptions struct {
+	*base
 	fetches   *turns.Turns // by who hands them out
 	questions *turns.Turns // for signatures, by who is asked
 
@@ -41,8 +42,9 @@ type descriptions struct {
 	heavy map[tasks.JobID]int64 // the bytes that those take that had no room, as far as they are remembered
 }
 
-func newDescriptions() descriptions {
-	return descriptions{
+func newDescriptions(b *base) *descriptions {
+	return &descriptions{
+		base:      b,
 		fetches:   turns.New(maxDescriptions),
 		questions: turns.New(maxQuestions),
 		of:        map[tasks.JobID]*asked{},
@@ -51,20 +53,20 @@ func newDescriptions() descriptions {
 }
 
 // weighs is how many bytes a description takes, as far as is known: no less than bytes.
-func (a *descriptions) weighs(id tasks.JobID, bytes int64) int64 {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return max(bytes, a.heavy[id])
+func (r *descriptions) weighs(id tasks.JobID, bytes int64) int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return max(bytes, r.heavy[id])
 }
 
 // noRoom remembers a description that had no room, so that it is not fetched again to find that.
-func (a *descriptions) noRoom(id tasks.JobID, bytes int64) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if len(a.heavy) >= maxHeavy {
-		clear(a.heavy)
+func (r *descriptions) noRoom(id tasks.JobID, bytes int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.heavy) >= maxHeavy {
+		clear(r.heavy)
 	}
-	a.heavy[id] = bytes
+	r.heavy[id] = bytes
 }
 
 // asked is one of them.
@@ -76,24 +78,24 @@ type asked struct {
 }
 
 // join has one member more be asked for a description; the caller calls leave.
-func (a *descriptions) join(ctx context.Context, id tasks.JobID) (q *asked, leave func()) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	q = a.of[id]
+func (r *descriptions) join(ctx context.Context, id tasks.JobID) (q *asked, leave func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	q = r.of[id]
 	if q == nil || q.ctx.Err() != nil {
 		q = &asked{first: make(chan struct{}, 1)}
 		q.ctx, q.cancel = context.WithCancel(ctx)
-		a.of[id] = q
+		r.of[id] = q
 	}
 	q.users++
 	return q, func() {
-		a.mu.Lock()
-		defer a.mu.Unlock()
+		r.mu.Lock()
+		defer r.mu.Unlock()
 		if q.users--; q.users > 0 {
 			return
 		}
-		if q.cancel(); a.of[id] == q {
-			delete(a.of, id)
+		if q.cancel(); r.of[id] == q {
+			delete(r.of, id)
 		}
 	}
 }
@@ -123,20 +125,20 @@ func weightOf(b []byte) int64 {
 const maxHeavy = 1024
 
 // room has the description of a job take so many bytes of its signer's room here, or says that there is none.
-func (r *Room) room(id tasks.JobID, b store.Signature, bytes int64) (err error) {
-	bytes = r.descriptions.weighs(id, bytes)
+func (r *descriptions) room(id tasks.JobID, b store.Signature, bytes int64) (err error) {
+	bytes = r.weighs(id, bytes)
 	r.loop.Ask(func(p *engine.Peer) { err = p.Room(id, b.Signer, bytes) })
 	if !errors.Is(err, engine.ErrHeavy) {
 		return err
 	}
-	r.descriptions.noRoom(id, bytes)
+	r.noRoom(id, bytes)
 	return fmt.Errorf("could not take part in job %s of %s: its description finds %w", id.Short(),
 		r.cluster.NameOf(b.Signer), err)
 }
 
 // NoteHeavy tells the user of a job that its description, or all of his running jobs together, take more memory than
 // other nodes have for them.
-func (r *Room) NoteHeavy(j *Job, weight int64) {
+func (r *descriptions) NoteHeavy(j *Job, weight int64) {
 	others, n := int64(0), 0
 	for _, o := range r.book.AllTold() {
 		o.mu.Lock()
@@ -161,7 +163,7 @@ func (r *Room) NoteHeavy(j *Job, weight int64) {
 }
 
 // AskDescription has a member that claims to lead a job hand out its description.
-func (r *Room) AskDescription(e engine.Describe) {
+func (r *descriptions) AskDescription(e engine.Describe) {
 	if e.Submitter != r.net.ID() && !r.takesPartIn(e.Submitter) { // what for?
 		r.loop.Post(engine.NotDescribed{ID: e.ID, From: e.From})
 		return
@@ -187,8 +189,8 @@ var errDescribed = errors.New("another member has handed it out")
 
 // Description gets the description of a job from a member that claims to lead it, unless another one that is asked too
 // is faster.
-func (r *Room) Description(ctx context.Context, id tasks.JobID, from tasks.PeerID) (*tasks.Job, error) {
-	q, leave := r.descriptions.join(ctx, id)
+func (r *descriptions) Description(ctx context.Context, id tasks.JobID, from tasks.PeerID) (*tasks.Job, error) {
+	q, leave := r.join(ctx, id)
 	defer leave()
 	desc, err := r.fetchJob(q, id, from)
 	switch {
@@ -201,15 +203,15 @@ func (r *Room) Description(ctx context.Context, id tasks.JobID, from tasks.PeerI
 }
 
 // Asking is how many descriptions are being asked for.
-func (r *Room) Asking() int {
-	r.descriptions.mu.Lock()
-	defer r.descriptions.mu.Unlock()
-	return len(r.descriptions.of)
+func (r *descriptions) Asking() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.of)
 }
 
 // fetchJob gets a description from this node's ledger or from a member. Its signature is looked at first: of what no
 // member with the right to submit has signed not a byte is taken. It is decoded when it is whole.
-func (r *Room) fetchJob(q *asked, id tasks.JobID, from tasks.PeerID) (*tasks.Job, error) {
+func (r *descriptions) fetchJob(q *asked, id tasks.JobID, from tasks.PeerID) (*tasks.Job, error) {
 	if c := r.ledgers.Of(id); c != nil {
 		if err := r.MaySubmit(id, c.Signature); err != nil {
 			return nil, err
@@ -224,7 +226,7 @@ func (r *Room) fetchJob(q *asked, id tasks.JobID, from tasks.PeerID) (*tasks.Job
 		return nil, err
 	}
 	defer q.turn(r.cfg.SignatureWait / 4)()
-	done, err := r.descriptions.fetches.Take(q.ctx, from)
+	done, err := r.fetches.Take(q.ctx, from)
 	if err != nil {
 		return nil, err
 	}

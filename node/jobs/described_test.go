@@ -90,7 +90,7 @@ func TestAHomeKnowsWhatWasAsked(t *testing.T) {
 
 // One submitter's descriptions are fetched a few at a time, and do not keep those of another waiting.
 func TestDescriptionsOfOneSubmitterTakeTurns(t *testing.T) {
-	all := newDescriptions()
+	all := newDescriptions(nil)
 	var done []func()
 	for range maxDescriptions {
 		f, err := all.fetches.Take(t.Context(), "one")

@@ -24,30 +24,6 @@ import (
 // maxEnd bounds an encoded endProof: a status, and a seal with its chain.
 const maxEnd = ledger.MaxStatus + 512<<10
 
-// EndSealed keeps the proof of a job's end. It writes in another goroutine, and holds the copy of the ledger until
-// then, so that a crash cannot lose both. Only the engine's loop calls it.
-func (r *Room) EndSealed(e engine.EndSealed) {
-	j, c := r.book.ByID(e.ID), r.ledgers.Of(e.ID)
-	name := ""
-	switch {
-	case j != nil:
-		name = j.Name
-	case c != nil:
-		name = r.book.OfCopy(c).Name
-	}
-	if name == "" || r.keepsFor(name, e.ID, e.Submitter) != nil {
-		return
-	}
-	release := func() {}
-	if c != nil {
-		release = c.Hold()
-	}
-	r.spawn(func() {
-		defer release()
-		r.results.SaveEnd(name, engine.Remember(e))
-	})
-}
-
 // EndProof is the answer to the request "end", as msgpack. It lacks the result if the member that asks has no right to
 // see the job.
 type EndProof struct {
@@ -56,7 +32,7 @@ type EndProof struct {
 }
 
 // ServeEnd shows a member the proof of a job's end.
-func (r *Room) ServeEnd(from tasks.PeerID, name string) ([]byte, error) {
+func (r *teller) ServeEnd(from tasks.PeerID, name string) ([]byte, error) {
 	j, err := r.book.Told(name)
 	if err != nil {
 		return nil, err
@@ -76,7 +52,7 @@ var errUnproven = errors.New("tells of a job's end that it cannot prove")
 
 // provenEnd asks a member to prove the end of a job that it has reported in st, and returns what is proven of that. The
 // proof must agree with what this node knows of the job.
-func (r *Room) provenEnd(ctx context.Context, at tasks.PeerID, name string, st api.JobStatus) (api.JobStatus, error) {
+func (r *teller) provenEnd(ctx context.Context, at tasks.PeerID, name string, st api.JobStatus) (api.JobStatus, error) {
 	known := jobIdentity{name: name, submitter: st.Submitter}
 	if found := r.book.Find(name); len(found) == 1 {
 		known.id = found[0].ID()

@@ -18,7 +18,7 @@ import (
 )
 
 // FindResult opens a job's output for its user, and returns the job as it is told of.
-func (r *Room) FindResult(ctx context.Context, name string) (api.JobStatus, *os.File, error) {
+func (r *teller) FindResult(ctx context.Context, name string) (api.JobStatus, *os.File, error) {
 	j, at, st, err := r.granted(ctx, name, members.ForLook)
 	if err != nil {
 		return st, nil, err
@@ -30,7 +30,7 @@ func (r *Room) FindResult(ctx context.Context, name string) (api.JobStatus, *os.
 // openResult opens a job's output: what is kept here, or else a copy of what is with any member that has it whole, the
 // member at first. The copy is gone when it is closed. It is the file that the proof of the job's end names, whoever
 // has it: no member's word counts for that.
-func (r *Room) openResult(ctx context.Context, j *Job, at tasks.PeerID, name string) (*os.File, error) {
+func (r *teller) openResult(ctx context.Context, j *Job, at tasks.PeerID, name string) (*os.File, error) {
 	var from []tasks.PeerID
 	if at != "" {
 		from = append(from, at)
@@ -70,7 +70,7 @@ func (r *Room) openResult(ctx context.Context, j *Job, at tasks.PeerID, name str
 }
 
 // Result opens a finished job's output that is kept here, if it is what the job's ledger says.
-func (r *Room) Result(j *Job) (*os.File, error) {
+func (r *teller) Result(j *Job) (*os.File, error) {
 	if !j.Final() {
 		return nil, &api.Error{
 			Status:  http.StatusConflict,
@@ -105,7 +105,7 @@ func (r *Room) Result(j *Job) (*os.File, error) {
 }
 
 // noResult says that no result of a finished job is kept here.
-func (r *Room) noResult(j *Job) *api.Error {
+func (r *teller) noResult(j *Job) *api.Error {
 	e := &api.Error{
 		Status:  http.StatusNotFound,
 		Message: "the job has no result",
@@ -119,7 +119,7 @@ func (r *Room) noResult(j *Job) *api.Error {
 
 // ShareResult makes a result fetchable and returns its hash, as the job's ledger says it. It is not read for that:
 // who asks waits for the answer only so long, and compares what it fetches.
-func (r *Room) ShareResult(j *Job) ([]byte, error) {
+func (r *teller) ShareResult(j *Job) ([]byte, error) {
 	if !j.Final() {
 		return nil, &api.Error{Status: http.StatusConflict, Message: "the job has not ended yet"}
 	}
@@ -135,7 +135,7 @@ func (r *Room) ShareResult(j *Job) ([]byte, error) {
 }
 
 // remoteResult copies the result of a job, with that hash, from another node into a file without a name.
-func (r *Room) remoteResult(ctx context.Context, from tasks.PeerID, name, want string) (*os.File, error) {
+func (r *teller) remoteResult(ctx context.Context, from tasks.PeerID, name, want string) (*os.File, error) {
 	sum, err := r.cluster.Ask(ctx, from, "result", name) // which makes it fetchable there
 	switch {
 	case err != nil:

@@ -1,7 +1,6 @@
 package jobs
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,147 +18,20 @@ import (
 	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/node/store"
-	"github.com/dtpnode/dtpnode/node/worker"
-	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// FetchPartial makes a partial's blob present here, as it was sealed, and returns its path: units and canary do not
-// show a bit that has flipped in a histogram, and what is merged from it gets a hash of its own.
-func (r *Room) FetchPartial(ctx context.Context, p merge.Partial) (string, error) {
-	path := r.blobs.Partial(p.Job, p.ID)
-	err := store.Verify(path, p.SHA256)
-	switch {
-	case err == nil:
-		return path, nil
-	case errors.Is(err, store.ErrDamaged):
-		r.log.Error("a partial is damaged; it is fetched once more, or its range runs again", "job", p.Job.Short(),
-			"reason", err)
-		r.blobs.Forget(p.SHA256, path)
-		_ = os.Remove(path)
-	case !errors.Is(err, fs.ErrNotExist):
-		return "", fmt.Errorf("could not read partial %v: %w", p.ID, err)
-	}
-	if p.Holder == r.net.ID() {
-		return "", fmt.Errorf("partial %v is not here any more: %w", p.ID, err)
-	}
-	err = durable.Place(path, func(f *os.File) error {
-		_, err := r.net.Fetch(ctx, p.Holder, p.SHA256, min(p.Size, merge.MaxSize), f)
-		return err
-	})
-	if store.DiskError(err) != nil {
-		return "", fmt.Errorf("could not write partial %v: %w", p.ID, err)
-	}
-	if err != nil {
-		return "", &unfetched{from: p.Holder, err: fmt.Errorf("could not fetch partial %v from %s: %w", p.ID, p.Holder, err)}
-	}
-	r.blobs.Add(p.SHA256, path)
-	return path, nil
-}
-
-// unfetched is the error of a fetch that failed for who was to send the blob.
-type unfetched struct {
-	from tasks.PeerID
-	err  error
-}
-
-func (e *unfetched) Error() string { return e.err.Error() }
-func (e *unfetched) Unwrap() error { return e.err }
-
-// Merging before the home does is help and no need: the input of a merge that comes more slowly than mergePace, in
-// bytes a second, holds the others up for no longer than this.
-const (
-	mergeWait = 5 * time.Second
-	mergePace = 256 << 10
-)
-
-// fetchInput is fetchPartial for a merge on this node.
-func (r *Room) fetchInput(p merge.Partial) (string, error) {
-	ctx, cancel := context.WithTimeout(r.ctx,
-		mergeWait+time.Duration(float64(max(p.Size, 0))/mergePace*float64(time.Second)))
-	defer cancel()
-	return r.FetchPartial(ctx, p)
-}
-
-// FetchBlob brings a partial to its job's home, durably, and counts what is in it.
-func (r *Room) FetchBlob(e engine.FetchBlob) {
-	p := e.Partial
-	path, err := r.ledgers.Keep(p, e.Sources)
-	if err == nil {
-		var units int64
-		var canary uint64
-		if units, canary, err = r.counted(p.Job, path); err == nil {
-			r.loop.Post(engine.Stored{Partial: p, Units: units, Canary: canary, Seq: e.Seq})
-			return
-		}
-	}
-	r.log.Warn("could not store a partial", "job", p.Job.Short(), "reason", err)
-	out := engine.NotStored{Partial: p, Slow: errors.Is(err, p2p.ErrSlow), Seq: e.Seq}
-	if here := store.DiskError(err); here != nil {
-		out.Here = here.Error()
-	}
-	r.loop.Post(out)
-}
-
-// MergeBlobs merges partials on this node.
-func (r *Room) MergeBlobs(e engine.MergeBlobs) {
-	failpoint.Hit(failpoint.MergeBefore)
-	s, err := r.tryMerge(e)
-	if err != nil {
-		r.log.Warn("could not merge partials", "job", e.Job.Short(), "inputs", len(e.Inputs), "reason", err)
-		out := engine.NotMerged{Job: e.Job, Kids: merge.IDs(e.Inputs)}
-		var late *unfetched
-		if errors.As(err, &late) {
-			out.Holder = late.from
-		}
-		r.loop.Post(out)
-		return
-	}
-	m := worker.Partial(e.Job, e.ID, e.Inputs, s)
-	r.blobs.Add(m.SHA256, s.Path)
-	failpoint.Hit(failpoint.MergeAfter)
-	r.loop.Post(engine.Merged{Partial: m})
-}
-
-func (r *Room) tryMerge(e engine.MergeBlobs) (exec.Partial, error) {
-	j := r.book.ByID(e.Job)
-	if j == nil {
-		return exec.Partial{}, errors.New("the job is over")
-	}
-	var err error
-	paths := make([]string, len(e.Inputs))
-	for i, p := range e.Inputs {
-		if paths[i], err = r.fetchInput(p); err != nil {
-			return exec.Partial{}, err
-		}
-	}
-	var s exec.Partial
-	err = r.use(r.ctx, j, func(p exec.Program, _ *tasks.Job) (err error) {
-		s, err = p.Merge(r.ctx, paths, r.blobs.Partial(e.Job, e.ID))
-		return err
-	})
-	if err == nil {
-		j.addApart(s.Apart)
-	}
-	return s, err
-}
-
-// counted reads the units and the canary of a partial of a job that this node has a part in.
-func (r *Room) counted(id tasks.JobID, path string) (units int64, canary uint64, err error) {
-	var desc *tasks.Job
-	if c := r.ledgers.Of(id); c != nil {
-		desc = c.Job
-	} else if j := r.book.ByID(id); j != nil {
-		_, desc = j.Prepared()
-	}
-	if desc == nil {
-		return 0, 0, ErrOver
-	}
-	return r.runtimes.Counted(desc.Work.Kind, path)
+// ender ends jobs: it makes their results, writes their outputs, tells their ledgers, and keeps what is left of them.
+type ender struct {
+	*base
+	*descriptions
+	*programs
+	*copies
+	*teller
 }
 
 // Finish makes a led job's result and ends the job.
-func (r *Room) Finish(e engine.FinishJob) {
+func (r *ender) Finish(e engine.FinishJob) {
 	j := r.book.ByID(e.ID)
 	if j == nil {
 		return
@@ -202,7 +74,7 @@ func (r *Room) Finish(e engine.FinishJob) {
 }
 
 // damaged are the committed partials that are not here as they were committed.
-func (r *Room) damaged(e engine.FinishJob) (ids []merge.ID) {
+func (r *ender) damaged(e engine.FinishJob) (ids []merge.ID) {
 	for _, p := range e.Parts {
 		if _, err := r.ledgers.CheckKept(e.ID, p); err != nil {
 			ids = append(ids, p.ID)
@@ -213,7 +85,7 @@ func (r *Room) damaged(e engine.FinishJob) (ids []merge.ID) {
 
 // nothingDone is the error of a job that was given up before a single entry was done: histograms that are
 // empty for that reason are no result.
-func (r *Room) nothingDone(e engine.FinishJob, desc *tasks.Job) error {
+func (r *ender) nothingDone(e engine.FinishJob, desc *tasks.Job) error {
 	if e.Units > 0 {
 		return nil
 	}
@@ -231,7 +103,7 @@ func (r *Room) nothingDone(e engine.FinishJob, desc *tasks.Job) error {
 
 // writeResult runs the last merge and Terminate, keeps the output and copies it to where the user
 // wants it.
-func (r *Room) writeResult(j *Job, e engine.FinishJob) error {
+func (r *ender) writeResult(j *Job, e engine.FinishJob) error {
 	paths := make([]string, 0, len(e.Parts))
 	for _, p := range e.Parts {
 		paths = append(paths, r.ledgers.KeptPath(e.ID, p))
@@ -278,7 +150,7 @@ func (r *Room) writeResult(j *Job, e engine.FinishJob) error {
 
 // terminate runs the last merge and Terminate in the process that ran Begin. Where that one was killed
 // from outside another takes its place, once, and runs Begin again.
-func (r *Room) terminate(j *Job, paths []string, result string) (exec.Finished, error) {
+func (r *ender) terminate(j *Job, paths []string, result string) (exec.Finished, error) {
 	for again := false; ; {
 		j.mu.Lock()
 		session := j.s.Session
@@ -304,7 +176,7 @@ func (r *Room) terminate(j *Job, paths []string, result string) (exec.Finished, 
 
 // elsewhere is the folder for Begin and Terminate of a job of another node, beside its result, so that what Terminate
 // writes is kept as long; empty if that cannot be made, or for a job of this node.
-func (r *Room) elsewhere(j *Job) string {
+func (r *ender) elsewhere(j *Job) string {
 	j.mu.Lock()
 	own := j.own()
 	j.mu.Unlock()
@@ -319,7 +191,7 @@ func (r *Room) elsewhere(j *Job) string {
 const maxLeft = 20
 
 // leftIn tells where Terminate ran, and what it has left there, if the job was submitted on another node; j.mu is held.
-func (r *Room) leftIn(j *Job) *api.Elsewhere {
+func (r *ender) leftIn(j *Job) *api.Elsewhere {
 	dir := r.results.AwayFolder(j.Name)
 	if j.own() || store.SizeOf(dir) < 0 {
 		return nil
@@ -333,7 +205,7 @@ func (r *Room) leftIn(j *Job) *api.Elsewhere {
 }
 
 // emptyPartial runs a generation without any packet.
-func (r *Room) emptyPartial(j *Job) (string, error) {
+func (r *ender) emptyPartial(j *Job) (string, error) {
 	dir := r.blobs.JobDir(j.s.ID)
 	work := filepath.Join(dir, "gen-empty")
 	if err := os.MkdirAll(work, 0o700); err != nil {
@@ -358,7 +230,7 @@ func (emptySink) Failed(*exec.Failure) {}
 func (s emptySink) Output(line string) { s.j.Printed(line) }
 
 // remember keeps the rate of a job's code for the next job with it.
-func (r *Room) remember(j *Job) {
+func (r *ender) remember(j *Job) {
 	j.mu.Lock()
 	rate := j.s.View.Nodes[r.net.ID()].Stats.Rate / float64(max(r.cfg.Slots, 1))
 	j.mu.Unlock()
@@ -368,7 +240,7 @@ func (r *Room) remember(j *Job) {
 }
 
 // FailJob ends a led job that cannot have a result.
-func (r *Room) FailJob(e engine.FailJob) {
+func (r *ender) FailJob(e engine.FailJob) {
 	j := r.book.ByID(e.ID)
 	if j == nil {
 		return
@@ -380,7 +252,7 @@ func (r *Room) FailJob(e engine.FailJob) {
 }
 
 // failure is what the user is told of a job that has no result for the reason f.
-func (r *Room) failure(what string, f ledger.Failed) *api.Error {
+func (r *ender) failure(what string, f ledger.Failed) *api.Error {
 	msg := strings.TrimSpace(what)
 	for _, more := range []string{f.Stack, f.Tail} {
 		if more = strings.TrimSpace(more); more != "" {
@@ -398,18 +270,18 @@ func (r *Room) failure(what string, f ledger.Failed) *api.Error {
 }
 
 // failLed ends a led job with an error.
-func (r *Room) failLed(j *Job, err error) {
+func (r *ender) failLed(j *Job, err error) {
 	state, msg, hint := r.explain(j, err)
 	r.conclude(j, state, msg, hint)
 }
 
 // failPreparing ends a job that has no ledger yet with an error.
-func (r *Room) failPreparing(j *Job, err error) {
+func (r *ender) failPreparing(j *Job, err error) {
 	state, msg, hint := r.explain(j, err)
 	r.endLed(j, state, msg, hint)
 }
 
-func (r *Room) explain(j *Job, err error) (state api.JobState, msg, hint string) {
+func (r *ender) explain(j *Job, err error) (state api.JobState, msg, hint string) {
 	state = api.Failed
 	if j.ctx.Err() != nil && r.ctx.Err() == nil {
 		state = api.Cancelled
@@ -438,7 +310,7 @@ func (r *Room) explain(j *Job, err error) (state api.JobState, msg, hint string)
 }
 
 // conclude hands a job's end to its ledger; jobEnded follows when a quorum has it.
-func (r *Room) conclude(j *Job, state api.JobState, msg, hint string) {
+func (r *ender) conclude(j *Job, state api.JobState, msg, hint string) {
 	j.mu.Lock()
 	again := j.s.Concluding
 	j.s.Concluding = true
@@ -470,7 +342,7 @@ func (r *Room) conclude(j *Job, state api.JobState, msg, hint string) {
 }
 
 // finalStatus is what users are told of a job that ends so.
-func (r *Room) finalStatus(j *Job, state api.JobState, msg, hint string) api.JobStatus {
+func (r *ender) finalStatus(j *Job, state api.JobState, msg, hint string) api.JobStatus {
 	ends := &Job{Name: j.Name, self: j.self}
 	j.With(func(s *State) { ends.s = *s })
 	if state == api.Partial || state == api.Done && ends.s.Valued {
@@ -523,7 +395,7 @@ func tailOf(s string, n int) string {
 
 // JobEnded makes a job final here, as its ledger says; called by the loop alone. The ledger's copy does not go
 // before the end is on disk.
-func (r *Room) JobEnded(p *engine.Peer, e engine.JobEnded) {
+func (r *ender) JobEnded(p *engine.Peer, e engine.JobEnded) {
 	failpoint.Hit(failpoint.EndAfter)
 	j, c := r.book.ByID(e.ID), r.ledgers.Of(e.ID)
 	if c != nil {
@@ -585,7 +457,7 @@ func (r *Room) JobEnded(p *engine.Peer, e engine.JobEnded) {
 }
 
 // AfterEnd does what is left to do for a job that has just become final, and is so on disk.
-func (r *Room) AfterEnd(j *Job) {
+func (r *ender) AfterEnd(j *Job) {
 	j.mu.Lock()
 	st := j.s.Status
 	j.mu.Unlock()
@@ -599,7 +471,7 @@ func (r *Room) AfterEnd(j *Job) {
 }
 
 // endLed ends a job that has no ledger.
-func (r *Room) endLed(j *Job, state api.JobState, msg, hint string) {
+func (r *ender) endLed(j *Job, state api.JobState, msg, hint string) {
 	if !j.finalise(state, msg, hint) {
 		return
 	}
@@ -609,7 +481,7 @@ func (r *Room) endLed(j *Job, state api.JobState, msg, hint string) {
 }
 
 // SetAside says that a job is taken from a node.
-func (r *Room) SetAside(e engine.SetAside) {
+func (r *ender) SetAside(e engine.SetAside) {
 	if e.Node == r.net.ID() && e.Reason == "" {
 		r.log.Error("a job is taken from this node, since all of it fails here: see the failures above, and dtpnode doctor",
 			"job", e.ID.Short())
@@ -620,7 +492,7 @@ func (r *Room) SetAside(e engine.SetAside) {
 }
 
 // JobOver frees what a job held here, as the engine has ended it.
-func (r *Room) JobOver(e engine.JobOver) {
+func (r *ender) JobOver(e engine.JobOver) {
 	j := r.book.Over(e.ID)
 	if r.ledgers.Of(e.ID) == nil {
 		r.book.growths.forget(e.ID)
@@ -653,59 +525,67 @@ func (r *Room) JobOver(e engine.JobOver) {
 	})
 }
 
-// AbandonPreparing fails all jobs that have no ledger yet.
-func (r *Room) AbandonPreparing(why string) {
-	for _, j := range r.book.AllTold() {
-		if j.ID() == "" && !j.Final() {
-			r.endLed(j, api.Failed, why, "submit the job again")
-		}
-	}
-}
-
 // RemoveResult removes what was written of the result of a job that ends without one.
-func (r *Room) RemoveResult(j *Job) {
+func (r *ender) RemoveResult(j *Job) {
 	if r.keepsForJob(j) == nil {
 		_ = os.Remove(r.results.Path(j.Name))
 	}
 }
 
-// CancelJob ends a led job without a result, unless it ends by itself just now.
-func (r *Room) CancelJob(j *Job) {
-	j.cancel()
-	id := j.ID()
-	if id == "" {
-		r.failPreparing(j, errors.New("cancelled"))
-		return
-	}
-	r.snapshot(j) // what has been done, before the nodes forget it
-	r.loop.Post(engine.CancelJob{ID: id})
-	r.RemoveResult(j)
-	r.conclude(j, api.Cancelled, "cancelled", "")
-}
-
 // StoppedEarly is what the user is told who stops a job that has not begun.
 const StoppedEarly = "it was stopped before it had begun, so there is no partial result"
 
-// stopJob ends a led job with what is done. Of one that has not begun that is nothing: it is cancelled.
-func (r *Room) stopJob(j *Job) {
-	j.mu.Lock()
-	id := j.s.ID
-	if id == "" {
-		j.s.Early = StoppedEarly
+// EndSealed keeps the proof of a job's end. It writes in another goroutine, and holds the copy of the ledger until
+// then, so that a crash cannot lose both. Only the engine's loop calls it.
+func (r *ender) EndSealed(e engine.EndSealed) {
+	j, c := r.book.ByID(e.ID), r.ledgers.Of(e.ID)
+	name := ""
+	switch {
+	case j != nil:
+		name = j.Name
+	case c != nil:
+		name = r.book.OfCopy(c).Name
 	}
-	j.mu.Unlock()
-	if id == "" {
-		r.CancelJob(j)
+	if name == "" || r.keepsFor(name, e.ID, e.Submitter) != nil {
 		return
 	}
-	r.loop.Post(engine.StopJob{ID: id, Reason: "stopped by the user"})
+	release := func() {}
+	if c != nil {
+		release = c.Hold()
+	}
+	r.spawn(func() {
+		defer release()
+		r.results.SaveEnd(name, engine.Remember(e))
+	})
 }
 
-// waitFinal waits until a led job is final.
-func waitFinal(ctx context.Context, j *Job, every time.Duration) {
-	select {
-	case <-j.Done:
-	case <-ctx.Done():
-	case <-time.After(every):
+// startSession starts the submitting side's process, in place of an earlier one, and runs Begin in it.
+func (r *ender) startSession(j *Job) (input []byte, err error) {
+	dir, env := r.surroundings(j)
+	if dir == "" {
+		dir = r.elsewhere(j)
 	}
+	var session exec.Session
+	err = r.use(j.ctx, j, func(p exec.Program, _ *tasks.Job) (err error) {
+		session, err = p.Session(j.ctx, exec.SessionSpec{Dir: dir, Env: env, Out: j.clientLine})
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	j.mu.Lock()
+	old, over := j.s.Session, j.s.Freed
+	if over {
+		old = session
+	} else {
+		j.s.Session = session
+	}
+	j.mu.Unlock()
+	if old != nil {
+		old.Close()
+	}
+	if over {
+		return nil, ErrOver
+	}
+	return session.Begin(j.ctx)
 }

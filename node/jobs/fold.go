@@ -16,7 +16,7 @@ import (
 
 // FoldBlobs merges committed partials of a job whose blobs are here, and keeps the merge beside them until the ledger
 // has it in their place. The engine is told of the merge, or that there is none.
-func (r *Room) FoldBlobs(e engine.FoldBlobs) {
+func (r *copies) FoldBlobs(e engine.FoldBlobs) {
 	failpoint.Hit(failpoint.FoldBefore)
 	m, err := r.tryFold(e)
 	if err != nil {
@@ -33,7 +33,7 @@ func (r *Room) FoldBlobs(e engine.FoldBlobs) {
 	r.loop.Post(engine.Folded{Partial: m})
 }
 
-func (r *Room) tryFold(e engine.FoldBlobs) (out merge.Partial, err error) {
+func (r *copies) tryFold(e engine.FoldBlobs) (out merge.Partial, err error) {
 	j := r.book.ByID(e.Job)
 	if j == nil {
 		return out, errors.New("the job is over")
@@ -65,7 +65,7 @@ func (r *Room) tryFold(e engine.FoldBlobs) (out merge.Partial, err error) {
 
 // FreeBlob deletes the blob of a partial that the job's ledger needs no more. The blob is out of the way when this
 // returns, so that the same one may be kept anew at once. Only the engine's loop calls it.
-func (r *Room) FreeBlob(p merge.Partial) {
+func (r *copies) FreeBlob(p merge.Partial) {
 	failpoint.Hit(failpoint.FreeBefore)
 	r.ledgers.Free(p)
 }

@@ -20,6 +20,16 @@ import (
 // description is signed and stays as it is; what users are told, and what packets are looked up in, is the description
 // with all that this node knows to have been appended.
 
+// grower has open jobs grow.
+type grower struct {
+	*base
+	*programs
+	*copies
+	*teller
+
+	appending appending // who waits for an append
+}
+
 // growths is what the open jobs of a daemon have grown by, as its engine has told. It has a lock of its own, which is
 // taken last.
 type growths struct {
@@ -114,7 +124,7 @@ func (g *growths) forget(id tasks.JobID) *tasks.Job {
 }
 
 // Grown has a job be known here with what it has grown by; called by the loop alone, before anything of it is run.
-func (r *Room) Grown(e engine.Grown) {
+func (r *grower) Grown(e engine.Grown) {
 	r.book.growths.take(e)
 	r.itemsGrown(e)
 	if j := r.book.ByID(e.ID); j != nil {
@@ -124,7 +134,7 @@ func (r *Room) Grown(e engine.Grown) {
 
 // Regrown takes back what a job was told to have grown by: its ledger was recovered from a copy that lacks some of it.
 // What it has follows.
-func (r *Room) Regrown(e engine.Regrown) {
+func (r *grower) Regrown(e engine.Regrown) {
 	base := r.book.growths.forget(e.ID)
 	if j := r.book.ByID(e.ID); j != nil && base != nil {
 		j.mu.Lock()
@@ -142,7 +152,7 @@ func (j *Job) describe(desc *tasks.Job) {
 }
 
 // tellOpen tells how far an open job has grown, and what it waits for if all of that is done; j.mu is held.
-func (r *Room) tellOpen(j *Job, st *api.JobStatus) {
+func (r *teller) tellOpen(j *Job, st *api.JobStatus) {
 	if !j.s.Desc.Open {
 		return
 	}
@@ -254,7 +264,7 @@ const (
 
 // AppendTo has an open job of this node grow, and returns when a majority of the replicas has that on disk. Whoever did
 // not hear the answer asks again with the same number: the append counts once.
-func (r *Room) AppendTo(ctx context.Context, name string, req api.AppendRequest) (out api.Appended, err error) {
+func (r *grower) AppendTo(ctx context.Context, name string, req api.AppendRequest) (out api.Appended, err error) {
 	closes := req.Close && len(req.Files) == 0 && req.Items == 0 && len(req.Data) == 0
 	if found := r.book.Find(name); closes && len(found) == 1 && found[0].isOwn() {
 		if st := r.StatusOf(found[0]); st.State == api.Done { // as its user wants it
@@ -286,7 +296,7 @@ func (r *Room) AppendTo(ctx context.Context, name string, req api.AppendRequest)
 
 // openJob finds an open job that was submitted on this node, wherever it is led now. A node that has just been started
 // may have to hear of its job first: that is waited for.
-func (r *Room) openJob(ctx context.Context, name string) (*Job, tasks.JobID, error) {
+func (r *grower) openJob(ctx context.Context, name string) (*Job, tasks.JobID, error) {
 	ctx, cancel := context.WithTimeout(ctx, appendWait)
 	defer cancel()
 	tick := time.NewTicker(appendAgain)
@@ -310,7 +320,7 @@ func (r *Room) openJob(ctx context.Context, name string) (*Job, tasks.JobID, err
 
 // submittedJob finds an open job that was submitted on this node. The id is empty while this node has yet to hear of a
 // job of its own from those that lead it.
-func (r *Room) submittedJob(ctx context.Context, name string) (*Job, tasks.JobID, error) {
+func (r *grower) submittedJob(ctx context.Context, name string) (*Job, tasks.JobID, error) {
 	if found := r.book.Find(name); len(found) == 1 && found[0].isOwn() {
 		j := found[0]
 		j.mu.Lock()
@@ -363,7 +373,7 @@ func overFor(st api.JobStatus) error {
 
 // planAppend reads the files that are to be appended. Where one of them cannot be read nothing is appended: whoever
 // appends can leave it out, or try again.
-func (r *Room) planAppend(ctx context.Context, j *Job, req api.AppendRequest) (files []tasks.File, err error) {
+func (r *grower) planAppend(ctx context.Context, j *Job, req api.AppendRequest) (files []tasks.File, err error) {
 	if req.Items < 0 || req.Items > tasks.MaxUnits {
 		return nil, appendFailed(http.StatusBadRequest,
 			fmt.Sprintf("%d items, want 0 to %d", req.Items, int64(tasks.MaxUnits)))
@@ -414,7 +424,7 @@ func (r *Room) planAppend(ctx context.Context, j *Job, req api.AppendRequest) (f
 }
 
 // appendFiles gives an append to the engine, again and again while it says that this may help.
-func (r *Room) appendFiles(ctx context.Context, j *Job, a engine.Append) (out api.Appended, err error) {
+func (r *grower) appendFiles(ctx context.Context, j *Job, a engine.Append) (out api.Appended, err error) {
 	own, began := a.Seq == 0, time.Now()
 	for {
 		e, err := r.appendOnce(ctx, j, &a)
@@ -441,7 +451,7 @@ func (r *Room) appendFiles(ctx context.Context, j *Job, a engine.Append) (out ap
 }
 
 // notTaken is the error of an append that is not in the log, and never comes there by itself.
-func (r *Room) notTaken(a engine.Append, status int, why string) error {
+func (r *grower) notTaken(a engine.Append, status int, why string) error {
 	next := uint64(0)
 	r.loop.Ask(func(p *engine.Peer) { next = p.NextAppend(a.ID) })
 	return &api.Error{
@@ -452,7 +462,7 @@ func (r *Room) notTaken(a engine.Append, status int, why string) error {
 }
 
 // appendOnce gives an append to the engine and waits for its word. One without a number takes the next.
-func (r *Room) appendOnce(ctx context.Context, j *Job, a *engine.Append) (e engine.Appended, err error) {
+func (r *grower) appendOnce(ctx context.Context, j *Job, a *engine.Append) (e engine.Appended, err error) {
 	var answers chan engine.Appended
 	let := func() {}
 	r.loop.Ask(func(p *engine.Peer) {
@@ -488,4 +498,4 @@ func (g *growths) grow(j *Job) {
 }
 
 // Appended tells who waits for an append what came of it.
-func (r *Room) Appended(e engine.Appended) { r.appending.answer(e) }
+func (r *grower) Appended(e engine.Appended) { r.appending.answer(e) }

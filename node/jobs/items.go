@@ -55,7 +55,7 @@ func itemsOf(files []tasks.File) (blobs []itemBlob) {
 }
 
 // packItems makes a blob of items that are to be appended, and has it here for others.
-func (r *Room) packItems(j *Job, items [][]byte) (f tasks.File, err error) {
+func (r *programs) packItems(j *Job, items [][]byte) (f tasks.File, err error) {
 	blob, err := exec.PackItems(items)
 	if err != nil {
 		return f, appendFailed(http.StatusBadRequest, err.Error())
@@ -66,7 +66,7 @@ func (r *Room) packItems(j *Job, items [][]byte) (f tasks.File, err error) {
 }
 
 // spreadItems returns when a majority of the replicas of a job's ledger has the items among files on disk.
-func (r *Room) spreadItems(ctx context.Context, j *Job, id tasks.JobID, files []tasks.File) error {
+func (r *copies) spreadItems(ctx context.Context, j *Job, id tasks.JobID, files []tasks.File) error {
 	began := time.Now()
 	for _, b := range itemsOf(files) {
 		for {
@@ -96,7 +96,7 @@ func (r *Room) spreadItems(ctx context.Context, j *Job, id tasks.JobID, files []
 }
 
 // askToSpread asks the job's home, this node or another, whether items are kept.
-func (r *Room) askToSpread(ctx context.Context, j *Job, ask itemsAsk) (kept bool, err error) {
+func (r *copies) askToSpread(ctx context.Context, j *Job, ask itemsAsk) (kept bool, err error) {
 	home := j.homeNow()
 	if home == r.net.ID() {
 		return r.keepItems(ctx, ask)
@@ -105,7 +105,7 @@ func (r *Room) askToSpread(ctx context.Context, j *Job, ask itemsAsk) (kept bool
 	return told.Kept, err
 }
 
-func (r *Room) askItems(ctx context.Context, of tasks.PeerID, ask itemsAsk) (told itemsTold, err error) {
+func (r *copies) askItems(ctx context.Context, of tasks.PeerID, ask itemsAsk) (told itemsTold, err error) {
 	text, err := json.Marshal(ask)
 	if err != nil {
 		return told, err
@@ -118,7 +118,7 @@ func (r *Room) askItems(ctx context.Context, of tasks.PeerID, ask itemsAsk) (tol
 }
 
 // ServeItems answers the request "items". Items are kept for who submitted the job, and for its home.
-func (r *Room) ServeItems(ctx context.Context, from tasks.PeerID, arg string) ([]byte, error) {
+func (r *copies) ServeItems(ctx context.Context, from tasks.PeerID, arg string) ([]byte, error) {
 	var ask itemsAsk
 	if err := wire.ReadJSON([]byte(arg), members.MostListed, &ask); err != nil {
 		return nil, err
@@ -144,13 +144,13 @@ func (r *Room) ServeItems(ctx context.Context, from tasks.PeerID, arg string) ([
 }
 
 // ledgerView is how this node's copy of a ledger stands, zero if it has none.
-func (r *Room) ledgerView(id tasks.JobID) (v engine.LedgerView) {
+func (r *copies) ledgerView(id tasks.JobID) (v engine.LedgerView) {
 	r.loop.Ask(func(p *engine.Peer) { v, _ = p.Ledger(id) })
 	return v
 }
 
 // itemsIn are all blobs of items of a job, as this node's copy of its ledger says.
-func (r *Room) itemsIn(c *store.Copy) []itemBlob {
+func (r *copies) itemsIn(c *store.Copy) []itemBlob {
 	var g engine.GrowthView
 	r.loop.Ask(func(p *engine.Peer) { g, _ = p.Growth(c.ID) })
 	blobs := itemsOf(c.Job.Data.Files)
@@ -162,7 +162,7 @@ func (r *Room) itemsIn(c *store.Copy) []itemBlob {
 
 // keepItems has items on disk with this node's copy of the ledger and, if it is to spread them, with a majority of all;
 // false if that takes longer than a request may, and goes on.
-func (r *Room) keepItems(ctx context.Context, ask itemsAsk) (bool, error) {
+func (r *copies) keepItems(ctx context.Context, ask itemsAsk) (bool, error) {
 	c := r.ledgers.Of(ask.Job)
 	if c == nil {
 		return false, NoJob(ask.Job.Short())
@@ -211,7 +211,7 @@ func (r *Room) keepItems(ctx context.Context, ask itemsAsk) (bool, error) {
 }
 
 // keepItemsHere has items on disk with a copy of a ledger; false if that takes longer than ctx, and goes on.
-func (r *Room) keepItemsHere(ctx context.Context, c *store.Copy, from tasks.PeerID, b itemBlob) (bool, error) {
+func (r *copies) keepItemsHere(ctx context.Context, c *store.Copy, from tasks.PeerID, b itemBlob) (bool, error) {
 	path := c.ShipPath(b.SHA256)
 	if r.blobs.Has(b.SHA256, path) {
 		return true, nil
@@ -233,7 +233,7 @@ func (r *Room) keepItemsHere(ctx context.Context, c *store.Copy, from tasks.Peer
 }
 
 // bringItems brings the items here that a job has so far, for a new copy of its ledger: from tells which there are.
-func (r *Room) bringItems(c *store.Copy, from tasks.PeerID) error {
+func (r *copies) bringItems(c *store.Copy, from tasks.PeerID) error {
 	blobs := itemsOf(c.Job.Data.Files)
 	if c.Job.Open && from != "" {
 		told, err := r.askItems(r.ctx, from, itemsAsk{Job: c.ID})
@@ -252,7 +252,7 @@ func (r *Room) bringItems(c *store.Copy, from tasks.PeerID) error {
 
 // itemsGrown brings the items that this node's copy of a ledger lacks, as it was not asked before they were appended;
 // called by the loop alone.
-func (r *Room) itemsGrown(e engine.Grown) {
+func (r *copies) itemsGrown(e engine.Grown) {
 	c := r.ledgers.Of(e.ID)
 	if c == nil {
 		return
@@ -276,7 +276,7 @@ func (r *Room) itemsGrown(e engine.Grown) {
 }
 
 // bringUntilHad brings a blob of items for as long as the copy of the ledger that it is for counts.
-func (r *Room) bringUntilHad(c *store.Copy, b itemBlob) {
+func (r *copies) bringUntilHad(c *store.Copy, b itemBlob) {
 	const pause = 5 * time.Second // between two attempts
 	for warned := false; r.ctx.Err() == nil && r.ledgers.Of(c.ID) == c; warned = true {
 		kept, err := r.keepItemsHere(r.ctx, c, c.Job.Submitter, b)
@@ -298,7 +298,7 @@ func (r *Room) bringUntilHad(c *store.Copy, b itemBlob) {
 const itemsWait = 30 * time.Second
 
 // itemsPath has a blob of items here for generations, and returns its path.
-func (r *Room) itemsPath(ctx context.Context, j *Job, f tasks.File) (string, error) {
+func (r *programs) itemsPath(ctx context.Context, j *Job, f tasks.File) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, itemsWait)
 	defer cancel()
 	ship := tasks.Ship{Name: "items", SHA256: f.Items, Size: f.Bytes, Keep: true}
@@ -325,7 +325,7 @@ func (r *Room) itemsPath(ctx context.Context, j *Job, f tasks.File) (string, err
 }
 
 // takeItems has the items of a job that is retried here for others, for as long as the retry lasts.
-func (r *Room) takeItems(ctx context.Context, j *Job, old *foundParts) error {
+func (r *programs) takeItems(ctx context.Context, j *Job, old *foundParts) error {
 	for _, b := range itemsOf(old.desc.Data.Files) {
 		data, err := r.fetchWhole(ctx, old.at, b.SHA256, b.Size)
 		if err == nil {

@@ -26,7 +26,7 @@ var (
 
 // mayBeNamed says why a job may not go by its name here, if so: its submitter cannot have given it, or another job of
 // that name is known here.
-func (r *Room) mayBeNamed(id tasks.JobID, desc *tasks.Job) error {
+func (r *descriptions) mayBeNamed(id tasks.JobID, desc *tasks.Job) error {
 	if err := r.isAnothers(store.NameOf(desc), desc.Submitter); err != nil && !r.tricks.NamesAny() {
 		r.cluster.Violated(desc.Submitter, id, TakesName, err.Error())
 		return err
@@ -42,7 +42,7 @@ func isNamedBy(name string, submitter tasks.PeerID) bool {
 
 // isAnothers says so if the submitter cannot have given a job its name, and whose it is, if a member that is known
 // here, or was in this life, can.
-func (r *Room) isAnothers(name string, submitter tasks.PeerID) error {
+func (r *descriptions) isAnothers(name string, submitter tasks.PeerID) error {
 	nonce, err := hex.DecodeString(name)
 	if err != nil || len(nonce) < tasks.NonceSize || tasks.NonceIsOf(nonce, submitter) {
 		return nil // of a job that is not described to this node the beginning of the name is known
@@ -56,7 +56,7 @@ func (r *Room) isAnothers(name string, submitter tasks.PeerID) error {
 }
 
 // keepsFor is Book.KeepsFor for this node, if it minds names at all.
-func (r *Room) keepsFor(name string, id tasks.JobID, submitter tasks.PeerID) error {
+func (r *descriptions) keepsFor(name string, id tasks.JobID, submitter tasks.PeerID) error {
 	if r.tricks.NamesAny() {
 		return nil
 	}
@@ -64,4 +64,4 @@ func (r *Room) keepsFor(name string, id tasks.JobID, submitter tasks.PeerID) err
 }
 
 // keepsForJob is keepsFor of a job that is known here.
-func (r *Room) keepsForJob(j *Job) error { return r.keepsFor(j.Name, j.ID(), j.submitter()) }
+func (r *descriptions) keepsForJob(j *Job) error { return r.keepsFor(j.Name, j.ID(), j.submitter()) }

@@ -31,7 +31,7 @@ type leadProof struct {
 }
 
 // ServeLead shows a member that this node leads a job.
-func (r *Room) ServeLead(name string) ([]byte, error) {
+func (r *teller) ServeLead(name string) ([]byte, error) {
 	j, err := r.book.Told(name)
 	if err != nil {
 		return nil, err
@@ -54,7 +54,7 @@ func (r *Room) ServeLead(name string) ([]byte, error) {
 var errNotLead = errors.New("tells of a job that it neither submitted nor can prove to lead")
 
 // provenLead says why a member is not believed that tells of a job which has not ended.
-func (r *Room) provenLead(ctx context.Context, at tasks.PeerID, name string, st api.JobStatus) error {
+func (r *teller) provenLead(ctx context.Context, at tasks.PeerID, name string, st api.JobStatus) error {
 	owner := st.Submitter
 	if found := r.book.Find(name); len(found) == 1 {
 		if known := found[0].submitter(); known != "" && known != owner {
@@ -85,15 +85,6 @@ func (r *Room) provenLead(ctx context.Context, at tasks.PeerID, name string, st 
 	return err
 }
 
-// CheckFor checks what a member proves in its answer to a request, at its cost.
-func (r *Room) CheckFor(
-	at tasks.PeerID, id tasks.JobID, submitter tasks.PeerID, check func(quorum.Trust) error,
-) error {
-	err := ErrOver // of this daemon
-	r.loop.Ask(func(p *engine.Peer) { err = p.CheckFor(at, id, submitter, check) })
-	return err
-}
-
 // telling is what a member that is believed tells of a job.
 type telling struct {
 	at tasks.PeerID
@@ -102,7 +93,7 @@ type telling struct {
 
 // AskMembers asks members for a job, and returns what one of them tells. Where several tell of jobs of that name which
 // different members have submitted, none is taken for the one that is meant.
-func (r *Room) AskMembers(ctx context.Context, ids []tasks.PeerID, name string) (t telling, err error) {
+func (r *teller) AskMembers(ctx context.Context, ids []tasks.PeerID, name string) (t telling, err error) {
 	var mu sync.Mutex
 	var told []telling
 	var g errgroup.Group

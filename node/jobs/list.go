@@ -22,7 +22,7 @@ const listWait = time.Second
 const MaxJobsAnswer = p2p.MaxRequest / 2
 
 // AllJobs lists the jobs led here and by members that answer.
-func (r *Room) AllJobs(ctx context.Context) []api.JobStatus {
+func (r *teller) AllJobs(ctx context.Context) []api.JobStatus {
 	asked, cancel := context.WithTimeout(ctx, listWait)
 	defer cancel()
 	peers := r.cluster.Up()
@@ -51,7 +51,7 @@ func (r *Room) AllJobs(ctx context.Context) []api.JobStatus {
 }
 
 // JobsFor describes to a member the jobs that this node tells of, the oldest first, and those that wait.
-func (r *Room) JobsFor(who tasks.PeerID) []api.JobStatus {
+func (r *teller) JobsFor(who tasks.PeerID) []api.JobStatus {
 	out := []api.JobStatus{}
 	for _, j := range r.book.AllTold() {
 		out = append(out, r.cluster.CutFor(who, r.StatusOf(j)))

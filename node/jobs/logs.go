@@ -18,7 +18,7 @@ const logEvery = time.Second
 
 // SendLogs sends what a job's children printed on all nodes; with follow until the job ends. At last it names the nodes
 // of which lines may be missing.
-func (r *Room) SendLogs(ctx context.Context, name string, follow bool, send func(api.LogPart) error) error {
+func (r *teller) SendLogs(ctx context.Context, name string, follow bool, send func(api.LogPart) error) error {
 	j, home, _, err := r.granted(ctx, name, members.ForLook)
 	if err != nil {
 		return err
@@ -60,7 +60,7 @@ func Sleep(ctx context.Context, d time.Duration) {
 }
 
 // tellLogs writes what is new on this node and on those that answer; failed are those that are up and do not, and why.
-func (r *Room) tellLogs(ctx context.Context, out *logWriter, name string) (failed map[tasks.PeerID]error, err error) {
+func (r *teller) tellLogs(ctx context.Context, out *logWriter, name string) (failed map[tasks.PeerID]error, err error) {
 	if err := out.tell(r.net.ID(), r.net.Name(), string(r.LogsFor(r.net.ID(), name))); err != nil {
 		return nil, err
 	}
@@ -80,7 +80,7 @@ func (r *Room) tellLogs(ctx context.Context, out *logWriter, name string) (faile
 
 // silentNodes are those of which lines of a job may be missing: that have worked for it, or may have, and are not up,
 // or did not answer.
-func (r *Room) silentNodes(st api.JobStatus, failed map[tasks.PeerID]error) []api.SilentNode {
+func (r *teller) silentNodes(st api.JobStatus, failed map[tasks.PeerID]error) []api.SilentNode {
 	states := map[tasks.PeerID]api.Member{}
 	for _, m := range r.net.Members() {
 		states[m.ID] = api.Member{Name: m.Name, Up: m.Up || m.Self, State: r.cluster.StateOf(m)}
@@ -129,7 +129,7 @@ func silent(
 }
 
 // LogsFor is what a job's children printed on this node, for a member that may look at it.
-func (r *Room) LogsFor(who tasks.PeerID, name string) []byte {
+func (r *teller) LogsFor(who tasks.PeerID, name string) []byte {
 	var b strings.Builder
 	for _, j := range r.book.Find(name) {
 		if !r.cluster.May(who, j.submitter(), members.ForLook) {

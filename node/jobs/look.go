@@ -25,7 +25,7 @@ const glanceWait = 30 * time.Second
 const glancesAtOnce = 16
 
 // Look sees which files of a job are there (engine.Look).
-func (r *Room) Look(e engine.Look) {
+func (r *programs) Look(e engine.Look) {
 	out := engine.Looked{ID: e.ID}
 	defer func() { r.loop.Post(out) }()
 	j := r.book.ByID(e.ID)
@@ -63,7 +63,7 @@ func (r *Room) Look(e engine.Look) {
 
 // glance tries to open one file. A file that is there, whatever is in it, is seen: whether one that was refused for
 // what is in it has changed is looked at before.
-func (r *Room) glance(
+func (r *programs) glance(
 	ctx context.Context, work tasks.Work, f tasks.File,
 ) (cause exec.Cause, reason string, known bool) {
 	if f.URL == "" {
@@ -90,7 +90,7 @@ func (r *Room) glance(
 }
 
 // openInput opens a local file, or has the runtime open a URL that the job's work is done with.
-func (r *Room) openInput(ctx context.Context, work tasks.Work, f tasks.File) error {
+func (r *programs) openInput(ctx context.Context, work tasks.Work, f tasks.File) error {
 	if path := strings.TrimPrefix(f.URL, "file://"); !plan.IsURL(path) {
 		file, err := os.Open(path)
 		if err != nil {

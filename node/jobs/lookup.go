@@ -22,7 +22,7 @@ const maxLogAnswer = maxLogBytes
 
 // Lookup finds a job here, or else the member that tells of it: its home, or after its end one that has its
 // ledger. It describes the job as that member has told, who might tell something else the next time.
-func (r *Room) Lookup(ctx context.Context, name string) (j *Job, at tasks.PeerID, st api.JobStatus, err error) {
+func (r *teller) Lookup(ctx context.Context, name string) (j *Job, at tasks.PeerID, st api.JobStatus, err error) {
 	j, err = r.book.Told(name)
 	var e *api.Error
 	switch {
@@ -54,7 +54,7 @@ func (r *Room) Lookup(ctx context.Context, name string) (j *Job, at tasks.PeerID
 }
 
 // homeless says why a job that is known here has no home.
-func (r *Room) homeless(j *Job) error {
+func (r *teller) homeless(j *Job) error {
 	if owner := j.submitter(); r.cluster.MayNoMore(owner) {
 		return &api.Error{Status: 410, Message: fmt.Sprintf("job %s was %s", api.Short(j.Name), r.cluster.WhyStopped(owner)),
 			Hint: "none of the members that are left has a copy of its ledger, or they are just ending it"}
@@ -67,7 +67,7 @@ func (r *Room) homeless(j *Job) error {
 }
 
 // RemoteStatus asks a member for a job, and returns what it tells as far as it can prove that.
-func (r *Room) RemoteStatus(ctx context.Context, home tasks.PeerID, name string) (st api.JobStatus, err error) {
+func (r *teller) RemoteStatus(ctx context.Context, home tasks.PeerID, name string) (st api.JobStatus, err error) {
 	b, err := r.cluster.Ask(ctx, home, "status", name)
 	if err == nil {
 		err = wire.ReadJSON(b, members.MostMissing, &st)
@@ -85,7 +85,7 @@ func (r *Room) RemoteStatus(ctx context.Context, home tasks.PeerID, name string)
 }
 
 // statusFrom describes a job that lookup has found.
-func (r *Room) statusFrom(ctx context.Context, j *Job, remote tasks.PeerID, name string) (api.JobStatus, error) {
+func (r *teller) statusFrom(ctx context.Context, j *Job, remote tasks.PeerID, name string) (api.JobStatus, error) {
 	if j != nil {
 		return r.StatusOf(j), nil
 	}
@@ -93,7 +93,7 @@ func (r *Room) statusFrom(ctx context.Context, j *Job, remote tasks.PeerID, name
 }
 
 // JobStatus describes a job for this node's user, wherever it is led, or waits.
-func (r *Room) JobStatus(ctx context.Context, name string) (api.JobStatus, error) {
+func (r *teller) JobStatus(ctx context.Context, name string) (api.JobStatus, error) {
 	_, _, st, err := r.granted(ctx, name, members.ForAll)
 	if err != nil {
 		var waits bool
@@ -108,7 +108,7 @@ func (r *Room) JobStatus(ctx context.Context, name string) (api.JobStatus, error
 }
 
 // WaitsUnled describes a job that nobody who can be asked leads, if this node knows why it waits.
-func (r *Room) WaitsUnled(name string) (st api.JobStatus, ok bool) {
+func (r *teller) WaitsUnled(name string) (st api.JobStatus, ok bool) {
 	known := r.book.Meant(name)
 	if len(known) != 1 || r.cluster.MayNoMore(known[0].submitter()) {
 		return st, false
@@ -120,7 +120,7 @@ func (r *Room) WaitsUnled(name string) (st api.JobStatus, ok bool) {
 // of its ledger: dtpnode ps lists it. why is the error of the search for it. Nobody can prove that a job waits, and
 // nothing is done by that word but to say who says so, and to remember a cancel; but its name must be one that its
 // submitter gave.
-func (r *Room) waitsElsewhere(ctx context.Context, name string, why error) (st api.JobStatus, ok bool) {
+func (r *teller) waitsElsewhere(ctx context.Context, name string, why error) (st api.JobStatus, ok bool) {
 	var e *api.Error
 	if !errors.As(why, &e) || e.Status != http.StatusNotFound || len(name) < 4 {
 		return st, false
@@ -153,7 +153,7 @@ func (r *Room) waitsElsewhere(ctx context.Context, name string, why error) (st a
 // ToldToWait reads what a member tells of a job of a name. Of one that would be shown whole here, anybody could make up
 // what is to be read: its name must be one that its submitter gave, the reason is said to be the member's, and what can
 // be done is not for another to say.
-func (r *Room) ToldToWait(by tasks.PeerID, name string, answer []byte) (st api.JobStatus, waits bool) {
+func (r *teller) ToldToWait(by tasks.PeerID, name string, answer []byte) (st api.JobStatus, waits bool) {
 	st, err := readWaiting(answer)
 	switch {
 	case err != nil || st.State != api.Waiting || !strings.HasPrefix(st.ID, name[:min(len(name), len(st.ID))]):
@@ -172,54 +172,4 @@ func (r *Room) ToldToWait(by tasks.PeerID, name string, answer []byte) (st api.J
 func readWaiting(b []byte) (st api.JobStatus, err error) {
 	err = wire.ReadJSON(b, members.MostListed, &st)
 	return st, err
-}
-
-// Order stops or finishes a job, wherever it is led.
-func (r *Room) Order(ctx context.Context, name, what string) error {
-	j, home, st, err := r.granted(ctx, name, members.ForRule)
-	switch {
-	case err != nil:
-		return err
-	case st.State == api.Waiting:
-		return &api.Error{
-			Status:  503,
-			Message: fmt.Sprintf("could not %s job %s, which waits: %s", what, api.Short(st.ID), st.Phase),
-			Hint:    st.Hint,
-		}
-	case j == nil:
-		_, err = r.cluster.Ask(ctx, home, what, name)
-	default:
-		err = r.Steer(ctx, j, what)
-	}
-	return err
-}
-
-// Steer stops, cancels or finishes a job that is led here.
-func (r *Room) Steer(ctx context.Context, j *Job, what string) error {
-	switch {
-	case j.Final():
-		return EndedAlready(r.StatusOf(j))
-	case what == "stop":
-		r.stopJob(j)
-		return nil
-	case what == "finish":
-		return r.finishJob(ctx, j)
-	}
-	r.CancelJob(j)
-	return nil
-}
-
-// EndedAlready says that nothing can be done to a job any more, and what is left of it.
-func EndedAlready(st api.JobStatus) error {
-	e := &api.Error{Status: 409, Message: "the job has ended already: it " + st.State.Stands()}
-	id := api.Short(st.ID)
-	switch st.State {
-	case api.Done, api.Partial:
-		e.Hint = fmt.Sprintf("`dtpnode get %s` fetches its result", id)
-	case api.Cancelled:
-		e.Hint = "nothing of it is kept; run it again"
-	case api.Failed:
-		e.Hint = fmt.Sprintf("`dtpnode status %s` says why, `dtpnode logs %s` what it printed", id, id)
-	}
-	return e
 }

@@ -30,6 +30,20 @@ import (
 // the job's output where this node can make them, merged into one if that is possible, and else the blobs as they are
 // kept.
 
+// collector collects what is committed of jobs, for this node's user and for members.
+type collector struct {
+	*base
+	*programs
+	*copies
+	*teller
+
+	handouts handouts // of committed partials, to members
+}
+
+func newCollector(b *base, p *programs, c *copies, t *teller) *collector {
+	return &collector{base: b, programs: p, copies: c, teller: t, handouts: handouts{of: map[tasks.PeerID]*handout{}}}
+}
+
 // manifestName is the last file of a bundle.
 const manifestName = "manifest.json"
 
@@ -42,7 +56,7 @@ type bundle struct {
 }
 
 // Partials makes a bundle of a job, here if this node has a copy of the ledger, else with a member that has.
-func (r *Room) Partials(ctx context.Context, name string) (*bundle, error) {
+func (r *collector) Partials(ctx context.Context, name string) (*bundle, error) {
 	_, _, st, err := r.granted(ctx, name, members.ForLook)
 	if err != nil {
 		return nil, err
@@ -58,7 +72,7 @@ func (r *Room) Partials(ctx context.Context, name string) (*bundle, error) {
 }
 
 // copyNamed is a job of which this node has a copy of the ledger, nil if it has none.
-func (r *Room) copyNamed(name string) *Job {
+func (r *collector) copyNamed(name string) *Job {
 	for _, j := range r.book.Find(name) {
 		if r.ledgers.Of(j.ID()) != nil {
 			return j
@@ -68,7 +82,7 @@ func (r *Room) copyNamed(name string) *Job {
 }
 
 // bundle collects what this node's copy of a ledger has committed.
-func (r *Room) bundle(ctx context.Context, j *Job, st api.JobStatus) (*bundle, error) {
+func (r *collector) bundle(ctx context.Context, j *Job, st api.JobStatus) (*bundle, error) {
 	c := r.ledgers.Of(j.ID())
 	if c == nil {
 		return nil, ErrOver
@@ -98,7 +112,7 @@ func (r *Room) bundle(ctx context.Context, j *Job, st api.JobStatus) (*bundle, e
 }
 
 // link holds on to the committed blobs, and brings those here that only others keep.
-func (r *Room) link(b *bundle, c *store.Copy) error {
+func (r *collector) link(b *bundle, c *store.Copy) error {
 	desc := r.book.Whole(c.ID, c.Job)
 	for i, p := range b.view.Parts {
 		path, err := r.ledgers.Keep(p, b.view.Replicas)
@@ -136,7 +150,7 @@ func entriesOf(desc *tasks.Job, cover tasks.Cover) (out []api.EntryRanges) {
 }
 
 // convert turns blobs into files of the output's format: one, or where that fails one for each.
-func (r *Room) convert(ctx context.Context, b *bundle, j *Job, desc *tasks.Job) {
+func (r *collector) convert(ctx context.Context, b *bundle, j *Job, desc *tasks.Job) {
 	if len(b.parts) == 0 {
 		b.Note = "nothing is committed yet"
 		return
@@ -259,12 +273,12 @@ type handedOut struct {
 const nameLen, markLen = 32, 8
 
 // HandoutOwner finds the job of such a request.
-func (r *Room) HandoutOwner(key string) (*Job, tasks.PeerID, error) {
+func (r *collector) HandoutOwner(key string) (*Job, tasks.PeerID, error) {
 	return r.KeptOwner(key[:min(nameLen, len(key))])
 }
 
 // SharePartials makes a bundle fetchable for another member. A further request of that member takes its place.
-func (r *Room) SharePartials(from tasks.PeerID, key string) ([]byte, error) {
+func (r *collector) SharePartials(from tasks.PeerID, key string) ([]byte, error) {
 	if len(key) != nameLen+markLen {
 		return nil, errors.New("no name of a job and mark of a request")
 	}
@@ -299,7 +313,7 @@ func (h *handouts) forget(from tasks.PeerID, gone *handout) {
 }
 
 // handoutFor is the bundle that a member has asked for, which is begun if it is new.
-func (r *Room) handoutFor(from tasks.PeerID, key string) (*handout, error) {
+func (r *collector) handoutFor(from tasks.PeerID, key string) (*handout, error) {
 	all := &r.handouts
 	all.mu.Lock()
 	defer all.mu.Unlock()
@@ -323,7 +337,7 @@ func (r *Room) handoutFor(from tasks.PeerID, key string) (*handout, error) {
 	return h, nil
 }
 
-func (r *Room) makeHandout(from tasks.PeerID, h *handout) {
+func (r *collector) makeHandout(from tasks.PeerID, h *handout) {
 	defer h.drop()
 	j := r.copyNamed(h.key[:nameLen])
 	if j == nil {
@@ -352,7 +366,7 @@ func (r *Room) makeHandout(from tasks.PeerID, h *handout) {
 }
 
 // remotePartials has a bundle made by the job's home, and brings it here.
-func (r *Room) remotePartials(ctx context.Context, st api.JobStatus) (*bundle, error) {
+func (r *collector) remotePartials(ctx context.Context, st api.JobStatus) (*bundle, error) {
 	mark := make([]byte, 4)
 	if _, err := rand.Read(mark); err != nil {
 		return nil, err
@@ -387,7 +401,7 @@ func (r *Room) remotePartials(ctx context.Context, st api.JobStatus) (*bundle, e
 	return b, nil
 }
 
-func (r *Room) fetchPart(ctx context.Context, from tasks.PeerID, p api.Part, dir string) error {
+func (r *collector) fetchPart(ctx context.Context, from tasks.PeerID, p api.Part, dir string) error {
 	if !filepath.IsLocal(p.Name) || filepath.Base(p.Name) != p.Name || p.Name == manifestName {
 		return fmt.Errorf("could not fetch what is committed: %q is no name of a file", p.Name)
 	}

@@ -19,12 +19,8 @@ func TestHandoutsAreBounded(t *testing.T) {
 	var made sync.WaitGroup
 	defer made.Wait()
 	defer cancel()
-	r := &Room{
-		ctx:      ctx,
-		book:     NewBook(ctx, "keeper", 1, nil, nil),
-		spawn:    made.Go,
-		handouts: handouts{of: map[tasks.PeerID]*handout{}},
-	}
+	b := &base{ctx: ctx, book: NewBook(ctx, "keeper", 1, nil, nil), spawn: made.Go}
+	r := newCollector(b, nil, nil, nil)
 	name := strings.Repeat("ab", 16)
 	ask := func(from tasks.PeerID, i int) (*handout, error) {
 		return r.handoutFor(from, name+fmt.Sprintf("%08d", i))

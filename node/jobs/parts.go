@@ -1,7 +1,6 @@
 package jobs
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -24,7 +23,7 @@ import (
 
 // keepParts keeps what a job's result was made of, unless it is larger than what may be kept uncommitted: it is as
 // superfluous as that for most users.
-func (r *Room) keepParts(name string, c *store.Copy, made store.MadeOf) {
+func (r *copies) keepParts(name string, c *store.Copy, made store.MadeOf) {
 	var size int64
 	for _, p := range made.Parts {
 		size += p.Size
@@ -61,7 +60,7 @@ type handle struct {
 }
 
 // ServeParts answers the request "parts".
-func (r *Room) ServeParts(name string) ([]byte, error) {
+func (r *copies) ServeParts(name string) ([]byte, error) {
 	index, err := r.results.PartsIndex(name)
 	if err != nil {
 		return nil, fmt.Errorf("nothing is kept here of job %s", api.Short(name))
@@ -78,7 +77,7 @@ type foundParts struct {
 
 // FindParts looks for what is kept of a job that has ended: here, with the member that tells of it, and with all
 // others.
-func (r *Room) FindParts(ctx context.Context, at tasks.PeerID, st api.JobStatus) (*foundParts, error) {
+func (r *copies) FindParts(ctx context.Context, at tasks.PeerID, st api.JobStatus) (*foundParts, error) {
 	index, err := r.results.PartsIndex(st.ID)
 	if err == nil {
 		f, err := r.openParts(ctx, "", index, st)
@@ -126,7 +125,7 @@ func (e *NotKept) Error() string {
 
 func (e *NotKept) Unwrap() error { return e.refused }
 
-func (r *Room) fetchIndex(ctx context.Context, from tasks.PeerID, name string) ([]byte, error) {
+func (r *copies) fetchIndex(ctx context.Context, from tasks.PeerID, name string) ([]byte, error) {
 	answer, err := r.cluster.Ask(ctx, from, "parts", name)
 	if err != nil {
 		return nil, err
@@ -138,19 +137,10 @@ func (r *Room) fetchIndex(ctx context.Context, from tasks.PeerID, name string) (
 	return r.fetchWhole(ctx, from, h.SHA256, h.Size)
 }
 
-func (r *Room) fetchWhole(ctx context.Context, from tasks.PeerID, hash string, limit int64) ([]byte, error) {
-	if b, ok := r.blobs.Read(hash); ok {
-		return b, nil
-	}
-	var b bytes.Buffer
-	_, err := r.net.Fetch(ctx, from, hash, limit, &b)
-	return b.Bytes(), err
-}
-
 // openParts checks what is kept of a job: its description is the one that the job's submitter signed, so that no member
 // can have others run another code in its name; and the partials are those of which the job's end, as it is proven, was
 // made, so that none can have others believe another result.
-func (r *Room) openParts(ctx context.Context, at tasks.PeerID, index []byte, st api.JobStatus) (*foundParts, error) {
+func (r *copies) openParts(ctx context.Context, at tasks.PeerID, index []byte, st api.JobStatus) (*foundParts, error) {
 	f := &foundParts{at: at}
 	if err := wire.Unmarshal(index, &f.MadeOf); err != nil {
 		return nil, err
@@ -180,7 +170,7 @@ func (r *Room) openParts(ctx context.Context, at tasks.PeerID, index []byte, st 
 
 // grownSince has the description of an open job be that of all that it has grown by until its end: what was appended
 // is signed by its submitter, and how much that was stands in the job's end.
-func (r *Room) grownSince(f *foundParts, st api.JobStatus) error {
+func (r *copies) grownSince(f *foundParts, st api.JobStatus) error {
 	if !f.desc.Open {
 		return nil
 	}
@@ -209,4 +199,13 @@ func (r *Room) grownSince(f *foundParts, st api.JobStatus) error {
 	desc.Data, desc.Want, desc.Open = *data, data.Space(), false
 	f.desc = &desc
 	return nil
+}
+
+// hasValues reports whether a partial of a job keeps values of single units: then what the result is made of is kept
+// with it.
+func (r *copies) hasValues(kind string, id tasks.JobID, parts []merge.Partial) bool {
+	if len(parts) == 0 || !r.runtimes.HasValues(kind) {
+		return false
+	}
+	return r.runtimes.Values(r.ctx, kind, r.ledgers.KeptPath(id, parts[0]), nil, nil) == nil
 }

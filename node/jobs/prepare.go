@@ -1,15 +1,11 @@
 package jobs
 
 import (
-	"bytes"
-	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/exec"
-	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/node/worker"
@@ -58,7 +54,7 @@ func (r *Room) Prepare(e engine.Prepare) {
 
 // takesPartIn reports whether this node works for a member's jobs that others lead: without the right to work only in
 // its own.
-func (r *Room) takesPartIn(submitter tasks.PeerID) bool {
+func (r *base) takesPartIn(submitter tasks.PeerID) bool {
 	return r.cfg.Slots > 0 && (submitter == r.net.ID() || r.net.HasRight(r.net.ID(), p2p.Worker))
 }
 
@@ -83,75 +79,4 @@ func (j *Job) takeFrom(o *Job) {
 		old.Release()
 	}
 	o.Release()
-}
-
-// fetchShip gets a blob that a job ships into memory, from this node if it has it whole, and has it here for others as
-// long as the job lasts. One that is kept with the copy of a ledger is made whole there where it was damaged.
-func (r *Room) fetchShip(ctx context.Context, j *Job, ship tasks.Ship) ([]byte, error) {
-	b, ok := r.blobs.Read(ship.SHA256)
-	if !ok {
-		var err error
-		if b, err = r.fetchBytes(ctx, j.s.ID, j.homeNow(), ship.SHA256, ship.Size); err != nil {
-			return nil, err
-		}
-	}
-	c := r.ledgers.Of(j.s.ID)
-	if !ship.Keep || c == nil {
-		_, err := r.ship(j, b)
-		return b, err
-	}
-	if path := c.ShipPath(ship.SHA256); !r.blobs.Has(ship.SHA256, path) {
-		if err := durable.PlaceSynced(path, durable.Bytes(b)); err != nil {
-			return nil, &exec.Failure{Kind: exec.KindDisk, Op: "prepare", Entry: -1, Msg: err.Error()}
-		}
-		r.blobs.Add(ship.SHA256, path)
-	}
-	return b, nil
-}
-
-// maxAsked bounds the members that are asked for a blob before it is taken as not to be had now.
-const maxAsked = 8
-
-// fetchBytes gets a blob of a job into memory, as askAround finds it.
-func (r *Room) fetchBytes(
-	ctx context.Context, id tasks.JobID, at tasks.PeerID, hash string, limit int64,
-) (data []byte, err error) {
-	err = r.askAround(id, at, hash, func(from tasks.PeerID) error {
-		var buf bytes.Buffer
-		_, err := r.net.Fetch(ctx, from, hash, limit, &buf)
-		data = buf.Bytes()
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		return err
-	})
-	return data, err
-}
-
-// askAround has a blob of a job fetched from the member at, or else from others that may have it: replicas of its
-// ledger do, and those that run it.
-func (r *Room) askAround(id tasks.JobID, at tasks.PeerID, hash string, fetch func(from tasks.PeerID) error) error {
-	var v engine.LedgerView
-	r.loop.Ask(func(p *engine.Peer) { v, _ = p.Ledger(id) })
-	var asked []tasks.PeerID
-	var errs error
-	for _, from := range slices.Concat([]tasks.PeerID{at}, v.Replicas, r.cluster.Up()) {
-		if from == "" || from == r.net.ID() || slices.Contains(asked, from) {
-			continue
-		}
-		if asked = append(asked, from); len(asked) > maxAsked || r.ctx.Err() != nil {
-			break
-		}
-		err := fetch(from)
-		if err == nil {
-			return nil
-		}
-		if errs = errors.Join(errs, err); errors.Is(err, context.Canceled) || store.DiskError(err) != nil {
-			break
-		}
-	}
-	if errs == nil {
-		errs = errors.New("no other member can be reached")
-	}
-	return fmt.Errorf("could not fetch blob %s of job %s: %w", hash, id.Short(), errs)
 }

@@ -17,6 +17,9 @@ import (
 // A job's program is made ready twice over: described from what its user named, where it is submitted, and prepared
 // from its description, everywhere else. Where the process that it consists of is killed, it is prepared again.
 
+// programs makes the programs of jobs ready, and has them used.
+type programs struct{ *base }
+
 // Runtimes are what this host can run jobs with.
 type Runtimes struct {
 	*runtimes.Set
@@ -49,7 +52,7 @@ func (s *Runtimes) Advised(err error) error {
 }
 
 // chosen waits for the runtime that a job is led with, and tells the job's user meanwhile what is waited for.
-func (r *Room) chosen(j *Job, h *runtimes.Hosted, err error) (exec.Runtime, error) {
+func (r *programs) chosen(j *Job, h *runtimes.Hosted, err error) (exec.Runtime, error) {
 	if err != nil {
 		return nil, r.runtimes.Advised(err)
 	}
@@ -70,8 +73,8 @@ func (r *Room) chosen(j *Job, h *runtimes.Hosted, err error) (exec.Runtime, erro
 
 // describe makes the program of a job ready that is submitted here, and has what it ships here for others. earlier is
 // the work of the job that it retries, nil if it is none.
-func (r *Room) describe(ctx context.Context, rt exec.Runtime, j *Job, earlier *exec.Order) error {
-	steps := &steps{d: r, j: j}
+func (r *programs) describe(ctx context.Context, rt exec.Runtime, j *Job, earlier *exec.Order) error {
+	steps := &steps{on: r.net.Name(), j: j}
 	out, err := rt.Describe(ctx, exec.Request{Spec: j.s.Req.Spec, Dir: j.s.Req.Dir, Earlier: earlier, Tell: steps.tell})
 	steps.end()
 	if err != nil {
@@ -104,8 +107,8 @@ func (r *Room) describe(ctx context.Context, rt exec.Runtime, j *Job, earlier *e
 
 // steps shows the steps of a runtime that take their time, one after the other.
 type steps struct {
-	d *Room
-	j *Job
+	on string // this node's name
+	j  *Job
 
 	mu   sync.Mutex
 	done func() // of the one that is shown
@@ -117,7 +120,7 @@ func (s *steps) tell(step string) {
 	if s.done != nil {
 		s.done()
 	}
-	s.done = s.j.lasting(step + " on " + s.d.net.Name())
+	s.done = s.j.lasting(step + " on " + s.on)
 }
 
 func (s *steps) end() {
@@ -129,37 +132,8 @@ func (s *steps) end() {
 	}
 }
 
-// shipBlob has a blob of a job here for others. One with a key is packed once while there are jobs with it.
-func (r *Room) shipBlob(j *Job, b exec.Blob) (tasks.Ship, error) {
-	ship := tasks.Ship{Name: b.Name, Keep: b.Keep}
-	if b.Key != "" {
-		was, known := r.book.Packed(b.Key)
-		if known && r.blobs.ShipAgain(was.SHA256) {
-			j.holds(was.SHA256, func() { r.blobs.Unship(was.SHA256) })
-			ship.SHA256, ship.Size = was.SHA256, was.Size
-			return ship, nil
-		}
-	}
-	data, err := b.Pack()
-	if err != nil {
-		return ship, err
-	}
-	if len(data) > tasks.MaxShip {
-		return ship, fmt.Errorf("could not ship the %s of the job: it has %d bytes, the limit is %d", b.Name, len(data),
-			tasks.MaxShip)
-	}
-	if ship.SHA256, err = r.ship(j, data); err != nil {
-		return ship, err
-	}
-	ship.Size = int64(len(data))
-	if b.Key != "" {
-		r.book.SetPacked(b.Key, ship)
-	}
-	return ship, nil
-}
-
 // Load prepares a job's program from its work.
-func (r *Room) Load(ctx context.Context, j *Job, submitter tasks.PeerID, work tasks.Work) error {
+func (r *programs) Load(ctx context.Context, j *Job, submitter tasks.PeerID, work tasks.Work) error {
 	rt, err := r.runtimes.Ready(ctx, work.Kind, work.Needs)
 	if err != nil {
 		return err
@@ -190,7 +164,7 @@ func (r *Room) Load(ctx context.Context, j *Job, submitter tasks.PeerID, work ta
 }
 
 // orderOf is a job's work as a runtime prepares it.
-func (r *Room) orderOf(j *Job, submitter tasks.PeerID, work tasks.Work) exec.Order {
+func (r *programs) orderOf(j *Job, submitter tasks.PeerID, work tasks.Work) exec.Order {
 	return exec.Order{Submitter: submitter, Work: work, Fetch: func(ctx context.Context, name string) ([]byte, error) {
 		ship, ok := work.Ship(name)
 		if !ok {
@@ -204,7 +178,7 @@ func (r *Room) orderOf(j *Job, submitter tasks.PeerID, work tasks.Work) exec.Ord
 var ErrOver = errors.New("the job is over")
 
 // use has a job's program do something. Where its process was killed it is prepared again, and asked once more.
-func (r *Room) use(ctx context.Context, j *Job, do func(p exec.Program, desc *tasks.Job) error) error {
+func (r *programs) use(ctx context.Context, j *Job, do func(p exec.Program, desc *tasks.Job) error) error {
 	p, desc, err := r.programOf(ctx, j, nil)
 	if err != nil {
 		return err
@@ -221,7 +195,7 @@ func (r *Room) use(ctx context.Context, j *Job, do func(p exec.Program, desc *ta
 
 // programOf is a job's program, prepared if this node has none, or none but the one that is dead, and its description,
 // nil for a job that is still being prepared where it is submitted.
-func (r *Room) programOf(ctx context.Context, j *Job, dead exec.Program) (exec.Program, *tasks.Job, error) {
+func (r *programs) programOf(ctx context.Context, j *Job, dead exec.Program) (exec.Program, *tasks.Job, error) {
 	j.loading.Lock()
 	defer j.loading.Unlock()
 	p, desc := j.Prepared()

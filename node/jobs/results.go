@@ -19,7 +19,7 @@ const sweepEvery = time.Hour
 
 // Fetched says here and to the other nodes that a job's user has its result. Who does not hear of it keeps the
 // result until it expires. A copy that a member took which may only look is no reason for any node to keep it for less.
-func (r *Room) Fetched(name string, submitter tasks.PeerID) {
+func (r *ender) Fetched(name string, submitter tasks.PeerID) {
 	if !r.cluster.May(r.net.ID(), submitter, members.ForRule) {
 		return
 	}
@@ -44,14 +44,14 @@ func (r *Room) Fetched(name string, submitter tasks.PeerID) {
 
 // HeardFetched takes the word of a member that a job's user has its result. It may come before that of the job's
 // end, when the result is here already.
-func (r *Room) HeardFetched(name string) {
+func (r *ender) HeardFetched(name string) {
 	if r.results.Has(name) {
 		r.results.NoteFetched(name)
 	}
 }
 
 // Sweep removes what is kept of finished jobs and has expired, as store.Retention says.
-func (r *Room) Sweep() {
+func (r *ender) Sweep() {
 	r.ExpireUnfinished()
 	r.asides.Prune()
 	forget, drop := r.cfg.Retention.Expired(time.Now(), r.FinishedJobs())
@@ -65,7 +65,7 @@ func (r *Room) Sweep() {
 
 // FinishedJobs are those that are over and told of here, those first whose end this node has seen last: when they were
 // submitted others' clocks say.
-func (r *Room) FinishedJobs() (all []store.Finished) {
+func (r *ender) FinishedJobs() (all []store.Finished) {
 	for _, j := range r.book.AllTold() {
 		if !j.Final() {
 			continue
@@ -87,13 +87,13 @@ func (r *Room) FinishedJobs() (all []store.Finished) {
 }
 
 // ForgetJob removes all that is known of a finished job.
-func (r *Room) ForgetJob(name string) {
+func (r *ender) ForgetJob(name string) {
 	r.book.Forget(name)
 	r.results.RemoveJob(name)
 }
 
 // sweepOften sweeps until the daemon closes.
-func (r *Room) sweepOften() {
+func (r *ender) sweepOften() {
 	r.spawn(r.deliverOften)
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()

@@ -45,14 +45,14 @@ import (
 	"log/slog"
 	"time"
 
-	"golang.org/x/sync/singleflight"
-
 	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/node/members"
 	"github.com/dtpnode/dtpnode/node/plan"
 	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/node/worker"
 	"github.com/dtpnode/dtpnode/p2p"
+	"github.com/dtpnode/dtpnode/quorum"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
@@ -124,9 +124,8 @@ type Outside struct {
 	Log    *slog.Logger
 }
 
-// Room has all jobs of a node. Its methods may be called from any goroutine but the loop's, if they do not say that
-// they are called by the loop alone. Those that the loop calls do not wait.
-type Room struct {
+// base is what all parts of the room stand on.
+type base struct {
 	cfg    Config
 	ctx    context.Context // of all that is done for jobs
 	loop   Loop
@@ -144,46 +143,68 @@ type Room struct {
 	runtimes *Runtimes
 	planner  *plan.Planner
 	workers  *worker.Workers
-
-	book         *Book
-	descriptions descriptions       // of other members' jobs
-	handouts     handouts           // of committed partials, to members
-	appending    appending          // who waits for an append
-	itemsComing  singleflight.Group // blobs of items that are being brought, by their paths
-	waiting      []*awaited         // jobs of earlier lives that Begin follows
+	book     *Book
 }
 
-// New has the jobs of a node whose rooms and surroundings are given; none of them is known yet. All that is done for
-// jobs ends with ctx.
+// Room has all jobs of a node. Its parts stand on one another, and none reaches those that are named after it: what jobs
+// are described as, their programs, what is kept for their ledgers, what is told of them, how they end, what is handed
+// out of those that have not ended, and how open ones grow. The room itself accepts jobs, leads and prepares them. Its
+// methods may be called from any goroutine but the loop's, if they do not say that they are called by the loop alone.
+// Those that the loop calls do not wait.
+type Room struct {
+	*base
+	*descriptions
+	*programs
+	*copies
+	*teller
+	*ender
+	*collector
+	*grower
+
+	waiting []*awaited // jobs of earlier lives that Begin follows
+}
+
+// New has the jobs of a node whose rooms and surroundings are given; none of them is known yet. All that is done for jobs
+// ends with ctx.
 func New(ctx context.Context, cfg Config, limits worker.Limits, in Rooms, out Outside) *Room {
-	r := &Room{
-		cfg:          cfg,
-		ctx:          ctx,
-		loop:         out.Loop,
-		net:          out.Net,
-		tricks:       out.Tricks,
-		spawn:        out.Spawn,
-		log:          out.Log,
-		cluster:      in.Cluster,
-		blobs:        in.Blobs,
-		ledgers:      in.Ledgers,
-		asides:       in.Asides,
-		results:      in.Results,
-		ages:         in.Ages,
-		runtimes:     in.Runtimes,
-		planner:      in.Planner,
-		book:         NewBook(ctx, out.Net.ID(), cfg.KeepJobs, in.Ledgers, in.Results),
-		descriptions: newDescriptions(),
-		handouts:     handouts{of: map[tasks.PeerID]*handout{}},
+	b := &base{
+		cfg:      cfg,
+		ctx:      ctx,
+		loop:     out.Loop,
+		net:      out.Net,
+		tricks:   out.Tricks,
+		spawn:    out.Spawn,
+		log:      out.Log,
+		cluster:  in.Cluster,
+		blobs:    in.Blobs,
+		ledgers:  in.Ledgers,
+		asides:   in.Asides,
+		results:  in.Results,
+		ages:     in.Ages,
+		runtimes: in.Runtimes,
+		planner:  in.Planner,
+		book:     NewBook(ctx, out.Net.ID(), cfg.KeepJobs, in.Ledgers, in.Results),
 	}
-	r.workers = worker.New(ctx, worker.Config{
+	d := newDescriptions(b)
+	p := &programs{b}
+	b.workers = worker.New(ctx, worker.Config{
 		Limits: limits,
 		Blobs:  in.Blobs,
-		Job:    r.worked,
+		Job:    p.worked,
 		Post:   out.Loop.Post,
 		Log:    out.Log,
 	})
-	return r
+	c, t := &copies{base: b, descriptions: d, programs: p}, &teller{b, d}
+	return &Room{
+		base:         b,
+		descriptions: d,
+		programs:     p,
+		copies:       c,
+		teller:       t,
+		ender:        &ender{b, d, p, c, t},
+		collector:    newCollector(b, p, c, t),
+		grower:       &grower{base: b, programs: p, copies: c, teller: t},
+	}
 }
 
 // Workers run the generations of the jobs.
@@ -201,4 +222,18 @@ func (r *Room) Begin() {
 	r.spawn(r.cancelOften)
 	r.spawn(r.StopRevoked) // while this daemon was away
 	r.spawn(func() { r.awaitEnds(r.waiting) })
+}
+
+// CheckFor checks what a member proves in its answer to a request, at its cost.
+func (r *base) CheckFor(
+	at tasks.PeerID, id tasks.JobID, submitter tasks.PeerID, check func(quorum.Trust) error,
+) error {
+	err := ErrOver // of this daemon
+	r.loop.Ask(func(p *engine.Peer) { err = p.CheckFor(at, id, submitter, check) })
+	return err
+}
+
+// openLimit is how long a file of a job may take to be opened here.
+func (r *base) openLimit(req api.JobRequest) time.Duration {
+	return r.workers.Limits.For(limitsOf(req)).Open
 }

@@ -22,7 +22,7 @@ func TestWhatIsShippedGoesWithTheLastJob(t *testing.T) {
 			rt.Fatal(err)
 		}
 		b := store.NewBlobs(dir, slog.New(slog.DiscardHandler))
-		d := &Room{blobs: b}
+		d := &programs{&base{blobs: b}}
 		jobs := []*Job{newJob(t.Context(), "self", "a"), newJob(t.Context(), "self", "b"), newJob(t.Context(), "self", "c")}
 		holds := map[string]map[*Job]bool{"x": {}, "y": {}}
 		for range rapid.IntRange(1, 40).Draw(rt, "steps") {

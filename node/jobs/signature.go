@@ -14,7 +14,7 @@ import (
 )
 
 // CheckJob checks a description's name, its signature and the signer's right.
-func (r *Room) CheckJob(id tasks.JobID, body []byte, b store.Signature) (*tasks.Job, error) {
+func (r *descriptions) CheckJob(id tasks.JobID, body []byte, b store.Signature) (*tasks.Job, error) {
 	if err := r.MaySubmit(id, b); err != nil {
 		return nil, err
 	}
@@ -22,7 +22,7 @@ func (r *Room) CheckJob(id tasks.JobID, body []byte, b store.Signature) (*tasks.
 }
 
 // sharedJob is checkJob for a job whose description may be here already, which is then not decoded once more.
-func (r *Room) sharedJob(id tasks.JobID, body []byte, b store.Signature) (desc *tasks.Job, err error) {
+func (r *descriptions) sharedJob(id tasks.JobID, body []byte, b store.Signature) (desc *tasks.Job, err error) {
 	r.loop.Ask(func(p *engine.Peer) { desc = p.Description(id) })
 	if desc == nil || desc.Submitter != b.Signer {
 		return r.CheckJob(id, body, b)
@@ -34,7 +34,7 @@ func (r *Room) sharedJob(id tasks.JobID, body []byte, b store.Signature) (desc *
 }
 
 // MaySubmit says why a job is not one of a member that may submit, if so.
-func (r *Room) MaySubmit(id tasks.JobID, b store.Signature) error {
+func (r *descriptions) MaySubmit(id tasks.JobID, b store.Signature) error {
 	if err := b.Check(id); err != nil {
 		return err
 	}
@@ -45,7 +45,7 @@ func (r *Room) MaySubmit(id tasks.JobID, b store.Signature) error {
 }
 
 // ServeSignature tells what is to be known of a job before its description is fetched.
-func (r *Room) ServeSignature(id tasks.JobID) ([]byte, error) {
+func (r *descriptions) ServeSignature(id tasks.JobID) ([]byte, error) {
 	if c := r.ledgers.Of(id); c != nil {
 		return wire.Marshal(&c.Signature)
 	}
@@ -61,7 +61,7 @@ func (r *Room) ServeSignature(id tasks.JobID) ([]byte, error) {
 }
 
 // signatureOf is the signature of the description of a job that was submitted here.
-func (r *Room) signatureOf(j *Job) (store.Signature, error) {
+func (r *descriptions) signatureOf(j *Job) (store.Signature, error) {
 	if j == nil {
 		return store.Signature{}, ErrOver
 	}
@@ -78,8 +78,8 @@ func (r *Room) signatureOf(j *Job) (store.Signature, error) {
 
 // askSignature asks another member for the signature of a job's description, and checks that the job is one of a member
 // that may submit. The error is under errSilent if it does not answer in time.
-func (r *Room) askSignature(ctx context.Context, id tasks.JobID, from tasks.PeerID) (b store.Signature, err error) {
-	done, err := r.descriptions.questions.Take(ctx, from)
+func (r *descriptions) askSignature(ctx context.Context, id tasks.JobID, from tasks.PeerID) (b store.Signature, err error) {
+	done, err := r.questions.Take(ctx, from)
 	if err != nil {
 		return b, err
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 // StopRevoked ends here what members have submitted that may do so no more.
-func (r *Room) StopRevoked() {
+func (r *ender) StopRevoked() {
 	ids := map[tasks.JobID]tasks.PeerID{}
 	for _, c := range r.ledgers.All() {
 		ids[c.ID] = c.Job.Submitter
@@ -28,7 +28,7 @@ func (r *Room) StopRevoked() {
 }
 
 // stopOne kills what runs here of a job whose submitter was revoked, and ends the job if it is led here.
-func (r *Room) stopOne(id tasks.JobID, submitter tasks.PeerID) {
+func (r *ender) stopOne(id tasks.JobID, submitter tasks.PeerID) {
 	r.loop.Post(engine.Revoked{ID: id})
 	j := r.book.ByID(id)
 	if j == nil || !j.leads() || j.Final() {
@@ -43,7 +43,7 @@ func (r *Room) stopOne(id tasks.JobID, submitter tasks.PeerID) {
 
 // forgetCode drops the compiled code of members that may submit no more, of all that were members in this life and
 // of those that are named.
-func (r *Room) forgetCode(submitters []tasks.PeerID) {
+func (r *ender) forgetCode(submitters []tasks.PeerID) {
 	gone := r.cluster.NewlyGone(submitters)
 	if len(gone) == 0 {
 		return

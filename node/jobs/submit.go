@@ -184,49 +184,10 @@ func limitsOf(req api.JobRequest) tasks.Limits {
 	}
 }
 
-// ship has bytes here that other nodes fetch to take part in a job, as long as the job lasts.
-func (r *Room) ship(j *Job, data []byte) (hash string, err error) {
-	if hash, err = r.blobs.Ship(data); err == nil {
-		j.holds(hash, func() { r.blobs.Unship(hash) })
-	}
-	return hash, err
-}
-
 // begin runs the submitting side's Begin, whose result goes to every generation.
 func (r *Room) begin(j *Job, desc *tasks.Job) (err error) {
 	desc.Input, err = r.startSession(j)
 	return err
-}
-
-// startSession starts the submitting side's process, in place of an earlier one, and runs Begin in it.
-func (r *Room) startSession(j *Job) (input []byte, err error) {
-	dir, env := r.surroundings(j)
-	if dir == "" {
-		dir = r.elsewhere(j)
-	}
-	var session exec.Session
-	err = r.use(j.ctx, j, func(p exec.Program, _ *tasks.Job) (err error) {
-		session, err = p.Session(j.ctx, exec.SessionSpec{Dir: dir, Env: env, Out: j.clientLine})
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	j.mu.Lock()
-	old, over := j.s.Session, j.s.Freed
-	if over {
-		old = session
-	} else {
-		j.s.Session = session
-	}
-	j.mu.Unlock()
-	if old != nil {
-		old.Close()
-	}
-	if over {
-		return nil, ErrOver
-	}
-	return session.Begin(j.ctx)
 }
 
 // probe runs the first entry in a process that is thrown away: what fails everywhere fails here, by
@@ -355,9 +316,4 @@ func withHint(err error, hint string) error {
 		return err
 	}
 	return &api.Error{Message: err.Error(), Hint: hint, Err: err}
-}
-
-// openLimit is how long a file of a job may take to be opened here.
-func (r *Room) openLimit(req api.JobRequest) time.Duration {
-	return r.workers.Limits.For(limitsOf(req)).Open
 }

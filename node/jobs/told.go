@@ -2,12 +2,15 @@ package jobs
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/store"
+	"github.com/dtpnode/dtpnode/tasks"
 )
 
 // Told is what is known of a job that its users are told. What it has of the ledger is as of the last look, and is not
@@ -121,4 +124,24 @@ func (j *Job) note(texts ...string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.s.Status.Notes = append(j.s.Status.Notes, texts...)
+}
+
+// describedBy fills in what a job's users are told, from its description, which is given with all that it has grown by;
+// j.mu is held.
+func (j *Job) describedBy(c *store.Copy, desc *tasks.Job) {
+	if !j.s.Running.IsZero() && j.s.Status.ID != "" {
+		return
+	}
+	ask := c.Job.Ask
+	if j.s.Running = ask.Begun; j.s.Running.IsZero() || time.Since(j.s.Running) < 0 {
+		j.s.Running = time.Now() // clocks differ
+	}
+	if j.s.Desc = desc; j.s.Status.ID != "" {
+		return // it was submitted here, and of the rest more is known than its description says
+	}
+	j.s.Req = requestOf(c.Job)
+	j.s.Status = api.JobStatus{
+		ID: j.Name, Kind: c.Job.Work.Kind, Title: filepath.Base(ask.Title), Submitted: ask.Submitted,
+		Files: len(desc.Data.Files) + len(desc.Bad), Units: desc.Want.Len(), Output: ask.Output,
+	}
 }

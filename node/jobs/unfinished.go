@@ -19,7 +19,7 @@ import (
 // node tries where that may help, and then the job's state is api.CannotFinish until its user says what becomes of it.
 
 // cannotFinish tells the engine that a led job's result could not be made here.
-func (r *Room) cannotFinish(j *Job, err error) {
+func (r *ender) cannotFinish(j *Job, err error) {
 	a := ledger.Attempt{Failure: ledger.Failure{Kind: string(exec.KindInternal)}, At: time.Now().UnixMilli()}
 	var f *exec.Failure
 	if errors.As(err, &f) {
@@ -72,7 +72,7 @@ func (j *Job) unfinished(st *api.JobStatus, names map[tasks.PeerID]members.Name)
 const retryWait = 2500 * time.Millisecond // less than askWait
 
 // finishJob has the end of a led job tried again, by any node that can.
-func (r *Room) finishJob(ctx context.Context, j *Job) error {
+func (r *ender) finishJob(ctx context.Context, j *Job) error {
 	id := j.ID()
 	look := func() (v engine.LedgerView) {
 		r.loop.Ask(func(p *engine.Peer) { v, _ = p.Ledger(id) })
@@ -110,7 +110,7 @@ func (r *Room) finishJob(ctx context.Context, j *Job) error {
 
 // ExpireUnfinished cancels jobs led here that this node has seen could not be finished for longer than results are
 // kept.
-func (r *Room) ExpireUnfinished() {
+func (r *ender) ExpireUnfinished() {
 	for _, j := range r.book.AllTold() {
 		if j.Final() {
 			continue

@@ -25,13 +25,13 @@ import (
 // among what was kept when the job had ended.
 
 // Units tells this node's user of units.
-func (r *Room) Units() *units.Room {
+func (r *collector) Units() *units.Room {
 	const every, once, patience = 200 * time.Millisecond, 5 * time.Second, time.Minute
 	return &units.Room{Jobs: unitJobs{r}, Values: r.runtimes, Every: every, Once: once, Patience: patience}
 }
 
 // unitJobs is units.Jobs.
-type unitJobs struct{ r *Room }
+type unitJobs struct{ r *collector }
 
 // Source finds the partials of a job that this node's user may see. A copy of the ledger that is here does while the
 // job waits for a home, too.
@@ -67,7 +67,7 @@ func (u unitJobs) Source(ctx context.Context, name string) (units.Source, error)
 
 // unitsHere are the units in this node's copy of a ledger (units.Source).
 type unitsHere struct {
-	r *Room
+	r *collector
 	c *store.Copy
 }
 
@@ -90,7 +90,7 @@ func (u unitsHere) Blob(_ context.Context, p merge.Partial) (string, func(), err
 }
 
 // listUnits tells what this node's copy of a ledger has committed.
-func (r *Room) listUnits(c *store.Copy) (l units.Listing, err error) {
+func (r *collector) listUnits(c *store.Copy) (l units.Listing, err error) {
 	var v engine.LedgerView
 	var g engine.GrowthView
 	ok := false
@@ -115,7 +115,7 @@ func (r *Room) listUnits(c *store.Copy) (l units.Listing, err error) {
 
 // unitsThere are the units in the copy of a job's home (units.Source).
 type unitsThere struct {
-	r    *Room
+	r    *collector
 	home tasks.PeerID
 	name string
 }
@@ -139,7 +139,7 @@ func (u unitsThere) Blob(ctx context.Context, p merge.Partial) (string, func(), 
 }
 
 // fetchAside has a partial in a folder of its own, which goes when it is done with.
-func (r *Room) fetchAside(
+func (r *collector) fetchAside(
 	ctx context.Context, p merge.Partial, fill func(*os.File) error,
 ) (path string, done func(), err error) {
 	dir, err := os.MkdirTemp(r.cfg.ScratchDir, "units-")
@@ -159,7 +159,7 @@ func (r *Room) fetchAside(
 }
 
 // ServeUnits answers the request "units" about a job of which this node has a copy of the ledger.
-func (r *Room) ServeUnits(name string) ([]byte, error) {
+func (r *collector) ServeUnits(name string) ([]byte, error) {
 	found := r.ledgers.Named(name)
 	if len(found) != 1 {
 		return nil, NoJob(name)
@@ -173,7 +173,7 @@ func (r *Room) ServeUnits(name string) ([]byte, error) {
 
 // unitsEnded are the units in what was kept of a job that has ended (units.Source).
 type unitsEnded struct {
-	r     *Room
+	r     *collector
 	found *foundParts
 	list  units.Listing
 }
@@ -182,7 +182,7 @@ type unitsEnded struct {
 const keptSoon = 5 * time.Second
 
 // unitsOfEnded finds what was kept of a job that has ended.
-func (r *Room) unitsOfEnded(ctx context.Context, at tasks.PeerID, st api.JobStatus) (units.Source, error) {
+func (r *collector) unitsOfEnded(ctx context.Context, at tasks.PeerID, st api.JobStatus) (units.Source, error) {
 	id := api.Short(st.ID)
 	switch {
 	case st.State != api.Done && st.State != api.Partial:
@@ -264,13 +264,4 @@ func (u unitsEnded) Blob(ctx context.Context, p merge.Partial) (string, func(), 
 			return err
 		})
 	})
-}
-
-// hasValues reports whether a partial of a job keeps values of single units: then what the result is made of is kept
-// with it.
-func (r *Room) hasValues(kind string, id tasks.JobID, parts []merge.Partial) bool {
-	if len(parts) == 0 || !r.runtimes.HasValues(kind) {
-		return false
-	}
-	return r.runtimes.Values(r.ctx, kind, r.ledgers.KeptPath(id, parts[0]), nil, nil) == nil
 }

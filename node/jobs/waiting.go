@@ -18,7 +18,7 @@ import (
 // home among them. Whoever knows of the job says so, and why, in place of what was last heard of it.
 
 // waits says why a job goes on no further just now, and what its user can do; empty if it does.
-func (r *Room) waits(j *Job) (why, hint string) {
+func (r *teller) waits(j *Job) (why, hint string) {
 	id := j.ID()
 	if id == "" {
 		return "", ""
@@ -105,7 +105,7 @@ func RecoverHint(name string) string {
 const noHomeYet = "no node leads it just now: those that keep its ledger are choosing one"
 
 // waitingStatus describes a job that waits and that this node does not lead; ok is false if it does not wait.
-func (r *Room) waitingStatus(j *Job) (st api.JobStatus, ok bool) {
+func (r *teller) waitingStatus(j *Job) (st api.JobStatus, ok bool) {
 	if j.Final() {
 		return st, false
 	}
@@ -133,7 +133,7 @@ func (r *Room) waitingStatus(j *Job) (st api.JobStatus, ok bool) {
 
 // waitingJobs describes the jobs that wait, of which this node has the ledger or which were submitted here, and that
 // nobody leads who is known here.
-func (r *Room) waitingJobs() (out []api.JobStatus) {
+func (r *teller) waitingJobs() (out []api.JobStatus) {
 	for _, j := range r.book.Candidates("") {
 		j.mu.Lock()
 		led, here, id := j.s.Led, j.s.SubmittedHere, j.s.ID

@@ -12,7 +12,7 @@ import (
 )
 
 // LedOwner finds a job that this node tells of.
-func (r *Room) LedOwner(name string) (*Job, tasks.PeerID, error) {
+func (r *teller) LedOwner(name string) (*Job, tasks.PeerID, error) {
 	j, err := r.book.Told(name)
 	if err != nil {
 		return nil, "", err
@@ -21,7 +21,7 @@ func (r *Room) LedOwner(name string) (*Job, tasks.PeerID, error) {
 }
 
 // KnownOwner finds a job that this node has any part in.
-func (r *Room) KnownOwner(name string) (*Job, tasks.PeerID, error) {
+func (r *teller) KnownOwner(name string) (*Job, tasks.PeerID, error) {
 	found := r.book.Find(name)
 	if len(found) == 0 {
 		return nil, "", NoJob(name)
@@ -36,7 +36,7 @@ func (r *Room) KnownOwner(name string) (*Job, tasks.PeerID, error) {
 }
 
 // KeptOwner finds a job by its whole name, of which this node may have no more than a copy of the ledger.
-func (r *Room) KeptOwner(name string) (*Job, tasks.PeerID, error) {
+func (r *teller) KeptOwner(name string) (*Job, tasks.PeerID, error) {
 	nonce, err := hex.DecodeString(name)
 	if err != nil || len(nonce) != tasks.NonceSize {
 		return nil, "", fmt.Errorf("%q is no name of a job", name)
@@ -67,7 +67,7 @@ func NoJob(name string) *api.Error {
 }
 
 // granted finds a job that this node's user has access to, as lookup does, and describes it.
-func (r *Room) granted(
+func (r *teller) granted(
 	ctx context.Context, name string, a members.Access,
 ) (j *Job, at tasks.PeerID, st api.JobStatus, err error) {
 	if j, at, st, err = r.Lookup(ctx, name); err == nil {

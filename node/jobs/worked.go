@@ -10,18 +10,18 @@ import (
 
 // worked is a job as generations of it see it (worker.Job).
 type worked struct {
-	d *Room
-	j *Job
+	of *programs
+	j  *Job
 }
 
 // worked finds the job with that id for a generation of it.
-func (r *Room) worked(id tasks.JobID) (worker.Job, bool) {
+func (r *programs) worked(id tasks.JobID) (worker.Job, bool) {
 	j := r.book.ByID(id)
 	return worked{r, j}, j != nil
 }
 
 func (w worked) Use(ctx context.Context, do func(exec.Program, *tasks.Job) error) error {
-	return w.d.use(ctx, w.j, do)
+	return w.of.use(ctx, w.j, do)
 }
 
 func (w worked) Described() *tasks.Job {
@@ -30,10 +30,10 @@ func (w worked) Described() *tasks.Job {
 }
 
 func (w worked) Items(ctx context.Context, f tasks.File) (string, error) {
-	return w.d.itemsPath(ctx, w.j, f)
+	return w.of.itemsPath(ctx, w.j, f)
 }
 
 func (w worked) Printed(line string)     { w.j.Printed(line) }
-func (w worked) Crashed(f *exec.Failure) { w.j.crashed(w.d.net.Name(), f) }
+func (w worked) Crashed(f *exec.Failure) { w.j.crashed(w.of.net.Name(), f) }
 func (w worked) Refused(f *exec.Failure) { w.j.refuse(f) }
 func (w worked) Apart(names []string)    { w.j.addApart(names) }

@@ -1,0 +1,155 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/exec"
+	"github.com/dtpnode/dtpnode/internal/durable"
+	"github.com/dtpnode/dtpnode/internal/failpoint"
+	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/node/store"
+	"github.com/dtpnode/dtpnode/node/worker"
+	"github.com/dtpnode/dtpnode/p2p"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// FetchPartial makes a partial's blob present here, as it was sealed, and returns its path: units and canary do not
+// show a bit that has flipped in a histogram, and what is merged from it gets a hash of its own.
+func (r *copies) FetchPartial(ctx context.Context, p merge.Partial) (string, error) {
+	path := r.blobs.Partial(p.Job, p.ID)
+	err := store.Verify(path, p.SHA256)
+	switch {
+	case err == nil:
+		return path, nil
+	case errors.Is(err, store.ErrDamaged):
+		r.log.Error("a partial is damaged; it is fetched once more, or its range runs again", "job", p.Job.Short(),
+			"reason", err)
+		r.blobs.Forget(p.SHA256, path)
+		_ = os.Remove(path)
+	case !errors.Is(err, fs.ErrNotExist):
+		return "", fmt.Errorf("could not read partial %v: %w", p.ID, err)
+	}
+	if p.Holder == r.net.ID() {
+		return "", fmt.Errorf("partial %v is not here any more: %w", p.ID, err)
+	}
+	err = durable.Place(path, func(f *os.File) error {
+		_, err := r.net.Fetch(ctx, p.Holder, p.SHA256, min(p.Size, merge.MaxSize), f)
+		return err
+	})
+	if store.DiskError(err) != nil {
+		return "", fmt.Errorf("could not write partial %v: %w", p.ID, err)
+	}
+	if err != nil {
+		return "", &unfetched{from: p.Holder, err: fmt.Errorf("could not fetch partial %v from %s: %w", p.ID, p.Holder, err)}
+	}
+	r.blobs.Add(p.SHA256, path)
+	return path, nil
+}
+
+// unfetched is the error of a fetch that failed for who was to send the blob.
+type unfetched struct {
+	from tasks.PeerID
+	err  error
+}
+
+func (e *unfetched) Error() string { return e.err.Error() }
+
+func (e *unfetched) Unwrap() error { return e.err }
+
+// Merging before the home does is help and no need: the input of a merge that comes more slowly than mergePace, in
+// bytes a second, holds the others up for no longer than this.
+const (
+	mergeWait = 5 * time.Second
+	mergePace = 256 << 10
+)
+
+// fetchInput is fetchPartial for a merge on this node.
+func (r *copies) fetchInput(p merge.Partial) (string, error) {
+	ctx, cancel := context.WithTimeout(r.ctx,
+		mergeWait+time.Duration(float64(max(p.Size, 0))/mergePace*float64(time.Second)))
+	defer cancel()
+	return r.FetchPartial(ctx, p)
+}
+
+// FetchBlob brings a partial to its job's home, durably, and counts what is in it.
+func (r *copies) FetchBlob(e engine.FetchBlob) {
+	p := e.Partial
+	path, err := r.ledgers.Keep(p, e.Sources)
+	if err == nil {
+		var units int64
+		var canary uint64
+		if units, canary, err = r.counted(p.Job, path); err == nil {
+			r.loop.Post(engine.Stored{Partial: p, Units: units, Canary: canary, Seq: e.Seq})
+			return
+		}
+	}
+	r.log.Warn("could not store a partial", "job", p.Job.Short(), "reason", err)
+	out := engine.NotStored{Partial: p, Slow: errors.Is(err, p2p.ErrSlow), Seq: e.Seq}
+	if here := store.DiskError(err); here != nil {
+		out.Here = here.Error()
+	}
+	r.loop.Post(out)
+}
+
+// MergeBlobs merges partials on this node.
+func (r *copies) MergeBlobs(e engine.MergeBlobs) {
+	failpoint.Hit(failpoint.MergeBefore)
+	s, err := r.tryMerge(e)
+	if err != nil {
+		r.log.Warn("could not merge partials", "job", e.Job.Short(), "inputs", len(e.Inputs), "reason", err)
+		out := engine.NotMerged{Job: e.Job, Kids: merge.IDs(e.Inputs)}
+		var late *unfetched
+		if errors.As(err, &late) {
+			out.Holder = late.from
+		}
+		r.loop.Post(out)
+		return
+	}
+	m := worker.Partial(e.Job, e.ID, e.Inputs, s)
+	r.blobs.Add(m.SHA256, s.Path)
+	failpoint.Hit(failpoint.MergeAfter)
+	r.loop.Post(engine.Merged{Partial: m})
+}
+
+func (r *copies) tryMerge(e engine.MergeBlobs) (exec.Partial, error) {
+	j := r.book.ByID(e.Job)
+	if j == nil {
+		return exec.Partial{}, errors.New("the job is over")
+	}
+	var err error
+	paths := make([]string, len(e.Inputs))
+	for i, p := range e.Inputs {
+		if paths[i], err = r.fetchInput(p); err != nil {
+			return exec.Partial{}, err
+		}
+	}
+	var s exec.Partial
+	err = r.use(r.ctx, j, func(p exec.Program, _ *tasks.Job) (err error) {
+		s, err = p.Merge(r.ctx, paths, r.blobs.Partial(e.Job, e.ID))
+		return err
+	})
+	if err == nil {
+		j.addApart(s.Apart)
+	}
+	return s, err
+}
+
+// counted reads the units and the canary of a partial of a job that this node has a part in.
+func (r *copies) counted(id tasks.JobID, path string) (units int64, canary uint64, err error) {
+	var desc *tasks.Job
+	if c := r.ledgers.Of(id); c != nil {
+		desc = c.Job
+	} else if j := r.book.ByID(id); j != nil {
+		_, desc = j.Prepared()
+	}
+	if desc == nil {
+		return 0, 0, ErrOver
+	}
+	return r.runtimes.Counted(desc.Work.Kind, path)
+}
