@@ -166,3 +166,43 @@ func (r *ender) owedAgain(saved store.Status) {
 		r.awaitEnds([]*awaited{s})
 	})
 }
+
+// loadFinished reads the jobs of earlier lives of the daemon: those that have ended, or ended with it. Those that
+// may go on elsewhere are returned.
+func (r *ender) loadFinished() (waiting []*awaited) {
+	copies := map[string]*store.Copy{}
+	for _, c := range r.ledgers.All() {
+		copies[c.Name()] = c
+	}
+	for _, name := range r.results.Names() {
+		saved, err := r.results.Status(name)
+		var damage *store.Damage
+		if errors.As(err, &damage) {
+			r.log.Error("a job that is kept here cannot be told of", "reason", damage, "next", damage.Mend)
+		}
+		if err != nil || saved.ID == "" {
+			continue
+		}
+		st := saved.JobStatus
+		c := copies[st.ID]
+		restored := c != nil && (st.Submitter == "" || c.Job.Submitter == st.Submitter)
+		if !st.State.Final() && (restored || st.State != api.Preparing) {
+			waiting = append(waiting, r.newAwaited(saved, restored))
+			continue
+		}
+		if !st.State.Final() {
+			st.State, st.Phase = api.Failed, ""
+			st.Error, st.Hint = "the daemon of "+st.HomeName+", which led this job, was killed", "submit the job again"
+		}
+		j := r.book.New(st.ID)
+		j.s.Home, j.s.Led, j.s.Complete, j.s.Status = st.Home, true, true, st
+		j.s.SubmittedHere, j.s.Req.Output, j.s.OutDone = saved.Ours, saved.Owed, st.Output != ""
+		if j.s.Ended = time.Now(); r.Owed(j) == "" { // else it is owed for as long as this life of the daemon tries
+			j.s.Ended = r.results.SavedAt(name, r.ages)
+		}
+		close(j.Done)
+		r.book.Add(j)
+		r.results.ShareParts(st.ID)
+	}
+	return waiting
+}

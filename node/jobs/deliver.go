@@ -14,6 +14,12 @@ import (
 // owed from the submission on, in the job's status.json, and no more when the file is there: a copy that fails, or
 // that a crash cuts short, is tried again for as long as the result is kept.
 
+// outputs writes jobs' outputs and keeps their results and states.
+type outputs struct {
+	*base
+	*teller
+}
+
 // Times of an output that is owed.
 const (
 	deliverEvery = 2 * time.Second // how often it is looked what is owed, and the pause after the first failure
@@ -21,7 +27,7 @@ const (
 )
 
 // Owed is where this node is still to write a job's output, empty for nowhere.
-func (r *ender) Owed(j *Job) string {
+func (r *outputs) Owed(j *Job) string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	none := j.s.Status.State == api.Failed || j.s.Status.State == api.Cancelled
@@ -32,7 +38,7 @@ func (r *ender) Owed(j *Job) string {
 }
 
 // deliver writes a job's output where it is owed, if it is. open gives the result.
-func (r *ender) deliver(j *Job, open func() (*os.File, error)) error {
+func (r *outputs) deliver(j *Job, open func() (*os.File, error)) error {
 	j.Delivering.Lock()
 	defer j.Delivering.Unlock()
 	out := r.Owed(j)
@@ -60,7 +66,7 @@ func (r *ender) deliver(j *Job, open func() (*os.File, error)) error {
 }
 
 // DeliverLate is deliver for a job that is final; its user hears of it by the job's status.
-func (r *ender) DeliverLate(j *Job) {
+func (r *outputs) DeliverLate(j *Job) {
 	out := r.Owed(j)
 	if out == "" {
 		return
@@ -83,7 +89,7 @@ func (r *ender) DeliverLate(j *Job) {
 }
 
 // replaced names a job that was submitted later than j and has written to the same file: its output stays there.
-func (r *ender) replaced(j *Job, out string) string {
+func (r *outputs) replaced(j *Job, out string) string {
 	since, _ := j.ledSince()
 	for _, o := range r.book.AllTold() {
 		o.mu.Lock()
@@ -97,7 +103,7 @@ func (r *ender) replaced(j *Job, out string) string {
 }
 
 // undelivered notes that an output could not be written, and when it is tried again.
-func (r *ender) undelivered(j *Job, err error) {
+func (r *outputs) undelivered(j *Job, err error) {
 	j.mu.Lock()
 	again := j.s.Status.OutputError == err.Error()
 	j.s.Status.OutputError = err.Error()
@@ -112,7 +118,7 @@ func (r *ender) undelivered(j *Job, err error) {
 }
 
 // Settled reports whether a final job's output is written, or was tried to be.
-func (r *ender) Settled(j *Job) bool {
+func (r *outputs) Settled(j *Job) bool {
 	j.mu.Lock()
 	tried := j.s.OutTries > 0
 	j.mu.Unlock()
@@ -120,7 +126,7 @@ func (r *ender) Settled(j *Job) bool {
 }
 
 // deliverOften tries again what is owed, until the daemon closes.
-func (r *ender) deliverOften() {
+func (r *outputs) deliverOften() {
 	tick := time.NewTicker(deliverEvery)
 	defer tick.Stop()
 	for {
@@ -138,7 +144,7 @@ func (r *ender) deliverOften() {
 }
 
 // due reports whether an output is to be written now.
-func (r *ender) due(j *Job) bool {
+func (r *outputs) due(j *Job) bool {
 	j.mu.Lock()
 	now := j.s.Status.State.Final() && time.Now().After(j.s.OutNext)
 	j.mu.Unlock()

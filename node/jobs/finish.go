@@ -21,13 +21,14 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// ender ends jobs: it makes their results, writes their outputs, tells their ledgers, and keeps what is left of them.
+// ender ends jobs: it makes their results, tells their ledgers, and drops what is left of them in time.
 type ender struct {
 	*base
 	*descriptions
 	*programs
 	*copies
 	*teller
+	*outputs
 }
 
 // Finish makes a led job's result and ends the job.
@@ -588,4 +589,35 @@ func (r *ender) startSession(j *Job) (input []byte, err error) {
 		return nil, ErrOver
 	}
 	return session.Begin(j.ctx)
+}
+
+// sweepEvery is how often results are looked at that may have expired.
+const sweepEvery = time.Hour
+
+// Sweep removes what is kept of finished jobs and has expired, as store.Retention says.
+func (r *ender) Sweep() {
+	r.ExpireUnfinished()
+	r.asides.Prune()
+	forget, drop := r.cfg.Retention.Expired(time.Now(), r.FinishedJobs())
+	for _, f := range drop {
+		r.results.RemoveOutput(f.Name)
+	}
+	for _, f := range forget {
+		r.ForgetJob(f.Name)
+	}
+}
+
+// sweepOften sweeps until the daemon closes.
+func (r *ender) sweepOften() {
+	r.spawn(r.deliverOften)
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-r.ctx.Done():
+			return
+		case <-tick.C:
+			r.Sweep()
+		}
+	}
 }

@@ -229,7 +229,9 @@ func (a *appending) answer(e engine.Appended) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	waiters, giving := a.waiters[appendKey{e.ID, e.Seq}], a.giving
-	if e.Reason != "" && giving != nil && slices.ContainsFunc(waiters, func(c chan engine.Appended) bool { return c == giving }) {
+	if e.Reason != "" && giving != nil && slices.ContainsFunc(waiters, func(c chan engine.Appended) bool {
+		return c == giving
+	}) {
 		giving <- e // it is empty, since nobody has answered who gives just now
 		a.giving = nil
 		return

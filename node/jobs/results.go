@@ -3,7 +3,6 @@ package jobs
 import (
 	"errors"
 	"slices"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -14,12 +13,9 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// sweepEvery is how often results are looked at that may have expired.
-const sweepEvery = time.Hour
-
 // Fetched says here and to the other nodes that a job's user has its result. Who does not hear of it keeps the
 // result until it expires. A copy that a member took which may only look is no reason for any node to keep it for less.
-func (r *ender) Fetched(name string, submitter tasks.PeerID) {
+func (r *outputs) Fetched(name string, submitter tasks.PeerID) {
 	if !r.cluster.May(r.net.ID(), submitter, members.ForRule) {
 		return
 	}
@@ -44,28 +40,15 @@ func (r *ender) Fetched(name string, submitter tasks.PeerID) {
 
 // HeardFetched takes the word of a member that a job's user has its result. It may come before that of the job's
 // end, when the result is here already.
-func (r *ender) HeardFetched(name string) {
+func (r *outputs) HeardFetched(name string) {
 	if r.results.Has(name) {
 		r.results.NoteFetched(name)
 	}
 }
 
-// Sweep removes what is kept of finished jobs and has expired, as store.Retention says.
-func (r *ender) Sweep() {
-	r.ExpireUnfinished()
-	r.asides.Prune()
-	forget, drop := r.cfg.Retention.Expired(time.Now(), r.FinishedJobs())
-	for _, f := range drop {
-		r.results.RemoveOutput(f.Name)
-	}
-	for _, f := range forget {
-		r.ForgetJob(f.Name)
-	}
-}
-
 // FinishedJobs are those that are over and told of here, those first whose end this node has seen last: when they were
 // submitted others' clocks say.
-func (r *ender) FinishedJobs() (all []store.Finished) {
+func (r *outputs) FinishedJobs() (all []store.Finished) {
 	for _, j := range r.book.AllTold() {
 		if !j.Final() {
 			continue
@@ -87,22 +70,7 @@ func (r *ender) FinishedJobs() (all []store.Finished) {
 }
 
 // ForgetJob removes all that is known of a finished job.
-func (r *ender) ForgetJob(name string) {
+func (r *outputs) ForgetJob(name string) {
 	r.book.Forget(name)
 	r.results.RemoveJob(name)
-}
-
-// sweepOften sweeps until the daemon closes.
-func (r *ender) sweepOften() {
-	r.spawn(r.deliverOften)
-	tick := time.NewTicker(sweepEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-r.ctx.Done():
-			return
-		case <-tick.C:
-			r.Sweep()
-		}
-	}
 }

@@ -4,39 +4,50 @@
 // what, who leads a job or when one is over, which the engine does, and it knows members only by what the cluster says
 // of them, runtimes only by their contract, and the daemon only as the loop in which the engine runs.
 //
-// A job, and all jobs of a node:
+// A job, whose state has parts of their own, and all jobs of a node:
 //
-//	job.go       what is known of a job, in parts:   book.go      by id and by name
+//	job.go       what is known of a job              book.go      all jobs, by id and by name
 //	leading.go   who leads it                        held.go      what it holds here
 //	told.go      what users are told                 printed.go   what it has printed
 //	output.go    the output that is owed             ending.go    how it ends
-//	grow.go      what open jobs have grown by        jobnames.go  names that their submitters alone can give
 //
-// A job's way, where it is submitted and elsewhere:
+// The room is made of parts, each of which reaches those before it:
 //
-//	room.go      what jobs stand on                  submit.go    a request becomes a description
-//	program.go   a job's program                     describe.go  descriptions, from members
-//	signature.go who signed them                     prepare.go   this node made ready for another's job
-//	worked.go    a job, as generations see it        look.go      which files are there
-//	ledgers.go   what copies of ledgers are made of  fold.go      partials merged
-//	finish.go    the last merge, and the end         unfinished.go an end that fails
-//	deliver.go   outputs, where users want them      results.go   how long results stay
-//	retry.go     what is missing, once more          mended.go    with other code than before
-//	parts.go     what is done, for a retry           check.go     a job that is only tried
-//	items.go     items that are appended, kept       units.go     results of single units
-//	stopping.go  jobs of members that may do so no more
-//	cancels.go   cancels that are remembered         awaited.go   jobs of earlier lives
-//	ages.go      by whose clock a job waits
-//
-// What is told of jobs, and believed of members that tell of them:
-//
-//	status.go    a job, as it stands                 waiting.go   why it goes on no further
-//	follow.go    as it happens                       logs.go      what children printed
-//	lookup.go    a job, wherever it is led           whose.go     whose it is
-//	lead.go      proofs that a member leads it       ends.go      proofs that it has ended
-//	list.go      all jobs                            claims.go    which of several members is believed
-//	fetch.go     results, from any node              partials.go  what is committed, for a user
-//	damage.go    files that cannot be read
+//	base, what all stand on
+//	  room.go       the interfaces, and the room
+//	descriptions, what jobs are described as, and whether their submitters can have said that
+//	  describe.go   from members                     signature.go who signed them
+//	  jobnames.go   names that their submitters alone can give
+//	programs, made ready and used
+//	  program.go    from sources, or from work       ships.go     what goes along
+//	  worked.go     for generations                  look.go      which files are there
+//	copies, what is kept for the ledgers of jobs
+//	  ledgers.go    what copies are made of          merging.go   partials brought here and merged
+//	  fold.go       those that are committed         parts.go     those of results, for a retry
+//	  items.go      items that are appended
+//	teller, what is told of jobs, and believed of members that tell of them
+//	  status.go     a job, as it stands              waiting.go   why it goes on no further
+//	  lookup.go     a job, wherever it is led        whose.go     whose it is
+//	  lead.go       proofs that a member leads it    ends.go      proofs that it has ended
+//	  list.go       all jobs                         claims.go    which of several members is believed
+//	  logs.go       what children printed            fetch.go     results, from any node
+//	  damage.go     files that cannot be read
+//	outputs, where users want them
+//	  deliver.go    until they are written           results.go   how long results stay
+//	  saving.go     what is known after a restart
+//	ender, how jobs end
+//	  finish.go     the last merge, and the end      unfinished.go an end that fails
+//	  steer.go      as users want                    stopping.go  as their submitters may do no more
+//	  cancels.go    cancels that are remembered      awaited.go   jobs of earlier lives
+//	  ages.go       by whose clock a job waits
+//	collector, what is handed out of jobs that have not ended
+//	  partials.go   what is committed                units.go     results of single units
+//	grower, for open jobs
+//	  grow.go       appends, and what jobs have grown by
+//	Room
+//	  submit.go     a request becomes a description  prepare.go   this node made ready for another's job
+//	  retry.go      what is missing, once more       mended.go    with other code than before
+//	  check.go      a job that is only tried         follow.go    a job, as it happens
 package jobs
 
 import (
@@ -146,17 +157,16 @@ type base struct {
 	book     *Book
 }
 
-// Room has all jobs of a node. Its parts stand on one another, and none reaches those that are named after it: what jobs
-// are described as, their programs, what is kept for their ledgers, what is told of them, how they end, what is handed
-// out of those that have not ended, and how open ones grow. The room itself accepts jobs, leads and prepares them. Its
-// methods may be called from any goroutine but the loop's, if they do not say that they are called by the loop alone.
-// Those that the loop calls do not wait.
+// Room has all jobs of a node. Its parts stand on one another, and none reaches those that are named after it. The room
+// itself accepts jobs, leads and prepares them. Its methods may be called from any goroutine but the loop's, if they do
+// not say that they are called by the loop alone. Those that the loop calls do not wait.
 type Room struct {
 	*base
 	*descriptions
 	*programs
 	*copies
 	*teller
+	*outputs
 	*ender
 	*collector
 	*grower
@@ -164,8 +174,8 @@ type Room struct {
 	waiting []*awaited // jobs of earlier lives that Begin follows
 }
 
-// New has the jobs of a node whose rooms and surroundings are given; none of them is known yet. All that is done for jobs
-// ends with ctx.
+// New has the jobs of a node whose rooms and surroundings are given; none of them is known yet. All that is done for
+// jobs ends with ctx.
 func New(ctx context.Context, cfg Config, limits worker.Limits, in Rooms, out Outside) *Room {
 	b := &base{
 		cfg:      cfg,
@@ -194,14 +204,16 @@ func New(ctx context.Context, cfg Config, limits worker.Limits, in Rooms, out Ou
 		Post:   out.Loop.Post,
 		Log:    out.Log,
 	})
-	c, t := &copies{base: b, descriptions: d, programs: p}, &teller{b, d}
+	c, t := &copies{b, d, p}, &teller{b, d}
+	o := &outputs{b, t}
 	return &Room{
 		base:         b,
 		descriptions: d,
 		programs:     p,
 		copies:       c,
 		teller:       t,
-		ender:        &ender{b, d, p, c, t},
+		outputs:      o,
+		ender:        &ender{b, d, p, c, t, o},
 		collector:    newCollector(b, p, c, t),
 		grower:       &grower{base: b, programs: p, copies: c, teller: t},
 	}

@@ -78,7 +78,9 @@ func (r *descriptions) signatureOf(j *Job) (store.Signature, error) {
 
 // askSignature asks another member for the signature of a job's description, and checks that the job is one of a member
 // that may submit. The error is under errSilent if it does not answer in time.
-func (r *descriptions) askSignature(ctx context.Context, id tasks.JobID, from tasks.PeerID) (b store.Signature, err error) {
+func (r *descriptions) askSignature(
+	ctx context.Context, id tasks.JobID, from tasks.PeerID,
+) (b store.Signature, err error) {
 	done, err := r.questions.Take(ctx, from)
 	if err != nil {
 		return b, err
