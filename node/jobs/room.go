@@ -204,7 +204,7 @@ func New(ctx context.Context, cfg Config, limits worker.Limits, in Rooms, out Ou
 		Post:   out.Loop.Post,
 		Log:    out.Log,
 	})
-	c, t := &copies{b, d, p}, &teller{b, d}
+	c, t := &copies{base: b, descriptions: d, programs: p}, &teller{b, d}
 	o := &outputs{b, t}
 	return &Room{
 		base:         b,
