@@ -14,7 +14,7 @@ type audits struct {
 	last      time.Duration        // when the last audit was; at first, when the home began to lead
 	doubtedAt time.Duration        // when doubtAll last looked for units that are held for too long
 	count     int                  // how many audits there were
-	missing   []tasks.Cover        // the units that each of the last audits missed, the oldest first; fewer than Config.Audits
+	missing   []tasks.Cover        // units that each of the last audits missed, the oldest first; below Config.Audits
 	twice     map[pair]tasks.Cover // the units that the last audit found with two nodes
 }
 

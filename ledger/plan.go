@@ -200,7 +200,8 @@ func (h *Home) ready() (ready []*offer) {
 			}
 			return -1
 		}
-		return cmp.Or(cmp.Compare(a.Size, b.Size), cmp.Compare(b.Units, a.Units)) // of equal sizes, as of histograms, the fullest
+		// Of those of one size, as histograms are, the fullest come first.
+		return cmp.Or(cmp.Compare(a.Size, b.Size), cmp.Compare(b.Units, a.Units))
 	})
 	return ready
 }

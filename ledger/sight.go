@@ -34,10 +34,11 @@ type Unseen struct {
 	Files  int         `msgpack:"n"` // how many files there are
 }
 
-const (
-	MaxUnseen     = 16  // MaxUnseen is the largest number of groups in one report.
-	maxUnseenText = 512 // bytes of each text of a group
-)
+// MaxUnseen is the largest number of groups in one report.
+const MaxUnseen = 16
+
+// maxUnseenText bounds each text of a group, in bytes.
+const maxUnseenText = 512
 
 // Cut returns u with texts of bounded length.
 func (u Unseen) Cut() Unseen {
