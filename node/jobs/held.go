@@ -8,31 +8,34 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// Held is what a job holds on this node. Once it is freed all of it is let go of, and nothing is held from then on.
+// Held is what a job holds on this node: processes and blobs. Release gives all of it back and sets Freed; nothing may
+// be held for the job after that.
 type Held struct {
 	Program exec.Program // nil until it is ready here
-	CodeKey string       // of the program, by which what is remembered of its code is found
+	CodeKey string       // key of the program's code, under which the book remembers rate and packed code
 	Session exec.Session // nil until Begin is run here
-	Work    tasks.Work   // what the program is made from, of a job that is being prepared here to be submitted
+	// Work, Params and Items are known while the job is being prepared to be submitted here; its description has them
+	// later. Work is what the program is made from, and Items is how many items the job runs over if it has no files.
+	Work    tasks.Work
 	Params  []tasks.Param
-	Items   int64             // over which such a job runs if it has no files
-	Ships   map[string]func() // by hash, what lets go of a blob that is here for the job
-	Freed   bool              // what it held here is released
-	Refused map[string]refusal
+	Items   int64
+	Ships   map[string]func()  // by hash of a blob that is kept here for the job: what gives the blob back
+	Freed   bool               // Release was called
+	Refused map[string]refusal // by URL
 }
 
-// refusal is a file that had other entries here than were planned, as it was then.
+// refusal notes that a file had other entries here than were planned, and the state that the file was in.
 type refusal struct {
 	key    plan.FileKey
 	reason string
 }
 
-// refuse notes that a file is not the one that was planned; it is tried again only when it has changed.
+// refuse notes that a file on this host is not the one that was planned. It is tried again only when it has changed.
 func (j *Job) refuse(f *exec.Failure) {
 	if f.Host != exec.CauseDiffers {
 		return
 	}
-	key, _, _ := plan.KeyOf(f.File, "") // of a URL, or a file that has gone meanwhile, it is empty
+	key, _, _ := plan.KeyOf(f.File, "") // the key is empty for a URL, and for a file that has gone meanwhile
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.s.Refused == nil {
@@ -41,7 +44,7 @@ func (j *Job) refuse(f *exec.Failure) {
 	j.s.Refused[f.File] = refusal{key, f.Msg}
 }
 
-// refuses reports whether a file is as it was when it was refused, and why it was.
+// refuses reports whether a file was refused and has not changed since, and the reason.
 func (j *Job) refuses(file string) (reason string, yes bool) {
 	j.mu.Lock()
 	r, known := j.s.Refused[file]
@@ -60,21 +63,22 @@ func (j *Job) Prepared() (exec.Program, *tasks.Job) {
 	return j.s.Program, j.s.Desc
 }
 
-// ownWork is the work of a job that is being prepared here to be submitted; none of any other.
+// ownWork is the work of a job that is being prepared here to be submitted. For any other job it is empty.
 func (j *Job) ownWork() tasks.Work {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.s.Work
 }
 
-// released reports whether what the job held here is released.
+// released reports whether Release was called.
 func (j *Job) released() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.s.Freed
 }
 
-// holds notes that a blob is here for the job until let is called, which happens once.
+// holds keeps a blob here for the job. let gives the blob back: it is called once, by Release, or at once if the job
+// holds the blob already or may hold nothing any more.
 func (j *Job) holds(hash string, let func()) {
 	j.mu.Lock()
 	needless := j.s.Freed || j.s.Ships[hash] != nil
@@ -90,7 +94,7 @@ func (j *Job) holds(hash string, let func()) {
 	}
 }
 
-// Release frees what the job holds: of its runtime, and of what is shipped for it.
+// Release gives back all that the job holds here: program, session and shipped blobs. Later calls do nothing.
 func (j *Job) Release() {
 	j.cancel()
 	j.mu.Lock()
@@ -113,8 +117,8 @@ func (j *Job) Release() {
 	}
 }
 
-// lighten lets go of the list of files of a job that is over, was not submitted here and is not told of by this node:
-// what is still told of it needs none. The caller holds mu.
+// lighten drops the list of files from the description of a job that is over, to save memory. It keeps the list if the
+// job was submitted here or this node describes it to others, since that may name files. The caller holds mu.
 func (j *Job) lighten() {
 	const many = 256
 	if j.s.Desc == nil || j.s.Led || j.s.SubmittedHere || len(j.s.Lost)+len(j.s.View.Lost)+len(j.s.View.Failing) > 0 {

@@ -12,12 +12,12 @@ import (
 // which exists before the description does. Its methods may be called from any goroutine.
 type Job struct {
 	Name string
-	Done chan struct{} // closed when it is final, and that is on disk
+	Done chan struct{} // closed when the job is final, and its final status is on disk
 
 	self   tasks.PeerID // this node
 	ctx    context.Context
 	cancel context.CancelFunc
-	Tell   func(text string) // who is told what is being done, beside those who ask; nil: nobody
+	Tell   func(text string) // called with each phase that the job comes to, besides its status; may be nil
 
 	loading    sync.Mutex // held while its program is prepared again
 	Delivering sync.Mutex // held while its output is written
@@ -26,12 +26,13 @@ type Job struct {
 	s  State
 }
 
-// State is what changes of a job, in parts. It is touched under the job's lock alone.
+// State is all of a job that changes. Each embedded part has a file of its own. It is read and written under the job's
+// lock only.
 type State struct {
 	ID     tasks.JobID    // empty until the description is complete
-	Desc   *tasks.Job     // with all that the job is known to have grown by; nil until it is known
-	Weight int64          // of the description, in memory, for a job that was submitted here
-	Req    api.JobRequest // as far as it is known here
+	Desc   *tasks.Job     // the description with all appends that are known here; nil until it is known
+	Weight int64          // bytes that the description takes in memory, for a job that was submitted here
+	Req    api.JobRequest // the user's request, as far as it is known here
 
 	Lead
 	Held
@@ -41,14 +42,14 @@ type State struct {
 	Ending
 }
 
-// With has f look at a job or change it, under the job's lock: f neither waits nor calls back.
+// With calls f with the job's state, under the job's lock. f must not wait, and must not call methods of the job.
 func (j *Job) With(f func(s *State)) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	f(&j.s)
 }
 
-// Cancel ends what is being done for the job here. How the job ends is another matter.
+// Cancel ends what this node is doing for the job. It does not end the job itself, for which see Room.CancelJob.
 func (j *Job) Cancel() { j.cancel() }
 
 // newJob is a job of which only the name is known.

@@ -13,16 +13,16 @@ const (
 	maxClientLines = 10_000
 )
 
-// Printed is what a job has printed on this node: Lines by Begin and Terminate, Log by its children. Both are bounded;
-// of the log the oldest lines give way, and are counted.
+// Printed is what a job has printed on this node. Both lists are bounded: of Lines the first ones are kept, of Log the
+// last ones.
 type Printed struct {
-	Lines    []string
-	Log      []string
-	LogBytes int
-	LogLost  int // lines that gave way
+	Lines    []string // printed by Begin and Terminate
+	Log      []string // printed by the generations that run on this node
+	LogBytes int      // bytes in Log, with an end of line for each
+	LogLost  int      // how many lines were dropped from the beginning of Log
 }
 
-// clientLine takes a line that Begin or Terminate printed.
+// clientLine keeps a line that Begin or Terminate printed.
 func (j *Job) clientLine(line string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -31,14 +31,14 @@ func (j *Job) clientLine(line string) {
 	}
 }
 
-// linesFrom returns the lines from the n-th on.
+// linesFrom returns the lines of Begin and Terminate from the n-th on.
 func (j *Job) linesFrom(n int) []string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return append([]string(nil), j.s.Lines[min(n, len(j.s.Lines)):]...)
 }
 
-// Printed takes a line that a child printed here; the oldest give way.
+// Printed keeps a line that a child printed here, and drops the oldest lines if there are too many.
 func (j *Job) Printed(line string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -51,8 +51,8 @@ func (j *Job) Printed(line string) {
 	}
 }
 
-// crashed puts the failure of a child here among what the children printed, where its user looks for the reason: one
-// that crashes may have printed nothing. What others can run is none.
+// crashed adds the failure of a child to the log of what the children printed, where users look for the reason: a child
+// that crashes may have printed nothing. It leaves out failures of this host alone, since other nodes run that work.
 func (j *Job) crashed(node string, f *exec.Failure) {
 	if f.Host != "" {
 		return

@@ -22,18 +22,19 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// A retry is a new job of an earlier one's description, its entries numbered alike, that begins with the partials which
-// the earlier one has committed (engine.Submit.Base). They are offered, copied to the replicas and committed as any
-// others, so that the rules R1 to R3 hold for both together; what they do not cover runs. Files that could not be read
-// when the earlier job was planned had no numbers, and come after all others.
+// A retry is a new job with the description of an earlier one, and begins with the partials that the earlier one has
+// committed (engine.Submit.Base). Units have the same numbers in both jobs. The partials are offered, copied to the
+// replicas and committed like any others, so that the rules R1 to R3 hold for both jobs together, and only what they do
+// not cover runs. Files that could not be read when the earlier job was planned had no units there, so their units come
+// after all others.
 
-// baseBlob is a partial that a job begins with, and where its blob lies until the job has a name.
+// baseBlob is a partial that a job begins with, and the path of its blob until the job has an id.
 type baseBlob struct {
 	merge.Partial
 	path string
 }
 
-// placeBase puts what a job begins with where partials lie that are made here.
+// placeBase moves the blobs with which a job begins into the folder of the partials that are made here.
 func (r *Room) placeBase(id tasks.JobID, base []baseBlob) (parts []merge.Partial, err error) {
 	for _, b := range base {
 		path := r.blobs.Partial(id, b.ID)
@@ -80,7 +81,8 @@ func (r *Room) Retry(ctx context.Context, name string, req api.RetryRequest) (*J
 	return j, err
 }
 
-// RetryLost says that a job cannot be retried, since what its result was made of cannot be had.
+// RetryLost is the error for a job that cannot be retried, since nobody who can be reached has the partials that its
+// result was made of.
 func RetryLost(st api.JobStatus, why error) error {
 	var none *NotKept
 	if !errors.As(why, &none) {
@@ -96,7 +98,7 @@ func RetryLost(st api.JobStatus, why error) error {
 	}
 }
 
-// notRetried says why there is nothing of a job to be retried.
+// notRetried is the error for a job of which there is nothing to be retried.
 func notRetried(st api.JobStatus) error {
 	id := api.Short(st.ID)
 	e := &api.Error{
@@ -117,12 +119,12 @@ func notRetried(st api.JobStatus) error {
 	return e
 }
 
-// requestAgain is the request for a job of a description, as far as it says.
+// requestAgain is the request for a job, as far as its description tells it.
 func requestAgain(desc *tasks.Job, req api.RetryRequest) api.JobRequest {
 	out := requestOf(desc)
 	out.Title, out.Spec, out.SeedLocal = cmp.Or(req.Title, out.Title), req.Spec, desc.SeedLocal
 	if len(out.Spec) == 0 {
-		out.Spec = []byte("{}") // all as it was
+		out.Spec = []byte("{}") // nothing of the earlier job's spec is to change
 	}
 	out.Output, out.Dir = req.Output, req.Dir
 	out.N = cmp.Or(desc.Ask.Most, -1)
@@ -135,7 +137,7 @@ func requestAgain(desc *tasks.Job, req api.RetryRequest) api.JobRequest {
 	return out
 }
 
-// leadAgain is lead for a job that begins with what another has done.
+// leadAgain is lead for a job that begins with the partials of an earlier one.
 func (r *Room) leadAgain(j *Job, nonce []byte, old *foundParts) error {
 	work := old.desc.Work
 	h, err := r.runtimes.For(work.Kind, work.Needs)
@@ -187,7 +189,8 @@ func (r *Room) leadAgain(j *Job, nonce []byte, old *foundParts) error {
 	return r.Publish(j, desc, base)
 }
 
-// earlier is the work of a job that is retried, with what it shipped: from here, or from the member that keeps it.
+// earlier is the order to prepare the work of the job that is retried. What that job shipped comes from this node's
+// disk, or from the member that keeps it.
 func (r *Room) earlier(old *foundParts) *exec.Order {
 	work := old.desc.Work
 	return &exec.Order{
@@ -245,7 +248,7 @@ func (r *Room) stage(ctx context.Context, b baseBlob, old *foundParts) error {
 			return err
 		})
 	})
-	if asked != nil && old.at == "" { // it was to be here
+	if asked != nil && old.at == "" { // this node should have it
 		return errors.Join(err, asked)
 	}
 	return asked
@@ -266,7 +269,7 @@ func (r *Room) planAgain(j *Job, rt exec.Runtime, old *foundParts) ([]tasks.File
 	if err := r.compareFiles(j.ctx, rt, old.desc, open, files); err != nil {
 		return nil, nil, err
 	}
-	// else so many entries were asked for that none of these is wanted
+	// Otherwise the user has asked for a number of entries, and none of these is among them.
 	if old.desc.Want.Last == old.desc.Data.Space().Last {
 		var read []tasks.File
 		if read, bad, err = r.planBad(j.ctx, rt, j, bad); err != nil {
@@ -314,7 +317,8 @@ func (r *Room) compareFiles(
 	return g.Wait()
 }
 
-// planBad plans files that could not be read, each for itself: what still cannot be read holds up nothing else.
+// planBad plans files that could not be read when the earlier job was planned. Each is planned by itself, so that one
+// that still cannot be read does not stop the others.
 func (r *Room) planBad(
 	ctx context.Context, rt exec.Runtime, j *Job, bad []tasks.Lost,
 ) (files []tasks.File, still []tasks.Lost, err error) {
@@ -332,7 +336,7 @@ func (r *Room) planBad(
 			case errors.As(err, &f) && (f.Host != "" || plan.DamagedHere(f)):
 				one := j.s.Req
 				one.Files = []api.InputFile{{URL: l.File, Part: l.Part}}
-				again, _ := r.planner.Files(gctx, rt, one, r.openLimit(one), func(string) {}) // which asks the members
+				again, _ := r.planner.Files(gctx, rt, one, r.openLimit(one), func(string) {}) // this asks other members, too
 				found[i] = again.Files
 				j.note(again.Notes...)
 				fallthrough
