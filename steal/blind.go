@@ -7,12 +7,13 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// A host may be unable to read some files that others can. What of them comes to a node that is blind for them
-// waits apart: the node neither runs it nor counts on it, and gives all of it to the first thief that says that
-// it can read it. A thief says with each request what it cannot read, so nothing moves from one blind node to
-// another.
+// A host may be unable to read some files that others can. Such a node is called blind for their units. Units for which
+// a node is blind wait there in a set of their own, unseen: the node neither runs them nor counts them as its work, and
+// gives all of them to the first thief that can read them. A thief says with each request what it cannot read, so no
+// units move from one blind node to another.
 
-// see sets what this host cannot read; what waits here is sorted anew by sift.
+// see sets which units this host cannot read. Units in unseen that can be read again go back to the pool; sift moves
+// those that cannot be read any more.
 func (j *job) see(blind tasks.Cover) {
 	j.blind = blind
 	if back := j.unseen.Minus(blind); !back.Empty() {
@@ -20,7 +21,8 @@ func (j *job) see(blind tasks.Cover) {
 	}
 }
 
-// sift puts aside what waits and cannot be read here; leases are left to fail by themselves.
+// sift moves units that this host cannot read from pool and tasks to unseen. Packets that are leased already fail by
+// themselves.
 func (s *Scheduler) sift() {
 	for _, j := range s.jobs {
 		if j.blind.Empty() || mutant.On(mutant.BlindAgain) {
@@ -31,7 +33,7 @@ func (s *Scheduler) sift() {
 				j.pool, g.task = j.pool.Union(task), tasks.Range{}
 			}
 		}
-		if len(j.solo) > 0 { // the home tries a suspect elsewhere when it hears that it cannot be read here
+		if len(j.solo) > 0 { // the home hears in a report that they cannot be read here, and tries them elsewhere
 			j.solo = slices.DeleteFunc(j.solo, func(r tasks.Range) bool { return j.blind.Intersects(tasks.Cover{r}) })
 		}
 		if j.pool.Intersects(j.blind) {
@@ -41,8 +43,8 @@ func (s *Scheduler) sift() {
 	}
 }
 
-// handOn takes what waits here unreadable, and is not in not, for a thief that may have so many units. The next thief
-// takes half of it from there.
+// handOn takes units out of unseen that a thief can read, which are all but those in not, and at most as many as it is
+// allowed. Further thieves steal half of them from that thief.
 func (s *Scheduler) handOn(j *job, not tasks.Cover, allowed int64) tasks.Cover {
 	out := j.unseen.Minus(not)
 	if out.Len() > allowed {
@@ -52,7 +54,7 @@ func (s *Scheduler) handOn(j *job, not tasks.Cover, allowed int64) tasks.Cover {
 	return out
 }
 
-// waitingFor counts the units that a node which cannot read not could be given of what can be run here.
+// waitingFor counts the units waiting here that could be given to a node that is blind for the units in not.
 func (j *job) waitingFor(not tasks.Cover) int64 {
 	n := j.waiting()
 	if not.Empty() {
@@ -65,7 +67,7 @@ func (j *job) waitingFor(not tasks.Cover) int64 {
 	return n
 }
 
-// blindFor is what the sender cannot read of its i-th job. Nonsense counts as nothing.
+// blindFor is what the sender of a request cannot read of the i-th job in it. An invalid cover counts as empty.
 func (r Request) blindFor(i int) tasks.Cover {
 	if i >= len(r.Blind) || len(r.Blind[i]) > MaxBlind || !r.Blind[i].Valid(tasks.R(0, maxUnit)) {
 		return nil

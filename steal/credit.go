@@ -9,34 +9,35 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// What a thief says of its slots and its rate cannot be checked, nor that it does what it takes. So a victim gives on
-// credit:
+// A victim cannot check what a thief says of its slots and its rate, nor whether the thief will do what it takes. So
+// a victim gives work on credit, which is a run time on the thief:
 //
-//   - for no more slots than the thief is known for, and at no more than maxFaster times this node's rate for each;
-//   - little at first, and more each time that it comes back in a time in which it could have done that;
-//   - nothing for a moment once the home's audit has found that what it took is held by nobody: it may have given that
-//     away itself, and its home sees from all nodes' reports whether it did;
-//   - to one that the home says loses what it takes (Loser): next to nothing, and then in step with what it delivers.
+//   - It counts no more slots than the thief is known for, and no more than maxFaster times its own rate for each.
+//   - The credit is small at first, and doubles each time that the thief comes back when it may have done what it took.
+//   - After the home's audit has found that nobody holds units which the thief took, the thief is given nothing for a
+//     moment. It may have given the units away itself, which the home sees from all nodes' reports.
+//   - A thief of which the home says that it loses what it takes (Loser) is given next to nothing and, from then on, as
+//     much as it delivers.
 //
-// So a node that lies or loses what it takes holds a job up for about the time of an audit, and not again and again.
+// So a node that lies, or loses what it takes, delays a job by about the time of one audit, and not again and again.
 const (
-	firstCredit = 2 * time.Second        // run time, on the thief, of what one is given at first
-	maxCredit   = time.Hour              // and in the end
-	lastCredit  = 250 * time.Millisecond // and to one that has lost what it took
-	maxFaster   = 8                      // times this node's rate for a slot that a thief is believed
-	lostPause   = 1500 * time.Millisecond
-	maxAway     = 1024        // takings remembered of a thief
-	surelyGone  = time.Second // what an audit misses was taken longer ago
-	maxBlames   = 16
+	firstCredit = 2 * time.Second         // the credit of a thief at first
+	maxCredit   = time.Hour               // the largest credit
+	lastCredit  = 250 * time.Millisecond  // what a Loser has besides what it delivers, times maxFaster
+	maxFaster   = 8                       // how many times this node's rate for a slot a thief is believed to have
+	lostPause   = 1500 * time.Millisecond // how long a thief is given nothing after it lost units
+	maxAway     = 1024                    // how many of a thief's takings are remembered
+	surelyGone  = time.Second             // units that an audit missed were taken at least so long before it
+	maxBlames   = 16                      // how many thieves Blames lists
 )
 
-// Loser is a node that has lost much of what it took, and what it has delivered, ever.
+// Loser is a node that has lost much of what it took of a job.
 type Loser struct {
 	ID        tasks.PeerID `msgpack:"i"`
-	Delivered int64        `msgpack:"d"` // units
+	Delivered int64        `msgpack:"d"` // how many units it has ever delivered
 }
 
-// Blame tells how many units, ever, of what a node took from the one that reports it were found to be held by nobody.
+// Blame is a victim's report about a thief: how many of the units that the thief took were found to be held by nobody.
 type Blame struct {
 	ID    tasks.PeerID `msgpack:"i"`
 	Units int64        `msgpack:"u"`
@@ -44,14 +45,16 @@ type Blame struct {
 
 // credit is what a victim of a job knows of one thief.
 type credit struct {
-	size  time.Duration // run time that the thief may have of this node's work at once
-	busy  time.Duration // until when it has something to do
-	away  []given       // what it took, and has not come back, the oldest first
-	lost  int64         // units of it that were lost, ever
-	again time.Duration // nothing is given before
+	size  time.Duration // the credit: how much run time the thief may have of this node's work at once
+	busy  time.Duration // until when the thief should be busy with what it took
+	away  []given       // what it took and has not come back to this node, the oldest first
+	lost  int64         // how many units that it took were ever lost
+	again time.Duration // the thief is given nothing before
 
-	loser           bool  // the home says so
-	since, so, gave int64 // what it had delivered when that began, and now; and what it was given since
+	loser     bool  // the home says that the thief is a Loser
+	atFirst   int64 // how many units it had delivered when the home said so first
+	delivered int64 // how many units it has delivered now, as the home says
+	lent      int64 // how many units it was given since the home said so
 }
 
 func (j *job) creditOf(id tasks.PeerID) *credit {
@@ -63,16 +66,17 @@ func (j *job) creditOf(id tasks.PeerID) *credit {
 	return c
 }
 
-// slotsKnown bounds the slots that a peer claims.
+// slotsKnown is how many slots a peer is believed to have that claims a number of them: no more than it is known for.
 func (s *Scheduler) slotsKnown(id tasks.PeerID, claimed int) int {
 	return min(max(claimed, 1), max(s.known[id].slots, 1))
 }
 
-// believed is the rate, of the whole node, at which a thief of so many slots is taken to work.
+// believed is the rate, in units a second, that a thief with so many slots is believed to have if it claims a rate. A
+// claim of 0 means that the thief does not know its rate.
 func (j *job) believed(slots int, claimed float64) float64 {
 	own := j.rate * float64(slots)
 	switch {
-	case own == 0: // as timeFor guesses
+	case own == 0: // the same guess as that of timeFor
 		return 1000 * float64(slots)
 	case claimed <= 0:
 		return own
@@ -80,9 +84,9 @@ func (j *job) believed(slots int, claimed float64) float64 {
 	return min(claimed, maxFaster*own)
 }
 
-// allows is how many units of a job a thief that works at a rate on so many slots may be given now. Units may take
-// longer than any credit: one that should have nothing left of what it was given may have one for each slot, but for no
-// more than some times this node's slots, since it says itself how many it has; or one if it is a loser.
+// allows is how many units of a job a thief may be given now that has so many slots and a rate. A single unit may take
+// longer than any credit lasts. So a thief that should have finished what it took may always have one unit for each
+// slot, at most maxFaster times this node's slots, since the number is the thief's own claim. A Loser may have one.
 func (s *Scheduler) allows(j *job, to tasks.PeerID, slots int, rate float64) int64 {
 	c := j.creditOf(to)
 	units := func(d time.Duration) int64 { return int64(d.Seconds() * rate) }
@@ -96,29 +100,29 @@ func (s *Scheduler) allows(j *job, to tasks.PeerID, slots int, rate float64) int
 	case s.now < c.again:
 		return 0
 	case c.loser:
-		return max(units(lastCredit)/maxFaster+2*(c.so-c.since)-c.gave, min(least, 1))
+		return max(units(lastCredit)/maxFaster+2*(c.delivered-c.atFirst)-c.lent, min(least, 1))
 	}
 	return max(units(c.size-max(c.busy-s.now, 0)), least)
 }
 
-// lend books units that a thief is given.
+// lend charges a thief's credit for units that it is given.
 func (s *Scheduler) lend(j *job, to tasks.PeerID, units int64, rate float64) {
 	c := j.creditOf(to)
 	if c.busy > 0 && c.busy <= s.now+c.size/4 {
 		c.size = min(2*c.size, maxCredit)
 	}
 	c.busy = max(c.busy, s.now) + time.Duration(float64(units)/rate*float64(time.Second))
-	c.gave += units
+	c.lent += units
 }
 
-// took remembers what a thief has acknowledged.
+// took remembers the ranges whose grant a thief has acknowledged.
 func (j *job) took(id tasks.PeerID, ranges tasks.Cover, now time.Duration) {
 	c := j.creditOf(id)
 	c.away = append(c.away, given{id, ranges, now})
 	c.away = c.away[max(len(c.away)-maxAway, 0):]
 }
 
-// take takes ranges out of what was taken before a time, and returns how many units were there.
+// take removes ranges from what the thief took before a time, and returns how many units it removed.
 func (c *credit) take(ranges tasks.Cover, before time.Duration) (units int64) {
 	for i := range c.away {
 		if g := &c.away[i]; g.at < before && g.ranges.Intersects(ranges) {
@@ -130,14 +134,14 @@ func (c *credit) take(ranges tasks.Cover, before time.Duration) (units int64) {
 	return units
 }
 
-// back forgets that anybody has what has come back here.
+// back forgets that any thief took ranges that have come back to this node.
 func (j *job) back(ranges tasks.Cover, now time.Duration) {
 	for _, c := range j.credits {
 		c.take(ranges, now+1)
 	}
 }
 
-// lostWork holds it against those who took it that nobody has it, as was found some time ago.
+// lostWork lowers the credit of the thieves that took ranges which nobody holds, as the home found out some time ago.
 func (s *Scheduler) lostWork(j *job, ranges tasks.Cover, ago time.Duration) {
 	for _, c := range j.credits {
 		if units := c.take(ranges, s.now-ago-surelyGone); units > 0 {
@@ -147,7 +151,7 @@ func (s *Scheduler) lostWork(j *job, ranges tasks.Cover, ago time.Duration) {
 	}
 }
 
-// setLosers believes the home who loses what it takes.
+// setLosers takes over the home's list of all Losers. A thief that is not in it any more begins with a new credit.
 func (j *job) setLosers(all []Loser) {
 	for id, c := range j.credits {
 		if c.loser && !slices.ContainsFunc(all, func(l Loser) bool { return l.ID == id }) {
@@ -157,13 +161,13 @@ func (j *job) setLosers(all []Loser) {
 	for _, l := range all {
 		c := j.creditOf(l.ID)
 		if !c.loser {
-			c.loser, c.since, c.gave = true, l.Delivered, 0
+			c.loser, c.atFirst, c.lent = true, l.Delivered, 0
 		}
-		c.so = l.Delivered
+		c.delivered = l.Delivered
 	}
 }
 
-// Blames are those who have lost most of what they took of a job from this node.
+// Blames lists the thieves that have lost units of a job which they took from this node, those that lost most first.
 func (s *Scheduler) Blames(id tasks.JobID) (out []Blame) {
 	if j := s.job(id); j != nil {
 		for p, c := range j.credits {

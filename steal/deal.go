@@ -8,30 +8,33 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// The work of a job that has just begun is dealt by its submitter, who is its first home. Where there are many nodes
-// the shares of several go to one of them, which passes them on: so a node is dealt work by one that it does not know
-// for a home, and on whose word it would pass more on, and have its partials merged by it. That one therefore shows
-// that the submitter has put it there. The submitter signs the tree of those to whom work goes, as a hash over the
-// hashes of its branches; who passes a branch on adds the hashes of all that it passes on to.
+// The work of a job that has just begun is dealt by its submitter, which is its first home. If there are many nodes,
+// they form a tree: the submitter sends one node the shares of several, and that node passes on those of the others. A
+// node further down is then dealt work by a giver that is not the job's home. On the giver's word it would pass shares
+// on, and have the giver merge its partials, so the giver has to prove its place in the tree. For that the submitter
+// signs the tree, as a hash over the hashes of its branches, and each node that passes shares on adds the hashes of the
+// branches to which it passes them.
 
-// DealProof shows that a job's submitter has had work dealt to a node by the one that gives it.
+// DealProof proves that a job's submitter has put the giver of dealt work, and its receiver, into the tree.
 type DealProof struct {
-	Levels []DealLevel `msgpack:"l"` // from the node that the submitter has dealt to down to the giver; none for that node
-	Sig    []byte      `msgpack:"s"` // of the submitter, under DealText
+	// Levels are the nodes that have passed the work on, from the one to which the submitter dealt it down to the giver.
+	// There are none if the giver is the submitter.
+	Levels []DealLevel `msgpack:"l"`
+	Sig    []byte      `msgpack:"s"` // the submitter's signature of DealText
 }
 
-// DealLevel is one node that passes work on.
+// DealLevel is one node of the tree that passes work on.
 type DealLevel struct {
 	_msgpack struct{} `msgpack:",as_array"`
 
 	By   tasks.PeerID
-	Sums [][]byte // of the branches to which it passes on
+	Sums [][]byte // hashes of the branches to which it passes work on
 }
 
-// maxLevels is how often work is passed on at most; maxOthers nodes need no more.
+// maxLevels bounds how often work is passed on. It is enough for maxOthers nodes.
 const maxLevels = 8
 
-// DealText is what a job's submitter signs to have work dealt to a node, and to others by that one.
+// DealText is the text that a job's submitter signs to have work dealt to the node to, which passes on that of others.
 func DealText(job tasks.JobID, to tasks.PeerID, others []Share) []byte {
 	return dealText(job, branch(to, others))
 }
@@ -40,10 +43,10 @@ func dealText(job tasks.JobID, sum []byte) []byte {
 	return append([]byte("dtpnode deal of "+string(job)+" "), sum...)
 }
 
-// branch is the hash of a node with all to whom it passes work on, directly or through others.
+// branch is the hash of a node together with all nodes below it.
 func branch(node tasks.PeerID, others []Share) []byte { return join(node, branches(others)) }
 
-// branches are those of the nodes to which one passes on what is for others.
+// branches are the hashes of the branches to which a node passes work on that is for others.
 func branches(others []Share) (sums [][]byte) {
 	for _, group := range tasks.Fan(others, tasks.DealFan) {
 		sums = append(sums, branch(group[0].ID, group[1:]))
@@ -61,7 +64,8 @@ func join(node tasks.PeerID, sums [][]byte) []byte {
 	return sum[:]
 }
 
-// below is the proof for those to whom a node that has this one passes on what is for others; nil without one.
+// below is the proof that a node which was dealt work with the proof p shows to those to which it passes work on. It is
+// nil if p is, or if there are no others.
 func (p *DealProof) below(self tasks.PeerID, others []Share) *DealProof {
 	if p == nil || len(others) == 0 {
 		return nil
@@ -69,8 +73,8 @@ func (p *DealProof) below(self tasks.PeerID, others []Share) *DealProof {
 	return &DealProof{Levels: append(slices.Clone(p.Levels), DealLevel{By: self, Sums: branches(others)}), Sig: p.Sig}
 }
 
-// Signed is what the job's submitter must have signed for from to deal work to a node and, by it, to others. It is nil
-// if from shows no such thing, whatever was signed.
+// Signed is the text under the signature if the proof is right: the node from deals work of a job to the node to, which
+// passes on that of others. The caller verifies the signature. Signed returns nil if the proof cannot show that.
 func (p *DealProof) Signed(job tasks.JobID, from, to tasks.PeerID, others []Share) []byte {
 	if p == nil || len(p.Levels) == 0 || len(p.Levels) > maxLevels || len(others) > maxOthers ||
 		p.Levels[len(p.Levels)-1].By != from {
@@ -105,8 +109,8 @@ func (s *Scheduler) deal(ev Deal) {
 // maxOthers bounds the peers named in one grant.
 const maxOthers = 1 << 15
 
-// passOn deals what of dealt work is for others and returns what is for this node. They need not be
-// connected: who gave the work knows that they are there.
+// passOn passes on the shares of others in dealt work, and returns what is left for this node. The others need not be
+// connected to this node, since the giver knows that they are there.
 func (s *Scheduler) passOn(j *job, work tasks.Cover, g Grant) tasks.Cover {
 	slots := int64(s.cfg.Slots + slotsOf(g.Others))
 	proof := g.Proof.below(s.cfg.Self, g.Others)

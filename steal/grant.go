@@ -9,32 +9,34 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// maxSeen bounds the memory of grants already taken.
+// maxSeen bounds how many grants of a job are remembered, so that a repeated one is known.
 const maxSeen = 4096
 
-// maxRate is more units/s than any node can do; a thief that claims more is not believed.
+// maxRate is a rate, in units a second, above that of any node. A thief that claims more is not believed.
 const maxRate = 1e12
 
-// onRequest answers a thief: with half of the remaining time of the job that has the most, or no.
+// onRequest answers a thief. It grants units of the job that has the most run time left here, so many that both should
+// end at the same time, or refuses.
 func (s *Scheduler) onRequest(from tasks.PeerID, req Request) {
 	if s.giveTo(from, req) {
 		s.thief.unwait(from)
 		return
 	}
-	if req.Wait { // the answer is a push, some day
+	if req.Wait { // the thief is pushed work as soon as there is some
 		s.thief.wait(from, req)
 		return
 	}
-	if s.cutFor(from, req) { // or in a moment
+	if s.cutFor(from, req) { // the rest of the packet that is cut will be pushed to the thief
 		s.thief.wait(from, req)
 	}
 	s.send(from, Message{Refuse: &Refuse{Request: req.ID}})
 }
 
-// cutAbove is how many least packets' time a packet must still have to run to be cut for a thief.
+// cutAbove is how much longer than Config.MinPacket a packet must still have to run to be cut for a thief.
 const cutAbove = 8
 
-// cutFor cuts a running packet that would last far longer than a steal, where nothing else is left to give.
+// cutFor cuts a running packet for a thief, if there is one that would last far longer than a steal takes. It is called
+// when nothing else is left to give.
 func (s *Scheduler) cutFor(from tasks.PeerID, req Request) bool {
 	for i, id := range req.Jobs[:min(len(req.Jobs), MaxJobs)] {
 		j := s.job(id)
@@ -52,7 +54,7 @@ func (s *Scheduler) cutFor(from tasks.PeerID, req Request) bool {
 	return false
 }
 
-// leased is how long g's leases have to run yet.
+// leased is how long the leased packets of g still have to run.
 func (s *Scheduler) leased(g *gen) time.Duration {
 	n := int64(0)
 	for _, r := range g.leases {
@@ -66,7 +68,7 @@ func (s *Scheduler) leased(g *gen) time.Duration {
 
 func (s *Scheduler) giveTo(from tasks.PeerID, req Request) bool {
 	if !s.connected(from) {
-		return false // it could not acknowledge
+		return false // the acknowledgement of a grant would not arrive
 	}
 	var best *job
 	var rate float64
@@ -112,8 +114,8 @@ func (s *Scheduler) giveTo(from tasks.PeerID, req Request) bool {
 	return true
 }
 
-// share is how many of j's waiting units let thief and victim end at the same time, of those that the thief may
-// have; 0 if they are not worth a steal.
+// share is how many of j's waiting units to give a thief so that thief and victim end at the same time. It is at most
+// may, and 0 if so few units are not worth a steal.
 func (s *Scheduler) share(j *job, slots int, rate float64, may int64) int64 {
 	waiting, running := j.waiting(), j.running()
 	mine := j.rate * float64(s.cfg.Slots)
@@ -130,13 +132,13 @@ func (s *Scheduler) share(j *job, slots int, rate float64, may int64) int64 {
 	n := min(int64(float64(waiting+running/2)*part), may)
 	least := j.units(2 * s.cfg.MinPacket)
 	if mine > 0 && (2*n < least || s.timeFor(j, waiting+running/2) < 3*s.cfg.MinPacket) {
-		return 0 // done here before it would be there; a node that does none of it gives the least bit
+		return 0 // this node is done sooner than a thief could be; but a node that runs none of it gives the least bit
 	}
 	return min(max(n, least), may)
 }
 
-// carve takes n waiting units of j outside of not, or up to slack more or less: from the end of the pool, then
-// from the end of tasks.
+// carve takes n waiting units of j that are not in not, or up to slack more or less, first from the end of the pool and
+// then from the ends of tasks.
 func (s *Scheduler) carve(j *job, n, slack int64, not tasks.Cover) (out tasks.Cover) {
 	if n <= 0 {
 		return nil
@@ -172,7 +174,7 @@ func (s *Scheduler) carve(j *job, n, slack int64, not tasks.Cover) (out tasks.Co
 	return out
 }
 
-// tail is n units from the end of r, or up to slack more or less where that spares a file or cluster.
+// tail is n units from the end of r, or up to slack more or less if that avoids a cut through a file or a cluster.
 func tail(d *tasks.Dataset, r tasks.Range, n, slack int64) tasks.Range {
 	if n <= 0 {
 		return tasks.Range{}
@@ -183,7 +185,8 @@ func tail(d *tasks.Dataset, r tasks.Range, n, slack int64) tasks.Range {
 	return tasks.R(d.Cut(r, r.Last-n, slack), r.Last)
 }
 
-// grant gives g's ranges, already taken out of j, to a peer.
+// grant gives the ranges of g, which the caller has taken out of j, to a peer. They stay pending until it acknowledges
+// them.
 func (s *Scheduler) grant(j *job, to tasks.PeerID, g Grant) {
 	s.nextID++
 	g.ID, g.Job, g.Left = s.nextID, j.id, s.timeFor(j, j.waiting())
@@ -206,8 +209,8 @@ func tailOf(d *tasks.Dataset, c tasks.Cover, n, slack int64) (out tasks.Cover) {
 	return out
 }
 
-// onGrant takes work that was stolen or pushed. A repeated grant is answered as it was the first time,
-// and not taken again.
+// onGrant takes work that this node has stolen, or was pushed or dealt. A repeated grant gets the same answer as the
+// first time, and is not taken again.
 func (s *Scheduler) onGrant(from tasks.PeerID, g Grant) {
 	s.thief.answered(from, g.Request)
 	j := s.job(g.Job)
@@ -232,7 +235,7 @@ func (s *Scheduler) onGrant(from tasks.PeerID, g Grant) {
 	j.back(work, s.now)
 	j.add(work)
 	j.quiet = 0
-	if delete(s.thief.busy, from); g.Left > cutAbove*s.cfg.MinPacket { // else any other is as good
+	if delete(s.thief.busy, from); g.Left > cutAbove*s.cfg.MinPacket { // with less left any other victim is as good
 		s.thief.busy[from] = g.Left
 	}
 	if since, asked := s.thief.asked(from, g.Request); asked {
@@ -241,7 +244,7 @@ func (s *Scheduler) onGrant(from tasks.PeerID, g Grant) {
 	s.thief.succeeded()
 }
 
-// remember returns the first answer to a grant, and whether it was given before.
+// remember returns the answer to a grant, which is ok if the grant is new, and whether it was answered before.
 func (j *job) remember(key grantKey, ok bool) (answer, known bool) {
 	if was, known := j.seen[key]; known {
 		return was, true
@@ -253,7 +256,7 @@ func (j *job) remember(key grantKey, ok bool) (answer, known bool) {
 	return ok, false
 }
 
-// handAgain is how long a node waits to hand work back again that the home did not take.
+// handAgain is the pause before a node hands work back again that the home did not take.
 const handAgain = 500 * time.Millisecond
 
 func (s *Scheduler) onAck(from tasks.PeerID, a Ack) {
@@ -266,7 +269,7 @@ func (s *Scheduler) onAck(from tasks.PeerID, a Ack) {
 			j.pending = slices.Delete(j.pending, i, i+1)
 			if !a.OK {
 				s.takeBack(j, p)
-				if from == j.home { // it may be loading the code
+				if from == j.home { // the home may still be loading the job's code
 					j.handAt = s.now + handAgain
 				}
 			} else {
@@ -287,8 +290,8 @@ func (s *Scheduler) takeBack(j *job, p *pending) {
 	s.thief.unwait(p.to)
 }
 
-// expire repeats grants that nobody acknowledged, for a lost acknowledgement must not make two nodes do
-// the same work; takes them back in the end; and gives up on requests nobody answered.
+// expire repeats grants that were not acknowledged, since after a lost acknowledgement two nodes would do the same
+// work. It takes grants back that were repeated for too long, and gives up a request that was not answered.
 func (s *Scheduler) expire() {
 	for _, j := range s.jobs {
 		j.pending = slices.DeleteFunc(j.pending, func(p *pending) bool {
@@ -324,7 +327,7 @@ func (s *Scheduler) peerDown(id tasks.PeerID) {
 	s.thief.forget(id)
 }
 
-// feedWaiters pushes work to peers that rest on this node, when there is enough again.
+// feedWaiters pushes work to thieves that wait for it here, if there is enough again.
 func (s *Scheduler) feedWaiters() {
 	if len(s.thief.waiters) == 0 ||
 		!slices.ContainsFunc(s.jobs, func(j *job) bool { return j.waiting() > 0 || !j.unseen.Empty() }) {

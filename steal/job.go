@@ -13,34 +13,34 @@ type job struct {
 	home     tasks.PeerID
 	data     *tasks.Dataset
 	want     tasks.Range // all units that are known here
-	open     bool        // there may be more
+	open     bool        // the job may still grow
 	needs    []string
 	able     []tasks.PeerID    // peers with a runtime that meets needs, sorted
-	pool     tasks.Cover       // waiting here, begun by nobody
-	blind    tasks.Cover       // what this host cannot read
-	unseen   tasks.Cover       // of that, what waits here for others to take it
-	solo     []tasks.Range     // suspects, each for a generation of its own
-	gens     []*gen            // in order of start
-	last     GenID             // that was started, here
-	pending  []*pending        // given away, not acknowledged
-	seen     map[grantKey]bool // grants answered, and how
-	done     tasks.Cover       // committed, as far as this node was told
-	rate     float64           // units/s a slot, 0 while unknown
-	rough    bool              // rate is of packets that opened a file
-	settled  float64           // how much of rate has been measured here, and is not what it began with: 0 to 1
-	ranFor   time.Duration     // that all finished packets took
-	finished int64             // units in them
-	largest  int64             // longest packet finished so far; the next may be eight times longer
-	paused   time.Duration
-	handAt   time.Duration            // nothing is handed back before
-	quiet    time.Duration            // nothing is stolen before: work is being dealt
-	given    []given                  // away, and taken
-	credits  map[tasks.PeerID]*credit // of those that have taken work from here
-	dealt    time.Duration            // when this node last dealt work of its pool; 0 for never
-	stopped  bool                     // no new work, wind up
-	shunned  bool
-	failures int           // of units, here
-	sealTook time.Duration // until the last output was sealed, here
+	pool     tasks.Cover       // units that wait here and are in no generation's task
+	blind    tasks.Cover       // units that this host cannot read
+	unseen   tasks.Cover       // units in blind that wait here until a thief takes them
+	solo     []tasks.Range     // suspects that wait here, each for a generation of its own
+	gens     []*gen            // generations of the job, in the order in which they were started
+	last     GenID             // the generation that was started last
+	pending  []*pending        // grants that are not acknowledged yet
+	seen     map[grantKey]bool // answers to the grants that came here
+	done     tasks.Cover       // units that are committed, as far as this node was told
+	rate     float64           // units a second for each slot, 0 while unknown
+	rough    bool              // rate was measured by packets that opened a file
+	settled  float64           // the part of rate that was measured here, and is not what it began with: 0 to 1
+	ranFor   time.Duration     // run time of all finished packets
+	finished int64             // units in all finished packets
+	largest  int64             // units of the longest finished packet; the next may be packetGrowth times longer
+	paused   time.Duration     // no generation is started before
+	handAt   time.Duration     // nothing is handed back before
+	quiet    time.Duration     // nothing is stolen before, since work is being dealt
+	given    []given           // what other nodes took from here lately
+	credits  map[tasks.PeerID]*credit
+	dealt    time.Duration // when this node last dealt work of its pool; 0 for never
+	stopped  bool          // the job is being wound up, and gets no new work
+	shunned  bool          // the home has the job's work handed back, and this node runs no more of it
+	failures int           // how many failures here have blamed units
+	sealTook time.Duration // how long it took to seal the last output here
 }
 
 // gen is one running generation.
@@ -48,34 +48,35 @@ type gen struct {
 	id      GenID
 	job     *job
 	solo    bool
-	sealing bool          // takes no more work; sealed when its last lease is back
+	sealing bool          // it takes no more work, and is sealed when its last lease has ended
 	sealed  bool          // Seal was emitted
-	since   time.Duration // when the first of leases began to run; or since when it is being sealed
-	cut     bool          // Preempt was emitted, and no lease has come back yet
+	since   time.Duration // when the first of leases began to run or, once sealed is set, when Seal was emitted
+	cut     bool          // Preempt was emitted, and no lease has ended since
 	started time.Duration
-	idle    time.Duration // since when it has had nothing to do
-	task    tasks.Range   // its own, not yet leased
-	leases  []tasks.Range // out, in order
-	cover   tasks.Cover   // processed
+	idle    time.Duration // when it last had something to do
+	task    tasks.Range   // its units that are not leased yet
+	leases  []tasks.Range // the packets that its child has, in their order
+	cover   tasks.Cover   // the units that its child has processed
 }
 
+// pending is a grant that its receiver has not acknowledged yet.
 type pending struct {
 	id     uint64
 	to     tasks.PeerID
-	ranges tasks.Cover
-	until  time.Duration // taken back then
-	again  time.Duration // repeated then
+	ranges tasks.Cover   // what is left of the grant's ranges
+	until  time.Duration // when the ranges are taken back
+	again  time.Duration // when the grant is repeated
 	grant  Grant
 }
 
-// dealing reports whether others are about to be dealt what waits here; a thief would take their share.
+// dealing reports whether what waits here is just being dealt, so that a thief would take the share of another node.
 func (j *job) dealing(now time.Duration) bool { return j.dealt > 0 && now < j.dealt+dealtWait/2 }
 
-// given is work that another node has taken.
+// given is work that another node has taken from this one.
 type given struct {
 	to     tasks.PeerID
 	ranges tasks.Cover
-	at     time.Duration
+	at     time.Duration // when the grant was acknowledged
 }
 
 type grantKey struct {
@@ -142,7 +143,7 @@ func (s *Scheduler) stop(id tasks.JobID) {
 	s.windUp(j)
 }
 
-// forgetAll drops all work of a job that needs no more of it.
+// forgetAll drops all work of a job, since no more of it is needed.
 func (s *Scheduler) forgetAll(id tasks.JobID) {
 	j := s.job(id)
 	if j == nil {
@@ -205,12 +206,12 @@ func (s *Scheduler) drop(ev Drop) {
 		case g.cover.Intersects(ev.Cover):
 			s.kill(g)
 		case tasks.CoverOf(g.leases...).Intersects(ev.Cover):
-			s.preempt(g) // perhaps it has not come to those units yet
+			s.preempt(g) // its child may not have come to those units yet
 		}
 	}
 }
 
-// forget takes c out of what waits here.
+// forget removes units from what waits here.
 func (s *Scheduler) forget(j *job, c tasks.Cover) {
 	j.pool, j.unseen = j.pool.Minus(c), j.unseen.Minus(c)
 	j.solo = slices.DeleteFunc(j.solo, func(r tasks.Range) bool { return c.Covers(tasks.Cover{r}) })
@@ -225,8 +226,8 @@ func (s *Scheduler) forget(j *job, c tasks.Cover) {
 	}
 }
 
-// kill ends a generation that has done units committed by others; what else it did runs again, for a
-// merge cannot be undone.
+// kill ends a generation that has processed units which others have committed. What else it has processed runs again,
+// since nothing can be subtracted from its output.
 func (s *Scheduler) kill(g *gen) {
 	s.emit(Kill{Gen: g.id})
 	s.endGen(g.id)
@@ -242,7 +243,7 @@ func (s *Scheduler) preempt(g *gen) {
 	}
 }
 
-// units is all that g owes a partial for.
+// units are all units that the partial of g will have.
 func (g *gen) units() tasks.Cover {
 	return tasks.CoverOf(append(append([]tasks.Range{g.task}, g.leases...), g.cover...)...)
 }
@@ -261,8 +262,8 @@ func (s *Scheduler) leave() {
 	}
 }
 
-// handBack gives what waits here to the jobs' homes, if this node is to run no more of it; later, if a
-// home is not connected now.
+// handBack gives what waits here to the homes of jobs of which this node is to run no more. If a home is not connected
+// now, a later step does it.
 func (s *Scheduler) handBack() {
 	for _, j := range s.jobs {
 		if s.leaving || j.shunned {
@@ -272,7 +273,7 @@ func (s *Scheduler) handBack() {
 }
 
 func (s *Scheduler) handBackJob(j *job) {
-	if j.home == s.cfg.Self { // others steal it, what it was to try by itself, too
+	if j.home == s.cfg.Self { // other nodes steal the work, including the suspects that were to be tried here
 		j.pool, j.solo = j.pool.Union(tasks.CoverOf(j.solo...)), nil
 		return
 	}
@@ -284,8 +285,8 @@ func (s *Scheduler) handBackJob(j *job) {
 	s.grant(j, j.home, Grant{Ranges: rest})
 }
 
-// Held is every unit of a job that this node still owes a partial for, those given away but not
-// acknowledged included; units in sealed partials are not.
+// Held are the units of a job of which this node has yet to make a partial. They include what was given away and is not
+// acknowledged, and not what is in sealed partials.
 func (s *Scheduler) Held(id tasks.JobID) tasks.Cover {
 	j := s.job(id)
 	if j == nil {
@@ -298,7 +299,7 @@ func (s *Scheduler) Held(id tasks.JobID) tasks.Cover {
 	return tasks.CoverOf(held...)
 }
 
-// Here is Held without what was given away and is not acknowledged.
+// Here are the units in Held without those that were given away and are not acknowledged.
 func (s *Scheduler) Here(id tasks.JobID) tasks.Cover {
 	if j := s.job(id); j != nil {
 		return tasks.CoverOf(j.here()...)
@@ -306,8 +307,8 @@ func (s *Scheduler) Here(id tasks.JobID) tasks.Cover {
 	return nil
 }
 
-// Given is what was given away: all that is not acknowledged, and what was taken since a time; what was taken
-// earlier is forgotten.
+// Given are the units that were given away: those of all grants that are not acknowledged, and of those that were
+// acknowledged since a time. It forgets grants that were acknowledged earlier.
 func (s *Scheduler) Given(id tasks.JobID, since time.Duration) tasks.Cover {
 	j := s.job(id)
 	if j == nil {
@@ -328,10 +329,10 @@ func (s *Scheduler) Given(id tasks.JobID, since time.Duration) tasks.Cover {
 type Gift struct {
 	To     tasks.PeerID
 	Ranges tasks.Cover
-	Taken  bool // it has said so
+	Taken  bool // the other node has acknowledged it
 }
 
-// Gifts are what Given is of: the newest first.
+// Gifts are the grants whose units Given returns, the newest first.
 func (s *Scheduler) Gifts(id tasks.JobID, since time.Duration) (out []Gift) {
 	j := s.job(id)
 	if j == nil {
@@ -348,8 +349,8 @@ func (s *Scheduler) Gifts(id tasks.JobID, since time.Duration) (out []Gift) {
 	return out
 }
 
-// here is all that waits or runs on this node: not what was given away, even if that is still to be
-// acknowledged, for the taker may give it back before its word comes.
+// here are all units that wait or run on this node. It leaves out what was given away and is not acknowledged: the
+// receiver may give such units back before its acknowledgement arrives, and they must then be added.
 func (j *job) here() []tasks.Range {
 	here := append([]tasks.Range{}, j.pool...)
 	here = append(append(here, j.unseen...), j.solo...)
@@ -359,7 +360,7 @@ func (j *job) here() []tasks.Range {
 	return here
 }
 
-// add puts in the pool what of c is not done and not here already.
+// add puts those units of c into the pool that are neither committed nor here already.
 func (j *job) add(c tasks.Cover) {
 	j.pool = j.pool.Union(c.Minus(j.done).Minus(tasks.CoverOf(j.here()...)))
 }
@@ -374,7 +375,7 @@ func (s *Scheduler) Ran(id tasks.JobID) (n int64) {
 	return n
 }
 
-// Idle reports whether this node has neither work nor a generation of a job.
+// Idle reports whether this node has nothing of a job: no units that wait, run, or are given away and not acknowledged.
 func (s *Scheduler) Idle(id tasks.JobID) bool {
 	j := s.job(id)
 	return j == nil || (len(j.gens) == 0 && j.pool.Empty() && j.unseen.Empty() && len(j.solo) == 0 && len(j.pending) == 0)
@@ -387,8 +388,8 @@ func (s *Scheduler) AtRest(id tasks.JobID) bool {
 	return j == nil || len(j.gens) == 0 && len(j.pending) == 0
 }
 
-// Draining reports whether a job's generations here are all being sealed, with no work left for a new
-// one: partials sealed meanwhile had best wait for each other.
+// Draining reports whether all generations of a job here are about to be sealed, and no work is left for another one.
+// Their partials then had best wait for each other, to be merged.
 func (s *Scheduler) Draining(id tasks.JobID) bool {
 	j := s.job(id)
 	if j == nil || len(j.gens) == 0 || !j.pool.Empty() || len(j.solo) > 0 {
@@ -402,8 +403,9 @@ func (s *Scheduler) Draining(id tasks.JobID) bool {
 	return true
 }
 
-// Rate is units/s a slot of a job, as measured here; 0 if nothing has been. Until packets have worn off the rate with
-// which the job began, which may be that of another job with the same code, it is that of all units so far.
+// Rate is how many units of a job a slot processes in a second, as measured here; 0 if nothing was measured. The moving
+// average starts from the rate that came with Open, which may be that of an earlier job with the same code. As long as
+// that weighs in, Rate is the plain average over all finished packets.
 func (s *Scheduler) Rate(id tasks.JobID) float64 {
 	const enough = 1 - 1e-6
 	j := s.job(id)
@@ -419,7 +421,7 @@ func (s *Scheduler) Rate(id tasks.JobID) float64 {
 // Busy is the number of running generations.
 func (s *Scheduler) Busy() int { return len(s.gens) }
 
-// Left is the run time of a job's waiting work here.
+// Left is how long this whole node would take for a job's waiting units.
 func (s *Scheduler) Left(id tasks.JobID) time.Duration {
 	j := s.job(id)
 	if j == nil {
@@ -428,7 +430,7 @@ func (s *Scheduler) Left(id tasks.JobID) time.Duration {
 	return s.timeFor(j, j.waiting()+j.unseen.Len())
 }
 
-// timeFor is how long this whole node takes for n units; a guess of 1 ms a unit while unmeasured.
+// timeFor is how long this whole node takes for n units. While the rate is unknown it guesses 1 ms for each unit.
 func (s *Scheduler) timeFor(j *job, n int64) time.Duration {
 	rate := j.rate
 	if rate == 0 {
@@ -437,7 +439,7 @@ func (s *Scheduler) timeFor(j *job, n int64) time.Duration {
 	return time.Duration(float64(n) / (rate * float64(max(s.cfg.Slots, 1))) * float64(time.Second))
 }
 
-// waiting counts the units that could be run here, or given away.
+// waiting counts the units that wait here and can be run here or be given away.
 func (j *job) waiting() int64 {
 	n := j.pool.Len()
 	for _, g := range j.gens {
@@ -446,7 +448,7 @@ func (j *job) waiting() int64 {
 	return n
 }
 
-// running counts the units that are out in leases.
+// running counts the units in leased packets.
 func (j *job) running() (n int64) {
 	for _, g := range j.gens {
 		for _, r := range g.leases {

@@ -7,20 +7,20 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// firstPacket is the length of the first packet of a job of unknown rate: little for the slowest code, which
-// may take a second for a unit; and a packet may be packetGrowth times longer than the longest before it, so that the
-// fastest comes to its full length in a few packets.
+// firstPacket is how many units the first packet of a job has if its rate is unknown. It is small, since slow code may
+// take a second for one unit. A packet may be packetGrowth times longer than the longest one before it, so that fast
+// code has packets of full length after a few.
 const (
 	firstPacket  = 16
 	packetGrowth = 8
 )
 
-// tailPackets is how many packets a slot's waiting work makes at least: they shrink towards the end, so that most
-// of what is left can be stolen.
+// tailPackets is into how many packets the waiting work of a slot is cut at least. So packets become smaller towards
+// the end, and most of what is left can be stolen.
 const tailPackets = 6
 
-// overdue is how many times longer than Packet a packet may run before it is cut at its next unit: the
-// rate was wrong, or has changed, and what is behind it may wait for others to steal it.
+// overdue is how many times longer than Config.Packet a packet may run before it is cut at its next unit. Then the rate
+// was wrong or has changed, and other nodes can steal the rest of the packet.
 const overdue = 4
 
 // fill gives work to generations that have none and starts generations in free slots.
@@ -39,9 +39,9 @@ func (s *Scheduler) fill() {
 	}
 }
 
-// hungriest is the job with work to begin that has the fewest generations here; of several the one that has waited for
-// the longest since its last one began, so that one slot serves all jobs in turn, and the oldest of those that had
-// none.
+// hungriest is the job that has work to begin and the fewest generations here. Of several such jobs it is the one whose
+// last generation was started the longest ago, so that even one slot serves all jobs in turn; jobs that never had a
+// generation come first, the oldest of them before the others.
 func (s *Scheduler) hungriest() *job {
 	var best *job
 	for _, j := range s.jobs {
@@ -83,7 +83,7 @@ func (s *Scheduler) refill(g *gen) {
 		return
 	}
 	old := s.now-g.started > s.lifetime(g.job) || s.overShare(g)
-	if old && !g.cover.Empty() && !s.full { // else it would only wait for room
+	if old && !g.cover.Empty() && !s.full { // on a full disk a sealed generation would only wait for room
 		g.job.pool, g.task = g.job.pool.Add(g.task), tasks.Range{}
 		s.seal(g)
 		return
@@ -97,14 +97,15 @@ func (s *Scheduler) refill(g *gen) {
 	}
 }
 
-// sealShare is how many times longer than the last output took to be sealed a generation lives at least, so that nodes
-// spend most of their time on units however large their outputs are, and maxStretch the longest that it lives for that.
+// A generation lives at least sealShare times as long as it took to seal the last output, so that nodes spend most of
+// their time on units, however large their outputs are. maxStretch bounds the lifetime that follows from this.
 const (
 	sealShare  = 2
 	maxStretch = 5 * time.Minute
 )
 
-// lifetime of a generation: shorter where units have failed, since each failure costs a generation.
+// lifetime is how long a generation of a job lives. It is shorter after failures, since each failure loses what its
+// generation has done.
 func (s *Scheduler) lifetime(j *job) time.Duration {
 	return max(s.cfg.Generation>>min(2*j.failures, 8), min(sealShare*j.sealTook, maxStretch))
 }
@@ -131,7 +132,7 @@ func (s *Scheduler) nextTask(g *gen) tasks.Range {
 	return r
 }
 
-// pick chooses the range of the pool where g goes on reading its file, else the longest.
+// pick chooses a range of the pool for g: the one at which g can go on reading its file, or else the longest.
 func (j *job) pick(g *gen) int {
 	best := 0
 	for i, r := range j.pool {
@@ -145,7 +146,7 @@ func (j *job) pick(g *gen) int {
 	return best
 }
 
-// sharers counts the generations that will want work of j's pool now: those without, and free slots.
+// sharers counts those that will take work from j's pool now: the generations without a task, and the free slots.
 func (s *Scheduler) sharers(j *job) int {
 	n := max(s.cfg.Slots-len(s.gens), 0)
 	for _, g := range j.gens {
@@ -156,7 +157,7 @@ func (s *Scheduler) sharers(j *job) int {
 	return max(n, 1)
 }
 
-// longest is the generation with the most unleased work.
+// longest is the generation whose task, which is not leased yet, is the longest; nil if no generation has a task.
 func (j *job) longest() (best *gen) {
 	for _, g := range j.gens {
 		if !g.solo && !g.task.Empty() && (best == nil || g.task.Len() > best.task.Len()) {
@@ -166,8 +167,8 @@ func (j *job) longest() (best *gen) {
 	return best
 }
 
-// lease keeps one packet running in g, and a second queued while much is left, so that the child does
-// not wait for the daemon.
+// lease gives g packets of its task: one to run and, while much work is left, a second one, so that the child never
+// waits for the daemon.
 func (s *Scheduler) lease(g *gen) {
 	j := g.job
 	for !g.task.Empty() && len(g.leases) < s.depth(j) {
@@ -187,8 +188,8 @@ func (s *Scheduler) lease(g *gen) {
 	}
 }
 
-// depth is how many packets a generation may have: one where little is left, or where a unit alone takes as long as a
-// packet should, or may do so, for what is queued behind it nobody can steal.
+// depth is how many packets a generation may have at a time. Nobody can steal a packet that waits in a generation, so
+// it is one if little work is left, or if a single unit takes, or may take, as long as a packet should.
 func (s *Scheduler) depth(j *job) int {
 	if j.units(s.cfg.Packet) < 1 || s.timeFor(j, j.waiting()) < 2*s.cfg.Packet {
 		return 1
@@ -196,12 +197,12 @@ func (s *Scheduler) depth(j *job) int {
 	return 2
 }
 
-// target is the wanted length of the next packet: so that it takes cfg.Packet, less at the tail of
-// this node's work, and growing slowly while the rate is new.
+// target is how many units the next packet should have so that it takes Config.Packet. Packets are shorter towards the
+// end of this node's work, and grow step by step while the rate is new.
 func (s *Scheduler) target(j *job) int64 {
 	most := max(packetGrowth*j.largest, firstPacket)
 	t := min(most, 4096)
-	if j.rate > 0 && !j.rough { // else there is nothing to go by
+	if j.rate > 0 && !j.rough { // without a good rate only the growth bounds the packet
 		t = min(j.units(s.cfg.Packet), most)
 	}
 	if tail := j.waiting() / int64(tailPackets*max(s.cfg.Slots, 1)); tail < t {
@@ -213,7 +214,7 @@ func (s *Scheduler) target(j *job) int64 {
 // units is how many units a slot processes in d.
 func (j *job) units(d time.Duration) int64 { return int64(j.rate * d.Seconds()) }
 
-// endLease ends the lease of a packet and returns the generation that had it; nil if it has none of it.
+// endLease ends the lease of a packet and returns its generation, or nil if that does not have the packet.
 func (s *Scheduler) endLease(id GenID, packet tasks.Range) *gen {
 	g := s.gens[id]
 	if g == nil {
@@ -247,7 +248,8 @@ func (s *Scheduler) packetDone(ev PacketDone) {
 	s.sealIfDrained(g)
 }
 
-// packetRefused takes a packet, and what of the same task is to blame, from a generation that goes on.
+// packetRefused ends the lease of a packet whose file could not be opened. The generation goes on with another task,
+// and packet and task go back to the pool, except for what is to blame.
 func (s *Scheduler) packetRefused(ev PacketRefused) {
 	g := s.endLease(ev.Gen, ev.Packet)
 	if g == nil {
@@ -268,8 +270,8 @@ func (s *Scheduler) packetRefused(ev PacketRefused) {
 	s.sealIfDrained(g)
 }
 
-// measure moves the rate towards that of a finished packet, by the packet's weight in time. Packets that
-// opened a file count only as long as there are no others.
+// measure moves the rate towards that of a finished packet, the more the longer the packet took. Packets that opened a
+// file count only as long as there are no others.
 func (j *job) measure(n int64, d time.Duration, opened bool) {
 	if n <= 0 || d <= 0 {
 		return
@@ -293,18 +295,18 @@ func (s *Scheduler) cutOverdue() {
 		for _, g := range j.gens {
 			if g.late(s.now, s.cfg.Packet) {
 				s.emit(Preempt{Gen: g.id})
-				g.cut, g.since = true, s.now // once more if it goes on: it may not have started when cut
+				g.cut, g.since = true, s.now // it is cut once more later, since it may not have started yet
 			}
 		}
 	}
 }
 
-// late reports whether g's running packet is to be cut; a suspect alone has all the time it needs.
+// late reports whether g's running packet has run too long and is to be cut. A suspect that runs alone is never cut.
 func (g *gen) late(now, packet time.Duration) bool {
 	return len(g.leases) > 0 && !g.solo && now-g.since > overdue*packet
 }
 
-// seal lets g take no more work; Seal follows at once or when its last lease is back.
+// seal lets g take no more work. Seal is emitted at once, or when its last lease has ended.
 func (s *Scheduler) seal(g *gen) {
 	g.sealing = true
 	s.sealIfDrained(g)

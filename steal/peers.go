@@ -6,16 +6,17 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// Nodes have different runtimes, or none, and a job is for those that have one which offers all that it needs. Work of
-// a job is asked of, and given to, peers that can run it alone: any other could only hand it back.
+// Nodes have different runtimes, or none, and can run a job only if one of their runtimes offers all that the job
+// needs. Such peers are called able. A node asks only able peers for work of a job, and gives work only to them, since
+// others could do nothing but hand it back.
 
-// peer is what is known of a peer that can be stolen from.
+// peer is what is known of a connected peer.
 type peer struct {
-	slots  int
-	offers []tasks.Offer
+	slots  int           // slots that it is known for
+	offers []tasks.Offer // what its runtimes offer
 }
 
-// peerUp takes note of a peer, or of other slots and offers of one that is there.
+// peerUp notes a peer, or the new slots and offers of one that is connected already.
 func (s *Scheduler) peerUp(ev PeerUp) {
 	if ev.ID == s.cfg.Self {
 		return
@@ -32,7 +33,7 @@ func (s *Scheduler) peerUp(ev PeerUp) {
 	}
 }
 
-// findAble makes the list of the peers that can run a job which has just come.
+// findAble makes the list of the peers that can run a job, when the job is opened.
 func (s *Scheduler) findAble(j *job) {
 	for _, id := range s.peers {
 		if tasks.Met(j.needs, s.known[id].offers) {
@@ -56,7 +57,7 @@ func (j *job) isAble(id tasks.PeerID) bool {
 	return is
 }
 
-// victims are the peers that may have work which this node wants, sorted: those that can run one of the jobs.
+// victims are the peers that may have work for this node, sorted: those that can run one of the jobs for which it asks.
 func (s *Scheduler) victims() []tasks.PeerID {
 	var all []tasks.PeerID
 	first := true

@@ -5,20 +5,21 @@ import (
 	"time"
 )
 
-// The slots of a node are shared by the jobs that have work here, whatever the age of each: a free slot goes to the job
-// with the fewest generations (hungriest). None is free for long where one job has taken all of them, so its
-// generations make way, one after the other, as soon as each has had its turn.
+// The jobs that have work on a node share its slots, whatever the age of each: a free slot goes to the job with the
+// fewest generations (hungriest). If one job has taken all slots, no slot may become free for long. So its generations
+// make way for another job, one after the other, as soon as each has had its turn.
 
-// turns is how many turns there are in the lifetime of a generation. More of them would have jobs share sooner, and
+// turns is how many turns there are in the lifetime of a generation. With more of them jobs would share sooner, and
 // make more and smaller partials.
 const turns = 8
 
-// turn is how long a generation runs at least before it makes way: not less than sealing its output is worth.
+// turn is how long a generation runs at least before it makes way. It is long enough to be worth sealing an output.
 func (s *Scheduler) turn(j *job) time.Duration {
 	return max(s.lifetime(j)/turns, min(sealShare*j.sealTook, maxStretch))
 }
 
-// hasHadItsTurn reports whether a generation could make way for one of another job: no slot is free or about to be.
+// hasHadItsTurn reports whether a generation may make way for one of another job: it has run for a turn, and no slot is
+// free or about to become free.
 func (s *Scheduler) hasHadItsTurn(g *gen) bool {
 	if len(s.jobs) < 2 || g.solo || len(s.gens) < s.cfg.Slots || s.now-g.started <= s.turn(g.job) {
 		return false
@@ -40,20 +41,20 @@ func (s *Scheduler) overShare(g *gen) bool {
 	})
 }
 
-// isLeftOut reports whether a job has nothing here, neither a generation nor work to begin one with, while another has
-// a generation that has had its turn. Others may have more of its work than their slots are worth, so this node asks
-// for some though its slots are full: else a job whose work came to be elsewhere, as what is appended to an open one
-// comes to its home, would have no slot here until all others are done.
+// isLeftOut reports whether a job has neither a generation here nor work to begin one with, while another job has a
+// generation that has had its turn. This node then asks for work of the job although its slots are full. Otherwise a
+// job whose work is elsewhere, such as what is appended to an open job at its home, would get no slot here until all
+// other jobs are done.
 func (s *Scheduler) isLeftOut(j *job) bool {
 	return s.lacks(j) && slices.ContainsFunc(s.jobs, func(k *job) bool {
 		return k != j && slices.ContainsFunc(k.gens, s.hasHadItsTurn)
 	})
 }
 
-// lacks reports whether a job has nothing here, and would take some.
+// lacks reports whether a job has neither a generation nor work here, and could use work.
 func (s *Scheduler) lacks(j *job) bool { return len(j.gens) == 0 && s.wantsMore(j) && !s.startable(j) }
 
-// nextTurn is when the first generation will have had its turn, if a job lacks work here until then; -1 if none does.
+// nextTurn is when the next generation will have had its turn, if a job lacks work here; otherwise -1.
 func (s *Scheduler) nextTurn() time.Duration {
 	next := time.Duration(-1)
 	if len(s.jobs) < 2 || !slices.ContainsFunc(s.jobs, s.lacks) {

@@ -65,22 +65,23 @@ type (
 		Slots int           `msgpack:"s"`
 		Jobs  []tasks.JobID `msgpack:"j"` // at most MaxJobs
 		Rates []float64     `msgpack:"r"` // units/s of the whole thief for each job, 0 if unknown
-		// of each job what the thief cannot read, and is not to be given; may be shorter than Jobs
+		// Blind is, for each job, what the thief is not to be given, mostly since it cannot read it. It may be shorter than
+		// Jobs.
 		Blind []tasks.Cover `msgpack:"b"`
 		Wait  bool          `msgpack:"w"` // if there is nothing now, push when there is (lifeline)
 	}
 	// Grant gives ranges away; the victim holds them until the Ack, and repeats the grant until then.
-	// Request is 0 for a push.
+	// Request is 0 for a push, and for work that is dealt.
 	Grant struct {
 		ID      uint64        `msgpack:"i"`
 		Request uint64        `msgpack:"q"`
 		Job     tasks.JobID   `msgpack:"j"`
 		Ranges  tasks.Cover   `msgpack:"r"`
 		Left    time.Duration `msgpack:"l"` // run time left on the victim
-		Dealt   bool          `msgpack:"d"` // the taker's share of a job that has just begun,
-		Others  []Share       `msgpack:"o"` // and that of these, to whom it passes them on
-		Above   tasks.PeerID  `msgpack:"u"` // merges what the taker makes; empty for the giver
-		// that the job's submitter deals to the taker so, where there are others
+		Dealt   bool          `msgpack:"d"` // it is the share of the receiver, and of Others, of a job that has just begun
+		Others  []Share       `msgpack:"o"` // nodes to which the receiver passes on their shares
+		Above   tasks.PeerID  `msgpack:"u"` // node that merges the receiver's partials; empty for the giver
+		// Proof shows, if there are Others or the giver is not the submitter, that the submitter deals the work so.
 		Proof *DealProof `msgpack:"p,omitempty"`
 	}
 	// Share is a peer's part in work that is dealt, by slots.
@@ -112,8 +113,8 @@ type (
 // MaxJobs bounds the jobs named in one Request.
 const MaxJobs = 32
 
-// MaxBlind bounds the ranges by which a Request tells what its sender cannot read. One that is blind for more
-// runs, all told, is given what it cannot read now and then, and passes it on.
+// MaxBlind bounds the ranges with which a Request says what its sender cannot read. A node that is blind for more
+// ranges than that may be given what it cannot read, and passes it on.
 const MaxBlind = 2048
 
 // Event is what happened; the types below.
@@ -121,7 +122,7 @@ type Event interface{ isStealEvent() }
 
 // Events.
 type (
-	// Tick lets time-outs pass; a few a second, and when Wake says so.
+	// Tick lets time-outs take effect. The owner sends a few a second, and one at the time that Wake returns.
 	Tick struct{}
 	// PeerUp tells of a peer that can be stolen from.
 	PeerUp struct {
@@ -214,7 +215,7 @@ type (
 	}
 	// Shun hands all of a job's work back to its home and runs no more of it here.
 	Shun struct{ Job tasks.JobID }
-	// Busy tells which peers have work for so long, for the choice of victims.
+	// Busy tells which peers have work and how long it will last, for the choice of victims.
 	Busy struct {
 		Peers []tasks.PeerID
 		Left  []time.Duration
@@ -399,7 +400,7 @@ func (s *Scheduler) Step(now time.Duration, ev Event) []Effect {
 	s.cutOverdue()
 	s.fill()
 	s.feedWaiters()
-	s.rest()
+	s.stealOrRest()
 	return s.out
 }
 
@@ -447,7 +448,7 @@ func (s *Scheduler) handle(ev Event) {
 	}
 }
 
-// learn takes what is told of one job's home and units.
+// learn handles the events that tell what others know of one job: its home, and which units are where.
 func (s *Scheduler) learn(ev Event) {
 	switch ev := ev.(type) {
 	case Home:

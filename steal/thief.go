@@ -8,34 +8,34 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// roundLength is how many victims are asked before a thief rests on its lifelines.
+// roundLength is how many victims are asked in vain before a thief rests, and waits for its lifelines to push work.
 const roundLength = 6
 
-// lifelineAgain is when a resting thief tells its lifelines again, for they may have missed it.
+// lifelineAgain is after how long a resting thief asks its lifelines again, since they may have missed the request.
 const lifelineAgain = 4 * time.Second
 
 // thief is the state of this node as a thief: at most one request is out.
 type thief struct {
 	rng     uint64
-	id      uint64 // of the request that is out, 0 for none
-	victim  tasks.PeerID
-	since   time.Duration
-	next    time.Duration         // not before
-	round   int                   // rounds without success
-	refused map[tasks.PeerID]bool // in this round
-	busy    map[tasks.PeerID]time.Duration
-	waiters []waiter      // who rests on us, the longest first
-	rested  bool          // the last round ended with nothing
-	narrow  bool          // it was for jobs that are left out here, and says nothing of what others have of the rest
-	armed   time.Duration // when the lifelines were last told
-	answer  struct {      // the request just answered, for its latency
+	id      uint64                         // the request that is not answered yet, 0 for none
+	victim  tasks.PeerID                   // whom it asks
+	since   time.Duration                  // when it was sent
+	next    time.Duration                  // nobody is asked before
+	round   int                            // how many rounds have ended in vain
+	refused map[tasks.PeerID]bool          // the victims that have refused in this round
+	busy    map[tasks.PeerID]time.Duration // peers that are known to have work, and how long it lasts
+	waiters []waiter                       // thieves that wait for work from here, in the order in which they began to
+	rested  bool                           // the last round ended in vain
+	narrow  bool                           // requests name only jobs that are left out here (isLeftOut)
+	armed   time.Duration                  // when the lifelines were last asked to push work
+	answer  struct {                       // the request that was answered last, to measure how long it took
 		from  tasks.PeerID
 		id    uint64
 		since time.Duration
 	}
 }
 
-// waiter is a peer that rests on us, and what it asked for.
+// waiter is a thief that waits for this node to push work to it, and its request.
 type waiter struct {
 	id  tasks.PeerID
 	req Request
@@ -111,7 +111,7 @@ func (s *Scheduler) setBusy(ev Busy) {
 		}
 	}
 	if len(s.thief.busy) > 0 && s.thief.rested {
-		s.thief.next = s.now // one probe; the round goes on counting
+		s.thief.next = s.now // one of them is asked at once; the number of rounds in vain is kept
 	}
 }
 
@@ -120,12 +120,13 @@ func (s *Scheduler) isIdle(g *gen) bool {
 	return !g.sealing && g.task.Empty() && len(g.leases) == 0
 }
 
-// hungry reports whether a slot here could run stolen work: one that has none, or would make way for it.
+// hungry reports whether stolen work could run here: in a slot without work, or in one that makes way for a job that is
+// left out.
 func (s *Scheduler) hungry() bool {
 	return s.hasRoom() || !s.leaving && !s.full && s.cfg.Slots > 0 && slices.ContainsFunc(s.jobs, s.isLeftOut)
 }
 
-// hasRoom reports whether a slot here has no work, and a job would take some.
+// hasRoom reports whether a slot here has no work, and there is a job for which it could run stolen work.
 func (s *Scheduler) hasRoom() bool {
 	if s.leaving || s.full || s.cfg.Slots == 0 || !slices.ContainsFunc(s.jobs, s.wantsMore) {
 		return false
@@ -141,13 +142,14 @@ func (s *Scheduler) hasRoom() bool {
 	return false
 }
 
-// asksFor reports whether a request is to name a job: any that would take work where a slot has none, else those that
-// are left out.
+// asksFor reports whether a request is to name a job. While all slots have work, requests name only jobs that are left
+// out here.
 func (s *Scheduler) asksFor(j *job) bool {
 	return s.wantsMore(j) && (!s.thief.narrow || s.isLeftOut(j))
 }
 
-// widen has the thief begin anew when a slot has no work after rounds that were for jobs which are left out.
+// widen chooses which jobs requests name. When a slot has become free after rounds that were only for jobs that are
+// left out, the thief begins a new round, since refusals in those rounds say nothing of the other jobs.
 func (s *Scheduler) widen() {
 	t := &s.thief
 	switch room := s.hasRoom(); {
@@ -163,9 +165,9 @@ func (s *Scheduler) wantsMore(j *job) bool {
 	return !j.stopped && !j.shunned && s.now >= j.paused && s.now >= j.quiet && !j.blind.Covers(tasks.Cover{j.want})
 }
 
-// rest is the thief's side of every step: ask the next victim, or end the round; and seal generations
-// that no work comes to.
-func (s *Scheduler) rest() {
+// stealOrRest is the thief's part of every step: it asks the next victim, or ends the round and rests. It also seals
+// generations that are not getting any more work.
+func (s *Scheduler) stealOrRest() {
 	t := &s.thief
 	s.widen()
 	if s.hungry() && t.id == 0 && s.now >= t.next {
@@ -184,8 +186,8 @@ func (s *Scheduler) rest() {
 	}
 }
 
-// victim chooses among the peers that have not refused in this round: one that is known to be busy,
-// by the time it has left, else any. After a round in vain one probe makes a round.
+// victim chooses among the peers that have not refused in this round. It prefers peers that are known to be busy,
+// those with more work left more often. After a round in vain, a round is a single request.
 func (s *Scheduler) victim() (tasks.PeerID, bool) {
 	t := &s.thief
 	if len(t.refused) >= roundLength || (t.round > 0 && len(t.refused) > 0) {
@@ -222,7 +224,7 @@ func (s *Scheduler) busyVictim(able []tasks.PeerID) (tasks.PeerID, bool) {
 	if len(ids) == 0 {
 		return "", false
 	}
-	slices.Sort(ids) // not in the map's order
+	slices.Sort(ids) // the order of the map is random, and the choice must depend on the seed alone
 	at := time.Duration(t.random(int(total)))
 	for _, p := range ids {
 		if at -= min(t.busy[p], time.Hour)/time.Millisecond + 1; at < 0 {
@@ -248,7 +250,7 @@ func (s *Scheduler) ask(victim tasks.PeerID, wait bool) {
 		}
 	}
 	if !slices.ContainsFunc(req.Blind, func(c tasks.Cover) bool { return !c.Empty() }) {
-		req.Blind = nil // as a rule
+		req.Blind = nil // most nodes can read everything, and need not say so
 	}
 	if !wait {
 		s.thief.id, s.thief.victim, s.thief.since = req.ID, victim, s.now
@@ -256,8 +258,8 @@ func (s *Scheduler) ask(victim tasks.PeerID, wait bool) {
 	s.send(victim, Message{Request: req})
 }
 
-// notFor is what this node is not to be given of a job: what it cannot read, and what the job may have grown by that it
-// does not know of.
+// notFor is what this node is not to be given of a job: the units that it cannot read, and those of appends that it
+// does not know yet.
 func (j *job) notFor() tasks.Cover {
 	if !j.open {
 		return j.blind[:min(len(j.blind), MaxBlind)]
@@ -265,7 +267,7 @@ func (j *job) notFor() tasks.Cover {
 	return j.blind[:min(len(j.blind), MaxBlind-1)].Add(tasks.R(j.want.Last, maxUnit))
 }
 
-// Only is the request for some of its jobs, by their places in it.
+// Only is the request reduced to some of its jobs, which are given by their places in it.
 func (r Request) Only(places []int) Request {
 	jobs, rates, blind := r.Jobs, r.Rates, r.Blind
 	r.Jobs, r.Rates, r.Blind = nil, nil, nil
@@ -281,7 +283,8 @@ func (r Request) Only(places []int) Request {
 	return r
 }
 
-// endRound rests: longer after each round, with the lifelines told to push.
+// endRound ends a round in vain: the thief rests, longer after each such round, and its lifelines are asked to push
+// work.
 func (s *Scheduler) endRound() {
 	t := &s.thief
 	t.rested = true
