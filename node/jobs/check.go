@@ -21,13 +21,13 @@ import (
 // leaves nothing: two generations of half of the entries each, so that their outputs are merged, and Finish over
 // both. No ledger, no other member and no file of the user is touched.
 
-// checkerNeeds is the advice where a job cannot be checked for want of a runtime.
+// checkerNeeds is the advice for a user whose job cannot be checked since this host lacks its runtime.
 const checkerNeeds = "this node needs what the job runs with, to check it: see dtpnode doctor"
 
 // checkEntries is how many entries a check runs.
 const checkEntries = 1000
 
-// warmEntries are run first and not timed: they open the file, and let caches and branch addresses settle.
+// warmEntries is how many entries are run first without being timed, since they also open the file and fill caches.
 const warmEntries = 50
 
 // Bounds of what a check copies of the working folder, and of what it tells.
@@ -80,7 +80,7 @@ func (r *Room) Check(ctx context.Context, req api.JobRequest, tell func(text str
 	return out, nil
 }
 
-// news passes on what differs from what was told before.
+// news calls its function with a phase only if that differs from the one before.
 func news(tell func(text string)) func(text string) {
 	var mu sync.Mutex
 	last := ""
@@ -104,7 +104,8 @@ func (r *Room) describeCheck(j *Job, files []tasks.File, bad []tasks.Lost) (*tas
 	return &tasks.Job{Work: j.ownWork(), Data: *data, Want: want, Bad: bad, Limits: limitsOf(j.s.Req)}, err
 }
 
-// checkFailure is what the user is told of a failure: with the stack and the last lines, as there is no log to look at.
+// checkFailure describes a failure to the user, with its stack and the last lines of output, since a check has no log
+// in which the user could look them up.
 func checkFailure(err error) error {
 	var f *exec.Failure
 	if !errors.As(err, &f) {
@@ -201,7 +202,8 @@ func (c *checking) run() error {
 	return nil
 }
 
-// halves are the entries of the first file that can be read here, in two parts; none where there is no entry.
+// halves returns the first entries of the first file that can be read here, in two parts. Without any entry it returns
+// one empty range, for a generation without a packet.
 func (c *checking) halves() (out []tasks.Range) {
 	for i, f := range c.desc.Data.Files {
 		units := c.desc.Data.Units(i).Intersect(c.desc.Want)
@@ -220,7 +222,7 @@ func (c *checking) halves() (out []tasks.Range) {
 		}
 		return out
 	}
-	return []tasks.Range{{}} // a generation without a packet
+	return []tasks.Range{{}}
 }
 
 // generation runs a range in a process of its own, and returns where its output is.
@@ -324,8 +326,8 @@ func (s *checkSink) said() []string {
 	return slices.Clone(s.lines)
 }
 
-// copySmall copies the small files of a folder into a new one: Begin and Terminate may read them there, and what they
-// write harms none.
+// copySmall copies the small files of a folder into a new one, in which Begin and Terminate run: they can read the
+// files, and cannot change the user's own.
 func copySmall(from, to string) error {
 	if err := os.Mkdir(to, 0o700); err != nil || from == "" {
 		return err

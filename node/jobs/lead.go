@@ -19,18 +19,18 @@ import (
 	"github.com/dtpnode/dtpnode/wire"
 )
 
-// Where a node has no part in a job, members tell it of that. What they tell of a job that has not ended is believed of
-// its submitter, and of whoever proves that it leads it: else any member could answer for the job, and take what is
-// meant for its home.
+// A node that has no part in a job learns of it from other members. About a job that has not ended it believes only the
+// job's submitter, and a member that proves that it leads the job. Otherwise any member could answer for the job, and
+// receive what is meant for the job's home.
 
-// leadProof answers the request "lead", as msgpack.
+// leadProof is the answer to the request "lead", as msgpack.
 type leadProof struct {
 	ID        tasks.JobID     `msgpack:"i"`
 	Signature store.Signature `msgpack:"b"`
 	Proof     *quorum.Mandate `msgpack:"p"`
 }
 
-// ServeLead shows a member that this node leads a job.
+// ServeLead proves to a member that this node leads a job.
 func (r *teller) ServeLead(name string) ([]byte, error) {
 	j, err := r.book.Told(name)
 	if err != nil {
@@ -50,10 +50,11 @@ func (r *teller) ServeLead(name string) ([]byte, error) {
 	return wire.Marshal(&p)
 }
 
-// errNotLead is the error of a member that tells of a job that it neither submitted nor leads.
+// errNotLead is the error of a member that describes a job which it has not submitted, and cannot prove to lead.
 var errNotLead = errors.New("tells of a job that it neither submitted nor can prove to lead")
 
-// provenLead says why a member is not believed that tells of a job which has not ended.
+// provenLead returns an error if the description st of a job that has not ended is not to be believed, because the
+// member at, which gave it, is not the job's submitter and does not prove that it leads the job.
 func (r *teller) provenLead(ctx context.Context, at tasks.PeerID, name string, st api.JobStatus) error {
 	owner := st.Submitter
 	if found := r.book.Find(name); len(found) == 1 {
@@ -85,14 +86,14 @@ func (r *teller) provenLead(ctx context.Context, at tasks.PeerID, name string, s
 	return err
 }
 
-// telling is what a member that is believed tells of a job.
+// telling is the description of a job by a member that is believed.
 type telling struct {
 	at tasks.PeerID
 	St api.JobStatus
 }
 
-// AskMembers asks members for a job, and returns what one of them tells. Where several tell of jobs of that name which
-// different members have submitted, none is taken for the one that is meant.
+// AskMembers asks members for a job, and returns the best description that one of them gives. It returns an error if
+// they describe several jobs under the name, of different submitters, since it cannot know which one is meant.
 func (r *teller) AskMembers(ctx context.Context, ids []tasks.PeerID, name string) (t telling, err error) {
 	var mu sync.Mutex
 	var told []telling
@@ -120,13 +121,14 @@ func (r *teller) AskMembers(ctx context.Context, ids []tasks.PeerID, name string
 				names[told[i].at].Name, names[told[i].St.Submitter].Name),
 			Hint: "one of them is not what it seems: ask on the host that submitted the job"}
 	}
-	slices.SortFunc(told, func(a, b telling) int { // one that has ended has proven that; a private word says less
+	slices.SortFunc(told, func(a, b telling) int {
 		return rankOf(b.St) - rankOf(a.St)
 	})
 	return told[0], nil
 }
 
-// rankOf orders what members tell of one job: the more is said, and the later it is, the higher.
+// rankOf orders descriptions of one job. An end ranks highest, since it comes last and is proven, and a description
+// that leaves out what is private ranks below one that does not.
 func rankOf(st api.JobStatus) (rank int) {
 	if st.State.Final() {
 		rank += 2

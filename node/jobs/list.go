@@ -15,13 +15,14 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// listWait is how long members have to list their jobs: one that does not answer holds up what the others tell.
+// listWait is how long members have to list their jobs. It is short, since the user waits for the slowest of them.
 const listWait = time.Second
 
-// MaxJobsAnswer bounds the list of jobs told to another daemon.
+// MaxJobsAnswer bounds the list of jobs in an answer to another daemon, in bytes of JSON.
 const MaxJobsAnswer = p2p.MaxRequest / 2
 
-// AllJobs lists the jobs led here and by members that answer.
+// AllJobs lists the jobs that this node and the members that answer in time describe, each once, in the order of their
+// submission.
 func (r *teller) AllJobs(ctx context.Context) []api.JobStatus {
 	asked, cancel := context.WithTimeout(ctx, listWait)
 	defer cancel()
@@ -42,7 +43,8 @@ func (r *teller) AllJobs(ctx context.Context) []api.JobStatus {
 	}
 	_ = g.Wait()
 	var all []claim
-	for _, st := range Listed(r.JobsFor(r.net.ID()), math.MaxInt) { // as they stand when the others have told theirs
+	// This node's own jobs come last, so that they are not older than what the others have said.
+	for _, st := range Listed(r.JobsFor(r.net.ID()), math.MaxInt) {
 		all = append(all, claim{r.net.ID(), st})
 	}
 	out := once(r.net.ID(), append(all, slices.Concat(lists...)...), r.homes())
@@ -50,7 +52,8 @@ func (r *teller) AllJobs(ctx context.Context) []api.JobStatus {
 	return out
 }
 
-// JobsFor describes to a member the jobs that this node tells of, the oldest first, and those that wait.
+// JobsFor describes, for a member, the jobs that this node describes to others, the oldest first, and then the jobs
+// that wait. It leaves out what the member has no right to see.
 func (r *teller) JobsFor(who tasks.PeerID) []api.JobStatus {
 	out := []api.JobStatus{}
 	for _, j := range r.book.AllTold() {
@@ -62,13 +65,14 @@ func (r *teller) JobsFor(who tasks.PeerID) []api.JobStatus {
 	return out
 }
 
-// Listed cuts descriptions of jobs to what a list of them has room for, in bytes of JSON: each without its long
-// parts, the running ones before the finished ones, of which the newest come first.
+// Listed cuts a list of jobs so that it takes at most room bytes of JSON. It drops the long parts of each description,
+// and orders the list so that what does not fit is the least interesting: running jobs come before finished ones, and
+// newer jobs before older ones.
 func Listed(all []api.JobStatus, room int) []api.JobStatus {
 	all = slices.Clone(all)
 	slices.SortStableFunc(all, func(a, b api.JobStatus) int {
 		if a.State.Final() != b.State.Final() {
-			return cmp.Compare(rank(a), rank(b)) // those that run first
+			return cmp.Compare(rank(a), rank(b)) // jobs that have not ended come first
 		}
 		return b.Submitted.Compare(a.Submitted)
 	})
@@ -92,7 +96,7 @@ func Listed(all []api.JobStatus, room int) []api.JobStatus {
 	return out
 }
 
-// jsonSize is what a job takes in a list.
+// jsonSize is how many bytes of JSON a job takes in a list.
 func jsonSize(st api.JobStatus) int {
 	b, err := json.Marshal(st)
 	if err != nil {

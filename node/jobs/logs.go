@@ -13,11 +13,11 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// logEvery is how often a follower of a job's output is told what is new on the nodes.
+// logEvery is how often all nodes are asked for new lines while a user follows a job's logs.
 const logEvery = time.Second
 
-// SendLogs sends what a job's children printed on all nodes; with follow until the job ends. At last it names the nodes
-// of which lines may be missing.
+// SendLogs sends what a job's children printed on all nodes and, with follow, what they print until the job ends. The
+// last message names the nodes whose lines may be missing.
 func (r *teller) SendLogs(ctx context.Context, name string, follow bool, send func(api.LogPart) error) error {
 	j, home, _, err := r.granted(ctx, name, members.ForLook)
 	if err != nil {
@@ -27,7 +27,7 @@ func (r *teller) SendLogs(ctx context.Context, name string, follow bool, send fu
 	var last api.JobStatus
 	for {
 		st, err := r.statusFrom(ctx, j, home, name)
-		over := err != nil || st.State.Final() // asked first, so that the last lines are told
+		over := err != nil || st.State.Final() // asked before the lines are, so that the last lines are not missed
 		if err == nil {
 			name, last = st.ID, st
 		}
@@ -59,7 +59,8 @@ func Sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// tellLogs writes what is new on this node and on those that answer; failed are those that are up and do not, and why.
+// tellLogs sends what is new on this node and on all others that answer. failed has the nodes that are up and did not
+// answer, and why.
 func (r *teller) tellLogs(ctx context.Context, out *logWriter, name string) (failed map[tasks.PeerID]error, err error) {
 	if err := out.tell(r.net.ID(), r.net.Name(), string(r.LogsFor(r.net.ID(), name))); err != nil {
 		return nil, err
@@ -68,7 +69,7 @@ func (r *teller) tellLogs(ctx context.Context, out *logWriter, name string) (fai
 	for _, id := range r.cluster.Up() {
 		text, err := r.cluster.Ask(ctx, id, "logs", name)
 		if err != nil {
-			failed[id] = err // it will answer the next time, or is gone
+			failed[id] = err // the next round asks it again
 			continue
 		}
 		if err := out.tell(id, names[id].Name, string(text)); err != nil {
@@ -78,8 +79,8 @@ func (r *teller) tellLogs(ctx context.Context, out *logWriter, name string) (fai
 	return failed, nil
 }
 
-// silentNodes are those of which lines of a job may be missing: that have worked for it, or may have, and are not up,
-// or did not answer.
+// silentNodes are the nodes whose lines of a job may be missing: they are not up or did not answer, and they have
+// worked for the job, or may have.
 func (r *teller) silentNodes(st api.JobStatus, failed map[tasks.PeerID]error) []api.SilentNode {
 	states := map[tasks.PeerID]api.Member{}
 	for _, m := range r.net.Members() {
@@ -93,8 +94,8 @@ func (r *teller) silentNodes(st api.JobStatus, failed map[tasks.PeerID]error) []
 	return silent(st, r.net.ID(), states, failed)
 }
 
-// silent picks the nodes of which lines may be missing. Where nodes are known to have done less of a job than was done
-// of it, anybody who is not there may have worked for it.
+// silent picks the nodes whose lines may be missing. If the nodes that are known to have worked for a job account for
+// fewer units than are done, any node that cannot be asked may have worked for it, too.
 func silent(
 	st api.JobStatus, self tasks.PeerID, members map[tasks.PeerID]api.Member, failed map[tasks.PeerID]error,
 ) (out []api.SilentNode) {
@@ -128,7 +129,7 @@ func silent(
 	return out
 }
 
-// LogsFor is what a job's children printed on this node, for a member that may look at it.
+// LogsFor is what a job's children printed on this node, or nothing if the member may not see the job's logs.
 func (r *teller) LogsFor(who tasks.PeerID, name string) []byte {
 	var b strings.Builder
 	for _, j := range r.book.Find(name) {
@@ -146,13 +147,13 @@ func (r *teller) LogsFor(who tasks.PeerID, name string) []byte {
 	return []byte(b.String())
 }
 
-// logWriter tells of the growing logs of several nodes.
+// logWriter sends what is new in the logs of several nodes.
 type logWriter struct {
 	part func(api.LogPart) error
-	told map[tasks.PeerID]string // the log as it was when last told
+	told map[tasks.PeerID]string // each node's log as it was the last time
 }
 
-// tell tells what text, a node's whole log, has beyond what was told.
+// tell sends what a node's log, which is text as a whole, has beyond what was sent before.
 func (l *logWriter) tell(id tasks.PeerID, name, text string) error {
 	more := beyond(l.told[id], text)
 	l.told[id] = text
@@ -162,7 +163,8 @@ func (l *logWriter) tell(id tasks.PeerID, name, text string) error {
 	return l.part(api.LogPart{Node: id, Name: name, Text: more})
 }
 
-// beyond is what text adds to old. Both are the ends of one log, of which the oldest lines may have gone.
+// beyond is what text has after old. Both are readings of one log, from whose beginning lines may have been dropped
+// between the two.
 func beyond(old, text string) string {
 	if more, ok := strings.CutPrefix(text, old); ok {
 		return more

@@ -18,13 +18,14 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// glanceWait is how long one file may take to be looked at: a mount whose server is gone lets its users hang.
+// glanceWait is how long the look at one file may take. On a mount whose server is gone it would never end.
 const glanceWait = 30 * time.Second
 
-// glancesAtOnce bounds the files that are looked at together.
+// glancesAtOnce bounds the files that are looked at at the same time.
 const glancesAtOnce = 16
 
-// Look sees which files of a job are there (engine.Look).
+// Look finds out which files of a job this host sees now, as the engine has asked for (engine.Look), and tells the
+// engine.
 func (r *programs) Look(e engine.Look) {
 	out := engine.Looked{ID: e.ID}
 	defer func() { r.loop.Post(out) }()
@@ -61,18 +62,18 @@ func (r *programs) Look(e engine.Look) {
 	}
 }
 
-// glance tries to open one file. A file that is there, whatever is in it, is seen: whether one that was refused for
-// what is in it has changed is looked at before.
+// glance tries to open one file. A file that can be opened is seen, whatever its content is; the caller has dealt with
+// files that were refused for their content. known is false if the look was ended before its time.
 func (r *programs) glance(
 	ctx context.Context, work tasks.Work, f tasks.File,
 ) (cause exec.Cause, reason string, known bool) {
 	if f.URL == "" {
-		return "", "", true // items, which came with the job
+		return "", "", true // the units are items, which came with the job
 	}
 	ctx, cancel := context.WithTimeout(ctx, glanceWait)
 	defer cancel()
 	answer := make(chan error, 1)
-	go func() { answer <- r.openInput(ctx, work, f) }() // may hang in the kernel longer than anybody waits
+	go func() { answer <- r.openInput(ctx, work, f) }() // it may hang in the kernel longer than anybody waits
 	select {
 	case err := <-answer:
 		var fail *exec.Failure
@@ -89,7 +90,7 @@ func (r *programs) glance(
 	}
 }
 
-// openInput opens a local file, or has the runtime open a URL that the job's work is done with.
+// openInput opens a local file, or has the job's runtime open a URL.
 func (r *programs) openInput(ctx context.Context, work tasks.Work, f tasks.File) error {
 	if path := strings.TrimPrefix(f.URL, "file://"); !plan.IsURL(path) {
 		file, err := os.Open(path)
@@ -106,7 +107,7 @@ func (r *programs) openInput(ctx context.Context, work tasks.Work, f tasks.File)
 	return err
 }
 
-// UnseenOf is what a node does not see of jobs' files, as users are told it.
+// UnseenOf converts the files that a node does not see to the form in which users are told of them.
 func UnseenOf(all []ledger.Unseen) (out []api.Unseen) {
 	for _, u := range all {
 		out = append(out, api.Unseen{Where: u.Where, Files: u.Files, Units: u.Cover.Len(), Cause: u.Cause, Reason: u.Reason})

@@ -17,11 +17,12 @@ import (
 	"github.com/dtpnode/dtpnode/wire"
 )
 
-// maxLogAnswer bounds the logs told to another daemon.
+// maxLogAnswer bounds the logs in an answer to another daemon, in bytes.
 const maxLogAnswer = maxLogBytes
 
-// Lookup finds a job here, or else the member that tells of it: its home, or after its end one that has its
-// ledger. It describes the job as that member has told, who might tell something else the next time.
+// Lookup finds a job by its name or a beginning of it. It returns the job if this node describes it to others, or else
+// the member at that does: the job's home or, after the job's end, a member that has kept it. st is the description by
+// which the job was found. Callers use it rather than ask again, since a member that lies could answer differently.
 func (r *teller) Lookup(ctx context.Context, name string) (j *Job, at tasks.PeerID, st api.JobStatus, err error) {
 	j, err = r.book.Told(name)
 	var e *api.Error
@@ -53,7 +54,7 @@ func (r *teller) Lookup(ctx context.Context, name string) (j *Job, at tasks.Peer
 	return nil, "", st, err
 }
 
-// homeless says why a job that is known here has no home.
+// homeless is the error for a job that is known here and that nobody leads; it says why.
 func (r *teller) homeless(j *Job) error {
 	if owner := j.submitter(); r.cluster.MayNoMore(owner) {
 		return &api.Error{Status: 410, Message: fmt.Sprintf("job %s was %s", api.Short(j.Name), r.cluster.WhyStopped(owner)),
@@ -66,7 +67,8 @@ func (r *teller) homeless(j *Job) error {
 	return &api.Error{Status: 503, Message: fmt.Sprintf("job %s waits: %s", api.Short(j.Name), why), Hint: hint}
 }
 
-// RemoteStatus asks a member for a job, and returns what it tells as far as it can prove that.
+// RemoteStatus asks a member for a job, and returns the description if the member proves that it leads the job, or that
+// the job has ended.
 func (r *teller) RemoteStatus(ctx context.Context, home tasks.PeerID, name string) (st api.JobStatus, err error) {
 	b, err := r.cluster.Ask(ctx, home, "status", name)
 	if err == nil {
@@ -84,7 +86,7 @@ func (r *teller) RemoteStatus(ctx context.Context, home tasks.PeerID, name strin
 	return st, r.provenLead(ctx, home, name, st)
 }
 
-// statusFrom describes a job that lookup has found.
+// statusFrom describes a job that Lookup has found: j if it is described here, else by the member remote.
 func (r *teller) statusFrom(ctx context.Context, j *Job, remote tasks.PeerID, name string) (api.JobStatus, error) {
 	if j != nil {
 		return r.StatusOf(j), nil
@@ -92,7 +94,7 @@ func (r *teller) statusFrom(ctx context.Context, j *Job, remote tasks.PeerID, na
 	return r.RemoteStatus(ctx, remote, name)
 }
 
-// JobStatus describes a job for this node's user, wherever it is led, or waits.
+// JobStatus describes a job for this node's user, also if another node leads it or nobody does.
 func (r *teller) JobStatus(ctx context.Context, name string) (api.JobStatus, error) {
 	_, _, st, err := r.granted(ctx, name, members.ForAll)
 	if err != nil {
@@ -107,7 +109,8 @@ func (r *teller) JobStatus(ctx context.Context, name string) (api.JobStatus, err
 	return r.cluster.CutFor(r.net.ID(), st), nil
 }
 
-// WaitsUnled describes a job that nobody who can be asked leads, if this node knows why it waits.
+// WaitsUnled describes a job that no member which can be reached leads; ok is false if this node does not know of such
+// a job.
 func (r *teller) WaitsUnled(name string) (st api.JobStatus, ok bool) {
 	known := r.book.Meant(name)
 	if len(known) != 1 || r.cluster.MayNoMore(known[0].submitter()) {
@@ -116,10 +119,10 @@ func (r *teller) WaitsUnled(name string) (st api.JobStatus, ok bool) {
 	return r.waitingStatus(known[0])
 }
 
-// waitsElsewhere describes a job that nothing is known of here, and nobody leads, as a member tells it that has a copy
-// of its ledger: dtpnode ps lists it. why is the error of the search for it. Nobody can prove that a job waits, and
-// nothing is done by that word but to say who says so, and to remember a cancel; but its name must be one that its
-// submitter gave.
+// waitsElsewhere describes a job that is not known here and that nobody leads, as a member with a copy of its ledger
+// describes it; `dtpnode ps` lists such jobs. why is the error of the search for the job. That a job waits cannot be
+// proven, so the description is shown as the member's word, and the only thing that is done because of it is to
+// remember a cancel. The job's name must still be one that its submitter can have given.
 func (r *teller) waitsElsewhere(ctx context.Context, name string, why error) (st api.JobStatus, ok bool) {
 	var e *api.Error
 	if !errors.As(why, &e) || e.Status != http.StatusNotFound || len(name) < 4 {
@@ -150,9 +153,10 @@ func (r *teller) waitsElsewhere(ctx context.Context, name string, why error) (st
 	return st, ok && !several
 }
 
-// ToldToWait reads what a member tells of a job of a name. Of one that would be shown whole here, anybody could make up
-// what is to be read: its name must be one that its submitter gave, the reason is said to be the member's, and what can
-// be done is not for another to say.
+// ToldToWait reads a member's answer about a job that is said to wait; waits is false if the answer is not usable. The
+// member could make up a job and texts for whoever may see that job whole. So the job's name must be one that its
+// submitter can have given, the reason names the member as its source, and the member's advice is replaced by this
+// node's own.
 func (r *teller) ToldToWait(by tasks.PeerID, name string, answer []byte) (st api.JobStatus, waits bool) {
 	st, err := readWaiting(answer)
 	switch {
@@ -168,7 +172,7 @@ func (r *teller) ToldToWait(by tasks.PeerID, name string, answer []byte) (st api
 	return st, true
 }
 
-// readWaiting reads the status of a job that may wait, which has few parts.
+// readWaiting reads the status of a job that may wait. Such a status is small, so the bound is too.
 func readWaiting(b []byte) (st api.JobStatus, err error) {
 	err = wire.ReadJSON(b, members.MostListed, &st)
 	return st, err

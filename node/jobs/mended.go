@@ -15,11 +15,12 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// A retry may run what is missing with other code than has done the rest, or with other parameters. What both make is
-// merged as the partials of one job are, by the runtime; whether that can be is tried before anything runs, and the
-// description says what was run by which code.
+// A retry may run what is missing with other code, or other parameters, than the rest was run with. The runtime merges
+// the partials of both like those of one job. Whether it can do that is tried before anything runs. The description
+// says how much was run by which code.
 
-// ranBefore tells by which code what a retry has from an earlier job was run; nothing if that is its own code.
+// ranBefore lists by which code the units that a retry takes over from an earlier job were run. It is empty if that is
+// only the code of the retry itself.
 func ranBefore(desc, old *tasks.Job) []tasks.Ran {
 	var ran []tasks.Ran
 	left := desc.Ask.Again.Units
@@ -46,7 +47,7 @@ func ranBefore(desc, old *tasks.Job) []tasks.Ran {
 
 func sameCode(a, b tasks.Ran) bool { return a.Code == b.Code && slices.Equal(a.Params, b.Params) }
 
-// codesOf tells by which code how many of a job's committed entries were run; nothing if by one.
+// codesOf lists how many of a job's committed entries were run by which code. It is empty if all were run by one.
 func codesOf(desc *tasks.Job, committed int64) (out []api.Code) {
 	a := desc.Ask.Again
 	if a == nil || len(a.Ran) == 0 {
@@ -78,8 +79,9 @@ func codesOf(desc *tasks.Job, committed int64) (out []api.Code) {
 // tryEntries is how many entries are run with new code to see whether what it makes merges with what is done.
 const tryEntries = 100
 
-// tryMended runs some entries that are done already with the new code, in a process that is thrown away, and merges
-// what it makes with a partial of before. So it is known before anything runs that a merge would fail at the end.
+// tryMended runs some entries that are done already with the new code, in a process that is thrown away, and merges the
+// output with a partial of the earlier job. So a merge that must fail is found before anything runs, and not at the
+// end.
 func (r *Room) tryMended(j *Job, desc *tasks.Job, base []baseBlob, old *foundParts) error {
 	if len(base) == 0 {
 		return nil
@@ -94,7 +96,8 @@ func (r *Room) tryMended(j *Job, desc *tasks.Job, base []baseBlob, old *foundPar
 	made, err := c.generation(0, r.tried(desc, base))
 	var f *exec.Failure
 	switch {
-	case errors.As(err, &f) && f.Kind == exec.KindOpen: // the file is not what it was: SlaveBegin and SlaveTerminate alone
+	case errors.As(err, &f) && f.Kind == exec.KindOpen:
+		// The file has changed or is gone. A generation without a packet still runs SlaveBegin and SlaveTerminate.
 		if made, err = c.generation(1, tasks.Range{}); err != nil {
 			return r.notMended(old, err)
 		}
@@ -129,7 +132,8 @@ func (r *Room) tryMended(j *Job, desc *tasks.Job, base []baseBlob, old *foundPar
 	return nil
 }
 
-// tried are entries that an earlier job has done of a file that this host sees; none if there is no such file.
+// tried returns a range of units that the earlier job has done, in a file that this host sees; it is empty if there is
+// no such file.
 func (r *Room) tried(desc *tasks.Job, base []baseBlob) tasks.Range {
 	for i, f := range desc.Data.Files {
 		if _, _, err := plan.KeyOf(f.URL, f.Part); err != nil {
@@ -144,7 +148,7 @@ func (r *Room) tried(desc *tasks.Job, base []baseBlob) tasks.Range {
 	return tasks.Range{}
 }
 
-// notMended says that new code fails where that of before did not.
+// notMended is the error of new code that fails on entries which the earlier code has processed.
 func (r *Room) notMended(old *foundParts, err error) error {
 	told := checkFailure(err)
 	var e *api.Error
@@ -156,7 +160,7 @@ func (r *Room) notMended(old *foundParts, err error) error {
 	return told
 }
 
-// notMerged says that what two codes make cannot be one output.
+// notMerged is the error of new code whose output cannot be merged with that of the earlier code.
 func (r *Room) notMerged(old *foundParts, why string) error {
 	return &api.Error{
 		Message: fmt.Sprintf("what the new code makes cannot be merged with what job %s has done: %s",

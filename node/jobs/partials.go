@@ -26,9 +26,9 @@ import (
 	"github.com/dtpnode/dtpnode/wire"
 )
 
-// What is committed of a job that runs, waits or cannot be finished is handed out as files: in the format of
-// the job's output where this node can make them, merged into one if that is possible, and else the blobs as they are
-// kept.
+// What is committed of a job that runs, waits or cannot be finished is handed out as a bundle of files. If this node
+// has the job's runtime they have the format of the job's output, and are merged into one if that is possible.
+// Otherwise they are the blobs as they are kept.
 
 // collector collects what is committed of jobs, for this node's user and for members.
 type collector struct {
@@ -51,11 +51,11 @@ const manifestName = "manifest.json"
 type bundle struct {
 	dir   string
 	view  engine.LedgerView
-	parts []string // links to the kept blobs, which may go meanwhile
+	parts []string // hard links to the kept blobs, which may be freed meanwhile
 	api.Manifest
 }
 
-// Partials makes a bundle of a job, here if this node has a copy of the ledger, else with a member that has.
+// Partials makes a bundle of a job: here if this node has a copy of the job's ledger, else on a member that has one.
 func (r *collector) Partials(ctx context.Context, name string) (*bundle, error) {
 	_, _, st, err := r.granted(ctx, name, members.ForLook)
 	if err != nil {
@@ -71,7 +71,7 @@ func (r *collector) Partials(ctx context.Context, name string) (*bundle, error) 
 	return r.bundle(ctx, j, st)
 }
 
-// copyNamed is a job of which this node has a copy of the ledger, nil if it has none.
+// copyNamed is the job with a name, if this node has a copy of its ledger; otherwise nil.
 func (r *collector) copyNamed(name string) *Job {
 	for _, j := range r.book.Find(name) {
 		if r.ledgers.Of(j.ID()) != nil {
@@ -111,7 +111,8 @@ func (r *collector) bundle(ctx context.Context, j *Job, st api.JobStatus) (*bund
 	return b, nil
 }
 
-// link holds on to the committed blobs, and brings those here that only others keep.
+// link makes hard links to the committed blobs, so that they stay until the bundle is sent, and fetches those that only
+// other nodes keep.
 func (r *collector) link(b *bundle, c *store.Copy) error {
 	desc := r.book.Whole(c.ID, c.Job)
 	for i, p := range b.view.Parts {
@@ -131,7 +132,7 @@ func (r *collector) link(b *bundle, c *store.Copy) error {
 	return nil
 }
 
-// entriesOf tells a cover as entries of files.
+// entriesOf converts a cover of units to ranges of entries in files.
 func entriesOf(desc *tasks.Job, cover tasks.Cover) (out []api.EntryRanges) {
 	for _, r := range cover {
 		for !r.Empty() {
@@ -149,7 +150,7 @@ func entriesOf(desc *tasks.Job, cover tasks.Cover) (out []api.EntryRanges) {
 	return out
 }
 
-// convert turns blobs into files of the output's format: one, or where that fails one for each.
+// convert makes files of the output's format from the blobs: a merged one or, if merging fails, one for each blob.
 func (r *collector) convert(ctx context.Context, b *bundle, j *Job, desc *tasks.Job) {
 	if len(b.parts) == 0 {
 		b.Note = "nothing is committed yet"
@@ -248,36 +249,37 @@ func sendFile(t *tar.Writer, p api.Part, path string) error {
 	return err
 }
 
-// handoutKept is how long a bundle made for another member waits to be fetched.
+// handoutKept is how long a bundle that was made for another member is kept for it to fetch.
 const handoutKept = 10 * time.Minute
 
-// maxHandouts bounds the bundles that are made or kept for other members; each has one at a time.
+// maxHandouts bounds the bundles that are made or kept for other members, of which each has one at a time.
 const maxHandouts = 8
 
-// handout is a bundle for another member, which asks for it until it is made.
+// handout is a bundle for another member, which repeats its request until the bundle is made.
 type handout struct {
 	key  string
-	ctx  context.Context // ends when the bundle is to go
+	ctx  context.Context // ends when the bundle is to be removed
 	drop context.CancelFunc
-	done chan struct{} // closed when b or err are set
+	done chan struct{} // closed when b or err is set
 	b    *bundle
 	err  error
 }
 
-// handedOut answers the request "partials". The manifest is there once the bundle is made.
+// handedOut is the answer to the request "partials". It has no manifest before the bundle is made.
 type handedOut struct {
 	Manifest *api.Manifest `json:"manifest,omitempty"`
 }
 
-// The request "partials" is a job's name and a mark of the request.
+// The argument of the request "partials" is a job's name, followed by a random mark by which a repetition is known.
 const nameLen, markLen = 32, 8
 
-// HandoutOwner finds the job of such a request.
+// HandoutOwner finds the job of a request "partials", and its submitter.
 func (r *collector) HandoutOwner(key string) (*Job, tasks.PeerID, error) {
 	return r.KeptOwner(key[:min(nameLen, len(key))])
 }
 
-// SharePartials makes a bundle fetchable for another member. A further request of that member takes its place.
+// SharePartials answers the request "partials": it has a bundle made for another member, and served once it is. A
+// request with another mark replaces the member's earlier one.
 func (r *collector) SharePartials(from tasks.PeerID, key string) ([]byte, error) {
 	if len(key) != nameLen+markLen {
 		return nil, errors.New("no name of a job and mark of a request")
@@ -297,13 +299,13 @@ func (r *collector) SharePartials(from tasks.PeerID, key string) ([]byte, error)
 	return json.Marshal(handedOut{Manifest: &h.b.Manifest})
 }
 
-// handouts are those that are made or kept, by the members that asked for them.
+// handouts are all handouts that are being made or kept, by the members that asked for them.
 type handouts struct {
 	mu sync.Mutex
 	of map[tasks.PeerID]*handout
 }
 
-// forget takes a handout out, if its member has not asked for another one since.
+// forget removes a handout, unless its member has asked for another one since.
 func (h *handouts) forget(from tasks.PeerID, gone *handout) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -312,7 +314,7 @@ func (h *handouts) forget(from tasks.PeerID, gone *handout) {
 	}
 }
 
-// handoutFor is the bundle that a member has asked for, which is begun if it is new.
+// handoutFor returns the handout that a member has asked for, and begins to make it if the request is new.
 func (r *collector) handoutFor(from tasks.PeerID, key string) (*handout, error) {
 	all := &r.handouts
 	all.mu.Lock()

@@ -21,8 +21,8 @@ import (
 // `dtpnode units` reads them (units.go). They lie beside the result, in the folder parts, each under its hash, as files
 // of the ledger's folder under another name: keeping them costs no copy.
 
-// keepParts keeps what a job's result was made of, unless it is larger than what may be kept uncommitted: it is as
-// superfluous as that for most users.
+// keepParts keeps what a job's result was made of, unless it takes more bytes than the limit KeepBytes, which also
+// bounds partials that are not committed.
 func (r *copies) keepParts(name string, c *store.Copy, made store.MadeOf) {
 	var size int64
 	for _, p := range made.Parts {
@@ -39,9 +39,9 @@ func (r *copies) keepParts(name string, c *store.Copy, made store.MadeOf) {
 	}
 }
 
-// checkParts reports why partials that a member keeps, empty for this node, cannot be taken for what a job's result was
-// made of. Ends from before their hash was signed prove nothing of them: of those the submitter's word counts, whose
-// job it is, and this node's own.
+// checkParts returns an error if the partials that the member at keeps, or this node if at is empty, are not proven to
+// be what a job's result was made of. The proof is their hash in the signed end. Ends that older versions wrote have no
+// such hash. For them this node trusts itself, and the submitter, whose job it is.
 func checkParts(at tasks.PeerID, f *store.MadeOf, st api.JobStatus) error {
 	switch {
 	case st.PartsSHA256 == "" && at != "" && at != st.Submitter:
@@ -53,13 +53,13 @@ func checkParts(at tasks.PeerID, f *store.MadeOf, st api.JobStatus) error {
 	return nil
 }
 
-// handle names a blob that can be fetched.
+// handle is the answer to the request "parts": the blob to be fetched, which has the encoded store.MadeOf.
 type handle struct {
 	SHA256 string `json:"sha256"`
 	Size   int64  `json:"size"`
 }
 
-// ServeParts answers the request "parts".
+// ServeParts answers the request "parts" of another member about a job.
 func (r *copies) ServeParts(name string) ([]byte, error) {
 	index, err := r.results.PartsIndex(name)
 	if err != nil {
@@ -68,7 +68,7 @@ func (r *copies) ServeParts(name string) ([]byte, error) {
 	return json.Marshal(handle{SHA256: store.HashOf(index), Size: int64(len(index))})
 }
 
-// foundParts is what is kept of a job, and with whom.
+// foundParts is what is kept of a job's partials, and by which member.
 type foundParts struct {
 	store.MadeOf
 	desc *tasks.Job
@@ -86,7 +86,7 @@ func (r *copies) FindParts(ctx context.Context, at tasks.PeerID, st api.JobStatu
 		}
 		r.log.Warn("could not read what is kept of a job here; asking others", "job", api.Short(st.ID), "reason", err)
 	}
-	var refused error // the last
+	var refused error // why the last answer was not used; nil if none was refused
 	asked := map[tasks.PeerID]bool{"": true}
 	for _, id := range append([]tasks.PeerID{at}, r.cluster.Up()...) {
 		if asked[id] {
@@ -168,8 +168,8 @@ func (r *copies) openParts(ctx context.Context, at tasks.PeerID, index []byte, s
 	return f, err
 }
 
-// grownSince has the description of an open job be that of all that it has grown by until its end: what was appended
-// is signed by its submitter, and how much that was stands in the job's end.
+// grownSince completes the description of an open job by all its appends. They must be signed by the job's submitter,
+// and be as many as the job's end says.
 func (r *copies) grownSince(f *foundParts, st api.JobStatus) error {
 	if !f.desc.Open {
 		return nil

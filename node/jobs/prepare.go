@@ -19,7 +19,7 @@ func (r *Room) Prepare(e engine.Prepare) {
 	j := r.book.New(store.NameOf(desc))
 	j.s.ID, j.s.Home = id, home
 	own := desc.Submitter == r.net.ID()
-	if !r.takesPartIn(desc.Submitter) { // its home counts on no slots of this node
+	if !r.takesPartIn(desc.Submitter) { // the home knows that this node has no slots for the job
 		if j.s.Desc = r.book.Whole(id, desc); own {
 			r.book.Meet(j)
 		}
@@ -45,20 +45,21 @@ func (r *Room) Prepare(e engine.Prepare) {
 		r.loop.Post(engine.NotPrepared{ID: id})
 	}
 	r.log.Warn("could not prepare job", "job", id.Short(), "home", home, "reason", err)
-	if own { // its user asks for it here, and may append to it
+	if own { // the job's user asks for it on this node, and may append to it here
 		r.book.Meet(j)
 		return
 	}
 	j.Release()
 }
 
-// takesPartIn reports whether this node works for a member's jobs that others lead: without the right to work only in
-// its own.
+// takesPartIn reports whether this node runs work of a submitter's jobs that other nodes lead. A node without the right
+// to work does so only for jobs that were submitted on it.
 func (r *base) takesPartIn(submitter tasks.PeerID) bool {
 	return r.cfg.Slots > 0 && (submitter == r.net.ID() || r.net.HasRight(r.net.ID(), p2p.Worker))
 }
 
-// takeFrom takes over what o was prepared with, and lets go of what was there.
+// takeFrom takes over program, description and blobs of o, which is the same job prepared once more, and releases what
+// the job held before.
 func (j *Job) takeFrom(o *Job) {
 	o.mu.Lock()
 	program, desc, key, ships := o.s.Program, o.s.Desc, o.s.CodeKey, o.s.Ships

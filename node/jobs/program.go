@@ -14,19 +14,20 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// A job's program is made ready twice over: described from what its user named, where it is submitted, and prepared
-// from its description, everywhere else. Where the process that it consists of is killed, it is prepared again.
+// A job's program is made ready in two ways: on the node where the job is submitted it is made from what the user
+// named, which also gives the job's description; on all other nodes it is made from that description. If the process
+// that it consists of is killed, it is made from the description again.
 
 // programs makes the programs of jobs ready, and has them used.
 type programs struct{ *base }
 
-// Runtimes are what this host can run jobs with.
+// Runtimes are the runtimes of this host, with advice for a host that has none.
 type Runtimes struct {
 	*runtimes.Set
 	Advice string // what a user can do if this host can run nothing
 }
 
-// Ready waits for the runtime that works on this host for a job of a kind with these needs.
+// Ready returns the runtime of this host for a job of a kind with these needs, and waits until it is made ready.
 func (s *Runtimes) Ready(ctx context.Context, kind string, needs []string) (exec.Runtime, error) {
 	h, err := s.For(kind, needs)
 	if err != nil {
@@ -35,7 +36,8 @@ func (s *Runtimes) Ready(ctx context.Context, kind string, needs []string) (exec
 	return h.Ready(ctx)
 }
 
-// Advised is an error with what its user can do about it, if it is that this host cannot run the job.
+// Advised adds to an error what the user can do about it, if the error is that this host has no runtime for the job. It
+// returns other errors as they are.
 func (s *Runtimes) Advised(err error) error {
 	var needs *exec.NeedsError
 	switch {
@@ -51,7 +53,8 @@ func (s *Runtimes) Advised(err error) error {
 	return err
 }
 
-// chosen waits for the runtime that a job is led with, and tells the job's user meanwhile what is waited for.
+// chosen waits until the runtime with which a job is led is ready, and shows the job's user meanwhile what is being
+// done for that. err is the error of choosing the runtime.
 func (r *programs) chosen(j *Job, h *runtimes.Hosted, err error) (exec.Runtime, error) {
 	if err != nil {
 		return nil, r.runtimes.Advised(err)
@@ -71,8 +74,8 @@ func (r *programs) chosen(j *Job, h *runtimes.Hosted, err error) (exec.Runtime, 
 	}
 }
 
-// describe makes the program of a job ready that is submitted here, and has what it ships here for others. earlier is
-// the work of the job that it retries, nil if it is none.
+// describe makes the program of a job ready that is submitted here, and serves the blobs that it ships to other nodes.
+// earlier is the work of the job that this one retries, nil if it retries none.
 func (r *programs) describe(ctx context.Context, rt exec.Runtime, j *Job, earlier *exec.Order) error {
 	steps := &steps{on: r.net.Name(), j: j}
 	out, err := rt.Describe(ctx, exec.Request{Spec: j.s.Req.Spec, Dir: j.s.Req.Dir, Earlier: earlier, Tell: steps.tell})
@@ -142,7 +145,8 @@ func (r *programs) Load(ctx context.Context, j *Job, submitter tasks.PeerID, wor
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(r.blobs.JobDir(j.s.ID), 0o700); err != nil { // not before: it goes with a job that is known here
+	// The folder is made last, since it is removed only with a job that is known here.
+	if err := os.MkdirAll(r.blobs.JobDir(j.s.ID), 0o700); err != nil {
 		p.Release()
 		return &exec.Failure{Kind: exec.KindDisk, Op: "prepare", Entry: -1, Msg: err.Error()}
 	}
@@ -163,7 +167,7 @@ func (r *programs) Load(ctx context.Context, j *Job, submitter tasks.PeerID, wor
 	return nil
 }
 
-// orderOf is a job's work as a runtime prepares it.
+// orderOf is the order to a runtime to prepare a job's program.
 func (r *programs) orderOf(j *Job, submitter tasks.PeerID, work tasks.Work) exec.Order {
 	return exec.Order{Submitter: submitter, Work: work, Fetch: func(ctx context.Context, name string) ([]byte, error) {
 		ship, ok := work.Ship(name)
@@ -177,7 +181,8 @@ func (r *programs) orderOf(j *Job, submitter tasks.PeerID, work tasks.Work) exec
 // ErrOver says that a job ended while something was being done for it.
 var ErrOver = errors.New("the job is over")
 
-// use has a job's program do something. Where its process was killed it is prepared again, and asked once more.
+// use calls do with a job's program and description. If the program's process turns out to be killed, use prepares the
+// program again and calls do once more.
 func (r *programs) use(ctx context.Context, j *Job, do func(p exec.Program, desc *tasks.Job) error) error {
 	p, desc, err := r.programOf(ctx, j, nil)
 	if err != nil {
@@ -193,8 +198,9 @@ func (r *programs) use(ctx context.Context, j *Job, do func(p exec.Program, desc
 	return do(p, desc)
 }
 
-// programOf is a job's program, prepared if this node has none, or none but the one that is dead, and its description,
-// nil for a job that is still being prepared where it is submitted.
+// programOf returns a job's program and its description. It prepares the program if this node has none, or only the one
+// that dead names as having lost its process. The description is nil while the job is being prepared to be submitted
+// here.
 func (r *programs) programOf(ctx context.Context, j *Job, dead exec.Program) (exec.Program, *tasks.Job, error) {
 	j.loading.Lock()
 	defer j.loading.Unlock()

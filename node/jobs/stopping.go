@@ -10,7 +10,7 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// StopRevoked ends here what members have submitted that may do so no more.
+// StopRevoked ends the jobs of members that have lost the right to submit, as far as this node has a part in them.
 func (r *ender) StopRevoked() {
 	ids := map[tasks.JobID]tasks.PeerID{}
 	for _, c := range r.ledgers.All() {
@@ -27,7 +27,8 @@ func (r *ender) StopRevoked() {
 	r.forgetCode(slices.Collect(maps.Values(ids)))
 }
 
-// stopOne kills what runs here of a job whose submitter was revoked, and ends the job if it is led here.
+// stopOne kills what this node runs of a job whose submitter has lost the right to submit, and ends the job if this
+// node leads it.
 func (r *ender) stopOne(id tasks.JobID, submitter tasks.PeerID) {
 	r.loop.Post(engine.Revoked{ID: id})
 	j := r.book.ByID(id)
@@ -41,8 +42,8 @@ func (r *ender) stopOne(id tasks.JobID, submitter tasks.PeerID) {
 	r.conclude(j, api.Cancelled, why, "")
 }
 
-// forgetCode drops the compiled code of members that may submit no more, of all that were members in this life and
-// of those that are named.
+// forgetCode drops the compiled code of members that have lost the right to submit. It looks at the given submitters
+// and at all members that this daemon has known.
 func (r *ender) forgetCode(submitters []tasks.PeerID) {
 	gone := r.cluster.NewlyGone(submitters)
 	if len(gone) == 0 {
@@ -54,8 +55,8 @@ func (r *ender) forgetCode(submitters []tasks.PeerID) {
 			if err == nil {
 				err = r.runtimes.Forget(r.ctx, id)
 			}
-			if err != nil { // the next time
-				r.cluster.CodeIsLeft(id)
+			if err != nil {
+				r.cluster.CodeIsLeft(id) // so that it is tried again the next time
 			}
 		}
 		if err != nil && r.ctx.Err() == nil {

@@ -13,21 +13,21 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// Told is what is known of a job that its users are told. What it has of the ledger is as of the last look, and is not
-// looked for any more once the status is complete, as it is for a job that has ended as its ledger says.
+// Told is what the users of a job are told of it. Status, Lost and View are completed from the ledger whenever somebody
+// asks (Room.StatusOf), until Complete is set: then the job has ended, and Status came with the end in the ledger.
 type Told struct {
-	Status   api.JobStatus // state, phase, errors; the rest is filled in when somebody asks (Room.StatusOf)
-	Complete bool          // Status is told as it is, and nothing is filled in
-	Ended    time.Time     // as this node's clock says
-	Running  time.Time     // when the engine got it
-	Working  time.Duration // from then to the last commit
-	Merges   int64         // on the submitting side
-	Lost     []ledger.Lost
-	View     engine.JobView
-	Apart    []string // outputs that could not be merged, and stand side by side
+	Status   api.JobStatus  // while the job runs, only state, phase, errors and notes
+	Complete bool           // Status is told as it is, and nothing is filled in
+	Ended    time.Time      // when the job ended, by this node's clock
+	Running  time.Time      // when the job was given to the engine
+	Working  time.Duration  // from Running to the last commit
+	Merges   int64          // how many merges were made on the submitting side
+	Lost     []ledger.Lost  // units that are set aside, once the result is being made
+	View     engine.JobView // the ledger as it was at the last look
+	Apart    []string       // outputs that could not be merged, and stand side by side
 }
 
-// phase says what is being done just now.
+// phase shows what is being done for the job now, unless the job is final.
 func (j *Job) phase(state api.JobState, text string) {
 	if j.Tell != nil {
 		j.Tell(text)
@@ -39,7 +39,8 @@ func (j *Job) phase(state api.JobState, text string) {
 	}
 }
 
-// lasting shows what a job that is being prepared waits for, and since when once that takes long, until done is called.
+// lasting shows a phase of a job that is being prepared and, if it takes long, also for how long it has lasted. The
+// caller calls done at its end.
 func (j *Job) lasting(text string) (done func()) {
 	j.phase(api.Preparing, text)
 	began, stop, stopped := time.Now(), make(chan struct{}), make(chan struct{})
@@ -62,7 +63,7 @@ func (j *Job) lasting(text string) (done func()) {
 	}
 }
 
-// finalise ends a led job; the first call counts.
+// finalise makes a job final with an end that was decided here. Only the first call has an effect, and returns true.
 func (j *Job) finalise(state api.JobState, message, hint string) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -75,13 +76,14 @@ func (j *Job) finalise(state api.JobState, message, hint string) bool {
 	j.s.Status.State, j.s.Status.Phase, j.s.Status.Error, j.s.Status.Hint = state, "", message, hint
 	j.s.Status.Stdout = strings.Join(j.s.Lines, "\n")
 	if state != api.Done && state != api.Partial {
-		j.s.Status.Output = "" // nothing was written there; an older file of that name may be
+		j.s.Status.Output = "" // a file of that name is an older one, since nothing was written
 	}
 	return true
 }
 
-// Adopt makes a job final as its ledger says; the first call counts. Whether the output of a job of this node is
-// written this node alone knows.
+// Adopt makes a job final with the status that came from its ledger or from another node. Only the first call has an
+// effect, and returns true. own says that the job was submitted on this node: then what st says of the output is
+// ignored, since only this node knows whether it has written it.
 func (j *Job) Adopt(st api.JobStatus, own bool) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -119,7 +121,7 @@ func (j *Job) addApart(names []string) {
 	}
 }
 
-// note tells the job's user what he may not know, and should.
+// note adds notes to the job's status, which its user should read.
 func (j *Job) note(texts ...string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -15,10 +15,11 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// A job whose last merge or Terminate fails keeps its ledger: the attempt goes to the log (ledger.Attempt), another
-// node tries where that may help, and then the job's state is api.CannotFinish until its user says what becomes of it.
+// A job whose last merge or Terminate fails keeps its ledger. The failed attempt is written to the log
+// (ledger.Attempt), and another node tries if the first one may have been to blame. If nobody is left to try, the job's
+// state is api.CannotFinish until its user has it tried again, or cancels it.
 
-// cannotFinish tells the engine that a led job's result could not be made here.
+// cannotFinish tells the engine that the result of a job that is led here could not be made.
 func (r *ender) cannotFinish(j *Job, err error) {
 	a := ledger.Attempt{Failure: ledger.Failure{Kind: string(exec.KindInternal)}, At: time.Now().UnixMilli()}
 	var f *exec.Failure
@@ -26,10 +27,10 @@ func (r *ender) cannotFinish(j *Job, err error) {
 		j.crashed(r.net.Name(), f)
 		a.Failure, a.Code = worker.Failure(f), !ofNode(f.Kind)
 	}
-	a.Reason = err.Error() // with what was being done
+	a.Reason = err.Error() // unlike the failure's own text this says what was being done
 	j.mu.Lock()
 	session := j.s.Session
-	j.s.Session = nil // it is spoilt, if it lives: the next attempt begins anew
+	j.s.Session = nil // its state is unknown, if it lives at all, so the next attempt starts another one
 	j.mu.Unlock()
 	if session != nil {
 		session.Close()
@@ -47,7 +48,7 @@ func ofNode(k exec.Kind) bool {
 	return false
 }
 
-// unfinished fills in what is told of a job whose end has failed; j.mu is held.
+// unfinished completes the status of a job whose attempts to make its result have failed. j.mu is held.
 func (j *Job) unfinished(st *api.JobStatus, names map[tasks.PeerID]members.Name) {
 	all := j.s.View.Attempts
 	if len(all) == 0 || st.State.Final() {
@@ -68,10 +69,10 @@ func (j *Job) unfinished(st *api.JobStatus, names map[tasks.PeerID]members.Name)
 	st.Hint = "all that is done is kept: " + api.Advice(st.ID)
 }
 
-// retryWait is how long a request to finish a job waits until the ledger has it.
+// retryWait is how long a request to finish a job waits until it is in the ledger.
 const retryWait = 2500 * time.Millisecond // less than askWait
 
-// finishJob has the end of a led job tried again, by any node that can.
+// finishJob begins a new round of attempts to make the result of a job that is led here, by any node that can.
 func (r *ender) finishJob(ctx context.Context, j *Job) error {
 	id := j.ID()
 	look := func() (v engine.LedgerView) {

@@ -21,20 +21,20 @@ import (
 	"github.com/dtpnode/dtpnode/wire"
 )
 
-// Where the committed partials of a job are, for node/units: in this node's copy of the ledger, with the job's home, or
-// among what was kept when the job had ended.
+// This file finds the committed partials of a job for node/units: in this node's copy of the ledger, on the job's home,
+// or among what was kept when the job had ended.
 
-// Units tells this node's user of units.
+// Units makes the room that streams results of units to this node's user.
 func (r *collector) Units() *units.Room {
 	const every, once, patience = 200 * time.Millisecond, 5 * time.Second, time.Minute
 	return &units.Room{Jobs: unitJobs{r}, Values: r.runtimes, Every: every, Once: once, Patience: patience}
 }
 
-// unitJobs is units.Jobs.
+// unitJobs finds the partials of jobs for node/units (units.Jobs).
 type unitJobs struct{ r *collector }
 
-// Source finds the partials of a job that this node's user may see. A copy of the ledger that is here does while the
-// job waits for a home, too.
+// Source finds the partials of a job that this node's user may see. If the job waits for a home, a copy of the ledger
+// on this node is good enough.
 func (u unitJobs) Source(ctx context.Context, name string) (units.Source, error) {
 	r := u.r
 	_, at, st, err := r.granted(ctx, name, members.ForLook)
@@ -84,12 +84,12 @@ func (u unitsHere) Blob(_ context.Context, p merge.Partial) (string, func(), err
 		if errors.Is(err, store.ErrDamaged) {
 			u.r.loop.Post(engine.BlobDamaged{Job: u.c.ID, ID: p.ID})
 		}
-		return "", nil, err // or it was folded with others just now
+		return "", nil, err // the blob may also have been folded with others just now
 	}
 	return path, func() {}, nil
 }
 
-// listUnits tells what this node's copy of a ledger has committed.
+// listUnits lists what is committed according to this node's copy of a ledger.
 func (r *collector) listUnits(c *store.Copy) (l units.Listing, err error) {
 	var v engine.LedgerView
 	var g engine.GrowthView
@@ -138,7 +138,7 @@ func (u unitsThere) Blob(ctx context.Context, p merge.Partial) (string, func(), 
 	})
 }
 
-// fetchAside has a partial in a folder of its own, which goes when it is done with.
+// fetchAside fetches a partial into a folder of its own, which done removes.
 func (r *collector) fetchAside(
 	ctx context.Context, p merge.Partial, fill func(*os.File) error,
 ) (path string, done func(), err error) {
@@ -217,8 +217,8 @@ func (r *collector) unitsOfEnded(ctx context.Context, at tasks.PeerID, st api.Jo
 	return unitsEnded{r, found, listOfEnded(found, st)}, nil
 }
 
-// listOfEnded lists the units of a job that has ended. Of those that are in no partial its status says why, as far as
-// it had room for them.
+// listOfEnded lists the units of a job that has ended. Why a unit is in no partial is taken from the job's status,
+// which may not have had room for all of them.
 func listOfEnded(found *foundParts, st api.JobStatus) units.Listing {
 	l := units.Listing{Kind: found.desc.Work.Kind, Units: found.desc.Want, Ended: true, Parts: found.Parts}
 	rest := tasks.CoverOf(l.Units)

@@ -14,10 +14,11 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// A job waits while nobody can write to its ledger: most of the nodes that keep it cannot be reached, or they have no
-// home among them. Whoever knows of the job says so, and why, in place of what was last heard of it.
+// A job waits while nobody can write to its ledger, because most of its replicas cannot be reached, or because none of
+// them leads at present. Each node that knows of the job then reports that, and the reason, in place of the last
+// status that it has heard.
 
-// waits says why a job goes on no further just now, and what its user can do; empty if it does.
+// waits says why a job waits, and what its user can do. The texts are empty if the job does not wait.
 func (r *teller) waits(j *Job) (why, hint string) {
 	id := j.ID()
 	if id == "" {
@@ -37,7 +38,7 @@ func (r *teller) waits(j *Job) (why, hint string) {
 			away = append(away, name)
 		case !leads && !v.Majority && !slices.Contains(v.Alive, m):
 			silent = append(silent, name)
-		// its link is still taken for whole
+		// This one does not answer although its link has not been found to be broken yet.
 		case (leads || home == r.net.ID()) && !v.Answered && !slices.Contains(v.Answering, m):
 			mute = append(mute, name)
 		}
@@ -59,14 +60,14 @@ func (r *teller) waits(j *Job) (why, hint string) {
 	return "", ""
 }
 
-// awaiting says for whom a job waits that could read what no other node can.
+// awaiting says that a job waits for nodes which went away, since only they can read some of its files.
 func awaiting(a ledger.Awaited, names map[tasks.PeerID]members.Name) string {
 	return fmt.Sprintf("waiting for %s, which %s away (%s): no other node can read %d entries; they are given up in %s",
 		strings.Join(members.NamesOf(a.Nodes, names), " and "), isAre(a.Nodes), a.Since.Round(time.Second), a.Units,
 		max(a.Until, 0).Round(time.Second))
 }
 
-// cramped says why nothing is committed while the home's disk takes nothing.
+// cramped says that nothing is committed because the home's disk has no room, and what the job waits for.
 func cramped(why, home string) string {
 	return fmt.Sprintf("waiting for room on the disk of %s, which leads it, or for a node that has some to lead it: %s",
 		home, why)
@@ -80,7 +81,8 @@ func isAre[T any](all []T) string {
 	return "is"
 }
 
-// unreached says which nodes that keep a ledger are away, which are there and have lost it, and which say nothing.
+// unreached says which replicas cannot be reached, which are up but may have lost their copy of the ledger, and which
+// have stopped answering.
 func unreached(away, silent, mute []string) string {
 	var parts []string
 	if len(away) > 0 {
@@ -96,12 +98,12 @@ func unreached(away, silent, mute []string) string {
 	return strings.Join(parts, ", ")
 }
 
-// RecoverHint is what a user can do whose job waits for nodes that never come back.
+// RecoverHint is the advice for a user whose job waits for nodes that will never come back.
 func RecoverHint(name string) string {
 	return "dtpnode recover " + api.Short(name) + " goes on from the last copy"
 }
 
-// noHomeYet is why a job waits whose replicas can reach one another.
+// noHomeYet is the reason why a job waits although its replicas can reach each other.
 const noHomeYet = "no node leads it just now: those that keep its ledger are choosing one"
 
 // waitingStatus describes a job that waits and that this node does not lead; ok is false if it does not wait.
@@ -131,8 +133,8 @@ func (r *teller) waitingStatus(j *Job) (st api.JobStatus, ok bool) {
 	return st, true
 }
 
-// waitingJobs describes the jobs that wait, of which this node has the ledger or which were submitted here, and that
-// nobody leads who is known here.
+// waitingJobs describes the jobs that wait and that nobody leads, as far as this node knows. It lists only jobs that
+// were submitted here, or of whose ledger this node has a copy.
 func (r *teller) waitingJobs() (out []api.JobStatus) {
 	for _, j := range r.book.Candidates("") {
 		j.mu.Lock()

@@ -11,7 +11,8 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// LedOwner finds a job that this node tells of.
+// LedOwner finds a job that this node describes to others, and its submitter. Like the next two functions it finds the
+// job that a member's request is about, so that the member's rights to it can be checked.
 func (r *teller) LedOwner(name string) (*Job, tasks.PeerID, error) {
 	j, err := r.book.Told(name)
 	if err != nil {
@@ -20,7 +21,8 @@ func (r *teller) LedOwner(name string) (*Job, tasks.PeerID, error) {
 	return j, j.submitter(), nil
 }
 
-// KnownOwner finds a job that this node has any part in.
+// KnownOwner finds a job that this node has any part in, and its submitter. If the name fits jobs of several submitters
+// the submitter is empty, so that only members that may see all jobs are served.
 func (r *teller) KnownOwner(name string) (*Job, tasks.PeerID, error) {
 	found := r.book.Find(name)
 	if len(found) == 0 {
@@ -29,13 +31,14 @@ func (r *teller) KnownOwner(name string) (*Job, tasks.PeerID, error) {
 	owner := found[0].submitter()
 	for _, j := range found[1:] {
 		if j.submitter() != owner {
-			owner = "" // of several: whose it is must not be guessed
+			owner = ""
 		}
 	}
 	return found[0], owner, nil
 }
 
-// KeptOwner finds a job by its whole name, of which this node may have no more than a copy of the ledger.
+// KeptOwner finds a job by its whole name, and its submitter. The job is nil if this node has no more of it than a copy
+// of the ledger.
 func (r *teller) KeptOwner(name string) (*Job, tasks.PeerID, error) {
 	nonce, err := hex.DecodeString(name)
 	if err != nil || len(nonce) != tasks.NonceSize {
@@ -66,7 +69,7 @@ func NoJob(name string) *api.Error {
 	}
 }
 
-// granted finds a job that this node's user has access to, as lookup does, and describes it.
+// granted is Lookup for a job to which this node's user must have access.
 func (r *teller) granted(
 	ctx context.Context, name string, a members.Access,
 ) (j *Job, at tasks.PeerID, st api.JobStatus, err error) {
