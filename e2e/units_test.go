@@ -302,6 +302,69 @@ func TestItemsAppended(t *testing.T) {
 	c.wantSettled(t, id)
 }
 
+// TestRetryGrown: what is missing in the result of a job that grew, by files and by items, runs again with mended code,
+// and the values of all its units are there.
+func TestRetryGrown(t *testing.T) {
+	t.Parallel()
+	specs := fakeSpecs(t, 3)
+	c := ownCluster(t, specs...)
+	j := fakeJob{
+		Spec: fakeexec.Spec{
+			Entry:  "100us",
+			Bins:   97,
+			Values: true,
+			Fail:   map[int64]exec.Kind{150: exec.KindException, 310: exec.KindSignal},
+		},
+		files:    1,
+		clusters: 1,
+		entries:  100,
+	}
+	req := j.request(t)
+	req.StaysOpen = true
+	at := c.nodes[1]
+	g := &growing{t: t, fakeJob: j, id: at.submit(t, req).ID}
+	g.append(c, at, 1) // 100 to 199
+	item := func(u int64) []byte { return fmt.Append(nil, "item ", u) }
+	more := api.AppendRequest{Seq: 2, Close: true}
+	for u := int64(200); u < 400; u++ {
+		more.Data = append(more.Data, item(u))
+	}
+	g.appendRequest(c, at, more)
+	want := map[int64]string{}
+	valuesOf(want, 0, 200, noItem)
+	valuesOf(want, 200, 400, item)
+	_, st := c.waitFinal(t, g.id, commandLimit)
+	if st.State != api.Partial || st.Committed != 398 {
+		t.Fatalf("ended as %s with %d units: %s", st.State, st.Committed, st.Error)
+	}
+	for _, n := range c.nodes { // what was kept of it outlives the daemons
+		kill(t, n.cmd.Process.Pid)
+		<-n.ended
+	}
+	for i, n := range c.nodes {
+		n.relaunch(t, specs[i])
+	}
+	for _, n := range c.nodes {
+		check(t, n.waitReady())
+		c.wantUp(t, n, len(c.nodes))
+	}
+	j.Fail = nil
+	mended := j.request(t)
+	ctx, cancel := context.WithTimeout(t.Context(), commandLimit)
+	defer cancel()
+	again, err := at.client.Retry(ctx, g.id, api.RetryRequest{Spec: mended.Spec, Title: mended.Title, Dir: t.TempDir()})
+	check(t, err)
+	_, st = c.waitFinal(t, again.ID, commandLimit)
+	if st.State != api.Done || st.Units != 400 || st.Before != 398 || st.Open {
+		t.Fatalf("the retry ended as %s with %d units, %d from before: %s", st.State, st.Units, st.Before, st.Error)
+	}
+	for _, n := range c.nodes {
+		r := newReader(n, again.ID)
+		check(t, r.follow(ctx))
+		r.want(t, want)
+	}
+}
+
 // wantUnitsCommand asks for units with the command.
 func wantUnitsCommand(t *testing.T, n *node, id string) {
 	t.Helper()

@@ -133,6 +133,8 @@ type checking struct {
 	desc *tasks.Job
 	dir  string
 	out  *api.Check
+	// shift is added to the numbers of units, so that what is tried can be merged with what has run.
+	shift int64
 }
 
 // tell notes how much there is, and what could not be read.
@@ -253,15 +255,21 @@ func (c *checking) generation(number int, r tasks.Range) (string, error) {
 		}
 		i, first := c.desc.Data.Locate(part.First)
 		f := c.desc.Data.Files[i]
-		err := g.Lease(exec.Packet{
+		packet := exec.Packet{
 			ID:      uint64(part.First),
 			File:    f.URL,
 			Part:    f.Part,
 			First:   first,
 			Last:    first + part.Len(),
-			Base:    part.First - first,
+			Base:    part.First - first + c.shift,
 			Entries: f.Entries,
-		})
+		}
+		if f.Items != "" {
+			if packet.Items, err = c.room.itemsPath(c.j.ctx, c.j, f); err != nil {
+				return "", err
+			}
+		}
+		err := g.Lease(packet)
 		if err != nil && !errors.Is(err, exec.ErrEnded) {
 			return "", err
 		}
