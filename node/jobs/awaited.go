@@ -15,22 +15,21 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// Times of an awaited job.
 const (
-	awaitEvery = 2 * time.Second // between questions to the others
-	awaitLimit = time.Minute     // if all of them say for so long that they know of no such job, there is none
+	awaitEvery = 2 * time.Second // pause between two rounds of questions about awaited jobs
+	awaitLimit = time.Minute     // a job that no member knows for so long is lost
 )
 
-// awaited is a job that this node submitted in an earlier life, and that may go on elsewhere: the others are asked for
-// its end. restored says that it has not been lost: this node has its ledger, and hears from there how it ends, or has
-// known it all along.
+// awaited is a job that was submitted on this node and goes on elsewhere, as after a restart of this daemon. The other
+// members are asked for its end. restored says that the job cannot be lost, because this node has a copy of its ledger,
+// or has taken part in the job until now.
 type awaited struct {
 	job      *Job
 	restored bool
-	unknown  time.Time // since when nobody knows of it, zero if somebody may
+	unknown  time.Time // since when no member knows the job; zero if one may
 }
 
-// newAwaited makes a job known that was not over when this daemon ended.
+// newAwaited enters a job that had not ended when its status was saved.
 func (r *ender) newAwaited(st store.Status, restored bool) *awaited {
 	j := r.book.New(st.ID)
 	j.s.SubmittedHere, j.s.Status = true, st.JobStatus
@@ -58,13 +57,14 @@ func (r *ender) awaitEnds(waiting []*awaited) {
 	}
 }
 
-// awaitedOver looks for the end of an awaited job, and has its output written.
+// awaitedOver asks for the end of an awaited job, and makes the job final if there is one. It reports whether the job
+// is final, or is lost.
 func (r *ender) awaitedOver(s *awaited) bool {
 	j := s.job
-	if now := r.book.Named(j.Name); now != nil && now.isOwn() { // it may have become known anew since
+	if now := r.book.Named(j.Name); now != nil && now.isOwn() { // the engine may have come to the job again since
 		j = now
 	}
-	if j.Final() { // its ledger here has told, and that wrote the output
+	if j.Final() { // the end came through this node's copy of the ledger, and the output was written then
 		return true
 	}
 	told, asked := r.tellingOf(j)
@@ -86,7 +86,8 @@ func (r *ender) awaitedOver(s *awaited) bool {
 	return false
 }
 
-// tellingOf asks all members that are up about a job: what those say that know of it, and how many answered at all.
+// tellingOf asks all members that are up about a job. It returns the descriptions that are believed, and how many
+// members have answered at all.
 func (r *ender) tellingOf(j *Job) (told []api.JobStatus, asked int) {
 	peers := r.cluster.Up()
 	answers, errs := make([]api.JobStatus, len(peers)), make([]error, len(peers))
@@ -110,7 +111,8 @@ func (r *ender) tellingOf(j *Job) (told []api.JobStatus, asked int) {
 	return told, asked
 }
 
-// endTold is how a job ended, if any of those that tell of it say so: remoteStatus has seen the proof.
+// endTold picks a description that says how the job ended; ok is false if none does. RemoteStatus has checked its
+// proof.
 func endTold(told []api.JobStatus) (api.JobStatus, bool) {
 	for _, st := range told {
 		if st.State.Final() {
@@ -120,7 +122,7 @@ func endTold(told []api.JobStatus) (api.JobStatus, bool) {
 	return api.JobStatus{}, false
 }
 
-// loseAwaited ends an awaited job that nobody knows of.
+// loseAwaited fails an awaited job that no member knows.
 func (r *ender) loseAwaited(j *Job) {
 	msg := "this node, which led the job, was stopped, and no other knows of the job"
 	if why := r.ledgers.Damaged(j.Name); why != "" {
@@ -133,7 +135,7 @@ func (r *ender) loseAwaited(j *Job) {
 	r.endLed(j, api.Failed, msg, "submit the job again")
 }
 
-// endAwaited makes an awaited job final as another node tells it.
+// endAwaited makes an awaited job final with the end that another node has proven.
 func (r *ender) endAwaited(j *Job, st api.JobStatus) {
 	if !j.Adopt(st, true) {
 		return
@@ -143,8 +145,8 @@ func (r *ender) endAwaited(j *Job, st api.JobStatus) {
 	r.AfterEnd(j)
 }
 
-// Reopened takes the end of a job back that its ledger does not have: another copy counts. What is here of it is put
-// aside. Called by the loop alone.
+// Reopened takes back the end of a job, because the job was recovered from a copy of its ledger that does not have that
+// end. What is kept here of the end is put aside. Only the engine's loop calls it.
 func (r *ender) Reopened(id tasks.JobID, by quorum.Link) {
 	for _, t := range r.results.TakeBack(id, by, r.asides) {
 		r.book.Forget(t.Name)
@@ -156,7 +158,7 @@ func (r *ender) Reopened(id tasks.JobID, by quorum.Link) {
 	}
 }
 
-// owedAgain follows a job of this node's user whose end was taken back.
+// owedAgain waits for the new end of a job of this node's user whose end was taken back, and owes the output again.
 func (r *ender) owedAgain(saved store.Status) {
 	saved.Owed = cmp.Or(saved.Owed, saved.Output)
 	saved.State, saved.Output, saved.SHA256, saved.Error, saved.Hint = api.Running, "", "", "", ""
@@ -167,8 +169,8 @@ func (r *ender) owedAgain(saved store.Status) {
 	})
 }
 
-// loadFinished reads the jobs of earlier lives of the daemon: those that have ended, or ended with it. Those that
-// may go on elsewhere are returned.
+// loadFinished enters the jobs whose status is on disk from before a restart. Those that had not ended, and may go on
+// elsewhere, are returned to be awaited. Jobs that were still being prepared have failed with the daemon.
 func (r *ender) loadFinished() (waiting []*awaited) {
 	copies := map[string]*store.Copy{}
 	for _, c := range r.ledgers.All() {
@@ -197,7 +199,8 @@ func (r *ender) loadFinished() (waiting []*awaited) {
 		j := r.book.New(st.ID)
 		j.s.Home, j.s.Led, j.s.Complete, j.s.Status = st.Home, true, true, st
 		j.s.SubmittedHere, j.s.Req.Output, j.s.OutDone = saved.Ours, saved.Owed, st.Output != ""
-		if j.s.Ended = time.Now(); r.Owed(j) == "" { // else it is owed for as long as this life of the daemon tries
+		// An owed output is tried for as long as the result is kept, which for this purpose begins now.
+		if j.s.Ended = time.Now(); r.Owed(j) == "" {
 			j.s.Ended = r.results.SavedAt(name, r.ages)
 		}
 		close(j.Done)

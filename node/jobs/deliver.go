@@ -10,23 +10,23 @@ import (
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
-// The output of a job is written where its user wants it, -o, by the node that the job was submitted on. That is
-// owed from the submission on, in the job's status.json, and no more when the file is there: a copy that fails, or
-// that a crash cuts short, is tried again for as long as the result is kept.
+// The node on which a job was submitted owes the user the job's output: it copies the result to the path that the user
+// gave with -o. The debt is noted in the job's status.json from the submission until the file is written. A copy that
+// fails, or that a crash interrupts, is tried again for as long as the result is kept.
 
-// outputs writes jobs' outputs and keeps their results and states.
+// outputs writes the outputs of jobs, and keeps results and statuses of jobs on disk.
 type outputs struct {
 	*base
 	*teller
 }
 
-// Times of an output that is owed.
+// The pause after a failed copy doubles with each failure.
 const (
-	deliverEvery = 2 * time.Second // how often it is looked what is owed, and the pause after the first failure
-	deliverPause = 5 * time.Minute // the longest pause after a failure
+	deliverEvery = 2 * time.Second // how often owed outputs are looked for, and the pause after the first failure
+	deliverPause = 5 * time.Minute // the longest pause
 )
 
-// Owed is where this node is still to write a job's output, empty for nowhere.
+// Owed is the path to which this node has yet to write a job's output, empty if it owes none.
 func (r *outputs) Owed(j *Job) string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -37,7 +37,7 @@ func (r *outputs) Owed(j *Job) string {
 	return j.s.Req.Output
 }
 
-// deliver writes a job's output where it is owed, if it is. open gives the result.
+// deliver writes a job's output, if it is owed. open opens the result.
 func (r *outputs) deliver(j *Job, open func() (*os.File, error)) error {
 	j.Delivering.Lock()
 	defer j.Delivering.Unlock()
@@ -65,7 +65,7 @@ func (r *outputs) deliver(j *Job, open func() (*os.File, error)) error {
 	return r.results.NoteDelivered(j.Name)
 }
 
-// DeliverLate is deliver for a job that is final; its user hears of it by the job's status.
+// DeliverLate is deliver for a job that is final. The job's status tells the user how it went.
 func (r *outputs) DeliverLate(j *Job) {
 	out := r.Owed(j)
 	if out == "" {
@@ -88,7 +88,8 @@ func (r *outputs) DeliverLate(j *Job) {
 	r.Fetched(j.Name, j.submitter())
 }
 
-// replaced names a job that was submitted later than j and has written to the same file: its output stays there.
+// replaced is the name of a job that was submitted later than j and has written its output to the same path, which then
+// must not be overwritten; empty if there is none.
 func (r *outputs) replaced(j *Job, out string) string {
 	since, _ := j.ledSince()
 	for _, o := range r.book.AllTold() {
@@ -102,7 +103,7 @@ func (r *outputs) replaced(j *Job, out string) string {
 	return ""
 }
 
-// undelivered notes that an output could not be written, and when it is tried again.
+// undelivered notes that an output could not be written, and when that is to be tried again.
 func (r *outputs) undelivered(j *Job, err error) {
 	j.mu.Lock()
 	again := j.s.Status.OutputError == err.Error()
@@ -117,7 +118,7 @@ func (r *outputs) undelivered(j *Job, err error) {
 	}
 }
 
-// Settled reports whether a final job's output is written, or was tried to be.
+// Settled reports whether a final job's output is written, is not owed, or could not be written at least once.
 func (r *outputs) Settled(j *Job) bool {
 	j.mu.Lock()
 	tried := j.s.OutTries > 0
@@ -125,7 +126,7 @@ func (r *outputs) Settled(j *Job) bool {
 	return tried || r.Owed(j) == ""
 }
 
-// deliverOften tries again what is owed, until the daemon closes.
+// deliverOften writes owed outputs when they are due, until the daemon closes.
 func (r *outputs) deliverOften() {
 	tick := time.NewTicker(deliverEvery)
 	defer tick.Stop()
@@ -143,7 +144,7 @@ func (r *outputs) deliverOften() {
 	}
 }
 
-// due reports whether an output is to be written now.
+// due reports whether a job's output is owed and is to be tried now.
 func (r *outputs) due(j *Job) bool {
 	j.mu.Lock()
 	now := j.s.Status.State.Final() && time.Now().After(j.s.OutNext)

@@ -17,7 +17,7 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// FindResult opens a job's output for its user, and returns the job as it is told of.
+// FindResult opens a job's result for this node's user, and returns the job's status with it.
 func (r *teller) FindResult(ctx context.Context, name string) (api.JobStatus, *os.File, error) {
 	j, at, st, err := r.granted(ctx, name, members.ForLook)
 	if err != nil {
@@ -27,9 +27,9 @@ func (r *teller) FindResult(ctx context.Context, name string) (api.JobStatus, *o
 	return st, f, err
 }
 
-// openResult opens a job's output: what is kept here, or else a copy of what is with any member that has it whole, the
-// member at first. The copy is gone when it is closed. It is the file that the proof of the job's end names, whoever
-// has it: no member's word counts for that.
+// openResult opens a job's result if it is kept here. Otherwise it fetches the result from a member, first asking the
+// member at, into a file that vanishes when it is closed. The content is compared with the hash in the proven end of
+// the job, so it does not matter who sends it.
 func (r *teller) openResult(ctx context.Context, j *Job, at tasks.PeerID, name string) (*os.File, error) {
 	var from []tasks.PeerID
 	if at != "" {
@@ -69,7 +69,7 @@ func (r *teller) openResult(ctx context.Context, j *Job, at tasks.PeerID, name s
 	return nil, missing
 }
 
-// Result opens a finished job's output that is kept here, if it is what the job's ledger says.
+// Result opens the result of a finished job that is kept here, if it has the hash that is in the job's ledger.
 func (r *teller) Result(j *Job) (*os.File, error) {
 	if !j.Final() {
 		return nil, &api.Error{
@@ -88,7 +88,7 @@ func (r *teller) Result(j *Job) (*os.File, error) {
 	j.mu.Lock()
 	want := j.s.Status.SHA256
 	j.mu.Unlock()
-	if want == "" { // of a job that ended before this was noted
+	if want == "" { // the job ended under an older version, which did not note the hash
 		return f, nil
 	}
 	if err := store.Verify(path, want); err != nil {
@@ -104,7 +104,7 @@ func (r *teller) Result(j *Job) (*os.File, error) {
 	return f, nil
 }
 
-// noResult says that no result of a finished job is kept here.
+// noResult is the error for a finished job of which no result is kept here.
 func (r *teller) noResult(j *Job) *api.Error {
 	e := &api.Error{
 		Status:  http.StatusNotFound,
@@ -117,8 +117,8 @@ func (r *teller) noResult(j *Job) *api.Error {
 	return e
 }
 
-// ShareResult makes a result fetchable and returns its hash, as the job's ledger says it. It is not read for that:
-// who asks waits for the answer only so long, and compares what it fetches.
+// ShareResult lets members fetch a result, and returns its hash as the job's ledger has it. It does not read the file,
+// which would take too long for an answer; whoever fetches the result compares it with the hash.
 func (r *teller) ShareResult(j *Job) ([]byte, error) {
 	if !j.Final() {
 		return nil, &api.Error{Status: http.StatusConflict, Message: "the job has not ended yet"}
@@ -134,9 +134,9 @@ func (r *teller) ShareResult(j *Job) ([]byte, error) {
 	return []byte(sum), nil
 }
 
-// remoteResult copies the result of a job, with that hash, from another node into a file without a name.
+// remoteResult fetches the result of a job, which must have a hash, from another node into a file without a name.
 func (r *teller) remoteResult(ctx context.Context, from tasks.PeerID, name, want string) (*os.File, error) {
-	sum, err := r.cluster.Ask(ctx, from, "result", name) // which makes it fetchable there
+	sum, err := r.cluster.Ask(ctx, from, "result", name) // the node lets others fetch the result from now on
 	switch {
 	case err != nil:
 		return nil, err

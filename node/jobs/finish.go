@@ -21,7 +21,8 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// ender ends jobs: it makes their results, tells their ledgers, and drops what is left of them in time.
+// ender ends jobs: it makes their results, proposes their ends to their ledgers, and removes what is kept of them when
+// its time is over.
 type ender struct {
 	*base
 	*descriptions
@@ -62,7 +63,7 @@ func (r *ender) Finish(e engine.FinishJob) {
 	err := r.writeResult(j, e)
 	failpoint.Hit(failpoint.ResultBefore)
 	switch {
-	case r.ctx.Err() != nil: // the next life, or another home, tries
+	case r.ctx.Err() != nil: // the daemon is closing; it tries again after its restart, or another home does
 	case err != nil && j.ctx.Err() != nil:
 		r.failLed(j, err)
 	case err != nil:
@@ -84,14 +85,14 @@ func (r *ender) damaged(e engine.FinishJob) (ids []merge.ID) {
 	return ids
 }
 
-// nothingDone is the error of a job that was given up before a single entry was done: histograms that are
-// empty for that reason are no result.
+// nothingDone returns an error if not a single entry of the job is done, although there are some: empty histograms
+// would then not be a result.
 func (r *ender) nothingDone(e engine.FinishJob, desc *tasks.Job) error {
 	if e.Units > 0 {
 		return nil
 	}
 	for _, l := range e.Lost {
-		if l.Tries == 0 { // it was stopped before
+		if l.Tries == 0 { // the job was stopped before these units were tried
 			continue
 		}
 		i, entry := desc.Data.Locate(l.Range.First)
@@ -109,7 +110,7 @@ func (r *ender) writeResult(j *Job, e engine.FinishJob) error {
 	for _, p := range e.Parts {
 		paths = append(paths, r.ledgers.KeptPath(e.ID, p))
 	}
-	if len(paths) == 0 { // no entry at all: still the program's empty histograms
+	if len(paths) == 0 { // without any entry the result is the program's empty histograms
 		path, err := r.emptyPartial(j)
 		if err != nil {
 			return err
@@ -144,19 +145,19 @@ func (r *ender) writeResult(j *Job, e engine.FinishJob) error {
 		return fmt.Errorf("could not keep the result %q: %w", result, err)
 	}
 	if err := r.deliver(j, func() (*os.File, error) { return os.Open(result) }); err != nil {
-		r.undelivered(j, err) // the result is kept, and it is tried again
+		r.undelivered(j, err) // the result is kept, and writing the output is tried again
 	}
 	return nil
 }
 
-// terminate runs the last merge and Terminate in the process that ran Begin. Where that one was killed
-// from outside another takes its place, once, and runs Begin again.
+// terminate runs the last merge and Terminate in the process that ran Begin. If that process was killed from outside,
+// another one takes its place, once, and runs Begin again.
 func (r *ender) terminate(j *Job, paths []string, result string) (exec.Finished, error) {
 	for again := false; ; {
 		j.mu.Lock()
 		session := j.s.Session
 		j.mu.Unlock()
-		if session == nil { // Begin has run on another node, or in another life of this one
+		if session == nil { // Begin has run on another node, or on this one before a restart
 			if _, err := r.startSession(j); err != nil {
 				return exec.Finished{}, fmt.Errorf("could not start the process that runs Terminate: %w", err)
 			}
@@ -175,8 +176,9 @@ func (r *ender) terminate(j *Job, paths []string, result string) (exec.Finished,
 	}
 }
 
-// elsewhere is the folder for Begin and Terminate of a job of another node, beside its result, so that what Terminate
-// writes is kept as long; empty if that cannot be made, or for a job of this node.
+// elsewhere makes the folder in which Begin and Terminate run if the job was submitted on another node. It is beside
+// the job's result, so that what Terminate writes is kept as long. It returns an empty path for a job of this node, or
+// if the folder cannot be made.
 func (r *ender) elsewhere(j *Job) string {
 	j.mu.Lock()
 	own := j.own()
@@ -188,10 +190,11 @@ func (r *ender) elsewhere(j *Job) string {
 	return dir
 }
 
-// maxLeft bounds the files that are named of those that Terminate has left.
+// maxLeft bounds how many of the files that Terminate has left are named in the status.
 const maxLeft = 20
 
-// leftIn tells where Terminate ran, and what it has left there, if the job was submitted on another node; j.mu is held.
+// leftIn notes where Terminate ran and which files it has left there, if the job was submitted on another node. j.mu is
+// held.
 func (r *ender) leftIn(j *Job) *api.Elsewhere {
 	dir := r.results.AwayFolder(j.Name)
 	if j.own() || store.SizeOf(dir) < 0 {
@@ -205,7 +208,7 @@ func (r *ender) leftIn(j *Job) *api.Elsewhere {
 	return e
 }
 
-// emptyPartial runs a generation without any packet.
+// emptyPartial makes a partial without any unit, by a generation that is leased no packet.
 func (r *ender) emptyPartial(j *Job) (string, error) {
 	dir := r.blobs.JobDir(j.s.ID)
 	work := filepath.Join(dir, "gen-empty")
@@ -230,7 +233,7 @@ func (emptySink) PacketDone(exec.Done) {}
 func (emptySink) Failed(*exec.Failure) {}
 func (s emptySink) Output(line string) { s.j.Printed(line) }
 
-// remember keeps the rate of a job's code for the next job with it.
+// remember keeps the rate that was measured for a job, for the next job with the same code.
 func (r *ender) remember(j *Job) {
 	j.mu.Lock()
 	rate := j.s.View.Nodes[r.net.ID()].Stats.Rate / float64(max(r.cfg.Slots, 1))
@@ -240,7 +243,7 @@ func (r *ender) remember(j *Job) {
 	}
 }
 
-// FailJob ends a led job that cannot have a result.
+// FailJob ends a job that is led here and cannot have a result.
 func (r *ender) FailJob(e engine.FailJob) {
 	j := r.book.ByID(e.ID)
 	if j == nil {
@@ -252,7 +255,7 @@ func (r *ender) FailJob(e engine.FailJob) {
 	})
 }
 
-// failure is what the user is told of a job that has no result for the reason f.
+// failure is the error that the user is told of a job that has no result because of f.
 func (r *ender) failure(what string, f ledger.Failed) *api.Error {
 	msg := strings.TrimSpace(what)
 	for _, more := range []string{f.Stack, f.Tail} {
@@ -270,7 +273,7 @@ func (r *ender) failure(what string, f ledger.Failed) *api.Error {
 	}
 }
 
-// failLed ends a led job with an error.
+// failLed ends a job that is led here, and that has a ledger, with an error.
 func (r *ender) failLed(j *Job, err error) {
 	state, msg, hint := r.explain(j, err)
 	r.conclude(j, state, msg, hint)
@@ -310,7 +313,8 @@ func (r *ender) explain(j *Job, err error) (state api.JobState, msg, hint string
 	return state, msg, hint
 }
 
-// conclude hands a job's end to its ledger; jobEnded follows when a quorum has it.
+// conclude proposes a job's end to its ledger. JobEnded is called when a quorum has it. Only the first call has an
+// effect.
 func (r *ender) conclude(j *Job, state api.JobState, msg, hint string) {
 	j.mu.Lock()
 	again := j.s.Concluding
@@ -342,7 +346,7 @@ func (r *ender) conclude(j *Job, state api.JobState, msg, hint string) {
 	r.loop.Post(end)
 }
 
-// finalStatus is what users are told of a job that ends so.
+// finalStatus is the status of a job that ends in this state, with this error and hint.
 func (r *ender) finalStatus(j *Job, state api.JobState, msg, hint string) api.JobStatus {
 	ends := &Job{Name: j.Name, self: j.self}
 	j.With(func(s *State) { ends.s = *s })
@@ -353,7 +357,7 @@ func (r *ender) finalStatus(j *Job, state api.JobState, msg, hint string) api.Jo
 	return r.StatusOf(ends)
 }
 
-// packStatus encodes a status for the ledger, cut to what has room there.
+// packStatus encodes a status for the ledger. It drops the least important parts of a status that is too long for that.
 func packStatus(st api.JobStatus) []byte {
 	for _, cut := range []func(){
 		func() {},
@@ -386,7 +390,7 @@ func packStatus(st api.JobStatus) []byte {
 	return b
 }
 
-// tailOf is the end of a text that is too long.
+// tailOf is the end of a text, of about n bytes, or the whole text if it is shorter.
 func tailOf(s string, n int) string {
 	if len(s) <= n {
 		return s
@@ -394,8 +398,8 @@ func tailOf(s string, n int) string {
 	return "(cut)\n" + s[len(s)-n:]
 }
 
-// JobEnded makes a job final here, as its ledger says; called by the loop alone. The ledger's copy does not go
-// before the end is on disk.
+// JobEnded makes a job final with the end that is in its ledger. It holds this node's copy of the ledger until the end
+// is on disk. Only the engine's loop calls it.
 func (r *ender) JobEnded(p *engine.Peer, e engine.JobEnded) {
 	failpoint.Hit(failpoint.EndAfter)
 	j, c := r.book.ByID(e.ID), r.ledgers.Of(e.ID)
@@ -420,7 +424,7 @@ func (r *ender) JobEnded(p *engine.Peer, e engine.JobEnded) {
 	j.mu.Lock()
 	own := j.own()
 	j.mu.Unlock()
-	first := j.Adopt(st, own) // else another node has told of the end before
+	first := j.Adopt(st, own) // false if this node has heard of the end from another one before
 	if e.Result.SHA256 != "" {
 		r.blobs.Add(e.Result.SHA256, r.results.Path(j.Name))
 	}
@@ -457,7 +461,7 @@ func (r *ender) JobEnded(p *engine.Peer, e engine.JobEnded) {
 	})
 }
 
-// AfterEnd does what is left to do for a job that has just become final, and is so on disk.
+// AfterEnd does what is left to do for a job that has just become final, when its final status is on disk.
 func (r *ender) AfterEnd(j *Job) {
 	j.mu.Lock()
 	st := j.s.Status
@@ -465,7 +469,7 @@ func (r *ender) AfterEnd(j *Job) {
 	r.log.Info("job ended", "job", api.Short(j.Name), "state", st.State, "reason", st.Error)
 	close(j.Done)
 	if st.Output != "" && r.results.Has(j.Name) {
-		r.results.NoteFetched(j.Name) // its user has it
+		r.results.NoteFetched(j.Name) // the user has the result, as the output
 	}
 	r.DeliverLate(j)
 	r.Sweep()
@@ -481,7 +485,7 @@ func (r *ender) endLed(j *Job, state api.JobState, msg, hint string) {
 	j.Release()
 }
 
-// SetAside says that a job is taken from a node.
+// SetAside logs that a node is given no more work of a job.
 func (r *ender) SetAside(e engine.SetAside) {
 	if e.Node == r.net.ID() && e.Reason == "" {
 		r.log.Error("a job is taken from this node, since all of it fails here: see the failures above, and dtpnode doctor",
@@ -492,7 +496,7 @@ func (r *ender) SetAside(e engine.SetAside) {
 		"node", r.cluster.Called([]tasks.PeerID{e.Node})[0], "reason", e.Reason)
 }
 
-// JobOver frees what a job held here, as the engine has ended it.
+// JobOver releases what a job holds here, since the engine has forgotten the job. Only the engine's loop calls it.
 func (r *ender) JobOver(e engine.JobOver) {
 	j := r.book.Over(e.ID)
 	if r.ledgers.Of(e.ID) == nil {
@@ -506,18 +510,19 @@ func (r *ender) JobOver(e engine.JobOver) {
 	}
 	if !j.leads() {
 		r.book.Past(j.Name)
-		if j.s.SubmittedHere { // its user is told of its end, and may be owed the output
+		if j.s.SubmittedHere { // the user still wants to hear of the end, and may be owed the output
 			r.spawn(func() { r.awaitEnds([]*awaited{{job: j, restored: true}}) })
 		}
 	}
-	// Out of the way at once, since the job may be prepared anew; removed when its children have gone.
+	// The folder is moved out of the way at once, since the job may be prepared anew, and is removed when the children
+	// that use it have gone.
 	dir := r.blobs.JobDir(e.ID)
 	r.blobs.ForgetFolder(dir)
 	trash, err := os.MkdirTemp(r.cfg.ScratchDir, ".old-*")
 	if err == nil {
 		err = os.Rename(dir, filepath.Join(trash, "job"))
 	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) { // a replica that took no part has none
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // there is no folder on a replica that has run nothing of the job
 		r.log.Warn("could not put a job's folder away", "dir", dir, "reason", err)
 	}
 	r.spawn(func() {
@@ -526,14 +531,14 @@ func (r *ender) JobOver(e engine.JobOver) {
 	})
 }
 
-// RemoveResult removes what was written of the result of a job that ends without one.
+// RemoveResult removes the result of a job that ends without one, in case it was written already.
 func (r *ender) RemoveResult(j *Job) {
 	if r.keepsForJob(j) == nil {
 		_ = os.Remove(r.results.Path(j.Name))
 	}
 }
 
-// StoppedEarly is what the user is told who stops a job that has not begun.
+// StoppedEarly is the hint for a user who stops a job that has not begun.
 const StoppedEarly = "it was stopped before it had begun, so there is no partial result"
 
 // EndSealed keeps the proof of a job's end. It writes in another goroutine, and holds the copy of the ledger until
@@ -560,7 +565,7 @@ func (r *ender) EndSealed(e engine.EndSealed) {
 	})
 }
 
-// startSession starts the submitting side's process, in place of an earlier one, and runs Begin in it.
+// startSession starts the process of the submitting side, which replaces an earlier one, and runs Begin in it.
 func (r *ender) startSession(j *Job) (input []byte, err error) {
 	dir, env := r.surroundings(j)
 	if dir == "" {
@@ -591,10 +596,10 @@ func (r *ender) startSession(j *Job) (input []byte, err error) {
 	return session.Begin(j.ctx)
 }
 
-// sweepEvery is how often results are looked at that may have expired.
+// sweepEvery is how often results that have expired are removed.
 const sweepEvery = time.Hour
 
-// Sweep removes what is kept of finished jobs and has expired, as store.Retention says.
+// Sweep removes what is kept of finished jobs for longer than store.Retention says.
 func (r *ender) Sweep() {
 	r.ExpireUnfinished()
 	r.asides.Prune()

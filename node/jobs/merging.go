@@ -19,8 +19,8 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// FetchPartial makes a partial's blob present here, as it was sealed, and returns its path: units and canary do not
-// show a bit that has flipped in a histogram, and what is merged from it gets a hash of its own.
+// FetchPartial brings a partial's blob here, if it is not, and returns its path. It compares the blob with its hash,
+// since units and canary would not show a flipped bit in a histogram, and a merge of it would get a new hash.
 func (r *copies) FetchPartial(ctx context.Context, p merge.Partial) (string, error) {
 	path := r.blobs.Partial(p.Job, p.ID)
 	err := store.Verify(path, p.SHA256)
@@ -52,7 +52,7 @@ func (r *copies) FetchPartial(ctx context.Context, p merge.Partial) (string, err
 	return path, nil
 }
 
-// unfetched is the error of a fetch that failed for who was to send the blob.
+// unfetched is the error of a fetch that failed because of the member that was to send the blob.
 type unfetched struct {
 	from tasks.PeerID
 	err  error
@@ -62,14 +62,14 @@ func (e *unfetched) Error() string { return e.err.Error() }
 
 func (e *unfetched) Unwrap() error { return e.err }
 
-// Merging before the home does is help and no need: the input of a merge that comes more slowly than mergePace, in
-// bytes a second, holds the others up for no longer than this.
+// A merge on this node only helps the home, which could merge the inputs itself. So the other inputs do not wait long
+// for one that comes slowly: fetching it may take mergeWait, and besides as long as it takes at mergePace.
 const (
 	mergeWait = 5 * time.Second
-	mergePace = 256 << 10
+	mergePace = 256 << 10 // bytes a second
 )
 
-// fetchInput is fetchPartial for a merge on this node.
+// fetchInput is FetchPartial for an input of a merge on this node, within bounded time.
 func (r *copies) fetchInput(p merge.Partial) (string, error) {
 	ctx, cancel := context.WithTimeout(r.ctx,
 		mergeWait+time.Duration(float64(max(p.Size, 0))/mergePace*float64(time.Second)))
@@ -77,7 +77,8 @@ func (r *copies) fetchInput(p merge.Partial) (string, error) {
 	return r.FetchPartial(ctx, p)
 }
 
-// FetchBlob brings a partial to its job's home, durably, and counts what is in it.
+// FetchBlob brings the blob of an offered partial to the disk of this node, which is the job's home, and counts units
+// and canary in it. The engine is told of the outcome.
 func (r *copies) FetchBlob(e engine.FetchBlob) {
 	p := e.Partial
 	path, err := r.ledgers.Keep(p, e.Sources)
@@ -97,7 +98,7 @@ func (r *copies) FetchBlob(e engine.FetchBlob) {
 	r.loop.Post(out)
 }
 
-// MergeBlobs merges partials on this node.
+// MergeBlobs merges partials on this node, as the engine has ordered, and tells the engine of the outcome.
 func (r *copies) MergeBlobs(e engine.MergeBlobs) {
 	failpoint.Hit(failpoint.MergeBefore)
 	s, err := r.tryMerge(e)
@@ -140,7 +141,7 @@ func (r *copies) tryMerge(e engine.MergeBlobs) (exec.Partial, error) {
 	return s, err
 }
 
-// counted reads the units and the canary of a partial of a job that this node has a part in.
+// counted reads units and canary from the blob of a partial, for which the kind of the job must be known here.
 func (r *copies) counted(id tasks.JobID, path string) (units int64, canary uint64, err error) {
 	var desc *tasks.Job
 	if c := r.ledgers.Of(id); c != nil {

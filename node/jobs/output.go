@@ -2,11 +2,11 @@ package jobs
 
 import "time"
 
-// Output is how far a job's output is where its user wants it, which the node owes that the job was submitted on: until
-// it is written there, or is waived, writing it is tried again.
+// Output is the state of the job's output on the node on which the job was submitted: the copy of the result that the
+// user wants at a path. It is tried until OutDone or OutWaived is set (deliver.go).
 type Output struct {
-	OutDone   bool      // it is where its user wants it
-	OutTries  int       // how often writing it failed
+	OutDone   bool      // the output is written
+	OutTries  int       // how often writing it has failed
 	OutNext   time.Time // when it is tried again
-	OutWaived bool      // it is not to be written any more
+	OutWaived bool      // it is not written any more, since a later job has written to the path
 }

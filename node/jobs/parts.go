@@ -201,8 +201,8 @@ func (r *copies) grownSince(f *foundParts, st api.JobStatus) error {
 	return nil
 }
 
-// hasValues reports whether a partial of a job keeps values of single units: then what the result is made of is kept
-// with it.
+// hasValues reports whether the partials of a job keep values of single units, so that they must be kept beside the
+// result.
 func (r *copies) hasValues(kind string, id tasks.JobID, parts []merge.Partial) bool {
 	if len(parts) == 0 || !r.runtimes.HasValues(kind) {
 		return false

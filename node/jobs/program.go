@@ -108,13 +108,13 @@ func (r *programs) describe(ctx context.Context, rt exec.Runtime, j *Job, earlie
 	return nil
 }
 
-// steps shows the steps of a runtime that take their time, one after the other.
+// steps shows what a runtime is doing for a job, as its phase. Each step ends the one before.
 type steps struct {
 	on string // this node's name
 	j  *Job
 
 	mu   sync.Mutex
-	done func() // of the one that is shown
+	done func() // ends the step that is shown; nil if none is
 }
 
 func (s *steps) tell(step string) {

@@ -13,8 +13,8 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// Fetched says here and to the other nodes that a job's user has its result. Who does not hear of it keeps the
-// result until it expires. A copy that a member took which may only look is no reason for any node to keep it for less.
+// Fetched notes, here and on the other nodes that are up, that a job's user has the result, so that it is kept for a
+// shorter time. Nothing is noted if this node's user may only look at the job, since the result is then still needed.
 func (r *outputs) Fetched(name string, submitter tasks.PeerID) {
 	if !r.cluster.May(r.net.ID(), submitter, members.ForRule) {
 		return
@@ -28,7 +28,7 @@ func (r *outputs) Fetched(name string, submitter tasks.PeerID) {
 		for _, id := range r.cluster.Up() {
 			g.Go(func() error {
 				_, err := r.cluster.Ask(r.ctx, id, "fetched", name)
-				if err != nil && !errors.Is(err, p2p.ErrRemote) { // else it knows of no such job, say
+				if err != nil && !errors.Is(err, p2p.ErrRemote) { // an error of the member is that it does not know the job
 					r.log.Debug("could not tell that a result was fetched", "job", api.Short(name), "node", id, "reason", err)
 				}
 				return nil
@@ -38,16 +38,16 @@ func (r *outputs) Fetched(name string, submitter tasks.PeerID) {
 	})
 }
 
-// HeardFetched takes the word of a member that a job's user has its result. It may come before that of the job's
-// end, when the result is here already.
+// HeardFetched notes that a job's user has the result, as another member says. The message may come before the job's
+// end does, when the result is here already.
 func (r *outputs) HeardFetched(name string) {
 	if r.results.Has(name) {
 		r.results.NoteFetched(name)
 	}
 }
 
-// FinishedJobs are those that are over and told of here, those first whose end this node has seen last: when they were
-// submitted others' clocks say.
+// FinishedJobs are the final jobs that this node describes to others, those first whose end it has seen last. It does
+// not sort by the time of submission, which comes from other nodes' clocks.
 func (r *outputs) FinishedJobs() (all []store.Finished) {
 	for _, j := range r.book.AllTold() {
 		if !j.Final() {

@@ -94,27 +94,28 @@ type Net interface {
 	Sign(text []byte) []byte
 }
 
-// Tricks are what a daemon does otherwise that is built to lie (build tag liars). Honest ones do nothing otherwise.
+// Tricks are the ways in which a daemon that is built to lie (build tag liars) differs from an honest one, in which
+// these methods change nothing.
 type Tricks interface {
-	// Named is what this node's user names a job by, in place of the nonce.
+	// Named is the name that a job gets which is submitted here; nonce is what it would be on an honest node.
 	Named(nonce []byte) []byte
-	// NamesAny reports whether this node minds no names of jobs.
+	// NamesAny reports whether this node accepts jobs whatever their names are.
 	NamesAny() bool
-	// Boasts reports whether this node says that it keeps blobs which it does not.
+	// Boasts reports whether this node claims to keep blobs that it does not keep.
 	Boasts() bool
 }
 
 // Config is what a Room is made of.
 type Config struct {
-	store.Retention // of results, of jobs that could not be finished, and of what is remembered of jobs
+	store.Retention // how long results, unfinished jobs and what is known of jobs are kept
 
-	Slots         int           // children at once
-	ScratchDir    string        // for what is under way, on the file system of the blobs
-	CancelsDir    string        // for what is to be cancelled
-	SignatureWait time.Duration // a member that leads a job has so long to tell who signed it
+	Slots         int           // how many children run at once
+	ScratchDir    string        // folder for temporary files, on the file system of the blobs
+	CancelsDir    string        // folder in which cancels are remembered
+	SignatureWait time.Duration // how long a member that leads a job may take to say who signed it
 }
 
-// Rooms are the rooms below that jobs are led with.
+// Rooms are the rooms below this one that it uses.
 type Rooms struct {
 	Cluster  *members.Cluster
 	Blobs    *store.Blobs
@@ -126,7 +127,7 @@ type Rooms struct {
 	Planner  *plan.Planner
 }
 
-// Outside is what jobs reach the rest of the daemon and the cluster by.
+// Outside is what connects this room to the rest of the daemon, and to the cluster.
 type Outside struct {
 	Loop   Loop
 	Net    Net
@@ -135,10 +136,10 @@ type Outside struct {
 	Log    *slog.Logger
 }
 
-// base is what all parts of the room stand on.
+// base is what all parts of the room use.
 type base struct {
 	cfg    Config
-	ctx    context.Context // of all that is done for jobs
+	ctx    context.Context // ends all that is done for jobs
 	loop   Loop
 	net    Net
 	tricks Tricks
@@ -157,9 +158,9 @@ type base struct {
 	book     *Book
 }
 
-// Room has all jobs of a node. Its parts stand on one another, and none reaches those that are named after it. The room
-// itself accepts jobs, leads and prepares them. Its methods may be called from any goroutine but the loop's, if they do
-// not say that they are called by the loop alone. Those that the loop calls do not wait.
+// Room has all jobs of a node. It is made of parts, each of which uses only those that are named before it. The room
+// itself accepts jobs, leads them and prepares this node for those of others. Its methods may be called from any
+// goroutine but that of the engine's loop, which may call only the methods whose comments say so. Those never wait.
 type Room struct {
 	*base
 	*descriptions
@@ -171,11 +172,10 @@ type Room struct {
 	*collector
 	*grower
 
-	waiting []*awaited // jobs of earlier lives that Begin follows
+	waiting []*awaited // jobs submitted before a restart, whose ends Begin asks for
 }
 
-// New has the jobs of a node whose rooms and surroundings are given; none of them is known yet. All that is done for
-// jobs ends with ctx.
+// New makes a room without jobs. All that is done for jobs ends with ctx.
 func New(ctx context.Context, cfg Config, limits worker.Limits, in Rooms, out Outside) *Room {
 	b := &base{
 		cfg:      cfg,
@@ -225,22 +225,23 @@ func (r *Room) Workers() *worker.Workers { return r.workers }
 // Book is all jobs that the node knows.
 func (r *Room) Book() *Book { return r.book }
 
-// Restore makes the jobs of earlier lives known; it is called before the loop runs.
+// Restore enters the jobs that are on disk from before a restart. It is called before the engine's loop runs.
 func (r *Room) Restore() { r.waiting = r.loadFinished() }
 
-// Begin does from time to time what is to be done for jobs, until the daemon closes.
+// Begin starts what is done for jobs from time to time, until the daemon closes.
 func (r *Room) Begin() {
 	r.spawn(r.sweepOften)
 	r.spawn(r.cancelOften)
-	r.spawn(r.StopRevoked) // while this daemon was away
+	r.spawn(r.StopRevoked) // for members that were revoked while this daemon did not run
 	r.spawn(func() { r.awaitEnds(r.waiting) })
 }
 
-// CheckFor checks what a member proves in its answer to a request, at its cost.
+// CheckFor has the engine check a proof in a member's answer, on the account of that member, whose share of checks is
+// bounded.
 func (r *base) CheckFor(
 	at tasks.PeerID, id tasks.JobID, submitter tasks.PeerID, check func(quorum.Trust) error,
 ) error {
-	err := ErrOver // of this daemon
+	err := ErrOver // in case the daemon has closed, and the loop does not run any more
 	r.loop.Ask(func(p *engine.Peer) { err = p.CheckFor(at, id, submitter, check) })
 	return err
 }

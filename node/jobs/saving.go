@@ -5,7 +5,8 @@ import (
 	"github.com/dtpnode/dtpnode/node/store"
 )
 
-// SaveStatus keeps a job's status on disk, for after a restart; durably where its user is owed an output.
+// SaveStatus writes a job's status to disk, for after a restart. It returns only once the status is durable if the
+// job's user is owed an output.
 func (r *outputs) SaveStatus(j *Job) {
 	saved := store.Status{JobStatus: r.StatusOf(j), Owed: r.Owed(j)}
 	saved.Dir, saved.Env = r.surroundings(j)
@@ -18,8 +19,8 @@ func (r *outputs) SaveStatus(j *Job) {
 	}
 }
 
-// surroundings are the folder and the environment of Begin and Terminate, which the node knows that a job was
-// submitted on, if need be from its disk. Elsewhere, and of a job that another has submitted, they are empty.
+// surroundings are the folder and the environment in which Begin and Terminate of a job run. They are known only on the
+// node on which the job was submitted, after a restart from its disk; on other nodes they are empty.
 func (r *outputs) surroundings(j *Job) (dir string, env []string) {
 	j.mu.Lock()
 	dir, env, own := j.s.Req.Dir, j.s.Req.Env, j.own()

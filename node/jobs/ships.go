@@ -23,8 +23,9 @@ func (r *programs) fetchWhole(ctx context.Context, from tasks.PeerID, hash strin
 	return b.Bytes(), err
 }
 
-// fetchShip gets a blob that a job ships into memory, from this node if it has it whole, and has it here for others as
-// long as the job lasts. One that is kept with the copy of a ledger is made whole there where it was damaged.
+// fetchShip reads a blob that a job ships into memory, from this node's disk if it is whole there, else from a member,
+// and serves it to other members until the job ends. If the blob belongs to this node's copy of the job's ledger, and
+// is missing or damaged there, fetchShip also writes it anew.
 func (r *programs) fetchShip(ctx context.Context, j *Job, ship tasks.Ship) ([]byte, error) {
 	b, ok := r.blobs.Read(ship.SHA256)
 	if !ok {
@@ -47,10 +48,10 @@ func (r *programs) fetchShip(ctx context.Context, j *Job, ship tasks.Ship) ([]by
 	return b, nil
 }
 
-// maxAsked bounds the members that are asked for a blob before it is taken as not to be had now.
+// maxAsked bounds the members that are asked for one blob before the search fails.
 const maxAsked = 8
 
-// fetchBytes gets a blob of a job into memory, as askAround finds it.
+// fetchBytes fetches a blob of a job into memory, from the first member that has it in the order of askAround.
 func (r *programs) fetchBytes(
 	ctx context.Context, id tasks.JobID, at tasks.PeerID, hash string, limit int64,
 ) (data []byte, err error) {
@@ -66,8 +67,9 @@ func (r *programs) fetchBytes(
 	return data, err
 }
 
-// askAround has a blob of a job fetched from the member at, or else from others that may have it: replicas of its
-// ledger do, and those that run it.
+// askAround calls fetch for one member after the other that may have a blob of a job, until one call succeeds: first
+// for the member at, then for the replicas of the job's ledger, then for all others that are up, since nodes that run
+// the job have its blobs.
 func (r *programs) askAround(id tasks.JobID, at tasks.PeerID, hash string, fetch func(from tasks.PeerID) error) error {
 	var v engine.LedgerView
 	r.loop.Ask(func(p *engine.Peer) { v, _ = p.Ledger(id) })
@@ -94,7 +96,8 @@ func (r *programs) askAround(id tasks.JobID, at tasks.PeerID, hash string, fetch
 	return fmt.Errorf("could not fetch blob %s of job %s: %w", hash, id.Short(), errs)
 }
 
-// shipBlob has a blob of a job here for others. One with a key is packed once while there are jobs with it.
+// shipBlob packs a blob of a job and serves it to other nodes. A blob with a key is packed only once, as long as a job
+// here holds it.
 func (r *programs) shipBlob(j *Job, b exec.Blob) (tasks.Ship, error) {
 	ship := tasks.Ship{Name: b.Name, Keep: b.Keep}
 	if b.Key != "" {
@@ -123,7 +126,7 @@ func (r *programs) shipBlob(j *Job, b exec.Blob) (tasks.Ship, error) {
 	return ship, nil
 }
 
-// ship has bytes here that other nodes fetch to take part in a job, as long as the job lasts.
+// ship serves bytes to other nodes, which fetch them by their hash to take part in a job, until the job ends.
 func (r *programs) ship(j *Job, data []byte) (hash string, err error) {
 	if hash, err = r.blobs.Ship(data); err == nil {
 		j.holds(hash, func() { r.blobs.Unship(hash) })

@@ -13,7 +13,7 @@ import (
 	"github.com/dtpnode/dtpnode/wire"
 )
 
-// CheckJob checks a description's name, its signature and the signer's right.
+// CheckJob decodes a description, after it has checked its name and signature, and that the signer may submit jobs.
 func (r *descriptions) CheckJob(id tasks.JobID, body []byte, b store.Signature) (*tasks.Job, error) {
 	if err := r.MaySubmit(id, b); err != nil {
 		return nil, err
@@ -21,7 +21,7 @@ func (r *descriptions) CheckJob(id tasks.JobID, body []byte, b store.Signature) 
 	return b.OpenJob(id, body)
 }
 
-// sharedJob is checkJob for a job whose description may be here already, which is then not decoded once more.
+// sharedJob is CheckJob, except that it returns the description that is in memory already, if there is one.
 func (r *descriptions) sharedJob(id tasks.JobID, body []byte, b store.Signature) (desc *tasks.Job, err error) {
 	r.loop.Ask(func(p *engine.Peer) { desc = p.Description(id) })
 	if desc == nil || desc.Submitter != b.Signer {
@@ -33,7 +33,7 @@ func (r *descriptions) sharedJob(id tasks.JobID, body []byte, b store.Signature)
 	return desc, b.CheckBody(id, body)
 }
 
-// MaySubmit says why a job is not one of a member that may submit, if so.
+// MaySubmit returns an error if the signature of a job is not that of a member that may submit.
 func (r *descriptions) MaySubmit(id tasks.JobID, b store.Signature) error {
 	if err := b.Check(id); err != nil {
 		return err
@@ -44,7 +44,8 @@ func (r *descriptions) MaySubmit(id tasks.JobID, b store.Signature) error {
 	return nil
 }
 
-// ServeSignature tells what is to be known of a job before its description is fetched.
+// ServeSignature answers a member that asks for the signature of a job's description, which it checks before it fetches
+// the description.
 func (r *descriptions) ServeSignature(id tasks.JobID) ([]byte, error) {
 	if c := r.ledgers.Of(id); c != nil {
 		return wire.Marshal(&c.Signature)
@@ -77,7 +78,7 @@ func (r *descriptions) signatureOf(j *Job) (store.Signature, error) {
 }
 
 // askSignature asks another member for the signature of a job's description, and checks that the job is one of a member
-// that may submit. The error is under errSilent if it does not answer in time.
+// that may submit. The error is under ErrSilent if it does not answer in time.
 func (r *descriptions) askSignature(
 	ctx context.Context, id tasks.JobID, from tasks.PeerID,
 ) (b store.Signature, err error) {
@@ -109,8 +110,8 @@ func askOf(j *Job) tasks.Ask {
 	return ask
 }
 
-// requestOf is what is known of a request on nodes that it was not made on. Whether this node acts on the output's
-// path is another matter: see owed.
+// requestOf is what nodes on which a job was not submitted know of the request for it. They never write to the path of
+// the output (see Owed).
 func requestOf(desc *tasks.Job) api.JobRequest {
 	return api.JobRequest{Kind: desc.Work.Kind, Title: desc.Ask.Title, Output: desc.Ask.Output}
 }

@@ -15,13 +15,13 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// teller tells users and members of jobs, and finds out from members what they can prove of theirs.
+// teller describes jobs to users and members, and asks members about their jobs, with proofs.
 type teller struct {
 	*base
 	*descriptions
 }
 
-// snapshot takes a led job's view out of the engine.
+// snapshot updates the view of a job that is led here from the engine.
 func (r *teller) snapshot(j *Job) {
 	id := j.ID()
 	if id == "" {
@@ -37,7 +37,7 @@ func (r *teller) snapshot(j *Job) {
 	}
 }
 
-// StatusOf describes a job that this node tells of. If it waits, that is told in place of what is being done.
+// StatusOf describes a job. If the job waits, the status says so in place of what is being done.
 func (r *teller) StatusOf(j *Job) api.JobStatus {
 	st := r.FullStatus(j)
 	if st.State.Halted() {
@@ -52,7 +52,7 @@ func (r *teller) StatusOf(j *Job) api.JobStatus {
 	return st
 }
 
-// sumWork tells what is done of a job, by whom and how fast. Called with j.mu held.
+// sumWork completes a status by what is done, by whom and how fast. j.mu is held.
 func (j *Job) sumWork(st *api.JobStatus, names map[tasks.PeerID]members.Name) {
 	v := j.s.View
 	st.Unknown, st.Working = unknownFiles(j.s.Desc), j.s.Working.Seconds()
@@ -64,7 +64,7 @@ func (j *Job) sumWork(st *api.JobStatus, names map[tasks.PeerID]members.Name) {
 	st.Done = min(st.Committed+v.Ran, st.Units)
 	j.unfinished(st, names)
 	switch st.State {
-	case api.Done, api.Partial, api.CannotFinish, api.Merging: // of a job without a result what had been done is told
+	case api.Done, api.Partial, api.CannotFinish, api.Merging: // otherwise units count that are run and not committed, too
 		st.Done = st.Committed
 	}
 	j.sumNodes(st, names)
@@ -72,13 +72,13 @@ func (j *Job) sumWork(st *api.JobStatus, names map[tasks.PeerID]members.Name) {
 	for _, n := range st.Nodes {
 		counted += n.Units
 	}
-	// else part of it was done before a node was started again
+	// If the nodes' counts are lower, a node was restarted meanwhile, and the rate would be too low.
 	if st.State.Final() && st.Working > 0 && 10*counted >= 9*(st.Done-st.Before) {
 		st.Rate = float64(max(st.Done-st.Before, 0)) / st.Working
 	}
 }
 
-// bytesKept is what this node keeps of a job's ledger on its disk.
+// bytesKept is how many bytes this node's copy of a job's ledger takes on its disk.
 func (r *teller) bytesKept(j *Job) int64 {
 	if id := j.ID(); id != "" {
 		return store.FolderBytes(r.ledgers.FolderOf(id))
@@ -86,32 +86,32 @@ func (r *teller) bytesKept(j *Job) int64 {
 	return 0
 }
 
-// FullStatus describes a job that this node tells of, but for what it waits for.
+// FullStatus is StatusOf without the check whether the job waits.
 func (r *teller) FullStatus(j *Job) api.JobStatus {
 	if !j.Final() {
 		r.snapshot(j)
 	}
 	names := r.cluster.Names()
-	called := r.cluster.NameOf(j.submitter()) // before j.mu is held
+	called := r.cluster.NameOf(j.submitter()) // this takes locks, and so comes before j.mu is held
 	lapsed := r.cluster.NameOf(j.lapsed())
-	kept := r.bytesKept(j) // a folder is not read while j.mu is held: the loop needs that
+	kept := r.bytesKept(j) // this reads a folder, for which j.mu must not be held, since the engine's loop needs it
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	st := j.s.Status
 	st.Submitter = j.submitterHeld()
 	st.SubmitterName = cmp.Or(names[st.Submitter].Name, st.SubmitterName, called)
-	st.HomeName = cmp.Or(names[st.Home].Name, st.HomeName) // as it is called now
+	st.HomeName = cmp.Or(names[st.Home].Name, st.HomeName) // the present name comes first
 	if j.s.Complete {
 		return st
 	}
 	if !j.s.OutDone {
-		st.Output = "" // it may be wanted there, and is not yet
+		st.Output = "" // the output is not written yet
 	}
 	end := j.s.Ended
 	if end.IsZero() {
 		end = time.Now()
 	}
-	st.Seconds = max(end.Sub(st.Submitted).Seconds(), 0) // another node's clock may have said when
+	st.Seconds = max(end.Sub(st.Submitted).Seconds(), 0) // the two times may come from clocks of different nodes
 	st.Apart, st.EndedIn = slices.Clone(j.s.Apart), j.s.EndedIn
 	if j.s.Desc == nil {
 		return st
@@ -135,7 +135,7 @@ func (r *teller) FullStatus(j *Job) api.JobStatus {
 	return st
 }
 
-// tellWaiting tells what a running job waits for; the caller holds mu.
+// tellWaiting completes a status by what a running job waits for. The caller holds mu.
 func (j *Job) tellWaiting(st *api.JobStatus, names map[tasks.PeerID]members.Name) {
 	if st.State != api.Running {
 		return
@@ -148,7 +148,7 @@ func (j *Job) tellWaiting(st *api.JobStatus, names map[tasks.PeerID]members.Name
 	}
 }
 
-// tellMissing tells what fails or is not in the result; the caller holds mu.
+// tellMissing completes a status by what fails, or is not in the result. The caller holds mu.
 func (j *Job) tellMissing(st *api.JobStatus, names map[tasks.PeerID]members.Name) {
 	st.Failing = missing(j.s.Desc, j.s.View.Failing, names)
 	switch {
@@ -156,15 +156,15 @@ func (j *Job) tellMissing(st *api.JobStatus, names map[tasks.PeerID]members.Name
 		j.tellSkipped(st)
 		st.Failing = nil
 		st.Missing = append(badFiles(j.s.Desc, names), missing(j.s.Desc, j.s.Lost, names)...)
-	case st.State == api.CannotFinish, st.Open: // what there is of it is handed out all the same
-		if !st.Open { // what fails may yet be done
+	case st.State == api.CannotFinish, st.Open: // users can get what is done although the job has not ended
+		if !st.Open { // in an open job that still runs, units that have failed may yet be done
 			st.Failing = nil
 		}
 		st.Missing = append(badFiles(j.s.Desc, names), missing(j.s.Desc, j.s.View.Lost, names)...)
 	}
 }
 
-// tellSkipped tells what the program left out of its own will; the caller holds mu.
+// tellSkipped completes a status by what the program left out of its own will. The caller holds mu.
 func (j *Job) tellSkipped(st *api.JobStatus) {
 	st.Skipped, st.SkippedFiles, st.SkippedEntries = nil, j.s.Skipped.SkippedFiles, j.s.Skipped.SkippedEntries
 	for _, s := range j.s.Skipped.Skipped {
@@ -172,7 +172,7 @@ func (j *Job) tellSkipped(st *api.JobStatus) {
 	}
 }
 
-// sumNodes tells what each node did, and all together; the caller holds mu.
+// sumNodes completes a status by what each node did, and all of them together. The caller holds mu.
 func (j *Job) sumNodes(st *api.JobStatus, names map[tasks.PeerID]members.Name) {
 	st.Nodes = nil
 	lost := map[tasks.PeerID]int64{}
@@ -218,7 +218,7 @@ func finite(x float64) float64 {
 	return x
 }
 
-// missing tells ranges of units as entries of files.
+// missing converts ranges of units to ranges of entries in files.
 func missing(desc *tasks.Job, lost []ledger.Lost, names map[tasks.PeerID]members.Name) []api.Missing {
 	var out []api.Missing
 	for _, l := range lost {
@@ -246,7 +246,7 @@ func missing(desc *tasks.Job, lost []ledger.Lost, names map[tasks.PeerID]members
 	return out
 }
 
-// badFiles tells the files that the planner left out.
+// badFiles lists the files that the planner left out.
 func badFiles(desc *tasks.Job, names map[tasks.PeerID]members.Name) []api.Missing {
 	var out []api.Missing
 	for _, l := range desc.Bad {
@@ -265,7 +265,8 @@ func badFiles(desc *tasks.Job, names map[tasks.PeerID]members.Name) []api.Missin
 	return out
 }
 
-// unknownFiles counts the files that nobody knows the length of, since they could not be read when the job was planned.
+// unknownFiles counts the files whose number of entries is not known, since they could not be read when the job was
+// planned.
 func unknownFiles(desc *tasks.Job) (n int) {
 	for _, l := range desc.Bad {
 		if l.Last < 0 {
@@ -275,15 +276,15 @@ func unknownFiles(desc *tasks.Job) (n int) {
 	return n
 }
 
-// lapsed is who has signed the recovery by which a job goes on here, if that one may sign none any more, as of the last
-// look.
+// lapsed is the admin who has signed the recovery by which a job goes on here, if that admin has lost the right since;
+// otherwise empty. It is as of the last look at the engine.
 func (j *Job) lapsed() tasks.PeerID {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.s.View.Lapsed
 }
 
-// lapsedNote is what the user of a job is told who can mend that.
+// lapsedNote is the note for the user of a job whose recovery was signed by an admin that has lost the right since.
 func lapsedNote(name, by, home string) string {
 	return fmt.Sprintf("it was recovered by %s, who may not have that any more: nodes that join now do not work on it, "+
 		"and do not believe its end. "+

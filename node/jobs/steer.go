@@ -20,7 +20,7 @@ func (r *ender) AbandonPreparing(why string) {
 	}
 }
 
-// CancelJob ends a led job without a result, unless it ends by itself just now.
+// CancelJob ends a job that is led here without a result, unless it ends by itself first.
 func (r *ender) CancelJob(j *Job) {
 	j.cancel()
 	id := j.ID()
@@ -28,13 +28,13 @@ func (r *ender) CancelJob(j *Job) {
 		r.failPreparing(j, errors.New("cancelled"))
 		return
 	}
-	r.snapshot(j) // what has been done, before the nodes forget it
+	r.snapshot(j) // the status will say what was done, which the nodes forget after a cancel
 	r.loop.Post(engine.CancelJob{ID: id})
 	r.RemoveResult(j)
 	r.conclude(j, api.Cancelled, "cancelled", "")
 }
 
-// stopJob ends a led job with what is done. Of one that has not begun that is nothing: it is cancelled.
+// stopJob ends a job that is led here with what is done of it. A job that has not begun is cancelled instead.
 func (r *ender) stopJob(j *Job) {
 	j.mu.Lock()
 	id := j.s.ID
@@ -49,7 +49,7 @@ func (r *ender) stopJob(j *Job) {
 	r.loop.Post(engine.StopJob{ID: id, Reason: "stopped by the user"})
 }
 
-// waitFinal waits until a led job is final.
+// waitFinal waits until a job is final, for the time every at most.
 func waitFinal(ctx context.Context, j *Job, every time.Duration) {
 	select {
 	case <-j.Done:
@@ -58,7 +58,7 @@ func waitFinal(ctx context.Context, j *Job, every time.Duration) {
 	}
 }
 
-// Order stops or finishes a job, wherever it is led.
+// Order stops a job, or has it finished, on whichever node leads it. what is "stop" or "finish".
 func (r *ender) Order(ctx context.Context, name, what string) error {
 	j, home, st, err := r.granted(ctx, name, members.ForRule)
 	switch {
@@ -78,7 +78,7 @@ func (r *ender) Order(ctx context.Context, name, what string) error {
 	return err
 }
 
-// Steer stops, cancels or finishes a job that is led here.
+// Steer stops or cancels a job that is led here, or has it finished. what is "stop", "cancel" or "finish".
 func (r *ender) Steer(ctx context.Context, j *Job, what string) error {
 	switch {
 	case j.Final():
@@ -93,7 +93,7 @@ func (r *ender) Steer(ctx context.Context, j *Job, what string) error {
 	return nil
 }
 
-// EndedAlready says that nothing can be done to a job any more, and what is left of it.
+// EndedAlready is the error for an order to a job that has ended. Its hint says what is left of the job.
 func EndedAlready(st api.JobStatus) error {
 	e := &api.Error{Status: 409, Message: "the job has ended already: it " + st.State.Stands()}
 	id := api.Short(st.ID)
@@ -108,7 +108,7 @@ func EndedAlready(st api.JobStatus) error {
 	return e
 }
 
-// HomeIs follows a job to its home; called by the loop alone.
+// HomeIs notes which node leads a job now. Only the engine's loop calls it.
 func (r *ender) HomeIs(e engine.HomeIs) {
 	j, c := r.book.ByID(e.ID), r.ledgers.Of(e.ID)
 	if j == nil && c != nil && e.Home == r.net.ID() {

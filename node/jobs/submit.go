@@ -23,12 +23,13 @@ import (
 	"github.com/dtpnode/dtpnode/wire"
 )
 
-// Submit accepts a job to lead. What it lacks comes to light in lead, and in the job's status.
+// Submit accepts a job, which this node will lead. It returns before the job is prepared: errors in the job are found
+// later, and end up in the job's status.
 func (r *Room) Submit(req api.JobRequest) (*Job, error) {
 	return r.accept(req, len(req.Files), r.lead)
 }
 
-// accept makes a job known that this node's user wants, and has it led.
+// accept enters a new job of this node's user, and calls lead for it in another goroutine.
 func (r *Room) accept(req api.JobRequest, files int, lead func(j *Job, nonce []byte) error) (*Job, error) {
 	if out := r.cluster.Expelled(); out != nil {
 		return nil, &api.Error{Status: 403, Message: "could not submit: " + out.String(), Hint: api.ExpelledHint}
@@ -68,7 +69,8 @@ func (r *Room) accept(req api.JobRequest, files int, lead func(j *Job, nonce []b
 	return j, nil
 }
 
-// lead plans, has the program described, runs Begin and hands the complete description to the engine.
+// lead prepares a job to be led here: it plans the files, has the program described, runs Begin, tries the first entry
+// and hands the complete description to the engine.
 func (r *Room) lead(j *Job, nonce []byte) error {
 	h, err := r.runtimes.Choose(j.s.Req.Kind, j.s.Req.Version)
 	rt, err := r.chosen(j, h, err)
@@ -93,11 +95,11 @@ func (r *Room) lead(j *Job, nonce []byte) error {
 	return r.Publish(j, desc, nil)
 }
 
-// leaderNeeds is what to do where a job cannot be led.
+// leaderNeeds is the advice for a user whose job this node cannot lead.
 const leaderNeeds = "this node needs what the job runs with, to lead it: see dtpnode doctor"
 
-// readAndDescribe plans a job's files and makes its program ready, both at once. A job without files runs over the
-// items that its program has.
+// readAndDescribe plans a job's files and has its program described, both at the same time. A job without files runs
+// over the items that its program counts.
 func (r *Room) readAndDescribe(rt exec.Runtime, j *Job) (read plan.Read, err error) {
 	g, ctx := errgroup.WithContext(j.ctx)
 	g.Go(func() (err error) {
@@ -133,7 +135,7 @@ func (r *Room) readAndDescribe(rt exec.Runtime, j *Job) (read plan.Read, err err
 	return read, nil
 }
 
-// compose makes the job's description, all but what Begin adds.
+// compose makes the job's description, which lacks only what Begin will add.
 func (r *Room) compose(j *Job, nonce []byte, files []tasks.File, bad []tasks.Lost) (*tasks.Job, error) {
 	data, err := tasks.NewDataset(files)
 	if err != nil {
@@ -170,7 +172,7 @@ func checkLimits(req api.JobRequest) error {
 	return nil
 }
 
-// limitsOf are the limits that a job's user has set. A time that is too long for its type is as long as that can be.
+// limitsOf are the limits that a job's user has set. A duration that overflows becomes the longest possible one.
 func limitsOf(req api.JobRequest) tasks.Limits {
 	seconds := func(s float64) time.Duration {
 		if s >= math.MaxInt64/float64(time.Second) {
@@ -184,21 +186,21 @@ func limitsOf(req api.JobRequest) tasks.Limits {
 	}
 }
 
-// begin runs the submitting side's Begin, whose result goes to every generation.
+// begin runs Begin on the submitting side, and puts its result, which every generation gets, into the description.
 func (r *Room) begin(j *Job, desc *tasks.Job) (err error) {
 	desc.Input, err = r.startSession(j)
 	return err
 }
 
-// probe runs the first entry in a process that is thrown away: what fails everywhere fails here, by
-// name, before any worker starts. A program that passed with the same file is not probed again.
+// probe runs the first entry in a process that is thrown away, so that what would fail everywhere is found before any
+// worker starts. A program that passed with the same file is not probed again.
 func (r *Room) probe(j *Job, desc *tasks.Job) error {
 	if desc.Want.Empty() {
 		return nil
 	}
 	f, key, local, ok := firstSeen(desc)
 	if !ok {
-		return nil // no file is to be seen from here: the first node that opens one will tell
+		return nil // this host sees none of the files, so errors are found by the first node that opens one
 	}
 	j.mu.Lock()
 	mark := fmt.Sprintf("%s %+v", j.s.CodeKey, key)
@@ -217,7 +219,7 @@ func (r *Room) probe(j *Job, desc *tasks.Job) error {
 	})
 	var fail *exec.Failure
 	if errors.As(err, &fail) && (!everywhere(fail) || hostsOwn(fail) && len(r.cluster.Up()) > 0) {
-		return nil // this entry or file is bad, or this host; the job will tell
+		return nil // only this entry, file or host may be bad, so the job goes on
 	}
 	if err == nil {
 		r.planner.SetProbed(mark)
@@ -225,7 +227,7 @@ func (r *Room) probe(j *Job, desc *tasks.Job) error {
 	return err
 }
 
-// firstSeen is the first file of those wanted that this host sees, as far as a look tells.
+// firstSeen is the first file with wanted entries that this host seems to see; ok is false if there is none.
 func firstSeen(desc *tasks.Job) (f tasks.File, key plan.FileKey, local, ok bool) {
 	i, _ := desc.Data.Locate(desc.Want.First)
 	for ; i < len(desc.Data.Files) && desc.Data.Units(i).First < desc.Want.Last; i++ {
@@ -241,7 +243,7 @@ func firstSeen(desc *tasks.Job) (f tasks.File, key plan.FileKey, local, ok bool)
 	return f, key, local, false
 }
 
-// everywhere reports whether a failure of the first entry is one of all entries.
+// everywhere reports whether the failure of the first entry would happen with every entry.
 func everywhere(f *exec.Failure) bool {
 	switch f.Kind {
 	case exec.KindSchema, exec.KindCode:
@@ -250,11 +252,11 @@ func everywhere(f *exec.Failure) bool {
 	return f.Stage != ""
 }
 
-// hostsOwn reports whether a failure may be of this host alone: the program gives up before any
-// input.
+// hostsOwn reports whether a failure may be due to this host, because the program gave up before any input.
 func hostsOwn(f *exec.Failure) bool { return f.Kind == exec.KindAbort && f.Stage == exec.StageStart }
 
-// Publish signs the description, keeps it for others and gives it to the engine, with what the job begins with.
+// Publish signs the complete description, serves it to other nodes and hands it to the engine. base are the partials of
+// an earlier job with which the job begins.
 func (r *Room) Publish(j *Job, desc *tasks.Job, base []baseBlob) error {
 	begun := time.Now()
 	submitted, _ := j.ledSince()
@@ -268,7 +270,7 @@ func (r *Room) Publish(j *Job, desc *tasks.Job, base []baseBlob) error {
 			len(body), store.MaxDescription)
 	}
 	id := tasks.NameOf(body)
-	if _, err := r.blobs.Put(r.blobs.JobDir(id), body); err != nil { // goes with the job
+	if _, err := r.blobs.Put(r.blobs.JobDir(id), body); err != nil { // removed when the job is over
 		return err
 	}
 	parts, err := r.placeBase(id, base)
@@ -283,7 +285,7 @@ func (r *Room) Publish(j *Job, desc *tasks.Job, base []baseBlob) error {
 	j.mu.Unlock()
 	r.book.Identify(id, j)
 	rate := r.book.Rate(key)
-	if j.ctx.Err() != nil { // cancelled while it had no name for the engine
+	if j.ctx.Err() != nil { // the job was cancelled before it had an id, by which the engine could have been told
 		r.book.Over(id)
 		r.blobs.ForgetFolder(r.blobs.JobDir(id))
 		_ = os.RemoveAll(r.blobs.JobDir(id))
@@ -295,7 +297,8 @@ func (r *Room) Publish(j *Job, desc *tasks.Job, base []baseBlob) error {
 	return nil
 }
 
-// hand gives a job to the engine. What a cancel has posted before that had no effect, and is posted again.
+// hand gives a job to the engine. If the job was cancelled before, the engine did not know it then, so that is posted
+// again.
 func (r *Room) hand(j *Job, s engine.Submit) {
 	r.loop.Post(s)
 	j.mu.Lock()
@@ -309,7 +312,7 @@ func (r *Room) hand(j *Job, s engine.Submit) {
 	}
 }
 
-// withHint adds advice to an error.
+// withHint adds advice to an error that has none.
 func withHint(err error, hint string) error {
 	var e *api.Error
 	if errors.As(err, &e) {

@@ -8,13 +8,13 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// worked is a job as generations of it see it (worker.Job).
+// worked is a job as its generations see it (worker.Job).
 type worked struct {
 	of *programs
 	j  *Job
 }
 
-// worked finds the job with that id for a generation of it.
+// worked finds the job with an id for one of its generations; false if the job is not known here.
 func (r *programs) worked(id tasks.JobID) (worker.Job, bool) {
 	j := r.book.ByID(id)
 	return worked{r, j}, j != nil

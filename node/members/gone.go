@@ -22,8 +22,8 @@ func (c *Cluster) NewlyGone(submitters []tasks.PeerID) []tasks.PeerID {
 	return firstTime(out, c.codeless, submitters)
 }
 
-// firstTime are the members that are out and were not before, in order, and notes them. One that has gone costs that
-// once, unless a job of it is here, whose code may just have been made.
+// firstTime returns, sorted, the members that are out and were not before, and notes them in before. Each member is
+// returned once, except for those among submitters: they have a job here, whose code may just have been compiled again.
 func firstTime(out, before map[tasks.PeerID]bool, submitters []tasks.PeerID) (gone []tasks.PeerID) {
 	for _, id := range slices.Sorted(maps.Keys(out)) {
 		switch {

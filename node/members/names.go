@@ -9,7 +9,7 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// AllUp reports whether no member is away, who might know what the others do not.
+// AllUp reports whether all members are up, so that no one who is away can know what the others do not.
 func (c *Cluster) AllUp() bool {
 	return !slices.ContainsFunc(c.net.Members(), func(m p2p.Member) bool { return !m.Up && !m.Self })
 }
@@ -34,7 +34,7 @@ func (c *Cluster) NameOf(id tasks.PeerID) string {
 // maxCalled bounds the members whose names are remembered: more than there can be at once, by as many that have gone.
 const maxCalled = 2 * p2p.MaxPeers
 
-// NoteNames keeps the names of members for when they are none any more.
+// NoteNames remembers the present names of members, for the time after their membership.
 func (c *Cluster) NoteNames() {
 	members := c.net.Members()
 	c.mu.Lock()
@@ -48,7 +48,7 @@ func (c *Cluster) NoteNames() {
 	for _, m := range members {
 		now[m.ID] = true
 	}
-	for id := range c.called { // those that have gone, whichever
+	for id := range c.called { // if there are too many, any former members are forgotten
 		if len(c.called) <= maxCalled {
 			break
 		}
@@ -70,7 +70,7 @@ type Name struct {
 	Slots int
 }
 
-// Names are what members are called in all that is said of them.
+// Names are the members, with the names under which users are told of them.
 func (c *Cluster) Names() map[tasks.PeerID]Name {
 	out, called := map[tasks.PeerID]Name{}, map[tasks.PeerID]string{}
 	for _, m := range c.net.Members() {
@@ -84,7 +84,7 @@ func (c *Cluster) Names() map[tasks.PeerID]Name {
 	return out
 }
 
-// NamesOf are names for ids, in their order; who has none is called by its id.
+// NamesOf are the names of ids, in the order of these. The name of a member that is not in names is its id.
 func NamesOf(ids []tasks.PeerID, names map[tasks.PeerID]Name) []string {
 	out := make([]string, len(ids))
 	for i, id := range ids {
@@ -93,11 +93,10 @@ func NamesOf(ids []tasks.PeerID, names map[tasks.PeerID]Name) []string {
 	return out
 }
 
-// Called are what members are called, in the order of their ids.
+// Called are the names of members, in the order of ids.
 func (c *Cluster) Called(ids []tasks.PeerID) []string { return NamesOf(ids, c.Names()) }
 
-// Known are all members that there are and, as far as they are remembered, were in this life of the node, which is
-// among them.
+// Known are all present members, including this node, and former ones that it has known since it was started.
 func (c *Cluster) Known() []tasks.PeerID {
 	ids := []tasks.PeerID{c.net.ID()}
 	for _, m := range c.net.Members() {

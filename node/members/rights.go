@@ -59,7 +59,8 @@ func (c *Cluster) Refusal(name string, submitter tasks.PeerID, a Access) *api.Er
 		}[a == ForRule]}
 }
 
-// CutFor is what a member is told of a job: all, or that it exists, whose it is and what it costs that member.
+// CutFor is the part of a job's status that a member may see: all of it, or only that the job exists, whose it is and
+// what it costs that member.
 func (c *Cluster) CutFor(who tasks.PeerID, st api.JobStatus) api.JobStatus {
 	if c.May(who, st.Submitter, ForLook) {
 		return st
@@ -79,7 +80,8 @@ func (c *Cluster) CutFor(who tasks.PeerID, st api.JobStatus) api.JobStatus {
 	return cut
 }
 
-// Permit says, of a job that this node or another has described, why this node's user has no such access to it.
+// Permit returns an error if this node's user does not have an access to a job that this node, or another, has
+// described in st.
 func (c *Cluster) Permit(st api.JobStatus, a Access) error {
 	if c.May(c.net.ID(), st.Submitter, a) && (a == ForAll || st.Private == "") {
 		return nil
@@ -87,12 +89,13 @@ func (c *Cluster) Permit(st api.JobStatus, a Access) error {
 	return c.Refusal(st.ID, st.Submitter, a)
 }
 
-// MayNoMore reports whether a member's jobs are to end. Its own jobs this node does not judge.
+// MayNoMore reports whether a member has lost the right to submit, so that its jobs are to end. It is never true of
+// this node itself, whose jobs are for the others to judge.
 func (c *Cluster) MayNoMore(submitter tasks.PeerID) bool {
 	return submitter != "" && submitter != c.net.ID() && !c.net.HasRight(submitter, p2p.Submitter)
 }
 
-// WhyStopped is the reason that is told of a job whose submitter may submit no more.
+// WhyStopped is the reason that users are told for the end of a job whose submitter has lost the right to submit.
 func (c *Cluster) WhyStopped(submitter tasks.PeerID) string {
 	name := c.NameOf(submitter)
 	if slices.ContainsFunc(c.net.Members(), func(m p2p.Member) bool { return m.ID == submitter }) {
@@ -110,7 +113,7 @@ func (c *Cluster) Expelled() *api.Expulsion {
 	return &api.Expulsion{By: out.By, ByName: out.ByName, Revoked: out.Revoked, Since: out.Since}
 }
 
-// StateOf says whether a member is up, and if not how it went.
+// StateOf is whether a member is up or, if not, how it went away.
 func (c *Cluster) StateOf(m p2p.Member) api.MemberState {
 	_, out := c.net.Expelled()
 	switch {

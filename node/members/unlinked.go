@@ -17,38 +17,38 @@ import (
 	"github.com/dtpnode/dtpnode/wire"
 )
 
-// Which pairs of members have no link is nobody's knowledge: each knows whom it cannot reach itself. They are asked for
-// it when a user looks. What one says of others is its word, and shown as that; it decides nothing.
+// No node knows which pairs of members have no link: each knows only whom it cannot reach itself. So when a user wants
+// to know, all members are asked. What a member says is shown as its word, and decides nothing.
 
-// Bounds of what members tell of their links, and of how many are asked at once.
+// Bounds of what is asked and told about links.
 const (
-	maxLacks    = 32   // members that one names
+	maxLacks    = 32   // members without a link that one member may name
 	maxWhy      = 512  // bytes of a reason
-	maxPairs    = 4096 // that are told to the user
-	maxVia      = 3    // members that are named as having a link
-	linksAtOnce = 64
+	maxPairs    = 4096 // pairs that are shown to the user
+	maxVia      = 3    // members named for a pair that do have a link
+	linksAtOnce = 64   // members that are asked at the same time
 )
 
-// lack is a member that the one who tells this has no link to.
+// lack is a member to which the one that reports it has no link.
 type lack struct {
 	ID  tasks.PeerID `json:"id"`
 	Why string       `json:"why,omitempty"`
 }
 
-// Lacks answers the question whom a member has no link to.
+// Lacks is the answer of a member that is asked to which others it has no link.
 type Lacks struct {
 	Lacks []lack         `json:"lacks"`
-	More  int            `json:"more,omitempty"` // that were left out
-	Has   []tasks.PeerID `json:"has,omitempty"`  // of those that were asked after: it has a link to them
+	More  int            `json:"more,omitempty"` // how many further members were left out of Lacks
+	Has   []tasks.PeerID `json:"has,omitempty"`  // those of the members in the question to which it has a link
 }
 
-// names reports whether a member is among those that it has no link to.
+// names reports whether a member is in Lacks.
 func (l Lacks) names(id tasks.PeerID) bool {
 	return slices.ContainsFunc(l.Lacks, func(o lack) bool { return o.ID == id })
 }
 
-// ServeLacks tells a member whom this node has no link to: those at first that the member does not itself ask after,
-// for it has no link to them either.
+// ServeLacks answers a member that asks to whom this node has no link. The question names the members to which the
+// asking member has none itself. These come last in the answer, since they are no news to it.
 func (c *Cluster) ServeLacks(arg string) ([]byte, error) {
 	var after []tasks.PeerID
 	if err := json.Unmarshal([]byte(arg), &after); err != nil || len(after) > p2p.MaxPeers {
@@ -57,7 +57,7 @@ func (c *Cluster) ServeLacks(arg string) ([]byte, error) {
 	return json.Marshal(lacksOf(c.net.Members(), after, maxLacks))
 }
 
-// lacksOf says whom the member whose view this is has no link to, and of some to whom it has one.
+// lacksOf is the answer of a node that sees these members: to whom it has no link, and to which of after it has one.
 func lacksOf(members []p2p.Member, after []tasks.PeerID, most int) (out Lacks) {
 	asked := make(map[tasks.PeerID]bool, len(after))
 	for _, id := range after {
@@ -86,7 +86,7 @@ func order(last bool) int {
 	return 0
 }
 
-// shortened is what is told, or listened to, of a reason.
+// shortened is a reason in printable characters, cut to maxWhy bytes.
 func shortened(why string) string {
 	why = strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
@@ -112,7 +112,7 @@ func (c *Cluster) Links(ctx context.Context) api.Links {
 	return unlinked(members, said, silent)
 }
 
-// askLacks asks all members that are up whom they have no link to.
+// askLacks asks all members that are up to whom they have no link. silent has those that did not answer, and why.
 func (c *Cluster) askLacks(
 	ctx context.Context, members []p2p.Member, mine Lacks,
 ) (said map[tasks.PeerID]Lacks, silent map[tasks.PeerID]string) {
@@ -156,8 +156,9 @@ func (c *Cluster) askLacks(
 	return said, silent
 }
 
-// unlinked puts together what members, this node among them, say of their links: pairs of members that are both up,
-// as far as this node or another says, of which one at least has no link to the other. members are this node's view.
+// unlinked combines what members, including this node, say of their links. It returns the pairs of members of which
+// both are up, as this node sees or another one says, and at least one has no link to the other. members are the
+// members as this node sees them.
 func unlinked(members []p2p.Member, said map[tasks.PeerID]Lacks, silent map[tasks.PeerID]string) api.Links {
 	u := unlinking{
 		names: map[tasks.PeerID]string{},
@@ -172,7 +173,7 @@ func unlinked(members []p2p.Member, said map[tasks.PeerID]Lacks, silent map[task
 			u.self = m.ID
 		}
 	}
-	for _, m := range members { // in their order, so that the same is told in the same way
+	for _, m := range members { // in a fixed order, so that equal reports give equal results
 		for _, id := range said[m.ID].Has {
 			name, via := cmp.Or(u.names[m.ID], m.ID), u.via[id]
 			if _, known := u.names[id]; known && !u.up[id] && !slices.Contains(via, name) && len(via) < maxVia {
@@ -209,8 +210,8 @@ func unlinked(members []p2p.Member, said map[tasks.PeerID]Lacks, silent map[task
 type unlinking struct {
 	self  tasks.PeerID
 	names map[tasks.PeerID]string
-	via   map[tasks.PeerID][]string // members that this node has no link to, and who says that it has one
-	up    map[tasks.PeerID]bool     // here
+	via   map[tasks.PeerID][]string // by member to which this node has no link: names of those that have one to it
+	up    map[tasks.PeerID]bool     // members that are up as this node sees it
 	pairs map[[2]tasks.PeerID]*api.NoLink
 	said  map[tasks.PeerID]Lacks
 }
@@ -220,7 +221,7 @@ func (u *unlinking) isUp(id tasks.PeerID) bool {
 	return member && (u.up[id] || len(u.via[id]) > 0)
 }
 
-// add takes down that a member says it has no link to another.
+// add notes that a member says that it has no link to another.
 func (u *unlinking) add(from tasks.PeerID, to lack) {
 	a, b := from, to.ID
 	if cmp.Or(cmp.Compare(u.names[a], u.names[b]), cmp.Compare(a, b)) > 0 {
@@ -239,7 +240,8 @@ func (u *unlinking) add(from tasks.PeerID, to lack) {
 	}
 }
 
-// end is one side of a pair before it says anything: of those that answered, who does not name the other has a link.
+// end is one side of a pair, without a reason yet. A member that has answered and does not name the other side denies
+// that the link is missing.
 func (u *unlinking) end(id, other tasks.PeerID) api.NoLinkEnd {
 	l, answered := u.said[id]
 	return api.NoLinkEnd{ID: id, Name: u.names[id], Self: id == u.self, Denies: answered && l.More == 0 && !l.names(other)}

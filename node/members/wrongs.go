@@ -12,9 +12,9 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// A member that sends what no honest node sends, or what it has no right to send, is counted, and its link is closed
-// after a few such messages within wrongsWithin. One that has just lost a right may not have heard of that: it is
-// given more of them.
+// Messages that no honest node sends, or that their sender has no right to send, are counted for each member. After a
+// few of them within wrongsWithin the link to the member is closed. More are tolerated for want of a right, since a
+// member that has just lost a right may not have heard of it.
 const (
 	wrongsWithin = time.Minute
 	maxWrongs    = 5
@@ -43,7 +43,7 @@ type violations struct {
 	of map[tasks.PeerID]*wrongs
 }
 
-// String is what members and status show of it.
+// String describes, for the commands members and status, what a member has sent against the rules.
 func (w *wrongs) String() string {
 	var worst engine.Wrong
 	all := 0

@@ -16,9 +16,9 @@ import (
 	"github.com/dtpnode/dtpnode/wire"
 )
 
-// A glob means what the shell of its user would make of it: the files that match on the host of who submits. Where that
-// host sees a part of a folder, other members see more, and the user is told: what is under the same name elsewhere
-// need not be the same data, so nothing is added that the user has not seen.
+// A glob means what a shell on the submitting host would make of it: the files that match there. If that host sees only
+// a part of a folder, other members may see more, and the user is told so. Those files are not added by themselves,
+// because what has the same name elsewhere need not be the same data.
 
 // globWait is how long a member may take to answer the request "glob".
 const globWait = 3 * time.Second
@@ -31,14 +31,14 @@ const (
 	globLook    = 1 << 18 // names looked at for an answer; what is beyond is left out
 )
 
-// globMore says of a member which files it sees that match a job's globs, and are not among its files.
+// globMore is the files of one member that match a job's globs and are not among the job's files.
 type globMore struct {
 	name  string
 	files []string
 }
 
-// MoreOn is what a job's user is told of members on which more files match than the request has; empty if there are
-// none.
+// MoreOn asks members whether more files match a request's globs there than the request has. It returns a note for the
+// user, empty if there are no such files.
 func (pl *Planner) MoreOn(ctx context.Context, req api.JobRequest) (note string) {
 	globs := slices.Clone(req.Globs[:min(len(req.Globs), globMost)])
 	globs = slices.DeleteFunc(globs, func(g string) bool { return len(g) > globPattern || !filepath.IsAbs(g) })
@@ -67,7 +67,7 @@ func (pl *Planner) MoreOn(ctx context.Context, req api.JobRequest) (note string)
 	return notedGlobs(more)
 }
 
-// notedGlobs is what a job's user is told; empty if nobody sees more.
+// notedGlobs is the note for a job's user about the member that sees most further files; empty if none sees more.
 func notedGlobs(more []globMore) string {
 	more = slices.DeleteFunc(more, func(m globMore) bool { return len(m.files) == 0 })
 	if len(more) == 0 {
@@ -97,7 +97,8 @@ func (pl *Planner) askGlobs(ctx context.Context, m tasks.PeerID, globs []string)
 	return names, err
 }
 
-// ServeGlobs lists the files that match globs on this host, for members whose files it would plan.
+// ServeGlobs answers the request "glob": it lists the files that match globs on this host, for members whose files it
+// would also plan.
 func (pl *Planner) ServeGlobs(ctx context.Context, from tasks.PeerID, arg string) ([]byte, error) {
 	if !pl.Members.PlansFor(from) {
 		return nil, &api.Error{Status: http.StatusForbidden,
@@ -107,14 +108,14 @@ func (pl *Planner) ServeGlobs(ctx context.Context, from tasks.PeerID, arg string
 	if err := json.Unmarshal([]byte(arg), &globs); err != nil || len(globs) == 0 || len(globs) > globMost {
 		return nil, fmt.Errorf("a request for files that match names 1 to %d globs", globMost)
 	}
-	ctx, cancel := context.WithTimeout(ctx, globWait) // as long as who asks waits
+	ctx, cancel := context.WithTimeout(ctx, globWait) // the member that asks waits no longer than this
 	defer cancel()
 	done := pl.turn(ctx, from)
 	if done == nil {
 		return nil, ctx.Err()
 	}
 	answer := make(chan []string, 1)
-	go func() { // may hang in the kernel longer than anybody waits: its place is taken until then
+	go func() { // it may hang in the kernel longer than anybody waits, and keeps its place until then
 		defer done()
 		answer <- matching(ctx, globs, globNames)
 	}()

@@ -15,28 +15,27 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// A file and a link to it would be counted twice. Of files that the submitter does not see members tell the paths with
-// all links followed; as one of them may lie, for two names to be one file or two, three members are asked, and most
-// decide.
+// A file and a link to it would be counted twice. Members therefore report, for files that the submitting host does not
+// see, the paths with all links followed. A member may lie in both directions: it can make two files one, or hide a
+// link. So three members are asked, and the majority decides.
 
 const (
 	linkChunk  = 128 // files in one request for their paths
-	linkAsked  = 3   // members that should know the path of each file
+	linkAsked  = 3   // how many members should have reported the path of each file
 	linkAtMost = 16  // members asked
 )
 
-// links are what is known of the paths of a job's local files, by whoever tells it and by their places in the job's
-// list; empty where it is not known.
+// links is what members, or this host, have reported of the paths of a job's local files.
 type links struct {
 	self  tasks.PeerID
-	files []api.InputFile // with their trees
-	real  map[tasks.PeerID][]string
+	files []api.InputFile           // with their parts
+	real  map[tasks.PeerID][]string // by who reports them: a path for each of files, empty where it is not known
 }
 
-// one are two files of which it is known that they are one.
+// one is a pair of files, given by their places in links.files, that may be one file.
 type one struct{ first, second int }
 
-// tell notes what a member has said of the i-th file. A URL has no links to follow.
+// tell notes the path that a member reports for the i-th file. It ignores URLs, which have no links to follow.
 func (l *links) tell(by tasks.PeerID, i int, real string) {
 	if l.real[by] == nil {
 		l.real[by] = make([]string, len(l.files))
@@ -46,7 +45,7 @@ func (l *links) tell(by tasks.PeerID, i int, real string) {
 	}
 }
 
-// known is how many members have told of the i-th file.
+// known is how many members have reported the path of the i-th file.
 func (l *links) known(i int) (n int) {
 	for _, real := range l.real {
 		if real[i] != "" {
@@ -56,8 +55,8 @@ func (l *links) known(i int) (n int) {
 	return n
 }
 
-// suspects are the pairs that may be one file: a member says so, or one calls the first what another calls the second,
-// for a path stands for the same file on all hosts.
+// suspects are the pairs that may be one file: one member reports the same path for both, or two members report the
+// same path for one of them each, since a path stands for the same file on all hosts.
 func (l *links) suspects() (out []one) {
 	type named struct {
 		by         tasks.PeerID
@@ -85,7 +84,8 @@ func (l *links) suspects() (out []one) {
 	return out
 }
 
-// votes are who says that a pair is one file, and who that it is not. What this host sees itself it knows.
+// votes are the members that say that a pair is one file, and those that say that it is not. If this host sees both
+// files, only its own vote counts.
 func (l *links) votes(p one) (same, differ []tasks.PeerID) {
 	for by, real := range l.real {
 		a, b := real[p.first], real[p.second]
@@ -106,8 +106,8 @@ func (l *links) votes(p one) (same, differ []tasks.PeerID) {
 	return same, differ
 }
 
-// twice is the error for two names of one file. Where as many say that it is one as that it is not, it is taken for
-// one, since that is told.
+// twice is the error for two names of one file, nil if there are none. If as many members say that two names are one
+// file as say that they are not, they count as one, because then the user is told.
 func (l *links) twice(names Names) error {
 	for _, p := range l.suspects() {
 		same, differ := l.votes(p)
@@ -129,7 +129,7 @@ func (l *links) twice(names Names) error {
 	return nil
 }
 
-// asked are the members to be asked next: those who have planned most of the files first; none if enough is known.
+// asked are the members to be asked next, which are the first ones after those asked before; none if enough is known.
 func (l *links) asked(members []tasks.PeerID, before int) []tasks.PeerID {
 	rest := members[min(before, len(members), linkAtMost):min(len(members), linkAtMost)]
 	for i := range l.files {
@@ -148,7 +148,7 @@ func localPath(url string) string {
 	return ""
 }
 
-// realPath is a local path with all links followed; empty for a URL, and where it cannot be told.
+// realPath is a local path with all links followed; empty for a URL, or if it cannot be determined.
 func realPath(url string) string {
 	path := localPath(url)
 	if path == "" {
@@ -161,7 +161,7 @@ func realPath(url string) string {
 	return real
 }
 
-// linksOf are what this host knows of the paths of files, and what members have told in planning them.
+// linksOf collects what this host knows of the paths of files, and what members reported when they planned files.
 func linksOf(u *unseenHere, self tasks.PeerID) *links {
 	l := &links{self: self, real: map[tasks.PeerID][]string{}}
 	for i := range u.req.Files {
@@ -180,11 +180,11 @@ func linksOf(u *unseenHere, self tasks.PeerID) *links {
 	return l
 }
 
-// compareLinks has members say which files are one, and returns the error for files that are named twice.
+// compareLinks asks members which names are one file, and returns an error if a file is named twice.
 func (pl *Planner) compareLinks(ctx context.Context, u *unseenHere, members []tasks.PeerID) error {
 	told := func(words []word) bool { return slices.ContainsFunc(words, func(w word) bool { return w.real != "" }) }
 	if u.req.Duplicates || !slices.ContainsFunc(u.words, told) {
-		return nil // run has compared what its host sees
+		return nil // the command run has compared the files that this host sees
 	}
 	l := linksOf(u, pl.Members.ID())
 	planned := map[tasks.PeerID]int{}
@@ -242,14 +242,14 @@ func (pl *Planner) askLinks(ctx context.Context, l *links, members []tasks.PeerI
 	}
 }
 
-// serveLinks tells the paths of files, with all links followed.
+// serveLinks answers a request for the paths of files with all links followed.
 func (pl *Planner) serveLinks(ctx context.Context, from tasks.PeerID, files []api.InputFile) ([]byte, error) {
 	done := pl.turn(ctx, from)
 	if done == nil {
 		return nil, ctx.Err()
 	}
 	answer := make(chan []Answer, 1)
-	go func() { // may hang in the kernel longer than anybody waits: its place is taken until then
+	go func() { // it may hang in the kernel longer than anybody waits, and keeps its place until then
 		defer done()
 		out := make([]Answer, len(files))
 		for i, f := range files {

@@ -9,8 +9,9 @@ import (
 	"strings"
 )
 
-// matcher looks for the files that match another member's globs. filepath.Glob collects all that matches, and goes on
-// when nobody waits any more: a few bytes of a pattern would take a host's memory and time.
+// matcher looks for the files that match another member's globs, within bounds. filepath.Glob has no bounds: it
+// collects all that matches, and goes on when nobody waits any more, so that a short pattern could cost a host much
+// memory and time.
 type matcher struct {
 	ctx   context.Context // of one walk
 	room  int             // bytes of names that are left

@@ -19,14 +19,14 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// The host of who submits may lack files that other members see, or have a damaged copy: then those plan them. What a
-// member says of a file is not proven, but whoever opens the file later compares it with the plan
-// (exec.Packet.Entries); see planwords.go for files that nobody would open.
+// The submitting host may not see files that other members see, or may have a damaged copy. Then other members plan
+// these files. What a member says of a file is not proven, but every node that opens the file later compares it with
+// the plan (exec.Packet.Entries). Files that nobody would open are the subject of words.go.
 
 const (
 	planChunk   = 16               // files in one request
-	planWithin  = time.Minute      // bound of what may be asked for one file, if this node's own is not longer
-	planGrace   = 10 * time.Second // for the way of a request, and for starting a planner
+	planWithin  = time.Minute      // longest time for one file that a request may ask for, unless Config.Open is longer
+	planGrace   = 10 * time.Second // additional time for sending a request and starting a planner
 	maxPlanText = 1 << 10          // bytes of a reason from another member
 	maxUUID     = 64               // bytes of a file's UUID, which has 36
 	maxPath     = 4 << 10          // bytes of a path; what is longer is none
@@ -34,8 +34,8 @@ const (
 	maxTold     = 1 << 44          // entries of a file, ten times what a TTree may have
 )
 
-// planAsk is the request "plan", JSON: at most planChunk files, and the seconds that each may take; or for their paths
-// alone, of at most linkChunk.
+// planAsk is the request "plan", as JSON. It asks for the plans of at most planChunk files, each of which may take
+// Within seconds or, with Links, only for the paths of at most linkChunk files.
 type planAsk struct {
 	Kind   string          `json:"kind,omitempty"` // of the job, and what its runtime must offer, for plans
 	Needs  []string        `json:"needs,omitempty"`
@@ -44,8 +44,8 @@ type planAsk struct {
 	Links  bool            `json:"links,omitempty"`
 }
 
-// Answer answers for one file, in the order of the request: what was read of it, or why it was not. An answer may be
-// cut short, with one file at least.
+// Answer is the answer for one file: what was read of it, or why it could not be read. A member answers a request with
+// one Answer for each file, in the order of the request. It may leave out the last files, but not all.
 type Answer struct {
 	Part     string     `json:"part,omitempty"`
 	Entries  int64      `json:"entries,omitempty"`
@@ -58,13 +58,14 @@ type Answer struct {
 	Msg      string     `json:"msg,omitempty"`
 }
 
-// plan is what a member has answered, checked as far as it can be.
+// plan converts a member's answer for a file, which it checks as far as it can: a plan that is impossible becomes a
+// failure.
 func (p Answer) plan(f api.InputFile) (exec.Plan, *exec.Failure) {
 	if p.Kind != "" {
 		msg := strings.ToValidUTF8(p.Msg[:min(len(p.Msg), maxPlanText)], "")
 		return exec.Plan{}, &exec.Failure{Kind: p.Kind, Host: p.Host, Op: "open", File: f.URL, Entry: -1, Msg: msg}
 	}
-	if f.Part == "" { // else the member would choose it
+	if f.Part == "" { // the member must not choose what is read
 		return exec.Plan{}, &exec.Failure{Kind: exec.KindSchema, Op: "open", File: f.URL, Entry: -1,
 			Msg: "this host does not see the file, so what is read of it must be named (--tree)"}
 	}
@@ -91,24 +92,25 @@ func (p Answer) plan(f api.InputFile) (exec.Plan, *exec.Failure) {
 	}, nil
 }
 
-// unseenHere are the files of a job that could not be planned since this host does not see them, or cannot read them,
-// by their places in the job's list. Each place is written by one goroutine at a time.
+// unseenHere is the planning of files that this host does not see or cannot read. The slices have an element for each
+// file of the job, in the job's order, and each element is written by one goroutine at a time.
 type unseenHere struct {
 	req   api.JobRequest
 	kind  string   // of the job
 	needs []string // what a member's runtime must offer to plan for it
 	plans []exec.Plan
-	bad   []*exec.Failure // why not; nil once it is planned
-	words [][]word        // of members that were asked
+	bad   []*exec.Failure // why the file is not planned; nil once it is
+	words [][]word        // what the members say that were asked
 	limit time.Duration
 }
 
-// file is what another member is asked for.
+// file is the i-th file, as other members are asked for it.
 func (u *unseenHere) file(i int) api.InputFile {
 	return api.InputFile{URL: u.req.Files[i].URL, Part: PartOf(u.req, u.req.Files[i])}
 }
 
-// asked are the members that have answered for the i-th file; of one that is damaged here, those that have it too.
+// asked are the members that have answered for the i-th file. For a file that is damaged here they are only those that
+// see it.
 func (u *unseenHere) asked(i int) (out []tasks.PeerID) {
 	for _, w := range u.words[i] {
 		if w.sees() || !DamagedHere(u.bad[i]) {
@@ -118,8 +120,8 @@ func (u *unseenHere) asked(i int) (out []tasks.PeerID) {
 	return out
 }
 
-// planUnseen has members plan what this host does not see. A local file that nobody has is an error, for it was most
-// likely named wrongly.
+// planUnseen has members plan the files that this host does not see. A local file that nobody sees is an error, since
+// its name is most likely misspelt.
 func (pl *Planner) planUnseen(ctx context.Context, u *unseenHere, tell func(text string)) error {
 	u.words = make([][]word, len(u.bad))
 	var members []tasks.PeerID
@@ -143,7 +145,7 @@ func (pl *Planner) planUnseen(ctx context.Context, u *unseenHere, tell func(text
 	return pl.compareLinks(ctx, u, members)
 }
 
-// weigh takes what counts of what members have said.
+// weigh decides what is true of each file according to the words of members.
 func (u *unseenHere) weigh(names Names) {
 	for i, words := range u.words {
 		if u.bad[i] == nil || len(words) == 0 {
@@ -157,7 +159,7 @@ func (u *unseenHere) weigh(names Names) {
 	}
 }
 
-// nobodySees is the error for a file that is nowhere to be found.
+// nobodySees is the error for a file that neither this host nor any member sees.
 func (pl *Planner) nobodySees(f *exec.Failure, asked []tasks.PeerID) error {
 	where := "on this host, and no member is there to be asked"
 	if len(asked) > 0 {
@@ -166,10 +168,11 @@ func (pl *Planner) nobodySees(f *exec.Failure, asked []tasks.PeerID) error {
 	return &api.Error{Message: fmt.Sprintf("could not open input file %q: no such file %s", f.File, where)}
 }
 
-// asker has a member plan files, and returns its answers for the first of them, one at least.
+// asker asks a member to plan files. It returns the answers for the first of the files, at least for one.
 type asker func(ctx context.Context, m tasks.PeerID, files []api.InputFile, limit time.Duration) ([]Answer, error)
 
-// gather asks members: each for a share of the files, then for those of which the word of the one before is not enough.
+// gather asks members about the files. In the first round each member is asked for a share of them. In each further
+// round other members are asked for the files of which the words so far are not enough.
 func (u *unseenHere) gather(ctx context.Context, members []tasks.PeerID, ask asker, tell func(text string)) {
 	for round := range members {
 		shares := make([][]int, len(members))
@@ -194,7 +197,7 @@ func (u *unseenHere) gather(ctx context.Context, members []tasks.PeerID, ask ask
 	}
 }
 
-// planShare asks one member for some of the files. One that does not answer has said nothing of those that are left.
+// planShare asks one member for its share of the files, in several requests. It gives up when a request fails.
 func (u *unseenHere) planShare(ctx context.Context, m tasks.PeerID, share []int, ask asker) {
 	for len(share) > 0 && ctx.Err() == nil {
 		var files []api.InputFile
@@ -215,7 +218,7 @@ func (u *unseenHere) planShare(ctx context.Context, m tasks.PeerID, share []int,
 	}
 }
 
-// askPlans has members plan files for a job of a kind.
+// askPlans returns the asker for the files of a job of a kind.
 func (pl *Planner) askPlans(kind string, needs []string) asker {
 	return func(ctx context.Context, m tasks.PeerID, files []api.InputFile,
 		limit time.Duration) (out []Answer, err error) {
@@ -255,15 +258,16 @@ func (pl *Planner) askMember(
 	return out, nil
 }
 
-// planShares are how many files are planned here at once for all other members, and for one of them. The executor plans
-// twice as many as there are cores: half of that is left for jobs that are submitted here, and where there are two
-// places one member has not both, so that a file which does not open holds up whoever asks for it.
+// planShares are how many files are planned here at the same time for all other members, and for one of them. A runtime
+// plans twice as many files as there are cores, so half of that is left for jobs that are submitted here. If there are
+// several places, no member gets all of them: a file that does not open then delays only the member that asked for it.
 func planShares() (all, each int) {
 	all = runtime.GOMAXPROCS(0)
 	return all, max(all-1, 1)
 }
 
-// turn waits for a place to plan a file in for a member; done gives it back. It returns nil if ctx ends before.
+// turn waits for a place in which to plan a file for a member. The caller gives it back with done, which is nil if ctx
+// has ended first.
 func (pl *Planner) turn(ctx context.Context, from tasks.PeerID) (done func()) {
 	own, err := pl.turns.Take(ctx, from)
 	if err != nil {
@@ -278,8 +282,8 @@ func (pl *Planner) turn(ctx context.Context, from tasks.PeerID) (done func()) {
 	}
 }
 
-// ServePlans plans files for a member that may submit, as this node would do it for a job of that member, for as long
-// as the member waits.
+// ServePlans answers the request "plan" of a member that may submit: it plans the files as it would for a job that is
+// submitted here, for as long as the member waits.
 func (pl *Planner) ServePlans(ctx context.Context, from tasks.PeerID, arg string) ([]byte, error) {
 	if !pl.Members.PlansFor(from) {
 		return nil, &api.Error{Status: http.StatusForbidden,
@@ -316,14 +320,15 @@ func (pl *Planner) ServePlans(ctx context.Context, from tasks.PeerID, arg string
 	return answerPlans(out)
 }
 
-// planAsked plans files for another member and returns the first of them, as many as there was time for.
+// planAsked plans files for another member, and returns the answers for as many of the first ones as there was time
+// for.
 func (pl *Planner) planAsked(
 	ctx context.Context, from tasks.PeerID, rt exec.Runtime, files []api.InputFile, within time.Duration,
 ) []Answer {
 	out, answered := make([]Answer, len(files)), make([]bool, len(files))
 	var wg sync.WaitGroup
 	_, each := planShares()
-	g := make(chan struct{}, each) // in their order, for the first ones are answered
+	g := make(chan struct{}, each) // begins the files in their order, since only the first ones will be answered
 	for i, f := range files {
 		g <- struct{}{}
 		done := pl.turn(ctx, from)
@@ -365,7 +370,7 @@ func (pl *Planner) planFor(ctx context.Context, rt exec.Runtime, f api.InputFile
 	}
 }
 
-// answerPlans encodes as many as an answer holds.
+// answerPlans encodes as many of the first plans as have room in an answer.
 func answerPlans(out []Answer) ([]byte, error) {
 	for n := len(out); ; n /= 2 {
 		b, err := json.Marshal(out[:max(n, 1)])
@@ -375,7 +380,7 @@ func answerPlans(out []Answer) ([]byte, error) {
 	}
 }
 
-// counted is a number of things, named in the singular.
+// counted is a number with the word for what is counted, which is given in the singular.
 func counted(n int, one string) string {
 	if n != 1 {
 		one += "s"

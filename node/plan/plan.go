@@ -1,7 +1,8 @@
 // Package plan finds out what a job's files hold before it runs: how many entries, where they are best cut, and whether
-// two names are one file. What this host does not see it asks other members for, and believes no single one of them
-// that a file is empty, broken or a link. It owns what it remembers of files, and the places in which it plans for
-// others. It knows no job but its request, starts no generation, and decides nothing about files that could be read.
+// two names are one file. It asks other members about files that this host does not see, and does not believe a single
+// member that a file is empty, broken or a link. It owns what it remembers of files, and the places in which it plans
+// for others. It knows a job only by its request, starts no generation, and decides nothing about files that could be
+// read.
 //
 //	plan.go      files that this host sees
 //	progress.go  what the user is told meanwhile, and servers that do not answer
@@ -39,10 +40,10 @@ type Member struct {
 	Name string
 }
 
-// Names are what members are called in what users are told.
+// Names are the names of members in texts for users.
 type Names map[tasks.PeerID]string
 
-// One is what a member is called: its id if nothing else is known.
+// One is the name of a member, or its id if no name is known.
 func (n Names) One(id tasks.PeerID) string { return cmp.Or(n[id], id) }
 
 // Of is One for several.
@@ -80,23 +81,24 @@ type Config struct {
 type Planner struct {
 	Config
 	cache  *planCache
-	places chan struct{} // for files that are planned here for other members
-	turns  *turns.Turns  // of these, for each member
+	places chan struct{} // places in which files are planned here for other members
+	turns  *turns.Turns  // how many of the places each member may have
 }
 
-// New is a planner that remembers nothing yet.
+// New makes a planner that remembers no file.
 func New(cfg Config) *Planner {
 	all, each := planShares()
 	return &Planner{Config: cfg, cache: newPlanCache(), places: make(chan struct{}, all), turns: turns.New(each)}
 }
 
-// Probed reports whether SetProbed was called with a mark, of some state of code and files, lately.
+// Probed reports whether SetProbed was called with a mark. The caller's mark stands for some state of code and files.
+// Marks are forgotten when there are too many, and when the daemon ends.
 func (pl *Planner) Probed(mark string) bool { return pl.cache.wasProbed(mark) }
 
 // SetProbed remembers a mark for Probed.
 func (pl *Planner) SetProbed(mark string) { pl.cache.setProbed(mark) }
 
-// FileKey tells one state of a local file from another.
+// FileKey identifies one state of a local file: a file that is replaced or changed gets another key.
 type FileKey struct {
 	path, part   string
 	dev, ino     uint64
@@ -104,7 +106,7 @@ type FileKey struct {
 	changedNanos int64
 }
 
-// planKey tells what one runtime has read of one state of a local file.
+// planKey identifies what one version of a runtime has read of one state of a local file.
 type planKey struct {
 	kind, version string
 	file          FileKey
@@ -140,7 +142,7 @@ func (c *planCache) put(k planKey, p exec.Plan) {
 	c.plans[k] = p
 }
 
-// wasProbed reports whether key was marked with setProbed.
+// wasProbed reports whether setProbed was called with key.
 func (c *planCache) wasProbed(key string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -156,11 +158,11 @@ func (c *planCache) setProbed(key string) {
 	c.probed[key] = true
 }
 
-// IsURL tells a URL from a path.
+// IsURL reports whether s is a URL, and not a path.
 func IsURL(s string) bool { return strings.Contains(s, "://") }
 
-// KeyOf stats a local file; ok is false for a URL, and for items, which have no file. A file that is not there is an
-// error.
+// KeyOf returns the key of the present state of a local file. ok is false for a URL, and for items, which have no file.
+// It is an error if there is no such file.
 func KeyOf(url, part string) (k FileKey, ok bool, err error) {
 	if IsURL(url) || url == "" {
 		return FileKey{}, false, nil
@@ -182,13 +184,14 @@ func KeyOf(url, part string) (k FileKey, ok bool, err error) {
 // Read is what planning has found of files.
 type Read struct {
 	Files []tasks.File
-	Bad   []tasks.Lost // there, and not to be read
-	Notes []string     // what the job's user is told of them
+	Bad   []tasks.Lost // files that exist and could not be read
+	Notes []string     // texts for the job's user
 }
 
-// Files reads entries and clusters of all files of a request, many at once and each within limit; what this host does
-// not see, by members that do. Files that are there and cannot be read are returned apart; a file, or a part of it,
-// that is not there ends the planning. tell is called about once a second with what is being done.
+// Files reads entries and clusters of all files of a request, many at the same time and each within limit. It asks
+// other members for files that this host does not see. Files that exist and cannot be read are returned in Read.Bad; a
+// file that does not exist, or that lacks the part which is to be read, is an error. tell is called about once a second
+// with a text that says what is being done.
 func (pl *Planner) Files(
 	ctx context.Context, rt exec.Runtime, req api.JobRequest, limit time.Duration, tell func(string),
 ) (out Read, err error) {
@@ -242,8 +245,8 @@ func (pl *Planner) Files(
 	return out, nil
 }
 
-// sorted tells the files that can be read from those that cannot; an error says that none can, or that what is wanted
-// of them was named wrongly.
+// sorted separates the files that can be read from those that cannot. It is an error if none can, or if all lack the
+// part that is to be read, which then must have been named wrongly.
 func (pl *Planner) sorted(u *unseenHere) (out Read, err error) {
 	for i, p := range u.plans {
 		if f := u.bad[i]; f != nil {
@@ -263,7 +266,7 @@ func (pl *Planner) sorted(u *unseenHere) (out Read, err error) {
 		}
 		out.Files = append(out.Files, Planned(u.req, u.req.Files[i].URL, p))
 	}
-	if i := slices.IndexFunc(u.bad, hasNoPart); len(out.Files) == 0 && i >= 0 { // no file has it: it was named wrongly
+	if i := slices.IndexFunc(u.bad, hasNoPart); len(out.Files) == 0 && i >= 0 { // no file has the part that is named
 		return out, u.bad[i]
 	}
 	if len(out.Files) == 0 && len(out.Bad) > 0 {
@@ -276,7 +279,8 @@ func (pl *Planner) sorted(u *unseenHere) (out Read, err error) {
 	return out, nil
 }
 
-// damagedNotes tell of files that cannot be read here and are whole elsewhere: this host's copies want to be mended.
+// damagedNotes tell the user which files cannot be read on this host and are whole elsewhere, so that the copies here
+// can be replaced.
 func damagedNotes(u *unseenHere, damaged map[int]string) []string {
 	first, n := -1, 0
 	for i := range u.bad {
@@ -298,7 +302,7 @@ func damagedNotes(u *unseenHere, damaged map[int]string) []string {
 		u.req.Files[first].URL, damaged[first])}
 }
 
-// Planned is a file as others will read it.
+// Planned is a planned file, as the job's description has it for all nodes.
 func Planned(req api.JobRequest, url string, p exec.Plan) tasks.File {
 	f := tasks.File{URL: url, Part: p.Part, Entries: p.Entries, Clusters: p.Clusters, Bytes: p.Bytes, UUID: p.UUID}
 	if req.AllowCopies {
@@ -310,7 +314,8 @@ func Planned(req api.JobRequest, url string, p exec.Plan) tasks.File {
 // PartOf is the part that is read of a file.
 func PartOf(req api.JobRequest, f api.InputFile) string { return cmp.Or(f.Part, req.Part) }
 
-// namedWrongly tells what the user must say otherwise, before anything runs, from what one file of many lacks.
+// namedWrongly reports whether a failure means that the user must name something differently, before anything runs. It
+// is false if only this file lacks something.
 func namedWrongly(f *exec.Failure) bool {
 	return f.Kind == exec.KindInternal || f.Kind == exec.KindAmbiguous
 }
@@ -318,12 +323,13 @@ func namedWrongly(f *exec.Failure) bool {
 // hasNoPart reports whether a file lacks the part that is asked for, or has none.
 func hasNoPart(f *exec.Failure) bool { return f != nil && f.Kind == exec.KindSchema }
 
-// unreadable tells a file that is there and broken from one that has not what is asked for.
+// unreadable reports whether a failure means that the file itself is broken, and not that it lacks what is asked for.
 func unreadable(k exec.Kind) bool {
 	return k != exec.KindSchema && k != exec.KindAmbiguous && k != exec.KindInternal
 }
 
-// File reads entries and clusters of one file that this host sees, or remembers them.
+// File reads entries and clusters of one file that this host sees, or returns what it remembers of the file if that has
+// not changed.
 func (pl *Planner) File(
 	ctx context.Context, rt exec.Runtime, url, part string, within time.Duration,
 ) (exec.Plan, error) {
@@ -352,7 +358,7 @@ func (pl *Planner) File(
 	return p, nil
 }
 
-// Reason is what the system says, without the path, which is told beside it.
+// Reason is the text of a system error without the path, which is shown beside it.
 func Reason(err error) string {
 	var p *os.PathError
 	if errors.As(err, &p) {

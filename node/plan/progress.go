@@ -11,26 +11,26 @@ import (
 	"github.com/dtpnode/dtpnode/exec"
 )
 
-// progress follows the reading of a job's files: what its user sees of it, and which servers do not answer. A server
-// that lets two files wait to the end, and has answered for none, is asked for no others: a list of ten thousand files
-// would take hours to say the same.
+// progress follows the reading of a job's files, to tell the user how far it is, and to notice servers that do not
+// answer. A server that has not answered for two files within their limit, and has answered for no other, is not asked
+// again. Otherwise it would take hours to learn the same of each of ten thousand files.
 type progress struct {
 	total int
 	limit time.Duration // for one file
 
 	mu      sync.Mutex
 	done    int
-	waiting map[string]time.Time // URLs, since when
+	waiting map[string]time.Time // when each file that is being read was begun, by URL
 	servers map[string]*server
 }
 
-// server is the host of URLs.
+// server is what is known of the host of URLs.
 type server struct {
 	answered bool
-	silent   int // files that waited in vain
+	silent   int // how many files it did not answer for within their limit
 }
 
-// silentFiles is for how many files a server may let us wait in vain.
+// silentFiles is after how many files without an answer a server is not asked any more.
 const silentFiles = 2
 
 func newProgress(total int, limit time.Duration) *progress {
@@ -49,7 +49,8 @@ func serverOf(file string) string {
 	return u.Scheme + "://" + u.Host
 }
 
-// begin notes that a file is being read now; false, with a failure, if its server is known not to answer.
+// begin notes that a file is being read now. It returns false, with the file's failure, if the file is not to be read
+// since its server does not answer.
 func (p *progress) begin(file string, now time.Time) (*exec.Failure, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -64,7 +65,7 @@ func (p *progress) begin(file string, now time.Time) (*exec.Failure, bool) {
 	return nil, true
 }
 
-// end notes what came of a file. f is nil if it could be read.
+// end notes that the reading of a file has ended. f is nil if the file could be read.
 func (p *progress) end(file string, f *exec.Failure) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -90,7 +91,7 @@ func (p *progress) end(file string, f *exec.Failure) {
 // slowAfter is how long a file may take to be read before it is named.
 const slowAfter = 2 * time.Second
 
-// text is what the user is told: how far it is, and which file is waited for, the longest first.
+// text says how far the reading is, and names the file that has taken the longest if there is a slow one.
 func (p *progress) text(now time.Time) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -118,7 +119,7 @@ func (p *progress) text(now time.Time) string {
 	return text
 }
 
-// show tells it once a second until stop is closed.
+// show calls tell with the text once a second until stop is closed.
 func (p *progress) show(stop <-chan struct{}, tell func(text string)) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()

@@ -10,17 +10,17 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// Members may lie about files that the submitter does not see. That a file has entries needs no second word, for
-// whoever opens it compares their number with the plan. A file that is said to be empty is opened by nobody, and one
-// that is said to be broken, or to lack its part, is not tried: of these the others are asked too, and what most of
-// those who see the file say counts.
+// Members may lie about files that the submitting host does not see. One member is believed that says that a file has
+// entries, because each node that opens the file compares their number with the plan. But no node will open a file that
+// is said to be empty, to be broken, or to lack its part. So all other members are asked about such a file, and the
+// majority of those that see it decides.
 
 const (
 	maxWords    = 16 // members that see a file and are asked for it
 	silentAsked = 2  // members asked for a file whose server does not answer
 )
 
-// word is what one member says of a file.
+// word is what one member says of one file.
 type word struct {
 	by   tasks.PeerID
 	plan exec.Plan
@@ -28,7 +28,7 @@ type word struct {
 	real string        // the path of a local file with all links followed; empty if that is not known
 }
 
-// sees reports whether the member has looked into the file.
+// sees reports whether the member sees the file, and not only fails to reach it.
 func (w word) sees() bool { return w.bad == nil || w.bad.Host == "" }
 
 func (w word) hasEntries() bool { return w.bad == nil && w.plan.Entries > 0 }
@@ -37,7 +37,7 @@ func (w word) isEmpty() bool { return w.bad == nil && w.plan.Entries == 0 }
 
 func (w word) isBroken() bool { return w.bad != nil && w.bad.Host == "" }
 
-// text is what the member says of a file in which it sees no entries, for people.
+// text is, for users, what the member says of a file in which it sees no entries.
 func (w word) text() string {
 	if w.bad != nil {
 		return w.bad.Msg
@@ -45,7 +45,7 @@ func (w word) text() string {
 	return "it has no entries"
 }
 
-// count is of how many words something is true.
+// count is how many words have a property.
 func count(words []word, is func(word) bool) (n int) {
 	for _, w := range words {
 		if is(w) {
@@ -55,28 +55,29 @@ func count(words []word, is func(word) bool) (n int) {
 	return n
 }
 
-// DamagedHere reports whether a file is there and cannot be read on this host, as a copy that was cut on its way here:
-// elsewhere it may be whole. A file that lacks what is asked for was named wrongly, and one that kills who reads it is
-// no better there.
+// DamagedHere reports whether the failure own means that a file exists on this host and cannot be read, such as a copy
+// that was cut on its way here. Such a file may be whole elsewhere. That is not so of a file that lacks what is asked
+// for, or that crashes the process which reads it.
 func DamagedHere(own *exec.Failure) bool {
 	return own != nil && own.Host == "" && (own.Kind == exec.KindOpen || own.Kind == exec.KindData)
 }
 
-// enough reports whether nobody else need be asked for a file, of which own is why this host could not plan it.
+// enough reports whether no other member has to be asked about a file. own is why this host could not plan it.
 func enough(own *exec.Failure, words []word) bool {
 	silent := func(w word) bool { return w.bad != nil && w.bad.Host == exec.CauseUnreachable }
 	return own == nil || own.Host == "" && !DamagedHere(own) || slices.ContainsFunc(words, word.hasEntries) ||
 		count(words, silent) >= silentAsked || count(words, word.sees) >= maxWords
 }
 
-// weighed is the word that counts: of one who sees entries, else what most say of those who see the file. Where as many
-// call it broken as empty it is broken, since that is told. Where nobody sees it, a reason other than that it is
-// missing says more.
+// weighed is the word that decides about a file. The word of any member that sees entries does; otherwise the majority
+// of those that see the file decides whether it is empty or broken. If both have as many words the file counts as
+// broken, because then the user is told. If nobody sees the file, a word that gives another reason than that the file
+// is missing is preferred, since it says more.
 func weighed(own *exec.Failure, words []word) word {
 	if i := slices.IndexFunc(words, word.hasEntries); i >= 0 {
 		return words[i]
 	}
-	if DamagedHere(own) { // this host's own eyes count as one that sees it
+	if DamagedHere(own) { // this host sees the file too, and has a word
 		words = append([]word{{bad: own}}, words...)
 	}
 	broken := count(words, word.isBroken)
@@ -93,8 +94,8 @@ func weighed(own *exec.Failure, words []word) word {
 	return word{bad: own}
 }
 
-// disputed is the failure of a file, with what others say that see it. A part that another has found is not named
-// wrongly.
+// disputed is the failure of a file according to the word w, with the words of other members that contradict it. If
+// another member has found the part in question, the failure is not that it was named wrongly.
 func disputed(w word, words []word, names Names) *exec.Failure {
 	f := *w.bad
 	other := others(w, words)
@@ -108,7 +109,7 @@ func disputed(w word, words []word, names Names) *exec.Failure {
 	return &f
 }
 
-// others are those of the words whose makers see the file and say another thing.
+// others are the words that contradict w and come from members that see the file.
 func others(w word, words []word) (out []word) {
 	for _, o := range words {
 		if o.sees() && (o.isEmpty() != w.isEmpty() || o.isBroken() && o.bad.Kind != w.bad.Kind) {
@@ -118,7 +119,7 @@ func others(w word, words []word) (out []word) {
 	return out
 }
 
-// sayings are words of members, for people.
+// sayings is a text for users with several words, and who says them.
 func sayings(words []word, names Names) string {
 	texts := make([]string, len(words))
 	for i, w := range words {
@@ -127,8 +128,8 @@ func sayings(words []word, names Names) string {
 	return strings.Join(texts, "; ")
 }
 
-// doubts are what a job's user is told of files that nobody will open, for they are said to be empty: which of them one
-// member alone has seen, and which are broken, if others say true.
+// doubts are notes for a job's user about files that count as empty, and so will be opened by nobody: those that only
+// one member has seen, and those that are broken according to other members.
 func (u *unseenHere) doubts(names Names) (notes []string) {
 	alone := map[tasks.PeerID][]string{}
 	for i, said := range u.words {

@@ -13,8 +13,8 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// stream tells one user of the units of one job. A unit is in told from when it was sent, so that it is sent once,
-// however often its partial is merged with others, or runs again, meanwhile.
+// stream sends the results of one job's units to one user. Units that were sent are in told, so that each is sent only
+// once, however often the partials that have it are merged, or run again, meanwhile.
 type stream struct {
 	room    *Room
 	name    string
@@ -23,22 +23,23 @@ type stream struct {
 	follow  bool
 	send    func(api.UnitsEvent) error
 
-	known  bool // the job was found
-	told   tasks.Cover
-	begun  bool  // something was sent
-	gone   error // of send: nobody listens any more
-	none   bool  // the job's partials have no values
-	batch  []api.UnitValue
-	weight int // bytes of the values in batch
+	known  bool            // the job was found
+	told   tasks.Cover     // units that were sent
+	begun  bool            // something was sent
+	gone   error           // the error of send, after which nobody listens any more
+	none   bool            // the job's partials have no values
+	batch  []api.UnitValue // values that are to be sent in one line
+	weight int             // bytes of the values in batch
 }
 
-// One line has at most so many values, of so many bytes together unless one alone has more.
+// Bounds of one line. A single value may be larger than maxWeight, and then has a line of its own.
 const (
-	maxBatch  = 1000
-	maxWeight = 1 << 20
+	maxBatch  = 1000    // values
+	maxWeight = 1 << 20 // bytes of values
 )
 
-// run tells until the end. Its error is why it could not.
+// run sends results until all that was asked for is sent, or nobody listens any more. It returns an error if the
+// results could not be read.
 func (s *stream) run(ctx context.Context) error {
 	var src Source
 	var failing time.Time // since when looks have failed
@@ -70,7 +71,7 @@ func (s *stream) run(ctx context.Context) error {
 	}
 }
 
-// look tells what is new.
+// look sends what is new since the last look. src is the job's source, which is looked for first if it is nil.
 func (s *stream) look(ctx context.Context, src *Source) (l Listing, err error) {
 	if *src == nil {
 		if *src, err = s.room.Jobs.Source(ctx, s.name); err != nil {
@@ -102,7 +103,7 @@ func (s *stream) look(ctx context.Context, src *Source) (l Listing, err error) {
 	return l, nil
 }
 
-// inside refuses to tell of units that a job does not have and will not come to have.
+// inside returns an error if the user has asked for units that the job does not have and will never have.
 func (s *stream) inside(l Listing) error {
 	asked := s.asked[0]
 	switch {
@@ -120,10 +121,10 @@ func (s *stream) inside(l Listing) error {
 	return badRange(fmt.Sprintf("%s, and the job has %d, from %d on", what, l.Units.Len(), l.Units.First))
 }
 
-// fresh are those of a cover that are asked for and not told.
+// fresh are the units of a cover that are asked for and were not sent yet.
 func (s *stream) fresh(c tasks.Cover) tasks.Cover { return c.Intersect(s.asked).Minus(s.told) }
 
-// lost tells of units that were given up.
+// lost sends that units were given up.
 func (s *stream) lost(m api.Missing) error {
 	units := s.fresh(tasks.CoverOf(tasks.R(m.Units[0], m.Units[1])))
 	if units.Empty() {
@@ -139,7 +140,7 @@ func (s *stream) lost(m api.Missing) error {
 	return s.tell(units, ev)
 }
 
-// part tells of the units of a partial that are new.
+// part sends the units of a partial that are new, with their values if there are any.
 func (s *stream) part(ctx context.Context, src Source, kind string, p merge.Partial) error {
 	units := s.fresh(p.Cover)
 	if units.Empty() {
@@ -162,7 +163,7 @@ func (s *stream) part(ctx context.Context, src Source, kind string, p merge.Part
 	return s.tell(units, ev)
 }
 
-// values reads the values of units out of a partial, and tells them in batches.
+// values reads the values of units from a partial, and sends them in batches.
 func (s *stream) values(ctx context.Context, src Source, kind string, p merge.Partial, units tasks.Cover) error {
 	path, done, err := src.Blob(ctx, p)
 	if err != nil {
@@ -184,13 +185,13 @@ func (s *stream) values(ctx context.Context, src Source, kind string, p merge.Pa
 	if err != nil {
 		return err
 	}
-	if rest := s.fresh(units); !rest.Empty() { // of which the code has kept none
+	if rest := s.fresh(units); !rest.Empty() { // the user's code has kept no values of these
 		return s.tell(rest, api.UnitsEvent{Units: rangesOf(rest)})
 	}
 	return nil
 }
 
-// flush tells the values of the batch.
+// flush sends the values of the batch as one line.
 func (s *stream) flush() error {
 	if len(s.batch) == 0 {
 		return nil
@@ -204,7 +205,7 @@ func (s *stream) flush() error {
 	return s.tell(units, ev)
 }
 
-// tell sends a line that tells of units.
+// tell sends a line about units, and notes that they were sent.
 func (s *stream) tell(units tasks.Cover, ev api.UnitsEvent) error {
 	if err := s.emit(ev); err != nil {
 		return err
@@ -218,7 +219,7 @@ func (s *stream) emit(ev api.UnitsEvent) error {
 	return s.gone
 }
 
-// over reports whether nothing more is to be told.
+// over reports whether nothing more is to be sent.
 func (s *stream) over(l Listing) bool {
 	due := s.asked
 	if !l.Open {
@@ -227,7 +228,7 @@ func (s *stream) over(l Listing) bool {
 	return l.Ended || s.told.Covers(due)
 }
 
-// end is the last line.
+// end is the last line, which says what is left.
 func (s *stream) end(l Listing) api.UnitsEvent {
 	left := s.asked.Minus(s.told)
 	if !s.bounded {

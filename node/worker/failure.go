@@ -8,13 +8,14 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// Failure is what a job's record says of what a runtime says, where no unit is to blame and others may do better.
+// Failure converts a failure of a runtime to the form in which it stands in a job's record. It blames no unit, and
+// another node may do better.
 func Failure(f *exec.Failure) ledger.Failure {
 	return ledger.Failure{Kind: string(f.Kind), Reason: reason(f), Stack: f.Stack, Tail: f.Tail}
 }
 
-// failureOf is what a job's home is told of a failure in a packet. job is nil if its description is not known; running
-// is empty if no packet was.
+// failureOf is the report to a job's home about a failure of a generation. job is nil if its description is not known.
+// running is the packet that ran, empty if none did.
 func failureOf(job *tasks.Job, f *exec.Failure, running exec.Packet) ledger.Failure {
 	out := Failure(f)
 	if job != nil {
@@ -33,7 +34,7 @@ func failureOf(job *tasks.Job, f *exec.Failure, running exec.Packet) ledger.Fail
 	return out
 }
 
-// reason is a failure in one line, without the file and entry, which are told beside it.
+// reason is a failure in one line, without file and entry, which are shown beside it.
 func reason(f *exec.Failure) string {
 	if f.Op == "" {
 		return f.Msg

@@ -21,20 +21,21 @@ type generation struct {
 	w      *Workers
 	id     steal.GenID
 	job    tasks.JobID
-	of     Job                // nil if the job is gone
+	of     Job                // the job; nil if it is gone
 	orders chan engine.Effect // LeasePacket and SealGen
 	ctx    context.Context    // ended by Kill, or with the workers
 	cancel context.CancelFunc
 
 	mu     sync.Mutex
 	gen    exec.Generation // nil until started
-	leased []exec.Packet   // that are not done, in order
-	free   time.Time       // when the first of them could begin: when it was leased, or the one before it ended
+	leased []exec.Packet   // the packets that are not done, in the order in which they were leased
+	free   time.Time       // when the first of them could begin: when it was leased, or when the one before it ended
 	ran    bool            // a packet has ended
-	failed bool            // its failure was told, and nothing more is
+	failed bool            // the engine was told of the generation's failure, and is told nothing after that
 }
 
-// orderDepth is above what can be under way at once: two leases and a seal.
+// orderDepth is the capacity of orders. It is more than the two leases and one seal that can be under way together, so
+// that whoever gives an order never waits.
 const orderDepth = 8
 
 // started is the running child, nil until there is one.
@@ -78,7 +79,8 @@ func (g *generation) serve() {
 	}
 }
 
-// sealLater reports whether an order still waits after the child's end; it will fail, and say so.
+// sealLater reports whether an order still waits after the child's end. Carrying it out then fails, and that failure is
+// reported.
 func (g *generation) sealLater() bool {
 	g.mu.Lock()
 	failed := g.failed
@@ -210,7 +212,7 @@ func (g *generation) Failed(f *exec.Failure) { g.fail(f) }
 // Output is called for each line that the child prints (exec.Sink).
 func (g *generation) Output(line string) { g.of.Printed(line) }
 
-// fail reports the generation's end once.
+// fail reports to the engine, once, that the generation has ended with a failure.
 func (g *generation) fail(f *exec.Failure) {
 	g.mu.Lock()
 	if g.failed || g.ctx.Err() != nil {
