@@ -9,8 +9,8 @@ import (
 const MaxDepth = 16
 
 // An element of an array can become a Go struct of hundreds of bytes, however few bytes encode it. So at most
-// maxThrifty elements of a value may be nil or a map of less than thriftyMap bytes; no honest message has many such
-// elements. This bounds the memory of a decoded value to a few dozen times its encoded size.
+// maxThrifty elements of a value may be nil, an empty array, which the decoder takes for a struct without content, or a
+// map of less than thriftyMap bytes; no honest message has many such elements. This bounds the memory of a decoded value to a few dozen times its encoded size.
 const (
 	maxThrifty = 256
 	thriftyMap = 12
@@ -42,7 +42,7 @@ func Check(b []byte) error {
 		owed--
 		began, first := at, b[at]
 		at += head + int(body)
-		if list[depth] && (first == 0xc0 || kids == 0 && (first == 0x80 || first >= 0xde && first <= 0xdf)) {
+		if list[depth] && (first == 0xc0 || kids == 0 && isList(first)) {
 			thrifty++
 		}
 		if kids > 0 {
@@ -74,6 +74,9 @@ func Check(b []byte) error {
 	}
 	return nil
 }
+
+// isList reports whether a value that begins with c is an array or a map.
+func isList(c byte) bool { return c >= 0x80 && c <= 0x9f || c >= 0xdc && c <= 0xdf }
 
 func malformed(at int, why string) error {
 	return fmt.Errorf("%w: %s at byte %d", ErrMalformed, why, at)

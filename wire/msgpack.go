@@ -58,3 +58,21 @@ func Unmarshal(b []byte, v any) (err error) {
 	}
 	return nil
 }
+
+// structSize is no less than the Go type of any element of a list that UnmarshalWithin decodes, in bytes, where that is
+// a struct; otherSize is the same for all other elements.
+const (
+	structSize = 192
+	otherSize  = 16
+)
+
+// UnmarshalWithin is Unmarshal for large answers of members, which choose how many elements their lists have: a list of
+// nils takes some hundred times its bytes in memory. It refuses, before it decodes them, bytes of which the result may
+// take more than memory bytes. Structs in the lists of v, without what they refer to, must have no more than 192 bytes.
+func UnmarshalWithin(b []byte, memory int64, v any) error {
+	structs, others := Lists(b)
+	if need := int64(len(b)) + structSize*int64(structs) + otherSize*int64(others); need > memory {
+		return fmt.Errorf("%w: %d bytes may take %d in memory, and %T may take %d", ErrMalformed, len(b), need, v, memory)
+	}
+	return Unmarshal(b, v)
+}

@@ -142,7 +142,7 @@ func (r *copies) fetchIndex(ctx context.Context, from tasks.PeerID, name string)
 // made, so that none can have others believe another result.
 func (r *copies) openParts(ctx context.Context, at tasks.PeerID, index []byte, st api.JobStatus) (*foundParts, error) {
 	f := &foundParts{at: at}
-	if err := wire.Unmarshal(index, &f.MadeOf); err != nil {
+	if err := wire.UnmarshalWithin(index, store.MaxPartsMemory, &f.MadeOf); err != nil {
 		return nil, err
 	}
 	if err := f.Signature.Check(f.Job); err != nil {

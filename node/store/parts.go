@@ -26,8 +26,11 @@ import (
 // partsIndex is, in the folder of what is kept, an encoded MadeOf.
 const partsIndex = "index"
 
-// MaxPartsIndex bounds an encoded MadeOf, in bytes.
-const MaxPartsIndex = 64 << 20
+// Bounds of a MadeOf that another member tells, in bytes: of its encoded form, and of its memory.
+const (
+	MaxPartsIndex  = 64 << 20
+	MaxPartsMemory = 4 * MaxPartsIndex
+)
 
 // MadeOf says of what a job's partial result was made.
 type MadeOf struct {
