@@ -30,7 +30,7 @@ const (
 	MaxUnits     = 1 << 56   // of a job
 	MaxItems     = 32 << 20  // bytes of one blob of items
 	MaxAllItems  = 1 << 30   // bytes of all blobs of items of a job: every copy of its ledger has them on disk
-	maxAppendSig = 256       // bytes
+	MaxAppendSig = 256       // bytes
 	appendWeight = 96        // bytes of an append beside its files: mostly its signature
 	fileWeight   = 48        // bytes of a file beside its texts and clusters
 )
@@ -51,7 +51,7 @@ func (a *Append) Check() error {
 	switch {
 	case a.Seq == 0 || a.Seq > MaxAppends:
 		return fmt.Errorf("%w: its number is %d, want 1 to %d", ErrAppend, a.Seq, MaxAppends)
-	case len(a.Sig) > maxAppendSig:
+	case len(a.Sig) > MaxAppendSig:
 		return fmt.Errorf("%w: its signature has %d bytes", ErrAppend, len(a.Sig))
 	case len(a.Files) == 0 && !a.Close:
 		return fmt.Errorf("%w: it adds nothing and does not close the job", ErrAppend)
@@ -63,8 +63,8 @@ func (a *Append) Check() error {
 		if f.Entries <= 0 || f.Entries > MaxUnits || f.Bytes < 0 {
 			return fmt.Errorf("%w: file %q has %d entries in %d bytes", ErrAppend, f.URL, f.Entries, f.Bytes)
 		}
-		if f.Items != "" && (f.URL != "" || !JobID(f.Items).Valid() || f.Bytes == 0 || f.Bytes > MaxItems) {
-			return fmt.Errorf("%w: %q of %d bytes, beside the file %q, is no blob of items", ErrAppend, f.Items, f.Bytes, f.URL)
+		if err := f.checkItems(); err != nil {
+			return fmt.Errorf("%w: %w", ErrAppend, err)
 		}
 		if units += f.Entries; units > MaxUnits {
 			return fmt.Errorf("%w: it adds more than %d units", ErrAppend, int64(MaxUnits))
@@ -72,6 +72,40 @@ func (a *Append) Check() error {
 	}
 	if _, err := NewDataset(a.Files); err != nil {
 		return fmt.Errorf("%w: %w", ErrAppend, err)
+	}
+	return nil
+}
+
+// checkItems refuses a blob of items that there cannot be. Whoever works for the job asks others for a blob by this
+// hash, and takes so many bytes.
+func (f *File) checkItems() error {
+	if f.Items != "" && (f.URL != "" || !JobID(f.Items).Valid() || f.Bytes <= 0 || f.Bytes > MaxItems) {
+		return fmt.Errorf("%q of %d bytes, beside the file %q, is no blob of items", f.Items, f.Bytes, f.URL)
+	}
+	return nil
+}
+
+// checkAllItems refuses files whose blobs of items cannot be, or are larger than those of a job may be together. One
+// that is named several times is on disk once.
+func checkAllItems(files []File) error {
+	type blob struct {
+		hash  string
+		bytes int64
+	}
+	var bytes int64
+	counted := map[blob]bool{}
+	for i := range files {
+		f := &files[i]
+		if err := f.checkItems(); err != nil {
+			return err
+		}
+		if b := (blob{f.Items, f.Bytes}); f.Items != "" && !counted[b] {
+			counted[b] = true
+			bytes += f.Bytes
+		}
+	}
+	if bytes > MaxAllItems {
+		return fmt.Errorf("its items have %d bytes, want at most %d", bytes, int64(MaxAllItems))
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package tasks
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -100,5 +101,37 @@ func TestAppendsAreBounded(t *testing.T) {
 	open := Job{Protocol: Protocol, Open: true, Want: R(0, 1), Data: Dataset{Files: []File{{Entries: 2}}}}
 	if open.Check() == nil {
 		t.Error("accepted an open job that does not want all of its units")
+	}
+}
+
+// TestItemsOfADescription: the blobs of items that a description names are held to the bounds of those that are
+// appended. Nodes ask for them by their hash, make files by that name, and take as many bytes as the description says.
+func TestItemsOfADescription(t *testing.T) {
+	const hash = "ab"
+	blob := func(i int, bytes int64) File {
+		return File{Items: fmt.Sprintf("%062x%s", i, hash), Entries: 1, Bytes: bytes}
+	}
+	var full, again []File
+	for i := range MaxAllItems / MaxItems {
+		full, again = append(full, blob(i, MaxItems)), append(again, blob(0, MaxItems))
+	}
+	for name, tc := range map[string]struct {
+		files []File
+		fine  bool
+	}{
+		"one":               {[]File{blob(0, 1)}, true},
+		"as many as can be": {full, true},
+		"one more":          {append(slices.Clip(full), blob(len(full), 1)), false},
+		"one many times":    {append(slices.Clip(again), again...), true},
+		"a path":            {[]File{{Items: "/../../x", Entries: 1, Bytes: 1}}, false},
+		"endless":           {[]File{blob(0, 1<<60)}, false},
+		"less than nothing": {[]File{blob(0, -1)}, false},
+		"without a size":    {[]File{blob(0, 0)}, false},
+		"beside a file":     {[]File{{URL: "a", Items: blob(0, 1).Items, Entries: 1, Bytes: 1}}, false},
+	} {
+		j := Job{Protocol: Protocol, Work: Work{Kind: "test"}, Data: Dataset{Files: tc.files}}
+		if err := j.Check(); (err == nil) != tc.fine || err != nil && !errors.Is(err, ErrJob) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

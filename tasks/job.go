@@ -130,6 +130,9 @@ func (j *Job) Check() error {
 	if err := j.Data.Index(); err != nil {
 		return fmt.Errorf("%w: %w", ErrJob, err)
 	}
+	if err := checkAllItems(j.Data.Files); err != nil {
+		return fmt.Errorf("%w: %w", ErrJob, err)
+	}
 	if s := j.Data.Space(); j.Want.First < 0 || j.Want.Last < j.Want.First || j.Want.Last > s.Last {
 		return fmt.Errorf("%w: wants %v of %v", ErrJob, j.Want, s)
 	} else if j.Open && j.Want != s {
