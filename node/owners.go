@@ -19,15 +19,16 @@ import (
 // request is one that other members may make.
 type request struct {
 	access members.Access
-	// answer gets the job that the argument names where access is asked for; else j is nil.
+	// answer answers the request. j is the job that the argument names if the request needs access to one, otherwise nil.
 	answer func(ctx context.Context, d *Daemon, from tasks.PeerID, j *jobs.Job, arg string) ([]byte, error)
-	// owner finds the submitter of the job that arg names, and the job if it is one that this node tells of.
+	// owner finds the submitter of the job that arg names, and the job itself if this node knows more of it.
 	owner func(d *Daemon, arg string) (*jobs.Job, tasks.PeerID, error)
-	// costly requests have this node read logs of ledgers: who asks pays for them, be it refused or not.
+	// costly says that this node reads logs of ledgers for the request, which counts against the share of the member that
+	// asks even if it is refused.
 	costly bool
 }
 
-// byJobs is an owner that the room of jobs finds.
+// byJobs makes an owner function from one of the room of jobs.
 func byJobs(
 	owner func(*jobs.Room, string) (*jobs.Job, tasks.PeerID, error),
 ) func(*Daemon, string) (*jobs.Job, tasks.PeerID, error) {
@@ -40,11 +41,11 @@ func byJobs(
 //	signature  job id -> store.Signature, msgpack: who signed the job, and how large its description is
 //	plan       planAsk, JSON -> []plan.Answer, JSON: what this host reads of input files, for members that may submit
 //	glob       []string, JSON -> []string, JSON: the files that match globs on this host, for members that may submit
-//	jobs       -      -> []api.JobStatus told of here, JSON, as listed cuts them, and cutFor for who asks
-//	lacks      ids, JSON -> lacks, JSON: whom this node has no link to; asked after are those that who asks has none to
-//	status            -> api.JobStatus, JSON, as cutFor cuts it for who asks
-//	lead              -> leadProof, msgpack: that this node leads the job
-//	end               -> endProof, msgpack: how the job ended, and that it has
+//	jobs       -      -> []api.JobStatus, JSON: the jobs that this node describes, cut by jobs.Listed and Cluster.CutFor
+//	lacks      ids, JSON -> members.Lacks, JSON: to whom this node has no link; ids are those to whom the asker has none
+//	status            -> api.JobStatus, JSON, cut by Cluster.CutFor
+//	lead              -> leadProof, msgpack: the proof that this node leads the job
+//	end               -> jobs.EndProof, msgpack: the proof that the job has ended, and how
 //	stop              -> empty
 //	cancel            -> empty
 //	finish            -> empty: a job that could not be finished is tried again

@@ -10,23 +10,24 @@ import (
 	"github.com/dtpnode/dtpnode/internal/durable"
 )
 
-// lastDay is how long what seems too old is kept from when that is first seen in a file.
+// lastDay is how long a file that seems too old is still kept after that was first noticed.
 const lastDay = 24 * time.Hour
 
-// agedMark is the end of the name of a file whose time says when another was first seen to be too old.
+// agedMark ends the name of a file beside another one. Its time is when the other one was first found to be too old.
 const agedMark = ".old"
 
-// Ages counts how long results and unfinished jobs are kept: from when this node first saw them, by its own clock.
-// Those of other nodes may be days off, and so may times be that are told by them, in a job's status, description or
-// ledger. This node's own clock may have been wrong, too, and was put right since. So what seems old when a daemon
-// starts does not go before it has been seen to be old for a day.
+// Ages determines how long results and unfinished jobs have been kept, counted from when this node first saw them by
+// its own clock. The times in a job's status, description or ledger come from the clocks of other nodes, which may be
+// days off. This node's own clock may have been wrong and was corrected since. So what seems too old when the daemon
+// starts is kept for one more day.
 type Ages struct {
 	KeepFor time.Duration // how long something is kept
 	Log     *slog.Logger
 }
 
-// Since is when this node wrote the file at path, which tells of something to be kept for KeepFor. If that seems longer
-// ago it is a time that leaves it one day from the first such look, which is remembered beside the file.
+// Since is when this node wrote the file at path, from which on something is to be kept for KeepFor. If that seems to
+// be longer ago Since returns a later time, such that one day is left from the first call that found this. That call is
+// remembered in a file beside the first one.
 func (a *Ages) Since(path string) time.Time {
 	now := time.Now()
 	at := timeOf(path, now)
@@ -42,7 +43,7 @@ func (a *Ages) Since(path string) time.Time {
 	return timeOf(mark, now).Add(min(lastDay, a.KeepFor) - a.KeepFor)
 }
 
-// timeOf is when a file was written, at the latest now, and now if that is not known.
+// timeOf is when a file was written. It is now if that is not known, or lies in the future.
 func timeOf(path string, now time.Time) time.Time {
 	info, err := os.Stat(path)
 	if err != nil || info.ModTime().After(now) {

@@ -19,25 +19,25 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// Blobs knows where this node keeps bytes that others may fetch by their SHA-256: job descriptions, sources, libraries,
-// partials, results. The same bytes may lie in several places, for each goes with what it belongs to. Partials lie in
-// scratch/JOB/NODE-SEQ, what jobs ship in scratch/ship/SHA256. All methods may be called from any goroutine.
+// Blobs knows where this node keeps blobs that others may fetch by their SHA-256: job descriptions, sources, libraries,
+// partials, results. One blob may lie in several places, since each file is removed with what it belongs to. Partials
+// are in scratch/JOB/NODE-SEQ, and what jobs ship is in scratch/ship/SHA256. All methods may be called from any
+// goroutine.
 type Blobs struct {
 	dir string // the scratch folder, of partials
 	log *slog.Logger
 
-	// mu guards three views of one thing: hashes has each path of at under its hash, and no other; unread is a part of
-	// its paths.
+	// mu guards at, hashes and unread. hashes is the inverse of at, and unread is a subset of the paths in both.
 	mu     sync.Mutex
 	at     map[string][]string // hash -> paths
 	hashes map[string]string   // path -> hash
-	unread map[string]bool     // paths of an earlier life that were not compared with their hash in this one
+	unread map[string]bool     // paths from before a restart that were not compared with their hash since
 
 	shipping sync.Mutex     // held while the folder of what is shipped is changed
-	held     map[string]int // hash -> for how many jobs it is there
+	held     map[string]int // hash -> how many jobs ship the blob
 }
 
-// NewBlobs knows no blobs yet; partials and what is shipped will lie in the folder dir.
+// NewBlobs knows no blobs. Partials and shipped blobs will be in the folder dir.
 func NewBlobs(dir string, log *slog.Logger) *Blobs {
 	return &Blobs{
 		dir:    dir,
@@ -49,8 +49,8 @@ func NewBlobs(dir string, log *slog.Logger) *Blobs {
 	}
 }
 
-// maxChecked is the size, in bytes, up to which a blob is compared with its hash before others get it: sources,
-// libraries and descriptions are smaller. Of larger ones, partials and results, the other side finds the damage.
+// maxChecked is the size, in bytes, up to which a blob is compared with its hash before it is sent. Sources, libraries
+// and descriptions are smaller. Damage in larger blobs, which are partials and results, is found by the receiver.
 const maxChecked = 256 << 20
 
 // Open serves other nodes (p2p.BlobStore).
@@ -71,7 +71,7 @@ func (b *Blobs) Open(hash string) (io.ReadSeekCloser, int64, error) {
 	return nil, 0, fmt.Errorf("could not find blob %s: %w", hash, fs.ErrNotExist)
 }
 
-// openChecked opens a file that is what its hash says, as far as it is not too large for that.
+// openChecked opens a file with a hash. It compares the content with the hash unless the file is too large for that.
 func openChecked(path, hash string) (*os.File, int64, error) {
 	size := SizeOf(path)
 	if size <= maxChecked {
@@ -83,7 +83,7 @@ func openChecked(path, hash string) (*os.File, int64, error) {
 	return f, size, err
 }
 
-// Read returns the bytes of a blob, from a file that has them as they were.
+// Read returns the bytes of a blob, which it compares with the hash; ok is false if no file has them.
 func (b *Blobs) Read(hash string) ([]byte, bool) {
 	for _, path := range b.Paths(hash) {
 		data, err := os.ReadFile(path)
@@ -98,7 +98,7 @@ func (b *Blobs) Read(hash string) ([]byte, bool) {
 	return nil, false
 }
 
-// doubt forgets a file that is gone, or not what it was, and reports whether it did.
+// doubt forgets a file if err says that it is gone or damaged, and reports whether it did.
 func (b *Blobs) doubt(hash, path string, why error) bool {
 	damaged := errors.Is(why, ErrDamaged)
 	if damaged {
@@ -135,7 +135,7 @@ func (b *Blobs) Has(hash, path string) bool {
 	return slices.Contains(b.at[hash], path) && !b.unread[path]
 }
 
-// AddUnread is Add for a file that an earlier life has left.
+// AddUnread is Add for a file from before a restart, which may have been damaged since it was written.
 func (b *Blobs) AddUnread(hash, path string) {
 	b.Add(hash, path)
 	b.mu.Lock()
@@ -154,12 +154,12 @@ func (b *Blobs) Add(hash, path string) {
 	}
 }
 
-// Forget makes a file unknown, as it is not what it was.
+// Forget makes a damaged file unknown.
 func (b *Blobs) Forget(hash, path string) {
 	b.drop(hash, func(p string) bool { return p == path })
 }
 
-// ForgetPath makes a file unknown that goes.
+// ForgetPath makes a file unknown that is being removed.
 func (b *Blobs) ForgetPath(path string) {
 	b.mu.Lock()
 	hash, known := b.hashes[path]
@@ -197,10 +197,10 @@ func (b *Blobs) drop(hash string, which func(path string) bool) {
 	}
 }
 
-// ShipDir is where blobs lie that other nodes fetch to take part in jobs.
+// ShipDir is the folder of the blobs that jobs ship.
 func (b *Blobs) ShipDir() string { return filepath.Join(b.dir, "ship") }
 
-// Ship has bytes there for one job more, until Unship, and returns their hash.
+// Ship keeps bytes in ShipDir for one more job, until Unship, and returns their hash.
 func (b *Blobs) Ship(data []byte) (hash string, err error) {
 	b.shipping.Lock()
 	defer b.shipping.Unlock()
@@ -224,7 +224,7 @@ func (b *Blobs) ShipAgain(hash string) bool {
 	return there
 }
 
-// Unship undoes one Ship: the bytes are removed when the last job that had them shipped is over.
+// Unship undoes one Ship. The last Unship of a blob removes it.
 func (b *Blobs) Unship(hash string) {
 	b.shipping.Lock()
 	defer b.shipping.Unlock()

@@ -38,9 +38,9 @@ func lastBoot(stateDir string) (uint64, error) {
 	return last, nil
 }
 
-// NextBoot counts the lives of a daemon, durably: what it calls its own in one life must not be named so in a later
-// one. The clock alone does not do for that, for it may be set back; where the count is lost it is what is left, so
-// numbers are not below it.
+// NextBoot counts, durably, how often a daemon was started. The count is part of the names that a daemon gives, so that
+// no name is ever given twice. The clock alone is not enough for that, since it may be set back. If the file with the
+// count is lost the clock is all that is left, so the count is never below it.
 func NextBoot(stateDir string, now time.Time) (uint64, error) {
 	path := filepath.Join(stateDir, bootFile)
 	fail := func(err error) (uint64, error) {
@@ -50,7 +50,7 @@ func NextBoot(stateDir string, now time.Time) (uint64, error) {
 	if err != nil {
 		return 0, bootDamage(stateDir, err)
 	}
-	boot := max(last+1, uint64(max(now.UnixMilli(), 0))/16) // no two lives within 16 ms are told apart by the clock
+	boot := max(last+1, uint64(max(now.UnixMilli(), 0))/16) // the clock counts in units of 16 ms
 	if last >= maxBoot || boot >= maxBoot {
 		return fail(fmt.Errorf("%d is too large: is the clock right, which says %s?", boot, now.Format(time.DateTime)))
 	}

@@ -79,16 +79,15 @@ func (c *Copy) LastWrite() time.Time {
 	return info.ModTime()
 }
 
-// Hold keeps the copy's folder from being removed until release is called: the job may have ended, and what is kept of
-// its end is made of files there.
+// Hold keeps the copy's folder from being removed until release is called. The job may have ended meanwhile, and what
+// is kept of its end is made from files in the folder.
 func (c *Copy) Hold() (release func()) {
 	c.held.Add(1)
 	return c.held.Done
 }
 
-// StuckSince is when this node first saw attempt as the last one to finish the job. It is on disk, so that the time
-// goes on to count in the next life of the daemon. The error says that it could not be put there; the time is right
-// until the daemon ends.
+// StuckSince is when this node first saw attempt as the last one to finish the job. The time is written to disk, so
+// that a restart of the daemon does not begin it anew. If that fails an error is returned with the time.
 func (c *Copy) StuckSince(attempt string, a *Ages) (since time.Time, err error) {
 	path := filepath.Join(c.Dir, stuckFile)
 	if was, bad := os.ReadFile(path); bad != nil || string(was) != attempt {
@@ -137,8 +136,8 @@ func (c *Copy) replace(log quorum.Log) error {
 	return err
 }
 
-// restore opens the copy of an earlier life. The job's submitter may have been revoked since: then the job is still to
-// be ended, so whether it may submit is not asked.
+// restore opens a copy from before a restart. It does not check whether the job's submitter may still submit: if not,
+// the copy is needed to end the job.
 func (c *Copy) restore() (log quorum.Log, err error) {
 	var head journal.Head
 	if c.journal, head, log, err = journal.Open(filepath.Join(c.Dir, journalFile)); err != nil {
@@ -163,8 +162,8 @@ func describedIn(dir string, id tasks.JobID, head journal.Head) (s Signature, de
 	return s, desc, err
 }
 
-// linkFiles has the files of a copy in another folder too. Where there are no second names, the log is copied, and
-// partials are not: others keep them as well.
+// linkFiles makes hard links to the files of a copy in another folder. If the file system has no hard links it copies
+// the log, but no partials, which other replicas keep as well.
 func linkFiles(from, to string) error {
 	ships, err := filepath.Glob(filepath.Join(from, shipFile+"*"))
 	if err != nil {
@@ -199,9 +198,9 @@ func linkOrCopy(from, to string) error {
 	return durable.PlaceSynced(to, durable.Bytes(b))
 }
 
-// Each copy holds some room on its disk that nothing else can take. When the disk is full, that a job cannot be
-// finished for this reason, or is to be tried again, can still be written down: where the copy is the only one, all
-// work of the job would be lost with a log that cannot go on.
+// Each copy reserves some room on its disk. On a full disk the log can then still get the entries which say that the
+// job cannot be finished for this reason, or is to be tried again. Without them the job could not go on, and if the
+// copy is the only one all of its work would be lost.
 
 // reserveBytes is the room that is held if there is so much: a few entries of the log. leastReserve is the least.
 const (
@@ -209,7 +208,7 @@ const (
 	leastReserve = 8 << 10
 )
 
-// reserve takes room for the log, as much as there is up to the bound. Where there is none, none is held.
+// reserve reserves room for the log, as much as there is, up to reserveBytes. If there is hardly any it reserves none.
 func (c *Copy) reserve() {
 	path := filepath.Join(c.Dir, reserveFile)
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o600)
@@ -245,7 +244,7 @@ func (c *Copy) write(w quorum.Write) error {
 	return err
 }
 
-// giveUp moves or removes the log of a copy that counts no more, so that the next life does not take it up again.
+// giveUp moves or removes the log of a copy that is not used any more, so that it is not restored after a restart.
 func (c *Copy) giveUp(keepLog bool) error {
 	path := filepath.Join(c.Dir, journalFile)
 	var err error
@@ -260,7 +259,7 @@ func (c *Copy) giveUp(keepLog bool) error {
 	return nil
 }
 
-// files are, by their hashes, what of a copy's files others may fetch beside the partials.
+// files are the files of a copy, apart from partials, that others may fetch, by their hashes.
 func (c *Copy) files() map[string]string {
 	files := map[string]string{string(c.ID): c.BodyPath()}
 	for _, s := range c.Job.Work.Kept() {

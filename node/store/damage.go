@@ -13,9 +13,9 @@ import (
 
 // Damage is the error of a file of a daemon's state that cannot be used.
 type Damage struct {
-	Text string // which one, and what is wrong with it
+	Text string // names the file, and says what is wrong with it
 	Mend string // what to do about it
-	Err  error  // nil, or what reading it said
+	Err  error  // the error of reading the file; may be nil
 }
 
 func (d *Damage) Error() string { return d.Text }

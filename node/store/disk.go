@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// DiskError is what an error says of this node's disk, nil if nothing. That a file is not there says nothing of the
-// disk; and where several sources of a file were tried, what one of them lacks hides nothing of what the disk refused.
+// DiskError is the part of an error that is due to this node's disk, nil if there is none. A missing file is not. If
+// several sources of a file were tried the error has a part for each, and DiskError finds the one of the disk.
 func DiskError(err error) error {
 	switch e := err.(type) { //nolint:errorlint // what is wrapped is looked at one by one
 	case nil:
@@ -39,7 +39,7 @@ func FolderBytes(dir string) (n int64) {
 				n += info.Size()
 			}
 		}
-		return nil // what goes away meanwhile counts no more
+		return nil // a file that is removed meanwhile does not count
 	})
 	return n
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// KeptPath is where a partial is kept for a job's home. Its hash is in the name: after a restart others may ask for it
-// before this node has read the ledger.
+// KeptPath is where a partial is kept for a job's home. The path has the partial's hash, so that after a restart others
+// can fetch it before this node has read the ledger.
 func (l *Ledgers) KeptPath(id tasks.JobID, p merge.Partial) string {
 	return filepath.Join(l.FolderOf(id), keptName(p))
 }
@@ -24,12 +24,12 @@ func (l *Ledgers) KeptPath(id tasks.JobID, p merge.Partial) string {
 func keptName(p merge.Partial) string {
 	hash := p.SHA256
 	if !IsHash(hash) {
-		hash = HashOf([]byte(hash)) // no file is that, and no path is made of what another member has sent
+		hash = HashOf([]byte(hash)) // there is no such file, but no path is made from text that another member has sent
 	}
 	return PartialName(p.ID) + "." + hash
 }
 
-// UnfinishedPath is where a partial is made that is to be kept, until its hash is known.
+// UnfinishedPath is where a partial that is to be kept is made, before its hash is known.
 func (l *Ledgers) UnfinishedPath(id tasks.JobID, p merge.ID) string {
 	return filepath.Join(l.FolderOf(id), durable.TempPrefix+PartialName(p))
 }
@@ -67,8 +67,8 @@ func keptFiles(dir string) iter.Seq2[string, string] {
 // Keeping reports whether a partial that is to be kept is on its way here.
 func (l *Ledgers) Keeping(p merge.Partial) bool { return l.transfers.running(l.KeptPath(p.Job, p)) }
 
-// Keep makes a partial present among what is kept for its job, whole and durably, and returns its path. It comes from
-// its holder, or else from one of sources. What is there already is compared with its hash when it is first asked for.
+// Keep fetches a partial from its holder, or else from one of sources, keeps it durably for its job, and returns its
+// path. If the file is there already, it is compared with its hash once after each start of the daemon.
 func (l *Ledgers) Keep(p merge.Partial, sources []tasks.PeerID) (string, error) {
 	path := l.KeptPath(p.Job, p)
 	if l.Blobs.Has(p.SHA256, path) && SizeOf(path) == p.Size {
@@ -93,8 +93,8 @@ func (l *Ledgers) Keep(p merge.Partial, sources []tasks.PeerID) (string, error) 
 	return path, nil
 }
 
-// bring copies a partial to path from its holder, or else from one of sources. Where this node's disk refuses it no
-// other source would help.
+// bring copies a partial to path from its holder, or else from one of sources. It gives up when this node's disk fails,
+// since no other source would help then.
 func (l *Ledgers) bring(ctx context.Context, p merge.Partial, sources []tasks.PeerID, path string) (errs error) {
 	for _, from := range append([]tasks.PeerID{l.Fetcher.ID(), p.Holder}, sources...) {
 		err := l.copyPartial(ctx, p, from, path)
@@ -109,8 +109,8 @@ func (l *Ledgers) bring(ctx context.Context, p merge.Partial, sources []tasks.Pe
 	return errs
 }
 
-// copyPartial brings a partial from one node, the scratch folder of this one included, to path. From here it is the
-// same file under two names, if one file system has both.
+// copyPartial copies a partial to path from one node, which may be this one: then it comes from the scratch folder, by
+// a hard link if both folders are on one file system.
 func (l *Ledgers) copyPartial(ctx context.Context, p merge.Partial, from tasks.PeerID, path string) error {
 	here := from == l.Fetcher.ID()
 	if here && LinkVerified(l.Blobs.Partial(p.Job, p.ID), path, p.SHA256) == nil {
@@ -132,8 +132,8 @@ func (l *Ledgers) copyPartial(ctx context.Context, p merge.Partial, from tasks.P
 	return nil
 }
 
-// CheckKept compares a partial that is kept with its hash. One that is not what it was, or not there, is forgotten, so
-// that it can be brought or made again; the error says so.
+// CheckKept compares a partial that is kept with its hash. If the file is damaged or missing, CheckKept removes it, so
+// that it can be fetched or made again, and returns an error.
 func (l *Ledgers) CheckKept(id tasks.JobID, p merge.Partial) (path string, err error) {
 	path = l.KeptPath(id, p)
 	if err = Verify(path, p.SHA256); err != nil {
@@ -145,19 +145,19 @@ func (l *Ledgers) CheckKept(id tasks.JobID, p merge.Partial) (path string, err e
 	return path, err
 }
 
-// Free deletes a partial that is kept for a job's ledger no more. It is out of the way when this returns, so that it
-// may be kept anew at once.
+// Free deletes a partial that the job's ledger needs no more. The file is out of the way when Free returns, so that the
+// same partial may be kept anew at once.
 func (l *Ledgers) Free(p merge.Partial) { l.free(p.SHA256, l.KeptPath(p.Job, p)) }
 
 func (l *Ledgers) free(hash, path string) {
 	l.transfers.stop(path)
 	l.Blobs.Forget(hash, path)
-	if os.Rename(path, path+freedMark) == nil { // to delete a large file takes its time
+	if os.Rename(path, path+freedMark) == nil { // deleting a large file takes long, so it is done in another goroutine
 		l.spawn(func() { _ = os.Remove(path + freedMark) })
 	}
 }
 
-// Sweep deletes what an earlier life has kept for a job's ledger beside the partials that are still to be there.
+// Sweep deletes the partials that are kept for a job's ledger from before a restart, except for those in still.
 func (l *Ledgers) Sweep(id tasks.JobID, still []merge.Partial) {
 	keep := map[string]bool{}
 	for _, p := range still {

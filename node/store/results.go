@@ -28,7 +28,7 @@ import (
 //	parts/       what a partial result was made of (parts.go)
 //	terminate/   the folder in which the job's end ran, if another node's user submitted it
 //
-// All methods may be called from any goroutine, those for one and the same job as well, but for RemoveJob.
+// All methods may be called from any goroutine. RemoveJob must not be called together with others for the same job.
 type Results struct {
 	Dir     string // of the jobs' folders
 	EndsDir string // of proofs of ends that outlive the jobs' folders; made when it is needed
@@ -52,8 +52,8 @@ const (
 type Status struct {
 	api.JobStatus
 	Ours bool   `json:"ours,omitempty"` // submitted here
-	Owed string `json:"owed,omitempty"` // where this node is to write the output; empty for nowhere
-	// Dir and Env are where a job that was submitted here begins and ends, after a restart too.
+	Owed string `json:"owed,omitempty"` // path to which this node must still write the output; empty if it owes none
+	// Dir and Env are the folder and the environment for Begin and Terminate of a job that was submitted here.
 	Dir string   `json:"dir,omitempty"`
 	Env []string `json:"env,omitempty"`
 }
@@ -67,22 +67,22 @@ func (r *Results) Path(name string) string { return filepath.Join(r.FolderOf(nam
 // Has reports whether the output of a job is here.
 func (r *Results) Has(name string) bool { return SizeOf(r.Path(name)) >= 0 }
 
-// AwayFolder is where a job's end runs that another node's user submitted: beside its result, so that what it writes is
-// kept as long.
+// AwayFolder is the folder in which Terminate runs for a job that was submitted on another node. It is beside the job's
+// result, so that what Terminate writes there is kept as long.
 func (r *Results) AwayFolder(name string) string { return filepath.Join(r.FolderOf(name), awayFolder) }
 
-// Share lets other members fetch a job's output by the hash that its ledger tells. It is not compared with that here:
-// who fetches it does.
+// Share lets other members fetch a job's output by the hash that is in the job's ledger. Share does not compare the
+// file with the hash; whoever fetches it does.
 func (r *Results) Share(name, hash string) { r.Blobs.Add(hash, r.Path(name)) }
 
-// SetAside puts a damaged output out of the way, for people to look at.
+// SetAside renames a damaged output, so that it is not used, and a person can look at it.
 func (r *Results) SetAside(name, hash string) error {
 	path := r.Path(name)
 	r.Blobs.Forget(hash, path)
 	return os.Rename(path, path+damagedMark)
 }
 
-// FetchedAt is when a job's user has got its output last, as far as this node knows; zero if it has not.
+// FetchedAt is when a job's user last fetched the output, as far as this node knows; zero if never.
 func (r *Results) FetchedAt(name string) time.Time {
 	info, err := os.Stat(filepath.Join(r.FolderOf(name), fetchedFile))
 	if err != nil {
@@ -91,25 +91,25 @@ func (r *Results) FetchedAt(name string) time.Time {
 	return info.ModTime()
 }
 
-// NoteFetched notes that a job's user has its output, from now on.
+// NoteFetched notes that a job's user has fetched the output now.
 func (r *Results) NoteFetched(name string) {
 	if err := os.WriteFile(filepath.Join(r.FolderOf(name), fetchedFile), nil, 0o600); err != nil {
 		r.Log.Warn("could not note that a result was fetched", "job", api.Short(name), "reason", err)
 	}
 }
 
-// Delivered reports whether this node wrote a job's output where its user wants it. Nobody else's word is taken for
-// that.
+// Delivered reports whether this node has written a job's output to the path that the user wants. Only this node can
+// know that, so the word of others does not count.
 func (r *Results) Delivered(name string) bool {
 	return SizeOf(filepath.Join(r.FolderOf(name), deliveredFile)) >= 0
 }
 
-// NoteDelivered notes that this node wrote a job's output where its user wants it.
+// NoteDelivered notes that this node has written a job's output to the path that the user wants.
 func (r *Results) NoteDelivered(name string) error {
 	return durable.Write(filepath.Join(r.FolderOf(name), deliveredFile), nil)
 }
 
-// SaveStatus keeps a job's status for after a restart; durably where its user is owed an output.
+// SaveStatus writes a job's status to disk, for after a restart. It is durable if the job's user is owed an output.
 func (r *Results) SaveStatus(name string, s Status) error {
 	b, err := json.Marshal(s)
 	path := filepath.Join(r.FolderOf(name), statusFile)
@@ -122,8 +122,8 @@ func (r *Results) SaveStatus(name string, s Status) error {
 	return err
 }
 
-// Status reads what is kept of the job with that name: nothing, without an error, where there is neither a status nor
-// an output. A status that cannot be read is a *Damage.
+// Status reads the status of a job. It returns an empty one, without an error, if there is neither a status nor an
+// output. The error is a *Damage if the status cannot be read.
 func (r *Results) Status(name string) (Status, error) {
 	s, err := readStatus(r.FolderOf(name))
 	if err != nil {
@@ -132,12 +132,12 @@ func (r *Results) Status(name string) (Status, error) {
 	return s, nil
 }
 
-// SavedAt is since when a job's status stands as it does, for how long the job is to be kept.
+// SavedAt is when a job's status was written last, from which on the job is kept.
 func (r *Results) SavedAt(name string, a *Ages) time.Time {
 	return a.Since(filepath.Join(r.FolderOf(name), statusFile))
 }
 
-// Names are the jobs of which something is kept, in no order that means anything.
+// Names are the names of the jobs of which something is kept, in no particular order.
 func (r *Results) Names() (names []string) {
 	dirs, _ := os.ReadDir(r.Dir)
 	for _, e := range dirs {
@@ -160,7 +160,7 @@ func readStatus(dir string) (s Status, err error) {
 	return s, err
 }
 
-// RemoveJob removes all that is kept of a job but the proof of its end.
+// RemoveJob removes all that is kept of a job except for the proof of its end.
 func (r *Results) RemoveJob(name string) {
 	dir := r.FolderOf(name)
 	r.Blobs.ForgetFolder(dir)
@@ -187,8 +187,8 @@ type TakenBack struct {
 	Folder string // where it lies now
 }
 
-// TakeBack puts all aside that is here of ends of the job with that id, since its ledger was recovered, by the word of
-// by, from a copy that has no end.
+// TakeBack puts aside all that is kept here of the end of a job, since the job's ledger was recovered from a copy that
+// has no end. by is the signed recovery.
 func (r *Results) TakeBack(id tasks.JobID, by quorum.Link, asides *Asides) (out []TakenBack) {
 	for _, file := range r.pastEnds() {
 		if e, err := readEnd(file); err == nil && e.ID == id {

@@ -2,27 +2,27 @@ package store
 
 import "time"
 
-// KeepFetched is how long a result is kept that was fetched: it may be wanted once more. All nodes that keep the result
-// are told of it, or know by the job's status, if the output was written before the end.
+// KeepFetched is how long a result is kept after it was fetched, in case it is wanted once more. All nodes that keep
+// the result are told that it was fetched, or see in the job's status that the output was written before the end.
 const KeepFetched = 24 * time.Hour
 
 // Retention says how long what is kept of jobs that have ended stays.
 type Retention struct {
-	KeepJobs  int           // of the jobs whose result is not kept so many are remembered
-	KeepWhole int           // so many whole results are kept that their users have
-	KeepFor   time.Duration // a result that nobody fetches is kept for so long
-	KeepBytes int64         // bound of whole results that their users have
+	KeepJobs  int           // how many jobs are remembered whose result is not kept
+	KeepWhole int           // how many whole results are kept that their users have fetched
+	KeepFor   time.Duration // how long a result is kept that nobody fetches
+	KeepBytes int64         // how many bytes of whole results are kept that their users have fetched
 }
 
-// Finished is what Retention is to know of a job that is over.
+// Finished is what Retention needs to know of a job that has ended.
 type Finished struct {
 	Name    string
 	Ended   time.Time
 	Result  bool      // the output is kept here
-	Fetched time.Time // the last time; zero for never
-	Owed    bool      // the output is still to be written where its user wants it
-	Partial bool      // what the result is made of is kept for a retry
-	Bytes   int64     // that are kept of it
+	Fetched time.Time // when the result was last fetched; zero for never
+	Owed    bool      // the output has yet to be written to the path that the user wants
+	Partial bool      // the result is partial, so that its partials are kept for a retry
+	Bytes   int64     // bytes of all that is kept of the job
 }
 
 // promised reports whether a job's result is kept for as long as users are told: a day after it was fetched or written,

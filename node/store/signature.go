@@ -26,7 +26,8 @@ func SignedText(id tasks.JobID, size int64) []byte {
 	return fmt.Appendf(nil, "job %s %d", id, size)
 }
 
-// Check says why a description must not even be fetched, if so: nobody signed it, or it is too large.
+// Check returns an error if a description must not even be fetched, because its signature is not valid or because it is
+// too large.
 func (s Signature) Check(id tasks.JobID) error {
 	if s.Size <= 0 || s.Size > MaxDescription {
 		return fmt.Errorf("could not accept job %s: its description has %d bytes, the limit is %d", id.Short(), s.Size,
@@ -38,7 +39,7 @@ func (s Signature) Check(id tasks.JobID) error {
 	return nil
 }
 
-// CheckBody says why the encoded description body is not the one that was signed, if so.
+// CheckBody returns an error if body is not the encoded description that was signed.
 func (s Signature) CheckBody(id tasks.JobID, body []byte) error {
 	if err := s.Check(id); err != nil {
 		return err
@@ -49,7 +50,8 @@ func (s Signature) CheckBody(id tasks.JobID, body []byte) error {
 	return nil
 }
 
-// OpenJob decodes a description that is the one that was signed. Whether its signer may submit is not asked.
+// OpenJob decodes a description, which must be the one that was signed. It does not check whether the signer may
+// submit.
 func (s Signature) OpenJob(id tasks.JobID, body []byte) (*tasks.Job, error) {
 	if err := s.CheckBody(id, body); err != nil {
 		return nil, err

@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-// transfers are the blobs that are on their way to files of this node. A job's leader asks again for what it has not
-// heard of, and may give up what it asked for: so each file is brought once at a time, and no more once it was stopped.
-// The zero value is ready for use.
+// transfers are the blobs that are being fetched into files of this node. A job's leader repeats requests that were not
+// answered, and may withdraw one. So each file is fetched only once at a time, and a transfer can be stopped. The zero
+// value is ready for use.
 type transfers struct {
 	group singleflight.Group
 
@@ -18,7 +18,7 @@ type transfers struct {
 	of map[string]context.CancelFunc // what ends each transfer, by path
 }
 
-// bring has do bring the file at path, unless that is under way: then it waits for the outcome of that.
+// bring calls do to fetch the file at path. If that is under way already, it waits for the outcome instead.
 func (t *transfers) bring(ctx context.Context, path string, do func(context.Context) error) error {
 	_, err, _ := t.group.Do(path, func() (any, error) {
 		ctx, cancel := context.WithCancel(ctx)
@@ -43,7 +43,7 @@ func (t *transfers) set(path string, cancel context.CancelFunc) {
 	}
 }
 
-// running reports whether the file at path is on its way.
+// running reports whether the file at path is being fetched.
 func (t *transfers) running(path string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()

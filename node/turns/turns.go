@@ -1,5 +1,5 @@
-// Package turns bounds what is done at once for each other member. It knows members by their ids alone, and owns no
-// more than who has how many places.
+// Package turns bounds how many things are done at the same time for each other member. It knows members only by their
+// ids, and owns only the number of places that each of them has taken.
 package turns
 
 import (
@@ -9,7 +9,7 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// Turns bounds what is done at once for each member, so that none takes the room of all.
+// Turns gives each member a number of places, so that no member takes those of the others.
 type Turns struct {
 	each int // at once, for one member
 

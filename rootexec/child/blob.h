@@ -12,8 +12,8 @@
 //   16      8     b, length of the object
 //   24      n,c,b name, class name, object as TBufferFile::WriteObjectAny leaves it
 //
-// Each object is a record of its own so that a merge holds one name at a time in memory, and so
-// that big lists can be reduced in parts. Nothing is compressed: blobs live for seconds.
+// Each object is a record of its own so that a merge holds one name at a time in memory, and so that big lists can be
+// reduced in parts. Nothing is compressed, since most blobs are merged into others within seconds.
 #pragma once
 
 #include "channel.h"
@@ -32,8 +32,8 @@ namespace dtpnode {
 constexpr const char *kUnits = "dtpnode.units";
 constexpr const char *kCanary = "dtpnode.canary";
 constexpr const char *kMembers = "dtpnode.members";
-/// What Abort(kAbortFile) left out: for each file the number of its entries, and the first of them
-/// under the same name after a '<'. The parts add up, or take the least, when lists are merged.
+/// What Abort(kAbortFile) left out. For each file the list has the number of skipped entries under the file's name,
+/// which merges add up, and the first skipped entry under '<' and the file's name, of which merges keep the smallest.
 constexpr const char *kSkipped = "dtpnode.skipped";
 
 /// Where an object lies in a blob.

@@ -15,7 +15,7 @@ namespace dtpnode {
 
 class SelectorClass;
 
-/// The checksum of one packet of global units; rootexec.Canary is the same function.
+/// The checksum of one packet of global units, which must agree with tasks.Canary in Go.
 uint64_t canary(uint64_t job, int64_t first, int64_t last);
 
 class Generation {

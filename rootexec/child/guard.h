@@ -19,7 +19,7 @@ struct Failure : std::exception {
   std::string kind, msg;
   std::string step; // filled by Guard::run from the phase if empty
   int error = 0; // of kind "open": errno of a local file that could not be opened, kUnopened for a URL
-  bool refused = false; // a file could not be opened, and nobody was told of it: what was done before is as it was
+  bool refused = false; // a file could not be opened, and user code has not seen it, so that the generation can go on
   std::string file;
   long long entry = -1, first = 0, last = 0;
 };
@@ -27,7 +27,8 @@ struct Failure : std::exception {
 /// The frame that reports f.
 nlohmann::json failureFrame(const Failure &f);
 
-/// Watches over user code in this process. There is one in each forked child, for ever: handlers refer to it.
+/// Turns crashes, exits and exceptions of user code in this process into failures. Each forked child has one, which is
+/// never destroyed, since signal handlers refer to it.
 class Guard {
  public:
   /// Takes the process over: its signals and its exit handler. The page stays mapped for ever; pageFd
@@ -52,10 +53,10 @@ class Guard {
   }
   void enter(Phase p);
 
-  /// Puts the handlers back that user code may have replaced, before each request.
+  /// Installs the handlers again, before each request, since user code may have replaced them.
   virtual void rearm() {}
-  /// From now on a file that grows beyond its limit ends this process, as a crash does. Without a limit
-  /// of ours that stays an error of the write: the host may have set one for its own reasons.
+  /// From now on a file that grows beyond its limit ends this process, as a crash does. It is called only if dtpnode
+  /// has set the limit. Under a limit that the host has set, the write just fails.
   void catchFileSize();
 
  protected:
@@ -65,7 +66,7 @@ class Guard {
   [[noreturn]] void rethrow();
   static void onExit(int status, void *self);
 
-  int pid_; // a process that user code forks is not ours
+  int pid_; // of this process, to tell it from processes that user code forks
   Fd pageFd_;
   Channel *channel_;
 };
@@ -73,13 +74,13 @@ class Guard {
 /// Gives every signal back its default action and empties the mask.
 void resetSignals();
 
-// These three are the runtime's.
+// The runtime implements these three functions.
 
 /// Name of a phase as the user knows it.
 const char *phaseName(Phase p);
 /// True if a failure in this phase is the code's, and not an entry's.
 bool wholeJob(Phase p);
-/// Has the runtime's own handlers of signals forgotten.
+/// Removes the signal handlers that the runtime itself has installed.
 void dropHandlers();
 
 /// Answers requests with handle until dtpnode is gone, one fails (which is answered too) or, after an

@@ -21,11 +21,11 @@ std::unique_ptr<TFile> openInput(const std::string &url, RootGuard &guard);
 /// that names the trees that are there. path is set to the path found.
 TTree *findTree(TFile &file, std::string &path, RootGuard &guard);
 
-/// One open file with one tree of it.
-/// The identifier that ROOT wrote into a file when it was made; empty where its format has none, and
-/// TFile makes one up at each opening.
+/// The identifier that ROOT wrote into a file when it was made. It is empty if the file's format has none, since TFile
+/// then makes one up each time the file is opened.
 std::string uuidOf(const TFile &file);
 
+/// One open file with one tree of it.
 struct Input {
   std::string url, path;
   std::unique_ptr<TFile> file;
@@ -41,14 +41,14 @@ class Inputs {
 
   /// The input for url and path; opened tells whether the file was opened for it.
   Input &get(const std::string &url, const std::string &path, bool &opened);
-  /// Closes the input that get() has just opened, and that nobody has looked at.
+  /// Closes the input that get() has just opened, because its content turned out not to be what was planned.
   void forgetOpened() { open_.pop_front(); }
   /// Tells the tree's cache that entries from first on will be read.
   void prepareCache(Input &in, long long first);
-  /// Gives back the memory of all trees but the front one, whose selector has been told of it: they
-  /// stay open, and read again what they had when one of them comes to the front.
+  /// Frees the buffers of all trees except the front one, which the selector now reads. The other trees stay open, and
+  /// read their buffers again when one of them comes to the front.
   void shrinkOthers();
-  /// Notes what branches in's selector read. To be called before leaving in for another.
+  /// Notes which branches the selector has read of in. It is called before another input is used in place of in.
   void learn(const Input &in);
 
  private:

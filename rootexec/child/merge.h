@@ -76,7 +76,7 @@ class MergeTree {
 
   /// What is left to merge, in the order of the inputs.
   const std::vector<std::string> &paths() const { return paths_; }
-  /// apart of a Merger of paths(), with what was already left apart on the way there.
+  /// What last, a Merger of paths(), has left apart, together with what the batches before it have left apart.
   std::vector<std::string> apart(const Merger &last) const;
 
  private:

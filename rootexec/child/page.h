@@ -9,12 +9,12 @@
 namespace dtpnode {
 
 constexpr int kProtocol = 1;  // of exec/child
-constexpr int kUnopened = -1; // in place of an errno: what could not be opened is no file of the system, such as a URL
+constexpr int kUnopened = -1; // in place of an errno: what could not be opened is a URL, for which there is no errno
 constexpr int kDiffers = -2;  // the file can be opened, and is not the one that was planned
 constexpr size_t kMaxFrame = size_t{256} << 20;
 constexpr int kControlFd = 3;
 
-/// What a process is doing; the runtime says which phases there are. The first, 0, is that it waits.
+/// What a process is doing. The runtime defines the phases; the first, 0, is that of a process that waits.
 enum class Phase : uint32_t;
 
 /// Shared by one child and dtpnode, which reads it also after the child is gone. Only stop is
@@ -31,7 +31,7 @@ struct SharedPage {
   // last: 1 = schema, 2 = data.
   std::atomic<uint32_t> readErrorKind, readErrorSize;
   char readError[1024];
-  // Written by the crash handler before signal is told of: how things stood.
+  // The crash handler writes these four before it reports the signal.
   std::atomic<uint64_t> fault;    // the address that could not be used, of SIGSEGV and SIGBUS
   std::atomic<uint64_t> dataUsed; // bytes that count towards the limit of memory, 0 if unknown
   std::atomic<uint32_t> error;    // errno

@@ -1,6 +1,5 @@
-// What dtpnode (Go) and its ROOT child say to each other, beside what any child says: the frames, roles and requests of
-// zygotes and generations, and the shared page, are described in exec/child/doc.go. These are ROOT's own;
-// rootexec/frames.go is the other side.
+// The frames between dtpnode (Go) and its ROOT child that only ROOT has. Those that any child has, and the shared page,
+// are described in exec/child/doc.go. The Go side is rootexec/frames.go.
 //
 //   role of base: selector planner compiler; of selector: generation merger client check
 //   selector

@@ -1,4 +1,4 @@
-// What a process needs at first use is loaded once, before the forks.
+// What ROOT loads at first use is loaded once here, before the forks, so that no fork has to load it.
 #pragma once
 
 namespace dtpnode {
