@@ -13,7 +13,8 @@ import (
 	"github.com/dtpnode/dtpnode/p2p"
 )
 
-// forgetMember ends the membership of a member that is gone: that is up neither here nor, as they say, for others.
+// forgetMember ends the membership of a member that has gone. It is refused if the member has a link to this node, or
+// if another member says that it has one to it.
 func (d *Daemon) forgetMember(ctx context.Context, id p2p.PeerID) error {
 	for _, p := range d.cluster.Links(ctx).Pairs {
 		if len(p.Via) > 0 && (p.A.ID == id && p.B.Self || p.B.ID == id && p.A.Self) {
@@ -29,7 +30,8 @@ func (d *Daemon) forgetMember(ctx context.Context, id p2p.PeerID) error {
 	return d.net.Forget(ctx, id)
 }
 
-// rename changes what this node is called. Names need not differ, but a user who gives one means it to.
+// rename changes what this node is called. The network allows two members of one name; a user who chooses a name does
+// not want that, and so a name that another member has is refused.
 func (d *Daemon) rename(name string) error {
 	for _, m := range d.net.Members() {
 		if m.Name == name && !m.Self {
@@ -91,7 +93,8 @@ func advised(err error) error {
 	}
 }
 
-// sayGoodbye ends the links: for good, if the user wants to leave the cluster.
+// sayGoodbye tells the other members that this node leaves: for now, or for good if the user wants it out of the
+// cluster.
 func (d *Daemon) sayGoodbye(ctx context.Context) error {
 	if d.leaving.forGood.Load() {
 		return d.net.Depart(ctx)
