@@ -73,6 +73,7 @@ type (
 		Seq    uint64
 		Reason string // why the append is not in the log; empty if it is
 		Again  bool   // with a Reason: it may be tried again
+		Unsure bool   // with a Reason: it may be in the log all the same
 	}
 	// StartGen starts a generation.
 	StartGen struct {

@@ -26,6 +26,7 @@ type growth struct {
 	data   *tasks.Dataset    // the whole dataset; nil until it is first asked for
 	sums   []tasks.AppendSum // of each known append, with all before it
 	closed bool              // a known append has closed the job
+	weight int64             // of the files of all known appends, as part of the job's prep.weighed
 	outbox []tasks.Append    // at the submitter: its appends that are not known to be in the log
 	sent   tasks.Moment      // when outbox was last sent
 }
@@ -191,7 +192,7 @@ func (p *Peer) appendHere(from tasks.PeerID, j *jobState, a tasks.Append) {
 // notAppended takes the home's word that an append can never be in the log; nor can those that follow it.
 func (p *Peer) notAppended(j *jobState, n NotAppended) {
 	g := &j.growth
-	at := slices.IndexFunc(g.outbox, func(a tasks.Append) bool { return a.Seq == n.Seq })
+	at := slices.IndexFunc(g.outbox, func(a tasks.Append) bool { return a.Seq == n.Seq && bytes.Equal(a.Sig, n.Sig) })
 	if at < 0 {
 		return
 	}
@@ -257,7 +258,8 @@ func (p *Peer) learn(j *jobState, news []tasks.Append) {
 		}
 		g.sums = append(g.sums, a.Sum(g.sum()))
 		g.closed = g.closed || a.Close
-		j.prep.weighed.bytes += weightOf(a.Files)
+		n := weightOf(a.Files)
+		g.weight, j.prep.weighed.bytes = g.weight+n, j.prep.weighed.bytes+n
 	}
 	p.emit(Grown{ID: j.id, Appends: news, Units: tasks.R(first, j.want().Last)})
 	p.schedule(steal.Grow{Job: j.id, Want: j.want(), Open: !g.closed})
@@ -273,7 +275,7 @@ func (p *Peer) clearOutbox(j *jobState) {
 	for len(g.outbox) > 0 && g.outbox[0].Seq <= g.known() {
 		a := g.outbox[0]
 		if a.Sum(j.sumBefore(a.Seq)) != g.sums[a.Seq-1] {
-			p.notAppended(j, NotAppended{Seq: a.Seq, Reason: "another append has its number"})
+			p.notAppended(j, NotAppended{Seq: a.Seq, Sig: a.Sig, Reason: "another append has its number"})
 			return
 		}
 		g.outbox = g.outbox[1:]
@@ -281,11 +283,24 @@ func (p *Peer) clearOutbox(j *jobState) {
 	}
 }
 
+// dropOutbox gives up the appends that are not known to be in the log, and tells their user why. They were sent to a
+// home, and so may be in the log, or come there.
+func (p *Peer) dropOutbox(j *jobState, why string) {
+	for _, a := range j.growth.outbox {
+		p.emit(Appended{ID: j.id, Seq: a.Seq, Reason: why, Unsure: true})
+	}
+	j.growth.outbox = nil
+}
+
 // regrow gives up all that is here of an open job's units: its ledger was recovered from a copy that does not have all
 // appends by which it has grown here, and others may come to have their numbers. The work begins anew from the
-// description.
+// description. Outputs that were made here are deleted, and the appended files give their room back, for a home may lie
+// and have this happen again and again.
 func (p *Peer) regrow(j *jobState) {
 	p.schedule(steal.Close{Job: j.id})
+	p.carryOutMerge(j.work.parts.Clear())
+	j.prep.weighed.bytes -= j.growth.weight
+	p.dropOutbox(j, "the job began anew from a ledger that lacks some of its appends")
 	for id, g := range p.gens {
 		if g.job == j {
 			delete(p.gens, id)
@@ -339,7 +354,8 @@ func (p *Peer) carryOutGrowth(j *jobState, e ledger.Effect) {
 	case ledger.Appended:
 		p.sendGrowth(j, j.desc.Submitter, e.Seq-1)
 	case ledger.Refused:
-		p.sendAsHome(j, j.desc.Submitter, Message{NotAppended: &NotAppended{Seq: e.Seq, Reason: e.Reason}})
+		no := &NotAppended{Seq: e.Append.Seq, Sig: e.Append.Sig, Reason: e.Reason}
+		p.sendAsHome(j, j.desc.Submitter, Message{NotAppended: no})
 	}
 }
 
@@ -365,7 +381,8 @@ func checkGrow(_ *Peer, _ *jobState, _ tasks.PeerID, m *Message) Wrong {
 }
 
 func checkNotAppended(_ *Peer, _ *jobState, _ tasks.PeerID, m *Message) Wrong {
-	if m.NotAppended.Seq == 0 || len(m.NotAppended.Reason) > maxReason {
+	n := m.NotAppended
+	if n.Seq == 0 || len(n.Sig) > tasks.MaxAppendSig || len(n.Reason) > maxReason {
 		return Malformed
 	}
 	return ""

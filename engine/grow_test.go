@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"fmt"
 	"testing"
 	"time"
@@ -247,4 +248,80 @@ func reportOf(seq, known uint64, sum tasks.AppendSum) Message {
 		r.Sum = sum[:]
 	}
 	return Message{Job: jobID, Term: 1, Report: r}
+}
+
+// TestBeginningAnewTakesNoRoom: a home may have a node begin a job anew as often as it likes. That neither takes more of
+// the submitter's room for descriptions each time, so that its other jobs would find none, nor leaves the outputs on the
+// disk that are void from then on.
+func TestBeginningAnewTakesNoRoom(t *testing.T) {
+	r := openMember(t)
+	grow := func(g *Grow) []Effect { return r.step(Recv{From: "h", Msg: Message{Job: jobID, Term: 1, Grow: g}}) }
+	weighs := func() int64 { return r.peer.job(jobID).prep.weighed.bytes }
+	before := weighs()
+	var grown int64
+	for i := range uint64(5) {
+		grow(&Grow{Appends: signedAppends("h", 3)})
+		if grown = cmp.Or(grown, weighs()); weighs() != grown {
+			t.Fatalf("the job weighs %d bytes when it has grown %d times, and %d at first", weighs(), i+1, grown)
+		}
+		r.step(Recv{From: "h", Msg: Message{Steal: &steal.Message{Grant: &steal.Grant{ID: i + 9, Job: jobID,
+			Ranges: tasks.CoverOf(tasks.R(units, units+50))}}}})
+		r.pass(time.Second)
+		if r.peer.Kept() == 0 {
+			t.Fatal("it keeps no output")
+		}
+		got := grow(&Grow{Restart: true})
+		if n := len(of[ForgetBlob](got)); n == 0 || r.peer.Kept() > 0 {
+			t.Errorf("%d outputs are deleted, and %d bytes kept", n, r.peer.Kept())
+		}
+		if weighs() != before {
+			t.Errorf("the job weighs %d bytes when it begins anew, and %d before", weighs(), before)
+		}
+		r.now += 2 * time.Second
+		r.step(Tick{})
+		r.step(Prepared{ID: jobID, Job: openJob(t)})
+	}
+}
+
+// TestRefusalIsOfOneAppend: a refusal that comes once more, as the home answers each repetition, is not taken for one of
+// the append that has been given the number since. That may be in the log, and its user would append its files again.
+func TestRefusalIsOfOneAppend(t *testing.T) {
+	r := openMember(t)
+	r.peer.job(jobID).desc.Submitter = "m" // which another node leads by now
+	give := func(files int) tasks.Append {
+		for _, s := range of[Send](r.step(Append{ID: jobID, Seq: 1, Files: added(files)})) {
+			if s.To == "h" && s.Msg.Append != nil {
+				return *s.Msg.Append
+			}
+		}
+		t.Fatal("the append is not sent")
+		return tasks.Append{}
+	}
+	refuse := func(a tasks.Append) []Appended {
+		n := &NotAppended{Seq: a.Seq, Sig: a.Sig, Reason: "too large"}
+		return of[Appended](r.step(Recv{From: "h", Msg: Message{Job: jobID, Term: 1, NotAppended: n}}))
+	}
+	first := give(2)
+	if got := refuse(first); len(got) != 1 || got[0].Reason != "too large" {
+		t.Fatalf("%+v", got)
+	}
+	second := give(1)
+	if got := refuse(first); len(got) != 0 {
+		t.Errorf("another append with its number was refused: %+v", got)
+	}
+	if got := refuse(second); len(got) != 1 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestWhoAppendsIsToldThatItBeginsAnew: whoever waits for an append is not left waiting when the job begins anew, but
+// told that the append may be in the log all the same.
+func TestWhoAppendsIsToldThatItBeginsAnew(t *testing.T) {
+	r := openMember(t)
+	r.peer.job(jobID).desc.Submitter = "m"
+	r.step(Append{ID: jobID, Seq: 1, Files: added(1)})
+	got := of[Appended](r.step(Recv{From: "h", Msg: Message{Job: jobID, Term: 1, Grow: &Grow{Restart: true}}}))
+	if len(got) != 1 || got[0].Seq != 1 || got[0].Reason == "" || got[0].Again || !got[0].Unsure {
+		t.Errorf("%+v", got)
+	}
 }

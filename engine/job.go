@@ -127,10 +127,7 @@ func (p *Peer) closeJob(j *jobState, lost bool) {
 			delete(p.gens, id)
 		}
 	}
-	for _, a := range j.growth.outbox {
-		p.emit(Appended{ID: j.id, Seq: a.Seq, Reason: "the job is over"})
-	}
-	j.growth.outbox = nil
+	p.dropOutbox(j, "the job is over")
 	j.shut, j.closeAt = true, p.now+p.cfg.Linger
 	p.emit(JobOver{ID: j.id, Lost: lost})
 	if j.copy.log == nil {

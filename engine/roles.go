@@ -95,7 +95,7 @@ var rules = []Rule{
 	{
 		"NotAppended",
 		TheHome,
-		"the number of an append",
+		"the number and signature of an append",
 		func(m *Message) bool { return m.NotAppended != nil },
 		checkNotAppended,
 	},

@@ -1,6 +1,8 @@
 package ledger
 
 import (
+	"bytes"
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -166,7 +168,7 @@ type (
 	Appended struct{ Seq uint64 }
 	// Refused tells that an append can never be in the log.
 	Refused struct {
-		Seq    uint64
+		Append tasks.Append
 		Reason string
 	}
 )
@@ -186,12 +188,12 @@ func (h *Home) appendNext(a tasks.Append) {
 		case same:
 			h.emit(Appended{Seq: a.Seq})
 		default:
-			h.emit(Refused{Seq: a.Seq, Reason: "another append has its number"})
+			h.emit(Refused{Append: a, Reason: "another append has its number"})
 		}
 		return
 	}
 	if why := h.record.refuses(&a); why != "" {
-		h.emit(Refused{Seq: a.Seq, Reason: why})
+		h.emit(Refused{Append: a, Reason: why})
 		return
 	}
 	gr := &h.growing
@@ -230,15 +232,20 @@ func (h *Home) growSteps() {
 	}
 }
 
-// grown follows the log: the job has grown by an append, or the record did not admit it.
+// grown follows the log: the job has grown by an append, or the record did not admit it. An append that came too early,
+// because the log has lost one before it, is not refused: the record may admit it when both are proposed again, and
+// whoever was told that it never will might have its files counted twice.
 func (h *Home) grown(a tasks.Append, changed bool) {
 	gr, count := &h.growing, h.record.Growth.Count()
-	own := slices.ContainsFunc(gr.proposed, func(o tasks.Append) bool { return o.Seq == a.Seq })
+	own := slices.ContainsFunc(gr.proposed, func(o tasks.Append) bool {
+		return o.Seq == a.Seq && bytes.Equal(o.Sig, a.Sig)
+	})
 	gr.proposed = slices.DeleteFunc(gr.proposed, func(o tasks.Append) bool { return o.Seq <= count })
 	if !changed {
-		if own && a.Seq > count { // appends after it cannot be admitted either
+		if own && a.Seq == count+1 { // those after it cannot be admitted either; one beyond it is proposed again
 			gr.proposed, gr.early = nil, nil
-			h.emit(Refused{Seq: a.Seq, Reason: "it is not what the job's submitter has signed"})
+			why := cmp.Or(h.record.refuses(&a), "it is not what the job's submitter has signed")
+			h.emit(Refused{Append: a, Reason: why})
 		}
 		return
 	}

@@ -221,7 +221,7 @@ func TestHomeTakesAppends(t *testing.T) {
 		t.Errorf("again: %+v", d.out)
 	}
 	out(appendOf(2, 11, false))
-	if got := all[Refused](d); len(got) != 1 || got[0].Seq != 2 {
+	if got := all[Refused](d); len(got) != 1 || got[0].Append.Seq != 2 {
 		t.Errorf("another: %+v", d.out)
 	}
 	if d.home.works("a", tasks.R(units, units+1)) || !d.home.works("a", tasks.R(0, 1)) {
@@ -285,5 +285,74 @@ func TestLostProposalsAreMadeAgain(t *testing.T) {
 	d.step(Tick{})
 	if d.home.record.Growth.Count() != 1 {
 		t.Error("not proposed again")
+	}
+}
+
+// TestAppendAfterOneThatWasDroppedIsNotRefused has the log drop an append and take the one that follows, as it may where
+// too much waits for a majority. The record does not admit that one yet, but it will when both are proposed again. If
+// its submitter were told that it can never be in the log, and appended its files under another number, they would
+// count twice.
+func TestAppendAfterOneThatWasDroppedIsNotRefused(t *testing.T) {
+	d := growingDesk(t, "a")
+	d.deaf = true
+	d.step(Append{appendOf(1, 10, false)})
+	d.step(Append{appendOf(2, 10, false)})
+	second := appendOf(2, 10, false)
+	v, changed := d.home.Record().Apply(Entry{Append: &second})
+	d.step(Applied{Entry: Entry{Append: &second}, Verdict: v, Changed: changed})
+	if got := all[Refused](d); changed || len(got) > 0 {
+		t.Errorf("admitted %v, refused %+v", changed, got)
+	}
+	d.now += d.home.cfg.Propose
+	d.deaf = false
+	d.step(Tick{})
+	if n := d.home.Record().Growth.Count(); n != 2 || len(all[Refused](d)) > 0 {
+		t.Errorf("the job has %d appends, want both", n)
+	}
+}
+
+// TestRefusedAppendSaysWhy: of an append that the record does not admit in its turn the submitter is told the reason.
+func TestRefusedAppendSaysWhy(t *testing.T) {
+	for name, tc := range map[string]struct {
+		before Entry
+		want   string
+	}{
+		"stopped": {Entry{Stop: &Stop{Reason: "enough"}}, "the job was stopped"},
+		"forged":  {Entry{}, "it is not what the job's submitter has signed"},
+	} {
+		d := growingDesk(t, "a")
+		d.home.record.Growth.signed = func(*tasks.Append, tasks.AppendSum) bool { return name != "forged" }
+		d.deaf = true
+		d.step(Append{appendOf(1, 10, false)})
+		d.home.Record().Apply(tc.before)
+		a := appendOf(1, 10, false)
+		v, changed := d.home.Record().Apply(Entry{Append: &a})
+		d.step(Applied{Entry: Entry{Append: &a}, Verdict: v, Changed: changed})
+		if got := all[Refused](d); len(got) != 1 || got[0].Reason != tc.want {
+			t.Errorf("%s: %+v, want %q", name, got, tc.want)
+		}
+	}
+}
+
+// TestRefusalOfAnEarlierAppend: an append that was refused may be in the log once more. The one that was given its number
+// since is not refused because of that.
+func TestRefusalOfAnEarlierAppend(t *testing.T) {
+	d := growingDesk(t, "a")
+	d.home.record.Growth.signed = func(a *tasks.Append, _ tasks.AppendSum) bool { return string(a.Sig) == "good" }
+	d.deaf = true
+	bad := appendOf(1, 10, false)
+	bad.Sig = []byte("bad")
+	comes := func() []Refused {
+		v, changed := d.home.Record().Apply(Entry{Append: &bad})
+		d.step(Applied{Entry: Entry{Append: &bad}, Verdict: v, Changed: changed})
+		return all[Refused](d)
+	}
+	d.step(Append{bad})
+	if got := comes(); len(got) != 1 {
+		t.Fatalf("%+v", got)
+	}
+	d.step(Append{appendOf(1, 20, false)})
+	if got := comes(); len(got) != 0 {
+		t.Errorf("another append with its number is refused: %+v", got)
 	}
 }

@@ -436,6 +436,13 @@ func (r *grower) appendFiles(ctx context.Context, j *Job, a engine.Append) (out 
 		case e.Reason == "":
 			appends, closed := r.book.growths.told(a.ID)
 			return api.Appended{Seq: a.Seq, Appends: appends, Units: j.units(), Closed: closed}, nil
+		case e.Unsure:
+			return out, &api.Error{
+				Status:  http.StatusServiceUnavailable,
+				Message: fmt.Sprintf("could not tell whether append %d is in the job: %s", a.Seq, e.Reason),
+				Hint: fmt.Sprintf("append again with the number %d, which counts once, or see `dtpnode status %s`", a.Seq,
+					api.Short(j.Name)),
+			}
 		case !e.Again:
 			return out, r.notTaken(a, http.StatusConflict, e.Reason)
 		case time.Since(began) > appendWait:
