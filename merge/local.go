@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	reofferAfter = time.Second      // after which an offer that was not answered is repeated
-	renoteAfter  = 10 * time.Second // after which one that was noted is, since whoever noted it may have forgotten it
+	reofferAfter = time.Second      // when an offer that was not answered is repeated
+	renoteAfter  = 10 * time.Second // when an offer that was noted is repeated, since its receiver may have forgotten it
 	// doubtAfter is how long the home's word that units are committed is waited for after the node above has said so.
 	doubtAfter = 20 * time.Second
 	// maxClimb is how many times a partial may be merged on its way up the tree. Nodes that know the tree from different

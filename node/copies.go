@@ -15,38 +15,39 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// Any member answers when it is asked for its copy of a ledger, and may lie: that it has the newest copy, that it leads
-// the job, or that most replicas are alive. A report counts if its teller proves that it is one of the ledger's voters,
-// those of the newest set that anybody proves; that it leads it must show by its mandate. Others are shown, after all
-// that count, and gone on from only where the user says so. A true voter can still lie about what its copy has beyond
-// the others.
+// All members are asked for their copies of a ledger, and any of them may lie: that it has the newest copy, that it
+// leads the job, or that most replicas are alive. A report counts only if its sender proves that it is one of the
+// ledger's voters, which are those of the newest set that anybody proves. A sender that claims to lead must show its
+// mandate. Reports that do not count are shown after the others, and a job is recovered from such a copy only if the
+// user names it. A proven voter can still lie about what its copy has beyond the other copies.
 
-// survey is what members have told of their copies of one job's ledger.
+// survey is what the members' reports of their copies of one job's ledger show.
 type survey struct {
-	copies []copyReport // the one to go on from first, then the newest; the unproven last
+	copies []copyReport // first the one to go on from, then the others, the newest first and the unproven last
 	voters []quorum.Voter
-	chosen bool // the user has
+	chosen bool // the user has named the copy to go on from
 }
 
 // checker checks what a member proves.
 type checker func(by tasks.PeerID, check func(quorum.Trust) error) error
 
-// checkerOf checks what members prove of one job, each at its own cost: chains of voters can be made up without end.
+// checkerOf returns the checker of proofs about one job. Each proof counts against its sender's share of checks, since
+// chains of voters can be made up without end.
 func (d *Daemon) checkerOf(id tasks.JobID, submitter tasks.PeerID) checker {
 	return func(by tasks.PeerID, check func(quorum.Trust) error) error {
 		return d.jobs.CheckFor(by, id, submitter, check)
 	}
 }
 
-// surveyed sees what the reports of one job prove. What is not checked, since its teller has had too much checked of
-// late, does not count, and nobody is accused for it.
+// surveyed checks what the reports about one job prove. A report whose sender has used up its share of checks does not
+// count, but the sender is not accused for that.
 func surveyed(checked checker, copies []copyReport, accuse func(c copyReport, why string)) (s survey) {
 	var newest quorum.Conf
 	holds := make([]bool, len(copies))
 	for i, c := range copies {
 		err := checked(c.on, func(t quorum.Trust) error { return quorum.CheckChain(t, c.Copy.Chain) })
 		if holds[i] = err == nil && c.Copy.Voter.Peer == c.on; !holds[i] {
-			// whose signer may have lost the right
+			// The signer of a recovery may have lost the right to sign one since.
 			if !errors.Is(err, engine.ErrTooMuch) && !slices.ContainsFunc(c.Copy.Chain.Links, func(l quorum.Link) bool {
 				return l.RecoveryConf() == nil
 			}) {
@@ -60,7 +61,7 @@ func surveyed(checked checker, copies []copyReport, accuse func(c copyReport, wh
 	}
 	s.voters = newest.Voters
 	seats := slices.Clone(newest.Voters)
-	for i, c := range copies { // a voter names those that are about to be voters, too
+	for i, c := range copies { // during a change of the voters a copy names the new ones, too
 		if holds[i] && slices.Contains(newest.Voters, c.Copy.Voter) {
 			seats = append(seats, slices.Concat(c.Copy.Seats...)...)
 		}
@@ -90,7 +91,7 @@ func trusted(c copyReport) int {
 	return 0
 }
 
-// choose puts the copy of a member first, as the user wants; called is its name.
+// choose puts the copy first that the user wants to go on from; called is the name of the member that has it.
 func (s *survey) choose(from string, called func(tasks.PeerID) string) error {
 	if from == "" {
 		return nil
@@ -113,14 +114,14 @@ func (s *survey) choose(from string, called func(tasks.PeerID) string) error {
 	return nil
 }
 
-// terms are those of the copies that count, and of the one that was chosen.
+// terms are the terms of the copies that count, and of the one that the user has chosen.
 func (s *survey) terms() (out []uint64) {
 	for i, c := range s.copies {
 		if c.proven || i == 0 && s.chosen {
 			out = append(out, c.Copy.Term)
 		}
 	}
-	for _, c := range s.copies { // of a recovery that somebody proves
+	for _, c := range s.copies { // the terms of proven recoveries count, too
 		if c.proven {
 			out = append(out, c.Copy.Chain.Conf().Term)
 		}
@@ -128,7 +129,7 @@ func (s *survey) terms() (out []uint64) {
 	return out
 }
 
-// alive are those voters of each set whose copies were told of, and whether they are most of each.
+// alive are the voters whose copies were reported, and whether they are a majority of each set of voters.
 func (s *survey) alive() (peers []tasks.PeerID, majority bool) {
 	sets := [][]quorum.Voter{s.voters}
 	for _, set := range s.copies[0].Copy.Seats {
@@ -150,7 +151,8 @@ func (s *survey) alive() (peers []tasks.PeerID, majority bool) {
 	return peers, majority
 }
 
-// ofOneJob keeps the reports of the job that is meant: the one that this node knows, where several claim the name.
+// ofOneJob keeps the reports of the job that is meant. If several jobs have the name it is the one that this node
+// knows.
 func (d *Daemon) ofOneJob(name string, copies []copyReport) ([]copyReport, error) {
 	id := copies[0].ID
 	for _, c := range copies {

@@ -7,19 +7,19 @@ import (
 	"github.com/dtpnode/dtpnode/engine"
 )
 
-// engineLoop owns the engine's peer: everything that happens reaches it as an event, one after the other, and what is
-// read of it is read between two events (jobs.Loop). It has the peer's effects carried out by obey, which must not
-// block: what reads or writes files does so in goroutines.
+// engineLoop owns the engine's peer. It hands events to the peer one after the other, and lets others read the peer
+// only between two events (jobs.Loop). It has the peer's effects carried out by obey, which must not block, so that
+// whatever reads or writes files runs in another goroutine.
 type engineLoop struct {
-	ctx    context.Context // of the daemon
-	start  time.Time       // from when the peer's time counts
-	peer   *engine.Peer    // touched by run alone, and before that runs
+	ctx    context.Context // ends when the daemon closes
+	start  time.Time       // the origin of the peer's time
+	peer   *engine.Peer    // used only by run, and before run is called
 	obey   func(engine.Effect)
 	events chan queued
 	calls  chan func()
 }
 
-// newLoop has no peer yet: that is set before anything is handed to it.
+// newLoop makes a loop without a peer, which must be set before the first event.
 func newLoop(ctx context.Context, start time.Time, obey func(engine.Effect)) *engineLoop {
 	return &engineLoop{
 		ctx:    ctx,
@@ -36,7 +36,7 @@ type queued struct {
 	done func() // called when it has been handled; nil for nothing to call
 }
 
-// run hands the peer what happens until the daemon closes.
+// run hands events to the peer until the daemon closes.
 func (l *engineLoop) run() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
@@ -65,7 +65,7 @@ func (l *engineLoop) untilWake() time.Duration {
 	if at < 0 {
 		return time.Hour
 	}
-	return max(at-l.now(), 200*time.Microsecond) // a peer that is due at once must not starve the rest
+	return max(at-l.now(), 200*time.Microsecond) // a peer that is always due must leave time for other events
 }
 
 // Post hands an event to the loop. It may block for a moment, never after the daemon's end.

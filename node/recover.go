@@ -24,12 +24,13 @@ import (
 	"github.com/dtpnode/dtpnode/wire"
 )
 
-// A job whose ledger has lost most of its copies for good is recovered in two steps: the node that is asked looks which
-// copies the members have, refuses if those are enough for the job to go on by itself, and says what would be lost
-// (planRecovery); if its user agrees it signs that the job goes on from the newest one, and the node with that does so
-// (recoverHere). Who may is checked here and, for what the signature is worth to others, in package engine.
+// A job whose ledger has lost most of its copies for good is recovered in two steps. First the node that is asked finds
+// out which copies the members have, refuses if these are enough for the job to go on by itself, and says what would be
+// lost (planRecovery). If its user agrees it signs a recovery from the newest copy, and the node with that copy carries
+// it out (recoverHere). Whether the user may recover the job is checked here; whether others believe the signature is
+// decided in package engine.
 
-// copyReport is what a node says of its copy of a job's ledger, in answer to the request "copy".
+// copyReport is a node's description of its copy of a job's ledger, which answers the request "copy".
 type copyReport struct {
 	Name      string          `json:"name"` // the job's
 	ID        tasks.JobID     `json:"id"`
@@ -46,8 +47,8 @@ type copyReport struct {
 	proven bool         // that it is one of those that keep the ledger
 }
 
-// copyOwner finds the submitter of a job by a unique beginning of its name in the first line of arg. It is one of whose
-// ledger this node has a copy, or at least one that it knows.
+// copyOwner finds the submitter of a job by a unique beginning of its name, which is the first line of arg. It looks
+// among the jobs of whose ledgers this node has copies, and then among all jobs that it knows.
 func (d *Daemon) copyOwner(arg string) (*jobs.Job, tasks.PeerID, error) {
 	prefix, _, _ := strings.Cut(arg, "\n")
 	c, err := d.copyBy(prefix)
@@ -153,8 +154,8 @@ type recoveryPlan struct {
 	terms  []uint64 // of all copies
 }
 
-// planRecovery looks which copies of a job's ledger are left, and refuses where no recovery is needed. from names the
-// member with whose copy to go on, empty for the newest that is proven.
+// planRecovery finds out which copies of a job's ledger are left, and returns an error if no recovery is needed. from
+// is the name of the member from whose copy to go on, or empty for the newest copy that is proven.
 func (d *Daemon) planRecovery(ctx context.Context, name, from string) (p recoveryPlan, err error) {
 	copies, err := d.copiesOf(ctx, name)
 	if err != nil {
@@ -201,7 +202,8 @@ func (d *Daemon) planRecovery(ctx context.Context, name, from string) (p recover
 	return p, nil
 }
 
-// tellRecovery tells of a recovery which copies there are, the one to go on from first, and which are lost.
+// tellRecovery describes a planned recovery to the user: which copies there are, first the one to go on from, and which
+// are lost.
 func (d *Daemon) tellRecovery(p *recoveryPlan, copies []copyReport) {
 	names := d.cluster.Names()
 	called := func(id tasks.PeerID) string { return cmp.Or(names[id].Name, d.cluster.NameOf(id), id) }
@@ -232,8 +234,9 @@ func tellers(copies []copyReport) (ids []tasks.PeerID) {
 	return ids
 }
 
-// needless says why the job needs no recovery, if so. Where the user has chosen a copy, the word of one member that it
-// leads the job or has just heard most of the others does not count against what they answer themselves.
+// needless says why a job needs no recovery, and is empty if it needs one. One member's word that it leads the job, or
+// has just heard a majority, counts against a recovery. If the user has chosen a copy that word does not count, and
+// only what the others answer themselves does.
 func (d *Daemon) needless(s survey) error {
 	short := api.Short(s.copies[0].Name)
 	for _, c := range s.copies {
@@ -247,7 +250,7 @@ func (d *Daemon) needless(s survey) error {
 		}
 	}
 	alive, majority := s.alive()
-	for _, c := range s.copies { // who was heard a moment ago may be back at once
+	for _, c := range s.copies { // replicas that were heard a moment ago may be back at once
 		if c.Copy.Majority && !majority && !s.chosen {
 			majority, alive = true, c.Copy.Alive
 		}
@@ -262,7 +265,7 @@ func (d *Daemon) needless(s survey) error {
 		Hint: "it goes on by itself within seconds, or try again then"}
 }
 
-// recoverJob has a job go on from the copy that its user has agreed to.
+// recoverJob signs and carries out the recovery of a job from the copy that the user has agreed to.
 func (d *Daemon) recoverJob(ctx context.Context, name string, agreed api.RecoverRequest) (api.Recovery, error) {
 	from, plan := "", d.planRecovery
 	if agreed.Chosen {
@@ -294,7 +297,7 @@ func (d *Daemon) recoverJob(ctx context.Context, name string, agreed api.Recover
 	return p.Recovery, d.haveRecovered(ctx, n, link)
 }
 
-// haveRecovered has the node with the copy go on from it.
+// haveRecovered has the node that has the copy carry out the recovery, which may be this one.
 func (d *Daemon) haveRecovered(ctx context.Context, n copyReport, link quorum.Link) error {
 	d.log.Warn("has a job recovered from one copy of its ledger", "job", api.Short(n.Name), "node", n.on,
 		"entry", n.Copy.Index, "term", n.Copy.Term, "superseded", n.Aside != nil)
@@ -319,10 +322,11 @@ func (d *Daemon) haveRecovered(ctx context.Context, n copyReport, link quorum.Li
 	return err
 }
 
-// recoverWait is how long a copy may take to lead its job.
+// recoverWait is how long it may take until the node with the copy leads the job.
 const recoverWait = 10 * time.Second
 
-// recoverOrdered goes on with a job as another member asks: by the job's name and a link, as JSON on a line of its own.
+// recoverOrdered carries out a recovery for another member. The argument is the job's name and, on a line of its own,
+// the signed link as JSON.
 func (d *Daemon) recoverOrdered(arg string) error {
 	name, text, _ := strings.Cut(arg, "\n")
 	var l quorum.Link
@@ -332,7 +336,7 @@ func (d *Daemon) recoverOrdered(arg string) error {
 	return d.recoverHere(d.ctx, name, l)
 }
 
-// recoverHere goes on with a job from this node's copy of its ledger.
+// recoverHere carries out a recovery from this node's copy of a job's ledger.
 func (d *Daemon) recoverHere(ctx context.Context, name string, l quorum.Link) error {
 	if err := l.RecoveryConf(); err != nil {
 		return fmt.Errorf("could not recover: %w", err)
@@ -348,7 +352,7 @@ func (d *Daemon) recoverHere(ctx context.Context, name string, l quorum.Link) er
 	})
 }
 
-// recovering is a recovery that is under way here.
+// recovering is a recovery that this node is carrying out.
 type recovering struct {
 	id    tasks.JobID
 	name  string
@@ -356,13 +360,13 @@ type recovering struct {
 	no    chan string  // told why nothing came of it
 }
 
-// recoveries are those that are under way on this node, at most one of each job.
+// recoveries are the recoveries that this node is carrying out, at most one of each job.
 type recoveries struct {
 	mu sync.Mutex
 	of map[tasks.JobID]*recovering
 }
 
-// begin notes a recovery; false if one of the job is under way.
+// begin notes that a recovery begins. It returns false if another one of the same job is under way.
 func (a *recoveries) begin(r *recovering) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -439,14 +443,14 @@ func (d *Daemon) keepsResult(c *store.Copy) bool {
 	return v.Result != nil && store.Verify(d.results.Path(c.Name()), v.Result.SHA256) == nil
 }
 
-// recoveryRefused tells of a recovery that an admin has signed though the job needs none; called by the loop alone.
+// recoveryRefused logs that an admin has signed a recovery that the job does not need. Only the engine's loop calls it.
 func (d *Daemon) recoveryRefused(e engine.RecoveryRefused) {
 	d.log.Warn("refused to give a job up for another copy of its ledger: most of the nodes that keep it are there, and "+
 		"only its submitter may have that displaced",
 		"job", e.ID.Short(), "signed by", e.By, "copy of", e.On)
 }
 
-// notRecovered tells who waits that nothing came of a recovery; called by the loop alone.
+// notRecovered tells whoever waits for a recovery that it has failed. Only the engine's loop calls it.
 func (d *Daemon) notRecovered(e engine.NotRecovered) {
 	d.log.Warn("could not recover a job", "job", e.ID.Short(), "reason", e.Reason)
 	if r := d.recoveries.under(e.ID); r != nil {

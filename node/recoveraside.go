@@ -22,8 +22,9 @@ import (
 	"github.com/dtpnode/dtpnode/wire"
 )
 
-// A job is recovered from a copy of its ledger that was put aside as it is from one that counts (recover.go), but that
-// it may go on by another recovery meanwhile, which is given up: so the new one must be later than all that are known.
+// A job can also be recovered from a copy of its ledger that was put aside, in the same way as from one that is in use
+// (recover.go). The job may be going on meanwhile by the recovery for which the copy was put aside. That one is then
+// given up, so the new recovery must be later than all that are known.
 
 // asideOwner finds the submitter of a job by copies of its ledger that were put aside here.
 func (d *Daemon) asideOwner(arg string) (*jobs.Job, tasks.PeerID, error) {
@@ -80,8 +81,7 @@ func (d *Daemon) reportAside(prefix string) (out []copyReport, err error) {
 	return out, nil
 }
 
-// maxAsides is how many copies of one job's ledger are looked at that one member tells of: more than an honest one
-// keeps.
+// maxAsides bounds the copies of one job's ledger that one member may report. Honest members keep fewer.
 const maxAsides = 2 * (store.FirstAsides + 1)
 
 // asidesOf asks all members that are up for copies of a job's ledger that they have put aside.
@@ -125,11 +125,11 @@ func (d *Daemon) asidesOf(ctx context.Context, name string) (out []copyReport, e
 	return nil, err
 }
 
-// maxLater bounds how often a job was recovered by the word of members alone who tell of it: the next recovery must be
-// later than all, and a false word must not leave no later one.
+// maxLater bounds the number of recoveries of a job that is believed on the word of members. A new recovery must have a
+// higher number than all before it, so a false report of the highest possible number must not be believed.
 const maxLater = 64
 
-// laterTerms are those of the recoveries for which copies were put aside.
+// laterTerms are the terms of the recoveries for which copies were put aside, as far as they are believed.
 func laterTerms(copies []copyReport) (terms []uint64) {
 	for _, c := range copies {
 		if t := c.Aside.Conf.Term; quorum.Recoveries(t) <= maxLater {
@@ -139,7 +139,7 @@ func laterTerms(copies []copyReport) (terms []uint64) {
 	return terms
 }
 
-// planSuperseded looks which copies of a job's ledger were put aside, and says what it means to go on from one.
+// planSuperseded finds out which copies of a job's ledger were put aside, and plans a recovery from one of them.
 func (d *Daemon) planSuperseded(ctx context.Context, name, from string) (p recoveryPlan, err error) {
 	copies, err := d.asidesOf(ctx, name)
 	if err != nil {
@@ -194,15 +194,15 @@ func (d *Daemon) planSuperseded(ctx context.Context, name, from string) (p recov
 	return p, nil
 }
 
-// asideOrder has a member go on from a copy that it has put aside.
+// asideOrder is the order to a member to recover a job from a copy that it has put aside.
 type asideOrder struct {
 	Link  quorum.Link `json:"link"`
 	Index uint64      `json:"index"` // of the copy's last entry,
 	Term  uint64      `json:"term"`  // and that one's
 }
 
-// supersededOrdered goes on with a job as another member asks: by the job's name and an asideOrder, on a line of its
-// own.
+// supersededOrdered carries out a recovery for another member. The argument is the job's name and, on a line of its
+// own, an asideOrder as JSON.
 func (d *Daemon) supersededOrdered(arg string) error {
 	name, text, _ := strings.Cut(arg, "\n")
 	var o asideOrder
@@ -212,7 +212,7 @@ func (d *Daemon) supersededOrdered(arg string) error {
 	return d.goOnFromAside(d.ctx, name, o)
 }
 
-// goOnFromAside goes on with a job from a copy of its ledger that this node has put aside.
+// goOnFromAside carries out a recovery from a copy of a job's ledger that this node has put aside.
 func (d *Daemon) goOnFromAside(ctx context.Context, name string, o asideOrder) error {
 	if err := o.Link.RecoveryConf(); err != nil {
 		return fmt.Errorf("could not recover: %w", err)
@@ -245,7 +245,8 @@ func restoreOf(a store.Aside) (engine.Restore, error) {
 	return engine.Restore{ID: a.ID, Job: desc, Log: log}, err
 }
 
-// recoverAside begins a copy anew with the log of the recovery that is under way here, from a copy that was put aside.
+// recoverAside makes a new copy of a ledger from one that was put aside, with the log of the recovery that this node is
+// carrying out.
 func (d *Daemon) recoverAside(e engine.FoundLedger) (*store.Copy, error) {
 	r := d.recoveries.under(e.ID)
 	if r == nil || r.aside == nil {

@@ -11,14 +11,14 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// A job ends with its submitter's right to submit: every node kills what it runs of it as soon as it hears, and
-// whichever node leads the job writes that end into its ledger. A node that comes to lead it later does so too, after
-// a restart or because the submitter was the home.
+// A job ends when its submitter loses the right to submit. Every node kills what it runs of the job as soon as it hears
+// of that, and the node that leads the job writes the end into its ledger. A node that comes to lead the job later,
+// after a restart or because the submitter was the home, does the same.
 
-// revokeWait is how long a revocation waits for the jobs of who was revoked to end.
+// revokeWait is how long a revocation waits until the jobs of the revoked member have ended.
 const revokeWait = 5 * time.Second
 
-// putOut ends a member's stay and tells which of its jobs that stopped.
+// putOut ends a member's stay, and returns which of its jobs were stopped by that.
 func (d *Daemon) putOut(
 	asked context.Context, req api.RevokeRequest, end func(context.Context, p2p.PeerID) error,
 ) (out api.Revoked, err error) {
@@ -57,7 +57,7 @@ func (d *Daemon) putOut(
 	return out, nil
 }
 
-// jobsOf are the jobs of members that have not ended, as far as members that answer tell.
+// jobsOf are the jobs of some members that have not ended, as far as the members that answer know of them.
 func (d *Daemon) jobsOf(ctx context.Context, submitters ...tasks.PeerID) (out []api.JobStatus) {
 	for _, st := range d.jobs.AllJobs(ctx) {
 		if slices.Contains(submitters, st.Submitter) && !st.State.Final() {

@@ -11,7 +11,7 @@ import (
 
 func (d *Daemon) ledgersDir() string { return api.LedgersDir(d.cfg.StateDir) }
 
-// openStore makes what keeps this node's copies of ledgers, once the node has its network.
+// openStore makes the stores of ledgers and results, when the node has its network.
 func (d *Daemon) openStore() {
 	d.asides = &store.Asides{
 		Dir:       filepath.Join(d.cfg.StateDir, "superseded"),
@@ -73,8 +73,8 @@ func (d *Daemon) restoreLedgers() (out []engine.Restore) {
 	return out
 }
 
-// dropLedger gives a copy up, and forgets the job if the engine has none any more: its end here was told before that of
-// its ledger, which made it known again. Called by the loop alone.
+// dropLedger gives up this node's copy of a ledger, and forgets the job if the engine has forgotten it: the copy may
+// have made the job known again after it was over. Only the engine's loop calls it.
 func (d *Daemon) dropLedger(e engine.DropLedger) {
 	if _, known := d.loop.peer.Jobs()[e.ID]; !known {
 		d.jobs.Book().Over(e.ID)
