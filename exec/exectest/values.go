@@ -112,7 +112,7 @@ func testNoValues(t *testing.T, e *env) {
 	made := map[bool]string{}
 	for _, keeps := range []bool{true, false} {
 		j := e.job(t, Code{Values: keeps})
-		packets := e.cut(e.Input(t, fmt.Sprint(keeps)+".root", 20, 0), 20, 10, 0, &id)
+		packets := e.cut(e.Input(t, fmt.Sprint(keeps), 20, 0), 20, 10, 0, &id)
 		g := j.begin(t, exec.Limits{})
 		g.work(t, packets)
 		made[keeps] = g.seal(t, e, filepath.Join(t.TempDir(), "partial"), packets).Path
