@@ -61,17 +61,8 @@ func (g *Growth) Has(a *tasks.Append) (there, same bool) {
 	return true, a.Sum(before) == g.sums[a.Seq-1]
 }
 
-// weightAfter is what an append adds to the weight. It is next to nothing if its files are those of the append before
-// it.
-func (g *Growth) weightAfter(a *tasks.Append) int {
-	if n := len(g.Appends); n > 0 && a.SameFiles(&g.Appends[n-1]) {
-		return (&tasks.Append{}).Weight()
-	}
-	return a.Weight()
-}
-
-// itemsAfter is what an append adds to the bytes of all blobs of items. It is nothing if its files are those of the
-// append before it.
+// itemsAfter is what an append adds to the bytes of all blobs of items: nothing if they are those of the one before, for
+// a blob is on disk once however often it is appended.
 func (g *Growth) itemsAfter(a *tasks.Append) (bytes int64) {
 	if n := len(g.Appends); n > 0 && a.SameFiles(&g.Appends[n-1]) {
 		return 0
@@ -94,7 +85,7 @@ func (r *Record) refuses(a *tasks.Append) string {
 		return "the job is closed"
 	case g.Count() >= tasks.MaxAppends:
 		return fmt.Sprintf("the job has %d appends, and may have no more", g.Count())
-	case g.weight+g.weightAfter(a) > tasks.MaxAppended:
+	case g.weight+a.Weight() > tasks.MaxAppended:
 		return fmt.Sprintf(
 			"what was appended to the job has %d bytes, and no more than %d may be",
 			g.weight,
@@ -129,9 +120,10 @@ func (r *Record) grow(a tasks.Append) bool {
 	return true
 }
 
-// add adds an append that the record admits. Files that are those of the append before are in memory once.
+// add puts an append that is admitted behind the others. Equal files are in the record's memory once. They weigh as much
+// as others all the same, since whoever works for the job has all of its files, one after the other (tasks.Dataset).
 func (g *Growth) add(a tasks.Append, sum tasks.AppendSum) {
-	g.weight += g.weightAfter(&a)
+	g.weight += a.Weight()
 	g.items += g.itemsAfter(&a)
 	if n := len(g.Appends); n > 0 && a.SameFiles(&g.Appends[n-1]) {
 		a.Files = g.Appends[n-1].Files

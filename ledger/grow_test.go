@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"pgregory.net/rapid"
 
@@ -152,6 +153,44 @@ func TestGrowthIsBounded(t *testing.T) {
 	}
 	if b, err = large.Encode(); err != nil || len(b) > tasks.MaxAppended+1<<20 || large.Growth.Count() < 100 {
 		t.Errorf("a snapshot of %d large appends has %d bytes: %v", large.Growth.Count(), len(b), err)
+	}
+}
+
+// TestAppendedFilesAreBoundedInMemory: however files are appended, again and again or each once, a job's node has no more
+// of them than eight times what may be appended, in the record and in the two datasets that engine and daemon make.
+func TestAppendedFilesAreBoundedInMemory(t *testing.T) {
+	for name, url := range map[string]func(i, k int) string{
+		"the same files again":   func(_, k int) string { return fmt.Sprintf("/d/%d", k) },
+		"each file once":         func(i, k int) string { return fmt.Sprintf("/d/%d/%d", i, k) },
+		"two lists in turn":      func(i, k int) string { return fmt.Sprintf("/d/%d/%d", i%2, k) },
+		"the same name all over": func(int, int) string { return "" },
+	} {
+		r, memory := NewRecord(&tasks.Job{Open: true}, nil), 0
+		data, err := tasks.NewDataset(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range tasks.MaxAppends {
+			a := tasks.Append{Seq: uint64(i + 1), Sig: make([]byte, 64)}
+			for k := range 400 {
+				a.Files = append(a.Files, tasks.File{URL: url(i, k), Entries: 1})
+			}
+			if _, changed := r.Apply(Entry{Append: &a}); !changed {
+				break
+			}
+			if err := data.Append(a.Files); err != nil {
+				t.Fatal(err)
+			}
+			memory += int(unsafe.Sizeof(a)) + len(a.Sig) + len(tasks.AppendSum{})
+		}
+		for _, f := range data.Files {
+			const start = 8 // bytes: a dataset has the first unit of each file beside it
+			memory += 3*(int(unsafe.Sizeof(f))+len(f.URL)) + 2*start
+		}
+		if memory > 8*tasks.MaxAppended || r.Growth.Count() < 100 {
+			t.Errorf("%s: %d appends of %d files take %d MiB of memory, want at most %d", name, r.Growth.Count(),
+				len(data.Files), memory>>20, 8*tasks.MaxAppended>>20)
+		}
 	}
 }
 

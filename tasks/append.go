@@ -20,9 +20,10 @@ type Append struct {
 }
 
 // Bounds of what is appended to a job. All of it is in each snapshot of the job's ledger, and in the memory of each
-// node that works for it: 65,536 appends of a batch of a few files or items each are 16 MiB and less. Who appends
-// more often makes larger batches, for which one blob of items is enough; what is beyond goes into another job. An
-// append of the same files as the one before weighs next to nothing, and so it is kept (ledger).
+// node that works for it, there up to eight times, as files with the shortest names are in three lists of 120 bytes a
+// file: 65,536 appends of a blob of items each are 16 MiB and less. Who appends more often makes larger batches, for
+// which one blob of items is enough; what is beyond goes into another job. Files weigh the same whether they were
+// appended before or not.
 const (
 	MaxAppends   = 1 << 16   // of a job
 	MaxAppended  = 16 << 20  // bytes of all of them, as Weight counts
