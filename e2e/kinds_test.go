@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -134,4 +136,49 @@ func TestItems(t *testing.T) {
 	if st.State != api.Failed || !strings.Contains(st.Error, "items of its own") {
 		t.Errorf("a job with items and files is %s: %s", st.State, st.Error)
 	}
+}
+
+// TestBrokenRuntimeHeals has a member whose runtime cannot be opened. Its own user and the others are told, and it is
+// given no work; once what is wrong is mended it works again, without a restart.
+func TestBrokenRuntimeHeals(t *testing.T) {
+	t.Parallel()
+	bin, obstacle := fakeBinary(t), filepath.Join(t.TempDir(), "obstacle")
+	check(t, os.WriteFile(obstacle, nil, 0o600))
+	c := ownCluster(t, nodeSpec{name: "whole", binary: bin})
+	broken, err := launchNode(t.TempDir(), nodeSpec{
+		name: "broken", binary: bin, env: []string{fakeexec.EnvUnopened + "=" + obstacle},
+	})
+	check(t, err)
+	c.nodes = append(c.nodes, broken) // which the cluster stops
+	check(t, poll(settleLimit, func() (bool, error) { _, err := broken.status(); return err == nil, nil }))
+	whole := c.nodes[0]
+	if r := broken.join(t, whole.invite(t)); r.code != 0 {
+		t.Fatalf("could not join: %+v", r)
+	}
+	told := func(problem bool) {
+		t.Helper()
+		last := ""
+		if err := poll(settleLimit, func() (bool, error) {
+			r := whole.dtpnode(t, t.TempDir(), "members")
+			last = r.stdout
+			return strings.Contains(last, "test 1 (broken)") == problem &&
+				strings.Contains(last, "obstacle is there") == problem && strings.Count(last, "test 1") >= 2, nil
+		}); err != nil {
+			t.Fatalf("members is to tell of a problem: %v; got %s", problem, last)
+		}
+	}
+	told(true)
+	if st, err := broken.status(); err != nil || !strings.Contains(st.Problem, "obstacle is there") {
+		t.Errorf("its own status: %q, %v", st.Problem, err)
+	}
+	job := paceOf(2, time.Second)
+	on, st := c.waitFinal(t, whole.submit(t, job.request(t)).ID, commandLimit)
+	job.wantCounted(t, on, st)
+	if got := workers(st); !slices.Equal(got, []string{"whole"}) {
+		t.Errorf("%v have worked", got)
+	}
+	check(t, os.Remove(obstacle))
+	on, st = c.waitFinal(t, broken.submit(t, job.request(t)).ID, commandLimit) // who submits has it tried again at once
+	job.wantCounted(t, on, st)
+	told(false)
 }

@@ -39,6 +39,8 @@ type (
 		Submits bool          // it may submit jobs
 		Offers  []tasks.Offer // of its runtimes: its slots are for the jobs whose needs they meet
 	}
+	// Able tells that the runtimes which can be used on this node are others now; Config.Offers are those at the start.
+	Able struct{ Offers []tasks.Offer }
 	// PeerDown tells that a member is not reachable.
 	PeerDown struct{ ID tasks.PeerID }
 	// Recv is a message from a member.
@@ -213,6 +215,7 @@ type (
 func (Tick) IsEvent()          {}
 func (PeerUp) IsEvent()        {}
 func (PeerDown) IsEvent()      {}
+func (Able) IsEvent()          {}
 func (Recv) IsEvent()          {}
 func (Submit) IsEvent()        {}
 func (Described) IsEvent()     {}

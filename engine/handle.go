@@ -15,6 +15,8 @@ func (p *Peer) handle(ev Event) {
 		p.peerUp(ev)
 	case PeerDown:
 		p.peerDown(ev.ID)
+	case Able:
+		p.able(ev)
 	case Recv:
 		p.recv(ev.From, ev.Msg)
 	case Submit:

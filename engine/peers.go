@@ -49,6 +49,21 @@ func (p *Peer) peerDown(id tasks.PeerID) {
 	}
 }
 
+// able takes note of what this peer's own runtimes offer now. It prepares the jobs that it could not run until now; those
+// that it has prepared go on, for their runtimes are in use.
+func (p *Peer) able(ev Able) {
+	before := p.cfg.Offers
+	p.cfg.Offers = ev.Offers
+	for _, j := range slices.Clone(p.jobs) { // one may end
+		if j.leads() {
+			p.stepHome(j, ledger.NodeUp{ID: p.self, Slots: p.slotsFor(j, p.self)})
+		}
+		if j.desc != nil && !j.loaded && !tasks.Met(j.desc.Needs(), before) && p.canRun(j, p.self) {
+			j.prep.failed, j.prep.tried = true, p.now-prepareEvery
+		}
+	}
+}
+
 // relink has offers repeated to a home that may have taken this node for gone.
 func (p *Peer) relink(id tasks.PeerID) {
 	for _, j := range p.jobs {

@@ -50,6 +50,37 @@ func TestJobsAreForThoseThatCanRunThem(t *testing.T) {
 	}
 }
 
+// offers has a host, and all others, know that the host's runtimes are others now.
+func (g *group) offers(id tasks.PeerID, has ...tasks.Offer) {
+	g.has[id] = has
+	g.at(id).step(Able{Offers: has})
+	for _, o := range g.hosts {
+		if o.id != id {
+			o.step(PeerUp{ID: id, Slots: 1, Offers: has})
+		}
+	}
+}
+
+// TestRuntimesComeAndGo has the runtime of one host break before a job comes, and that of another mended while the job
+// runs: the one is asked for nothing, the other loads the code and runs its part.
+func TestRuntimesComeAndGo(t *testing.T) {
+	g := mixed(t)
+	g.hosts[0].slow = true
+	g.offers("n3", tasks.Offer{"test"})
+	g.submit()
+	g.run(5*time.Second, func() bool { return false })
+	if g.strangers(); g.at("n3").loads > 0 || g.ran["n3"] > 0 {
+		t.Errorf("n3, whose runtime broke, loads code %d times and runs %d units", g.at("n3").loads, g.ran["n3"])
+	}
+	g.offers("n1", tasks.Offer{"root", "root=2"})
+	if !g.run(5*time.Minute, func() bool { return g.hosts[0].ended != nil }) {
+		t.Fatal("the job did not end")
+	}
+	if g.ran["n1"] == 0 || g.at("n3").loads > 0 {
+		t.Errorf("n1, whose runtime was mended, runs %d units; n3 loads code %d times", g.ran["n1"], g.at("n3").loads)
+	}
+}
+
 // TestLeadComesToWhoCanRunTheJob kills the home of a job that only one other host can run: whoever is elected hands the
 // lead over, and the job ends.
 func TestLeadComesToWhoCanRunTheJob(t *testing.T) {

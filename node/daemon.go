@@ -124,6 +124,8 @@ func (d *Daemon) open(ctx context.Context) error {
 	}
 	d.spawn(d.loop.run)
 	d.spawn(d.listen)
+	set := d.runtimes.Set
+	d.spawn(func() { d.announceRuntimes(set) })
 	d.jobs.Begin()
 	d.beginLying()
 	return nil
@@ -166,7 +168,7 @@ func (d *Daemon) openNet(ctx context.Context) (err error) {
 		Face:         d.cfg.Face,
 		Name:         d.cfg.Name,
 		Version:      d.cfg.Version,
-		Meta:         runtimes.Announce(d.runtimes.Infos(), p2p.MaxMeta),
+		Meta:         runtimes.Announce(d.runtimes.Told(), p2p.MaxMeta),
 		Slots:        d.cfg.Slots,
 		Topics:       []string{jobsTopic},
 		Blobs:        d.blobStore(),
@@ -209,7 +211,7 @@ func (d *Daemon) openRooms() {
 
 func (d *Daemon) engineConfig() engine.Config {
 	return engine.Config{
-		Offers:   runtimes.Offers(d.runtimes.Infos()),
+		Offers:   runtimes.Offers(d.runtimes.Told()),
 		Boot:     d.boot,
 		Replicas: d.cfg.Replicas,
 		Keys:     netKeys{d.net},

@@ -2,6 +2,7 @@ package node
 
 import (
 	"os"
+	"slices"
 
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/exec"
@@ -145,6 +146,8 @@ func (d *Daemon) listen() {
 		switch ev := ev.(type) {
 		case p2p.PeerUp:
 			d.cluster.NoteNames()
+			d.loop.Post(d.peerUp(ev.ID, ev.Info))
+		case p2p.PeerChanged:
 			d.loop.Post(d.peerUp(ev.ID, ev.Info))
 		case p2p.PeerDown:
 			d.loop.Post(engine.PeerDown{ID: ev.ID})
@@ -292,17 +295,38 @@ func (d *Daemon) peerUp(id tasks.PeerID, info p2p.Info) engine.PeerUp {
 	return up
 }
 
+// announceRuntimes tells the engine, and the other members, which runtimes can be used here whenever that changes.
+func (d *Daemon) announceRuntimes(set *runtimes.Set) {
+	for {
+		select {
+		case <-d.ctx.Done():
+			return
+		case <-set.Changes():
+		}
+		told := set.Told()
+		if err := d.net.SetMeta(runtimes.Announce(told, p2p.MaxMeta)); err != nil {
+			d.log.Error("could not tell the other members what this node can run", "reason", err)
+		}
+		d.loop.Post(engine.Able{Offers: runtimes.Offers(told)})
+	}
+}
+
 // mismatch says why a peer and this node can do nothing for each other's jobs, and what to do about it.
 func (d *Daemon) mismatch(info p2p.Info) string {
-	own, theirs := d.runtimes.Infos(), runtimes.Announced(info.Meta)
-	if len(theirs) == 0 {
+	own, told := runtimes.Able(d.runtimes.Told()), runtimes.Announced(info.Meta)
+	theirs := runtimes.Able(told)
+	switch {
+	case len(told) == 0:
 		return "has no runtime to run jobs with: `dtpnode status` there says what to do"
+	case len(theirs) < len(told):
+		broken := slices.IndexFunc(told, func(t runtimes.Told) bool { return t.Problem != "" })
+		return "cannot run jobs with " + told[broken].String() + ": " + told[broken].Problem
 	}
 	if len(own) == 0 {
 		return ""
 	}
 	for _, o := range own {
-		if runtimes.Meet(theirs, o.Needs()) {
+		if runtimes.Meet(told, o.Needs()) {
 			return ""
 		}
 	}

@@ -18,20 +18,23 @@ func TestPeersThatDiffer(t *testing.T) {
 		works bool
 		says  []string
 	}{
-		{both[:1], p2p.Info{Version: "v1", Meta: runtimes.Announce(both[:1], p2p.MaxMeta)}, true, nil},
+		{both[:1], p2p.Info{Version: "v1", Meta: announced(both[:1]...)}, true, nil},
 		// their protocol numbers say whether they work together
-		{both[:1], p2p.Info{Version: "v2", Meta: runtimes.Announce(both[:1], p2p.MaxMeta)}, true, nil},
+		{both[:1], p2p.Info{Version: "v2", Meta: announced(both[:1]...)}, true, nil},
 		{both[:1], p2p.Info{
 			Version: "v1",
-			Meta:    runtimes.Announce(both[1:2], p2p.MaxMeta),
+			Meta:    announced(both[1:2]...),
 		}, false, []string{"6.38.00", "6.40.00", "install the same version"}},
-		{both[:1], p2p.Info{Version: "v1", Meta: runtimes.Announce(both, p2p.MaxMeta)}, true, nil},
-		{both, p2p.Info{Version: "v1", Meta: runtimes.Announce(both[2:], p2p.MaxMeta)}, true, nil},
+		{both[:1], p2p.Info{Version: "v1", Meta: announced(both...)}, true, nil},
+		{both, p2p.Info{Version: "v1", Meta: announced(both[2:]...)}, true, nil},
 		{both[:2], p2p.Info{
 			Version: "v1",
-			Meta:    runtimes.Announce(both[2:], p2p.MaxMeta),
+			Meta:    announced(both[2:]...),
 		}, false, []string{"test 1", "ROOT 6.40.00, ROOT 6.38.00"}},
 		{both[:1], p2p.Info{Version: "v1"}, false, []string{"no runtime to run jobs with", "`dtpnode status` there"}},
+		{both[:1], p2p.Info{Version: "v1", Meta: runtimes.Announce([]runtimes.Told{
+			{Info: both[0], Problem: "its child does not build"},
+		}, p2p.MaxMeta)}, false, []string{"cannot run jobs with ROOT 6.40.00: its child does not build"}},
 		{both[:1], p2p.Info{Version: "v1", Meta: "garbage"}, false, []string{"no runtime to run jobs with"}},
 	} {
 		d := &Daemon{cfg: Config{Version: "v1"}, runtimes: &jobs.Runtimes{
@@ -47,4 +50,13 @@ func TestPeersThatDiffer(t *testing.T) {
 			}
 		}
 	}
+}
+
+// announced is what a member tells of runtimes that can be used.
+func announced(infos ...exec.Info) string {
+	told := make([]runtimes.Told, len(infos))
+	for i, info := range infos {
+		told[i].Info = info
+	}
+	return runtimes.Announce(told, p2p.MaxMeta)
 }

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/dtpnode/dtpnode/engine"
-	"github.com/dtpnode/dtpnode/exec"
 	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/node/jobs"
@@ -100,9 +99,8 @@ func (d *Daemon) nodeStatus() api.NodeStatus {
 	})
 	st.Wrongs = d.cluster.Wrongs()
 	d.storage(&st)
-	st.Runtimes = runtimesOf(d.runtimes.Infos())
-	st.Problem = d.runtimeProblem(st.Runtimes)
-	if first := d.runtimes.First(); st.Problem == "" && first != nil && !first.IsOpen() {
+	st.Runtimes, st.Problem = d.ownRuntimes()
+	if first := d.runtimes.First(); st.Problem == "" && first != nil && !first.IsSettled() {
 		st.Starting = first.Info.Kind
 	}
 	if lost, follows := d.net.StaleListeners(); len(lost) > 0 && st.Problem == "" {
@@ -124,35 +122,41 @@ func adrift(lost []string, follows bool) string {
 	return text + "restart it where the host has one, `dtpnode down`, `dtpnode up --listen auto:0 --detach`"
 }
 
-func runtimesOf(infos []exec.Info) (out []api.Runtime) {
-	for _, info := range infos {
-		out = append(out, api.Runtime{Kind: info.Kind, Version: info.Version, Dir: info.Dir})
+func runtimesOf(told []runtimes.Told) (out []api.Runtime) {
+	for _, t := range told {
+		out = append(out, api.Runtime{Kind: t.Kind, Version: t.Version, Dir: t.Dir, Problem: t.Problem})
 	}
 	return out
 }
 
-// runtimeProblem says what keeps this node from running jobs, and notes it with each runtime.
-func (d *Daemon) runtimeProblem(told []api.Runtime) string {
+// ownRuntimes are the runtimes of this node, and what keeps it from running jobs with some of them, or with those that
+// were named and are not there.
+func (d *Daemon) ownRuntimes() (told []api.Runtime, problem string) {
 	const cannot = "this node cannot run jobs: "
 	if err := d.runtimes.None(); err != nil {
-		return cannot + withAdvice(d.runtimes.Advised(err))
+		return nil, cannot + withAdvice(d.runtimes.Advised(err))
 	}
-	broken := 0
-	for i, err := range d.runtimes.Broken() {
-		if err != nil {
-			broken++
-			told[i].Problem = withAdvice(d.runtimes.Advised(err))
-		}
+	told = runtimesOf(d.runtimes.Told())
+	bad := slices.IndexFunc(told, func(r api.Runtime) bool { return r.Problem != "" })
+	good := slices.ContainsFunc(told, func(r api.Runtime) bool { return r.Problem == "" })
+	switch flaws := d.runtimes.Flaws(); {
+	case !good:
+		problem = cannot + told[bad].Problem + triedAgain
+	case bad >= 0:
+		problem = fmt.Sprintf("this node cannot run jobs with %s %s: %s%s", told[bad].Kind, told[bad].Version,
+			told[bad].Problem, triedAgain)
+	case flaws != nil:
+		problem = "not all runtimes that were named are used: " + strings.ReplaceAll(flaws.Error(), "\n", "; ") + flawsHint
 	}
-	switch {
-	case broken == len(told):
-		return cannot + told[0].Problem
-	case broken > 0:
-		i := slices.IndexFunc(told, func(r api.Runtime) bool { return r.Problem != "" })
-		return fmt.Sprintf("this node cannot run jobs with %s %s: %s", told[i].Kind, told[i].Version, told[i].Problem)
-	}
-	return ""
+	return told, problem
 }
+
+const (
+	// triedAgain is what a node does about a runtime that is broken.
+	triedAgain = "; mend it: it is tried again every few minutes, and as soon as a job is submitted here"
+	// flawsHint is what to do about runtimes that were named and are not used.
+	flawsHint = "; name what is to be used: `dtpnode down`, `dtpnode up --root DIR --detach`"
+)
 
 // withAdvice is an error with what to do about it, as one text.
 func withAdvice(err error) string {
@@ -165,7 +169,7 @@ func withAdvice(err error) string {
 
 // cannotRun reports whether it is settled that this node runs no jobs.
 func (d *Daemon) cannotRun() bool {
-	return d.runtimes.None() != nil || !slices.Contains(d.runtimes.Broken(), nil)
+	return d.runtimes.None() != nil || len(runtimes.Able(d.runtimes.Told())) == 0
 }
 
 // members describes the cluster.

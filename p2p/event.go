@@ -62,12 +62,19 @@ type Member struct {
 	Incompatible bool // it can be reached, but speaks no protocol number in common with this node
 }
 
-// Event is one of PeerUp, PeerDown, PeerRefused, Message, Announced, MemberGone, MembersChanged and Flapping. For each
-// peer the order is PeerUp, its Messages, PeerDown.
+// Event is one of PeerUp, PeerChanged, PeerDown, PeerRefused, Message, Announced, MemberGone, MembersChanged and
+// Flapping. For each peer the order is PeerUp, its Messages and PeerChanged, PeerDown.
 type Event interface{ event() }
 
 // PeerUp says that a member is connected and that the handshake of the link succeeded.
 type PeerUp struct {
+	ID   PeerID
+	Info Info
+}
+
+// PeerChanged says that a connected member tells another Info.Meta of itself. A member that changes it all the time is
+// heard now and then.
+type PeerChanged struct {
 	ID   PeerID
 	Info Info
 }
@@ -119,6 +126,7 @@ type Flapping struct{ ID PeerID }
 
 func (Flapping) event()       {}
 func (PeerUp) event()         {}
+func (PeerChanged) event()    {}
 func (PeerDown) event()       {}
 func (PeerRefused) event()    {}
 func (Message) event()        {}

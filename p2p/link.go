@@ -32,6 +32,7 @@ const (
 	frameBye     frameKind = 6 // text: the link ends, and why
 	frameName    frameKind = 7 // text: the sender's new name
 	frameClock   frameKind = 8 // 8 bytes: Unix milliseconds by the sender's clock
+	frameMeta    frameKind = 9 // text: the sender's new Info.Meta
 )
 
 // hello opens a link. A welcome answers it with the same facts about the other side, or with a refusal.
@@ -80,6 +81,7 @@ type link struct {
 	busy  atomic.Bool  // the reader waits for the consumer of the events, so the peer is not silent
 	bye   atomic.Bool  // the peer announced that it leaves or closes
 	names *rate.Limiter
+	metas *rate.Limiter
 	pulls *rate.Limiter // pulls of the peer's roster
 	rtt   atomic.Int64
 	clock skew // of the peer's clock
@@ -101,6 +103,7 @@ func (n *Node) newLink(s network.Stream, r *bufio.Reader, h hello) *link {
 		info:     h.Info,
 		ready:    make(chan struct{}, 1),
 		names:    rate.NewLimiter(nameRate, nameBurst),
+		metas:    rate.NewLimiter(metaRate, metaBurst),
 		pulls:    newPullPace(),
 		quit:     make(chan struct{}),
 		done:     make(chan struct{}),
@@ -291,6 +294,8 @@ func (n *Node) handleFrame(ctx context.Context, l *link, frame []byte) error {
 		l.clock.add(payload, n.cfg.now(), time.Duration(l.rtt.Load()))
 	case frameName:
 		n.renamed(l, string(payload))
+	case frameMeta:
+		n.metaChanged(l, string(payload))
 	case frameBye:
 		l.bye.Store(string(payload) == leaves || string(payload) == closes)
 		return fmt.Errorf("the peer says: %s", clip(string(payload)))
@@ -412,6 +417,9 @@ func (n *Node) install(l, old *link, sent hello) {
 	l.prev = old
 	copy(l.sentDigest[:], sent.Digest)
 	n.links[l.id] = l
+	if meta := *n.meta.Load(); meta != sent.Info.Meta { // it changed since the hello
+		_ = l.push(frameMeta, []byte(meta))
+	}
 	n.infos[l.id], n.spoken[l.id] = l.info, l.newest
 	n.seen[l.id] = sight{at: time.Now(), met: true}
 	delete(n.problems, l.id)

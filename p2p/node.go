@@ -38,6 +38,7 @@ type Node struct {
 	joins    *rate.Limiter
 	refusals *rate.Limiter // limits the answers to former members
 	called   atomic.Pointer[string]
+	meta     atomic.Pointer[string]
 	blobs    *slots        // places for blobs that are being sent
 	requests *quota        // places for requests that are being served
 	pulls    chan struct{} // places for rosters that are being pulled
@@ -162,6 +163,7 @@ func (n *Node) load() error {
 		n.cfg.Name = n.id.String()[:12]
 	}
 	n.called.Store(&n.cfg.Name)
+	n.meta.Store(&n.cfg.Meta)
 	var b [8]byte
 	if _, err := rand.Read(b[:]); err != nil {
 		return fmt.Errorf("could not number this run: %w", err)
@@ -562,5 +564,5 @@ func Verify(id PeerID, b, sig []byte) error {
 }
 
 func (n *Node) info() Info {
-	return Info{Name: n.Name(), Version: n.cfg.Version, Meta: n.cfg.Meta, Slots: n.cfg.Slots}
+	return Info{Name: n.Name(), Version: n.cfg.Version, Meta: *n.meta.Load(), Slots: n.cfg.Slots}
 }

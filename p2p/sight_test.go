@@ -140,6 +140,45 @@ func TestProofIsNotForStrangers(t *testing.T) {
 	}
 }
 
+// TestMeta: what a node tells of itself reaches linked members when it changes, and one that changes it all the time is
+// heard now and then.
+func TestMeta(t *testing.T) {
+	a, b := couple(t)
+	if err := b.SetMeta(strings.Repeat("x", MaxMeta+1)); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("a text that is too long: %v", err)
+	}
+	for _, meta := range []string{"has ROOT", "has none"} {
+		if err := b.SetMeta(meta); err != nil {
+			t.Fatal(err)
+		}
+		a.wait(0, "what it tells", func(e Event) bool {
+			c, ok := e.(PeerChanged)
+			return ok && c.ID == b.ID() && c.Info.Meta == meta && c.Info.Name == b.Name()
+		})
+		if got := a.member(b.ID()).Meta; got != meta {
+			t.Errorf("it is taken to tell %q", got)
+		}
+	}
+	a.Node.mu.Lock()
+	l := a.links[b.id]
+	a.Node.mu.Unlock()
+	for i := range 100 {
+		a.metaChanged(l, strings.Repeat("x", 1+i%2))
+	}
+	a.wait(0, "a change", func(e Event) bool { c, ok := e.(PeerChanged); return ok && c.Info.Meta == "x" })
+	taken := 0
+	a.mu.Lock()
+	for _, e := range a.log {
+		if _, ok := e.(PeerChanged); ok {
+			taken++
+		}
+	}
+	a.mu.Unlock()
+	if taken > 50 {
+		t.Errorf("%d changes at once are taken", taken)
+	}
+}
+
 // TestRename: a new name reaches all members at once, and in the end the register of the inviter.
 func TestRename(t *testing.T) {
 	a, b := couple(t)

@@ -10,6 +10,7 @@ import (
 	osexec "os/exec"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -173,7 +174,26 @@ func compiler(ctx context.Context, root *Root, dir string, args ...string) error
 	cmd := osexec.CommandContext(ctx, root.CXX, args...)
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
+		if lacks := lackedBy(out); lacks != "" {
+			return fmt.Errorf("the ROOT in %s is not whole: %s is neither there nor elsewhere on this host; "+
+				"install this ROOT anew, or name another with --root (%s: %w)\n%s", root.Dir, lacks, root.CXX, err, out)
+		}
 		return fmt.Errorf("%s: %w\n%s", root.CXX, err, out)
 	}
 	return nil
+}
+
+// lackedFile matches what g++, clang and the linker print of a header or a library that they do not find.
+var lackedFile = regexp.MustCompile(`fatal error: '?([^:'\n]+)'?(?:: No such file or directory| file not found)|cannot find -l(\w+)`)
+
+// lackedBy is the header or the library that a compiler did not find, empty if it complains of something else.
+func lackedBy(out []byte) string {
+	switch m := lackedFile.FindSubmatch(out); {
+	case m == nil:
+		return ""
+	case len(m[1]) > 0:
+		return "the header " + string(m[1])
+	default:
+		return "the library " + string(m[2])
+	}
 }

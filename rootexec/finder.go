@@ -3,6 +3,7 @@ package rootexec
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 
@@ -35,17 +36,23 @@ func (f *Finder) Find(ctx context.Context) ([]exec.Info, error) {
 	}
 	var infos []exec.Info
 	var errs []error
-	known := map[string]bool{}
+	known := map[string]string{} // folders by their versions
 	for _, prefix := range prefixes {
 		root, err := f.find(ctx, prefix)
 		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		if known[root.Version] {
+		switch used := known[root.Version]; used {
+		case "":
+		case root.Dir:
+			errs = append(errs, fmt.Errorf("--root %s is given twice", prefix))
+			continue
+		default:
+			errs = append(errs, fmt.Errorf("ROOT %s in %s is not used: %s has that version too", root.Version, root.Dir, used))
 			continue
 		}
-		known[root.Version] = true
+		known[root.Version] = root.Dir
 		f.remember(root)
 		infos = append(infos, infoOf(root))
 	}
@@ -83,17 +90,33 @@ func infoOf(root *Root) exec.Info {
 	return exec.Info{Kind: Kind, Version: root.Version, Platform: root.Platform, Dir: root.Dir}
 }
 
+// rootOf is the installation in the folder of one that was found. After an attempt to open it that went wrong the folder
+// is looked at anew, for its user may have mended it.
+func (f *Finder) rootOf(ctx context.Context, info exec.Info) (*Root, error) {
+	f.mu.Lock()
+	root := f.roots[info.Dir]
+	delete(f.roots, info.Dir) // Open remembers it when it works
+	f.mu.Unlock()
+	if root != nil {
+		return root, nil
+	}
+	root, err := rootAt(ctx, info.Dir)
+	if err != nil {
+		return nil, err
+	}
+	if root.Version != info.Version {
+		return nil, fmt.Errorf("%s has ROOT %s now, in place of %s: start the daemon again to use it", info.Dir, root.Version,
+			info.Version)
+	}
+	return root, nil
+}
+
 // Open builds the child for one of the installations, once a host and ROOT, and starts the process that forks all
 // others.
 func (f *Finder) Open(ctx context.Context, info exec.Info, cfg exec.Config) (exec.Runtime, error) {
-	f.mu.Lock()
-	root := f.roots[info.Dir]
-	f.mu.Unlock()
-	if root == nil {
-		var err error
-		if root, err = rootAt(ctx, info.Dir); err != nil {
-			return nil, err
-		}
+	root, err := f.rootOf(ctx, info)
+	if err != nil {
+		return nil, err
 	}
 	exe, err := BuildChild(ctx, root, cfg.Cache, func(step string) {
 		if cfg.Log != nil {
@@ -110,6 +133,7 @@ func (f *Finder) Open(ctx context.Context, info exec.Info, cfg exec.Config) (exe
 	if err != nil {
 		return nil, err
 	}
+	f.remember(root)
 	return e, nil
 }
 

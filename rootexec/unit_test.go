@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/dtpnode/dtpnode/exec"
 )
 
 // fakeRoot makes a folder that looks like an installed ROOT.
@@ -84,8 +86,68 @@ func TestBuildChildTellsTheCompilersMessage(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "error:") {
 		t.Errorf("%v", err)
 	}
+	if !strings.Contains(err.Error(), "the ROOT in "+root.Dir+" is not whole: the header ") {
+		t.Errorf("it is not said that the folder lacks something: %v", err)
+	}
 	if left, _ := filepath.Glob(filepath.Join(cache, "child", "*", "*")); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
+	}
+}
+
+// TestLackedBy reads the name of what is lacking out of what compilers and linkers print, and nothing else.
+func TestLackedBy(t *testing.T) {
+	for out, want := range map[string]string{
+		"x.cc:3:10: fatal error: nlohmann/json.hpp: No such file or directory\n": "the header nlohmann/json.hpp",
+		"x.cc:3:10: fatal error: 'nlohmann/json.hpp' file not found\n":           "the header nlohmann/json.hpp",
+		"/usr/bin/ld: cannot find -lTree: No such file or directory\n":           "the library Tree",
+		"x.cc:3:10: error: 'TTree' was not declared in this scope\n":             "",
+	} {
+		if got := lackedBy([]byte(out)); got != want {
+			t.Errorf("%q: got %q, want %q", out, got, want)
+		}
+	}
+}
+
+// TestFindSeveral has one installation of each version be used, and tells of those that were named and are not.
+func TestFindSeveral(t *testing.T) {
+	first := fakeRoot(t, "#define ROOT_RELEASE \"6.40.00\"\n")
+	again := fakeRoot(t, "#define ROOT_RELEASE \"6.40.00\"\n")
+	other := fakeRoot(t, "#define ROOT_RELEASE \"6.38.00\"\n")
+	f := Finder{Prefixes: []string{first, again, "/nowhere", other, first}}
+	infos, err := f.Find(t.Context())
+	if len(infos) != 2 || infos[0].Dir != first || infos[1].Dir != other {
+		t.Errorf("found %+v", infos)
+	}
+	for _, want := range []string{
+		"ROOT 6.40.00 in " + again + " is not used: " + first + " has that version too",
+		"/nowhere",
+		"--root " + first + " is given twice",
+	} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v does not tell %q", err, want)
+		}
+	}
+}
+
+// TestReopenedRootMustBeTheSame: a folder whose ROOT could not be opened is looked at anew, and one that has another
+// version by then is not taken for what was found.
+func TestReopenedRootMustBeTheSame(t *testing.T) {
+	dir := fakeRoot(t, "#define ROOT_RELEASE \"6.40.00\"\n")
+	f := Finder{Prefixes: []string{dir}}
+	infos, err := f.Find(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := exec.Config{Cache: t.TempDir()}
+	if _, err := f.Open(t.Context(), infos[0], cfg); err == nil || !strings.Contains(err.Error(), "is not whole") {
+		t.Errorf("a folder that is not whole: %v", err)
+	}
+	version := filepath.Join(dir, "include", "ROOT", "RVersion.hxx")
+	if err := os.WriteFile(version, []byte("#define ROOT_RELEASE \"6.38.00\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Open(t.Context(), infos[0], cfg); err == nil || !strings.Contains(err.Error(), "6.38.00 now") {
+		t.Errorf("a folder with another ROOT: %v", err)
 	}
 }
 

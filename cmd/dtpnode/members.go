@@ -142,7 +142,11 @@ func printMembers(w io.Writer, members []api.Member, now time.Time) {
 func runsOf(m api.Member) string {
 	var words []string
 	for _, r := range m.Runtimes {
-		words = append(words, r.Kind+" "+r.Version)
+		word := r.Kind + " " + r.Version
+		if r.Problem != "" {
+			word += " (broken)"
+		}
+		words = append(words, word)
 	}
 	return strings.Join(words, ", ")
 }

@@ -147,7 +147,11 @@ func printNode(w io.Writer, st api.NodeStatus) {
 		fmt.Fprintf(tw, "ROOT\tnone found; see `dtpnode doctor`\n")
 	}
 	for _, r := range st.Runtimes {
-		fmt.Fprintf(tw, "%s\t%s\n", progress.Clean(r.Kind), progress.Clean(r.Version+" in "+r.Dir))
+		broken := ""
+		if r.Problem != "" {
+			broken = ", broken"
+		}
+		fmt.Fprintf(tw, "%s\t%s%s\n", progress.Clean(r.Kind), progress.Clean(r.Version+" in "+r.Dir), broken)
 	}
 	fmt.Fprintf(tw, "state\t%s\n", st.StateDir)
 	fmt.Fprintf(tw, "kept\t%s for jobs, %d ledgers; of it uncommitted %s of at most %s\n",

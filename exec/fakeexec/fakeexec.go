@@ -26,9 +26,10 @@ import (
 
 // Environment of a daemon with this executor.
 const (
-	EnvSlow   = "DTPNODE_FAKE_SLOW"   // entries take so many times as long here
-	EnvBroken = "DTPNODE_FAKE_BROKEN" // every generation fails here, with this exec.Kind
-	EnvHide   = "DTPNODE_FAKE_HIDE"   // a file that names, one a line, data files that this host does not see, see hidden
+	EnvSlow     = "DTPNODE_FAKE_SLOW"     // entries take so many times as long here
+	EnvBroken   = "DTPNODE_FAKE_BROKEN"   // every generation fails here, with this exec.Kind
+	EnvUnopened = "DTPNODE_FAKE_UNOPENED" // the runtime cannot be opened while there is a file with this path
+	EnvHide     = "DTPNODE_FAKE_HIDE"     // a file that names, one a line, data files that this host does not see, see hidden
 	// of each job a bit of the first n partials that are sealed here flips on disk afterwards
 	EnvFlip = "DTPNODE_FAKE_FLIP"
 )
@@ -40,13 +41,16 @@ const Kind = "test"
 type Finder struct {
 	Slow   float64   // entries take so many times as long; 0 means 1
 	Broken exec.Kind // of the failure of every generation; empty: they work
-	Hide   string    // path of the list of data files that this host does not see; empty: it sees all
-	Flip   int       // of each job a bit of the first n partials flips on disk
+	// Unopened is a path: while there is such a file the runtime cannot be opened. Empty: it can.
+	Unopened string
+	Hide     string // path of the list of data files that this host does not see; empty: it sees all
+	Flip     int    // of each job a bit of the first n partials flips on disk
 }
 
 // FromEnv is the finder that the environment describes.
 func FromEnv() (Finder, error) {
 	f := Finder{Slow: 1, Broken: exec.Kind(os.Getenv(EnvBroken)), Hide: os.Getenv(EnvHide)}
+	f.Unopened = os.Getenv(EnvUnopened)
 	if s := os.Getenv(EnvSlow); s != "" {
 		var err error
 		if f.Slow, err = strconv.ParseFloat(s, 64); err != nil || f.Slow <= 0 {
@@ -76,6 +80,11 @@ func (Finder) Find(context.Context) ([]exec.Info, error) { return []exec.Info{in
 
 // Open makes the runtime ready; it costs nothing.
 func (f Finder) Open(context.Context, exec.Info, exec.Config) (exec.Runtime, error) {
+	if f.Unopened != "" {
+		if _, err := os.Stat(f.Unopened); err == nil {
+			return nil, fmt.Errorf("could not open the runtime of tests: %s is there", f.Unopened)
+		}
+	}
 	r := &runtime{finder: f, sealed: map[uint64]int{}}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	return r, nil

@@ -513,7 +513,7 @@ type Runtime struct {
 	Kind    string `json:"kind"` // of work that it does
 	Version string `json:"version"`
 	Dir     string `json:"dir,omitempty"`     // where it is installed, on the asked node alone
-	Problem string `json:"problem,omitempty"` // why it cannot be used; likewise
+	Problem string `json:"problem,omitempty"` // why it cannot be used now; of another member the beginning, as that tells it
 }
 
 // NodeStatus describes the daemon.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -16,6 +18,7 @@ import (
 // listed finds runtimes of ROOT that are opened as the test says.
 type listed struct {
 	infos []exec.Info
+	flaw  error
 	open  func(exec.Info) (exec.Runtime, error)
 }
 
@@ -25,7 +28,7 @@ func (l listed) Find(context.Context) ([]exec.Info, error) {
 	if len(l.infos) == 0 {
 		return nil, exec.ErrNone
 	}
-	return l.infos, nil
+	return l.infos, l.flaw
 }
 
 func (l listed) Open(_ context.Context, info exec.Info, _ exec.Config) (exec.Runtime, error) {
@@ -132,17 +135,90 @@ func TestNoneAndBroken(t *testing.T) {
 		},
 	}}, exec.Config{})
 	defer broken.Close()
-	if errs := broken.Broken(); errs[0] != nil {
-		t.Errorf("broken before it is tried: %v", errs)
+	if err := broken.First().Broken(); err != nil {
+		t.Errorf("broken before it is tried: %v", err)
 	}
-	if _, err := broken.First().Ready(t.Context()); err == nil || broken.Broken()[0] == nil {
-		t.Errorf("got %v, broken %v", err, broken.Broken())
+	if _, err := broken.First().Ready(t.Context()); err == nil || broken.First().Broken() == nil {
+		t.Errorf("got %v, broken %v", err, broken.First().Broken())
+	}
+}
+
+// TestBrokenHeals has a runtime that cannot be opened tried again, ever more rarely, and at once for who asks; others are
+// told each time that it breaks or heals.
+func TestBrokenHeals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var tries []time.Duration
+		began, broken := time.Now(), errors.New("a folder is missing")
+		s := runtimes.Find(t.Context(), []exec.Finder{listed{
+			infos: both,
+			open: func(exec.Info) (exec.Runtime, error) {
+				tries = append(tries, time.Since(began))
+				if broken != nil {
+					return nil, broken
+				}
+				return &runtime{}, nil
+			},
+		}}, exec.Config{})
+		defer s.Close()
+		h := s.First()
+		h.Begin()
+		if _, err := h.Ready(t.Context()); !errors.Is(err, broken) {
+			t.Fatalf("a broken runtime: %v", err)
+		}
+		<-s.Changes()
+		told := runtimes.Announced(runtimes.Announce(s.Told(), 2048))
+		if told[0].Problem != broken.Error() || runtimes.Meet(told, both[0].Needs()) || !runtimes.Meet(told, both[1].Needs()) {
+			t.Errorf("others are told of %+v", told)
+		}
+		if _, err := h.Ready(t.Context()); !errors.Is(err, broken) || len(tries) != 1 {
+			t.Errorf("whoever waits for it has it tried %d times: %v", len(tries), err)
+		}
+		time.Sleep(10*time.Minute + 20*time.Second)
+		synctest.Wait()
+		want := []time.Duration{0, 10, 30, 70, 150, 310, 610}
+		for i := range want {
+			want[i] *= time.Second
+		}
+		if diff := cmp.Diff(want, tries); diff != "" {
+			t.Errorf("it is tried after (-want +got):\n%s", diff)
+		}
+		broken = nil
+		h.Begin() // its user has mended it, and submits a job
+		if _, err := h.Ready(t.Context()); err != nil {
+			t.Errorf("a mended runtime: %v", err)
+		}
+		<-s.Changes()
+		if told = s.Told(); told[0].Problem != "" || len(runtimes.Offers(told)) != 2 {
+			t.Errorf("others are told of %+v", told)
+		}
+		time.Sleep(time.Hour)
+		h.Begin()
+		if len(tries) != len(want)+1 {
+			t.Errorf("an open runtime is opened again: %v", tries)
+		}
+	})
+}
+
+// TestFlaws tells what was named and is not used, where there is something to run jobs with.
+func TestFlaws(t *testing.T) {
+	flawed := runtimes.Find(t.Context(), []exec.Finder{listed{infos: both, flaw: errors.New("no ROOT in /nowhere")}},
+		exec.Config{})
+	defer flawed.Close()
+	if err := flawed.Flaws(); err == nil || flawed.None() != nil {
+		t.Errorf("flaws %v, none %v", err, flawed.None())
+	}
+	whole := runtimes.Find(t.Context(), []exec.Finder{fakeexec.Finder{}, listed{}}, exec.Config{})
+	defer whole.Close()
+	if err := whole.Flaws(); err != nil {
+		t.Errorf("a kind that is not here is no flaw: %v", err)
 	}
 }
 
 // TestAnnounced has a member know what another has, within bounds, whatever that sends.
 func TestAnnounced(t *testing.T) {
-	infos := append(both, exec.Info{Kind: "test", Version: "1", Capabilities: []string{"gpu"}})
+	infos := []runtimes.Told{
+		{Info: both[0]}, {Info: both[1]}, {Info: exec.Info{Kind: "test", Version: "1", Capabilities: []string{"gpu"}}},
+	}
 	if diff := cmp.Diff(infos, runtimes.Announced(runtimes.Announce(infos, 2048))); diff != "" {
 		t.Errorf("(-told +heard):\n%s", diff)
 	}
@@ -153,8 +229,12 @@ func TestAnnounced(t *testing.T) {
 	if got := runtimes.Announced("[" + many + `{"k":"x"}]`); len(got) > 16 {
 		t.Errorf("%d runtimes are believed", len(got))
 	}
+	long := runtimes.Announce([]runtimes.Told{{Info: both[0], Problem: "one\x1b[2J" + strings.Repeat("é", 300) + "\ntwo"}}, 2048)
+	if got := runtimes.Announced(long); len(got) != 1 || !strings.HasPrefix(got[0].Problem, "one [2Jé") {
+		t.Errorf("a long reason is told as %+v", got)
+	}
 	for _, text := range []string{"", "x", "{}", `[{"k":""}]`, `[{"k":"a\u001b[2J"}]`,
-		`[{"k":"` + strings.Repeat("k", 17) + `"}]`} {
+		`[{"k":"` + strings.Repeat("k", 17) + `"}]`, `[{"k":"ROOT","b":"` + strings.Repeat("b", 201) + `"}]`} {
 		if got := runtimes.Announced(text); len(got) > 0 {
 			t.Errorf("%q announces %v", text, got)
 		}
@@ -166,7 +246,7 @@ func TestAnnounced(t *testing.T) {
 
 // FuzzAnnounced reads whatever a member tells of its runtimes.
 func FuzzAnnounced(f *testing.F) {
-	f.Add(runtimes.Announce(both, 2048))
+	f.Add(runtimes.Announce([]runtimes.Told{{Info: both[0]}, {Info: both[1], Problem: "broken"}}, 2048))
 	f.Fuzz(func(t *testing.T, text string) {
 		for _, info := range runtimes.Announced(text) {
 			if info.Kind == "" || len(info.Kind) > 16 || len(info.Version) > 128 {
