@@ -284,7 +284,12 @@ func (d *Daemon) spawn(f func()) {
 // findRuntimes only looks: it takes milliseconds, and peers are to be told what this host can run.
 func (d *Daemon) findRuntimes(ctx context.Context) {
 	found := exec.Config{Scratch: d.cfg.ScratchDir, Cache: d.cfg.CacheDir, Log: d.log}
-	d.runtimes = &jobs.Runtimes{Set: runtimes.Find(ctx, d.cfg.Runtimes, found), Advice: d.cfg.NoRuntime}
+	d.runtimes = &jobs.Runtimes{
+		Set:       runtimes.Find(ctx, d.cfg.Runtimes, found),
+		Advice:    d.cfg.NoRuntime,
+		Other:     d.cfg.OtherNeeds,
+		Elsewhere: d.othersHave,
+	}
 	if err := d.runtimes.None(); err != nil {
 		d.log.Warn("this node cannot run jobs", "reason", err)
 	}

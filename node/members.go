@@ -9,7 +9,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dtpnode/dtpnode/exec"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/runtimes"
 	"github.com/dtpnode/dtpnode/p2p"
 )
 
@@ -187,4 +189,31 @@ func (d *Daemon) greeted(ctx context.Context) string {
 		case <-tick.C:
 		}
 	}
+}
+
+// othersHave says which members that are up have a runtime with which a job with these needs could be submitted there, in
+// words that follow advice; nothing if none has.
+func (d *Daemon) othersHave(needs []string) string {
+	if d.net == nil {
+		return ""
+	}
+	return elsewhereText(d.net.Members(), needs)
+}
+
+func elsewhereText(all []p2p.Member, needs []string) string {
+	const most = 3
+	var have []string
+	for _, m := range all {
+		told := runtimes.Announced(m.Meta)
+		if m.Up && !m.Self && runtimes.Meet(told, needs) {
+			have = append(have, m.Name+" has "+exec.InfosText(runtimes.Able(told)))
+		}
+	}
+	switch {
+	case len(have) == 0:
+		return ""
+	case len(have) > most:
+		have = append(have[:most], fmt.Sprintf("%d others can run it too", len(have)-most))
+	}
+	return "; or submit it elsewhere: " + strings.Join(have, "; ")
 }

@@ -60,3 +60,26 @@ func announced(infos ...exec.Info) string {
 	}
 	return runtimes.Announce(told, p2p.MaxMeta)
 }
+
+// TestWhoElseCanRunTheJob names members that are up and have what a job needs, to who lacks it.
+func TestWhoElseCanRunTheJob(t *testing.T) {
+	old, tests := exec.Info{Kind: "ROOT", Version: "6.38.00"}, exec.Info{Kind: "test", Version: "1"}
+	broken := runtimes.Announce([]runtimes.Told{{Info: old, Problem: "broken"}}, p2p.MaxMeta)
+	member := func(name, meta string, up bool) p2p.Member {
+		return p2p.Member{Info: p2p.Info{Name: name, Meta: meta}, Up: up}
+	}
+	all := []p2p.Member{
+		member("bob", announced(old, tests), true), member("carol", announced(tests), true),
+		member("dave", announced(old), false), member("eve", broken, true),
+	}
+	if got := elsewhereText(all, old.Needs()); got != "; or submit it elsewhere: bob has ROOT 6.38.00, test 1" {
+		t.Errorf("got %q", got)
+	}
+	if got := elsewhereText(all, []string{"ROOT=6.36.00"}); got != "" {
+		t.Errorf("nobody has it: %q", got)
+	}
+	many := []p2p.Member{all[0], all[0], all[0], all[0], all[0]}
+	if got := elsewhereText(many, old.Needs()); !strings.HasSuffix(got, "; 2 others can run it too") {
+		t.Errorf("many have it: %q", got)
+	}
+}

@@ -540,6 +540,7 @@ func FuzzLinkFrame(f *testing.F) {
 			id:      p.id,
 			ready:   make(chan struct{}, 1),
 			names:   rate.NewLimiter(nameRate, nameBurst),
+			metas:   rate.NewLimiter(metaRate, metaBurst),
 			pulls:   newPullPace(),
 			waiting: newBacklog(),
 		}

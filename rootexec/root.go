@@ -133,8 +133,11 @@ func rootAt(ctx context.Context, dir string) (*Root, error) {
 			return r, nil
 		}
 	}
-	dir, err := filepath.EvalSymlinks(dir)
+	dir, err := filepath.Abs(dir)
 	if err != nil {
+		return nil, fmt.Errorf("could not make %q absolute: %w", dir, err)
+	}
+	if dir, err = filepath.EvalSymlinks(dir); err != nil {
 		return nil, err
 	}
 	r := &Root{Dir: dir}

@@ -114,10 +114,31 @@ func checkAllItems(files []File) error {
 // Weight is about how many bytes an append takes, encoded and in memory.
 func (a *Append) Weight() int {
 	n := appendWeight
-	for _, f := range a.Files {
-		n += fileWeight + len(f.URL) + len(f.Part) + len(f.UUID) + len(f.Items) + 9*len(f.Clusters)
+	for i := range a.Files {
+		n += a.Files[i].weight()
 	}
 	return n
+}
+
+// weight is what a file adds to the weight of its append.
+func (f *File) weight() int {
+	return fileWeight + len(f.URL) + len(f.Part) + len(f.UUID) + len(f.Items) + 9*len(f.Clusters)
+}
+
+// AppendParts splits files, in their order, into as few lists as there must be for each to fit into one append. There is
+// one at least, which is empty if there are no files; a file that is too large for any append is in a list of its own.
+func AppendParts(files []File) (parts [][]File) {
+	const room = MaxAppend - MaxAppendSig
+	first, weight := 0, appendWeight
+	for i := range files {
+		more := files[i].weight()
+		if i > first && weight+more > room {
+			parts = append(parts, files[first:i:i])
+			first, weight = i, appendWeight
+		}
+		weight += more
+	}
+	return append(parts, files[first:len(files):len(files)])
 }
 
 // SameFiles reports whether two appends add equal files.

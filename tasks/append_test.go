@@ -135,3 +135,37 @@ func TestItemsOfADescription(t *testing.T) {
 		}
 	}
 }
+
+// TestAppendPartsAreTheFiles: whatever files are appended at once, they are split into appends that are taken, with all
+// files in their order, and no two that follow each other would fit into one.
+func TestAppendPartsAreTheFiles(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		files := make([]File, rapid.IntRange(0, 3000).Draw(t, "files"))
+		longest := rapid.IntRange(1, 2000).Draw(t, "longest")
+		for i := range files {
+			files[i] = File{URL: strings.Repeat("a", 1+i*7919%longest), Entries: int64(i + 1)}
+		}
+		parts := AppendParts(files)
+		if got := slices.Concat(parts...); len(got) != len(files) || len(parts) > 1 && len(parts[0]) == 0 {
+			t.Fatalf("%d files are in %d parts with %d files", len(files), len(parts), len(got))
+		}
+		next := int64(1)
+		for i, part := range parts {
+			for _, f := range part {
+				if f.Entries != next {
+					t.Fatalf("file %d is in the place of %d", f.Entries, next)
+				}
+				next++
+			}
+			a := Append{Seq: uint64(i + 1), Files: part, Sig: make([]byte, MaxAppendSig), Close: len(part) == 0}
+			if err := a.Check(); err != nil {
+				t.Fatalf("part %d of %d files: %v", i, len(part), err)
+			}
+			if i > 0 {
+				if both := (&Append{Files: slices.Concat(parts[i-1], part[:1])}); both.Weight() <= MaxAppend-MaxAppendSig {
+					t.Fatalf("part %d could have had the first file of the next", i-1)
+				}
+			}
+		}
+	})
+}

@@ -39,7 +39,8 @@ Of a kind of work that runs over items --items names a file of which each line i
 input. They are kept by the nodes that keep the job's ledger, and need not stay where they are.
 
 A file that is appended twice counts twice. Where the answer may get lost, as in a script, number the appends of a job
-from 1 with --seq: one that is repeated with its number counts once.
+from 1 with --seq: one that is repeated with its number counts once. Of more files than fit into one append, which are
+some hundred to a thousand, several are made, with the numbers that follow; it says which number is the next.
 
 Exit status: 0 appended, 1 error, 2 wrong usage, 130 interrupted: it may have been appended or not.`,
 		Example: `  dtpnode append 3fa9 run7/*.root
@@ -160,6 +161,10 @@ func (g *globals) append(ctx context.Context, client *jobClient, st api.JobStatu
 		if done.Closed {
 			state = "closed"
 		}
-		fmt.Fprintf(w, "job %s has %s entries and is %s\n", progress.Short(st.ID), progress.Count(done.Units), state)
+		next := ""
+		if !done.Closed {
+			next = fmt.Sprintf("; the next append is number %d", done.Appends+1)
+		}
+		fmt.Fprintf(w, "job %s has %s entries and is %s%s\n", progress.Short(st.ID), progress.Count(done.Units), state, next)
 	})
 }

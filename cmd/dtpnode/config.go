@@ -233,6 +233,12 @@ func changeSetting(ctx context.Context, g *globals, name string, values []string
 	if name == "name" && values != nil && all.name == "" {
 		return usagef("could not set name to \"\": it is empty; `dtpnode config unset name` takes the host's again")
 	}
+	if values != nil {
+		if err := absoluteFolders(flags); err != nil {
+			return err
+		}
+		values = settings.Values(f)
+	}
 	paths, err := g.paths()
 	if err != nil {
 		return err

@@ -49,7 +49,7 @@ func (f *limitFlags) sizes() (fileSize, scratch int64, err error) {
 // wantsMore says what to give for flags and settings whose zero value means "not given", so that an explicit zero is
 // refused.
 var wantsMore = map[string]string{
-	"slots": "want at least 1", "max-processes": "want at least 1",
+	"slots": "want at least 1", "max-processes": "want at least 1", "seq": "want at least 1",
 	"stall": inputs.AtLeastTime(), "open-timeout": inputs.AtLeastTime(),
 }
 

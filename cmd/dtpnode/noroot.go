@@ -45,3 +45,7 @@ func noROOTForRun(root string) string {
 		"stands, `dtpnode config unset root` forgets it): " +
 		"then `dtpnode run --install-root` takes one that it finds or installs one"
 }
+
+// otherROOTForRun is the hint for a run that starts its own node, which lacks the version of ROOT that is asked for.
+const otherROOTForRun = "name the folder of that version with `dtpnode run --root DIR`, or start a daemon that has it, " +
+	"`dtpnode up --root DIR --detach`"

@@ -80,7 +80,7 @@ files that are left in it. Where no daemon runs, run starts a node for the time 
 
 With --open the job runs over what ` + "`dtpnode append`" +
 	` adds too, from another shell, and ends when it is closed, by
-` + "`dtpnode close`" + `, and done; there need be no --files yet.
+` + "`dtpnode close`" + `, and done; there need be no --files yet, but a daemon must run.
 
 With --check the first 1,000 entries of the first file that can be read here are run, by the same steps: compiling,
 Begin, two processes, merge, Terminate; these work in folders of their own, with copies of the small files of the
@@ -164,7 +164,15 @@ func (o runOptions) given(g *globals, flags *pflag.FlagSet) error {
 	if err := g.checkOut(flags, o.out); err != nil {
 		return err
 	}
+	if flags.Changed("root-version") && versionOf(o.version) == "" {
+		return usagef("could not use --root-version %q: want a version such as 6.40.00", o.version)
+	}
 	return checkNotZero(flags, "stall", "open-timeout", "max-processes", "slots")
+}
+
+// versionOf is the version in what a user wrote, who may have copied it from where it stands as ROOT 6.40.00.
+func versionOf(text string) string {
+	return strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(text), rootexec.Kind))
 }
 
 func runRun(ctx context.Context, g *globals, selector string, opts runOptions) error {
@@ -193,6 +201,10 @@ func runRun(ctx context.Context, g *globals, selector string, opts runOptions) e
 			return err
 		}
 		return g.showSubmitted(st)
+	}
+	if opts.open && !g.json() {
+		fmt.Fprintf(g.stderr, "job %[1]s is open: `dtpnode append %[1]s FILES...` adds to it, `dtpnode close %[1]s` lets it end\n",
+			progress.Short(st.ID))
 	}
 	id := st.ID
 	out := output{written: req.Output}
@@ -242,10 +254,12 @@ func (o runOptions) request(selector string) (api.JobRequest, error) {
 	if err != nil {
 		return req, err
 	}
-	req.Kind, req.Version, req.Title, req.Spec = kindOf(spec.Selector), o.version, spec.Selector, spec.JSON()
+	req.Kind, req.Version, req.Title, req.Spec = kindOf(spec.Selector), versionOf(o.version), spec.Selector, spec.JSON()
 	req.Duplicates = o.duplicates
-	if req.Files, req.Globs, err = inputs.Files(o.files, o.tree, o.duplicates); err != nil {
-		return req, err
+	if len(o.files) > 0 { // an open job may begin without any
+		if req.Files, req.Globs, err = inputs.Files(o.files, o.tree, o.duplicates); err != nil {
+			return req, err
+		}
 	}
 	for _, f := range req.Files {
 		if f.Part == "" && o.tree == "" {
@@ -340,6 +354,12 @@ func daemonFor(
 				"%s\n", strings.Join(idle, ", "))
 		}
 		return client, nil, err
+	}
+	if opts.open && !opts.detach {
+		return nil, nil, &api.Error{
+			Message: "could not run an open job: no dtpnode daemon is running that `dtpnode append` and `dtpnode close` could reach",
+			Hint:    "start one first, `dtpnode up --detach`, or have this one start it and return, --open --detach",
+		}
 	}
 	if err := inputs.NotHere(files); err != nil {
 		return nil, nil, err

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"time"
@@ -107,9 +108,50 @@ func (f *nodeFlags) find(g *globals, flags *pflag.FlagSet) (from map[string]stri
 		return nil, err
 	}
 	own := f.own(flags)
+	if err := absoluteFolders(own); err != nil {
+		return nil, err
+	}
 	sources, err := settings.Sources(paths.State, own, nearFlags)
 	from, bad := settings.Apply(sources, own)
 	return from, errors.Join(err, bad)
+}
+
+// absoluteFolders makes the folders absolute that the user gave: a daemon that starts from another one is to find them.
+func absoluteFolders(own *pflag.FlagSet) error {
+	for _, name := range []string{"root", "scratch"} {
+		fl := own.Lookup(name)
+		if !fl.Changed {
+			continue
+		}
+		values, err := absoluteAll(settings.Values(fl))
+		if err != nil {
+			return err
+		}
+		if list, ok := fl.Value.(pflag.SliceValue); ok {
+			err = list.Replace(values)
+		} else {
+			err = fl.Value.Set(values[0])
+		}
+		if err != nil {
+			return fmt.Errorf("could not set %s to %s: %w", name, settings.Shown(values), err)
+		}
+	}
+	return nil
+}
+
+// absoluteAll makes paths absolute; empty ones stay, for they stand for no folder.
+func absoluteAll(paths []string) ([]string, error) {
+	out := make([]string, len(paths))
+	for i, path := range paths {
+		if path == "" {
+			continue
+		}
+		var err error
+		if out[i], err = filepath.Abs(path); err != nil {
+			return nil, fmt.Errorf("could not make %q absolute: %w", path, err)
+		}
+	}
+	return out, nil
 }
 
 // remember saves the settings that the user gave for the next start.
@@ -254,6 +296,7 @@ func runUp(ctx context.Context, g *globals, opts upOptions, from map[string]stri
 	cfg.Face = opts.face
 	if cfg.NoRuntime = noROOT(paths.State, first(opts.root), from["root"], true); opts.ephemeral {
 		cfg.NoRuntime = noROOTForRun(first(opts.root))
+		cfg.OtherNeeds = otherROOTForRun
 	}
 	root := &rootexec.Finder{Prefixes: opts.root, Cache: paths.Cache, Install: opts.install, Log: log}
 	if cfg.Runtimes, err = finders(root); err != nil {

@@ -96,6 +96,9 @@ func (Finder) Counted(path string) (units int64, canary uint64, err error) {
 	return out.Units, out.Canary, err
 }
 
+// TakesItems says that programs run over items too (exec.Itemized).
+func (Finder) TakesItems() {}
+
 // Values reads the values of a partial (exec.Values).
 func (Finder) Values(
 	ctx context.Context, path string, units tasks.Cover, each func(unit int64, value []byte) error,

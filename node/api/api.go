@@ -142,7 +142,8 @@ type JobRequest struct {
 // appended unless all files can be read.
 type AppendRequest struct {
 	// Seq numbers the appends of a job from 1. One that is repeated, since its answer was not heard, counts once; another
-	// with a number that is taken is refused. 0 takes the next number, and is to be sent once only.
+	// with a number that is taken is refused. 0 takes the next number, and is to be sent once only. Of more files than fit
+	// into one append several are made, in order, with the numbers that follow, and so again if it is repeated.
 	Seq   uint64      `json:"seq,omitempty"`
 	Part  string      `json:"part,omitempty"` // as in a JobRequest; empty: the job's
 	Files []InputFile `json:"files,omitempty"`
@@ -157,7 +158,7 @@ type AppendRequest struct {
 
 // Appended says that an append is in the job's ledger, durably, and what the job is then.
 type Appended struct {
-	Seq     uint64 `json:"seq"`
+	Seq     uint64 `json:"seq"`     // of it, the last of those that were made of one request
 	Appends uint64 `json:"appends"` // in all
 	Units   int64  `json:"units"`   // of the job so far
 	Closed  bool   `json:"closed"`

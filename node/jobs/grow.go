@@ -163,7 +163,7 @@ func (r *teller) tellOpen(j *Job, st *api.JobStatus) {
 		lost += l.Range.Len()
 	}
 	if st.Open && st.State == api.Running && st.Done+lost >= st.Units {
-		st.Phase = "waiting for more to be appended, or to be closed"
+		st.Phase = "waiting for more, or to be closed"
 		if lost > 0 {
 			st.Phase = fmt.Sprintf("%d entries are given up; %s", lost, st.Phase)
 		}
@@ -293,7 +293,43 @@ func (r *grower) AppendTo(ctx context.Context, name string, req api.AppendReques
 	if err := r.spreadItems(ctx, j, id, files); err != nil {
 		return out, err
 	}
-	return r.appendFiles(ctx, j, engine.Append{ID: id, Seq: req.Seq, Files: files, Close: req.Close})
+	return r.appendParts(ctx, j, engine.Append{ID: id, Seq: req.Seq, Files: files, Close: req.Close})
+}
+
+// appendParts appends files, in several appends if they are too many for one. The same files make the same appends, so
+// that those that are there already count once when all are repeated with their first number.
+func (r *grower) appendParts(ctx context.Context, j *Job, all engine.Append) (out api.Appended, err error) {
+	parts := tasks.AppendParts(all.Files)
+	for i, files := range parts {
+		a := engine.Append{ID: all.ID, Files: files, Close: all.Close && i == len(parts)-1}
+		if all.Seq > 0 {
+			a.Seq = all.Seq + uint64(i)
+		}
+		made, err := r.appendFiles(ctx, j, a)
+		if err != nil && i > 0 {
+			return out, partlyAppended(err, i, len(parts), out.Seq, all.Seq)
+		}
+		if err != nil {
+			return out, err
+		}
+		out = made
+	}
+	return out, nil
+}
+
+// partlyAppended is the error of an append of which the first parts are in the ledger, up to the number last.
+func partlyAppended(err error, made, parts int, last, first uint64) error {
+	out := &api.Error{
+		Status: http.StatusServiceUnavailable,
+		Message: fmt.Sprintf("%v; of the %d appends that the files make, the first %d were made, up to number %d", err, parts,
+			made, last),
+		Hint: "`dtpnode status` tells what the job has; the same command would append the first files once more",
+		Err:  err,
+	}
+	if first > 0 {
+		out.Hint = fmt.Sprintf("append the same files again with --seq %d: what is there counts once", first)
+	}
+	return out
 }
 
 // openJob finds an open job that was submitted on this node, wherever it is led now. A node that has just been started
@@ -380,6 +416,12 @@ func (r *grower) planAppend(ctx context.Context, j *Job, req api.AppendRequest) 
 		return nil, appendFailed(http.StatusBadRequest,
 			fmt.Sprintf("%d items, want 0 to %d", req.Items, int64(tasks.MaxUnits)))
 	}
+	_, desc := j.Prepared()
+	if req.Items > 0 || len(req.Data) > 0 {
+		if err := r.runtimes.checkItems(desc.Work.Kind); err != nil {
+			return nil, err
+		}
+	}
 	if req.Items > 0 {
 		files = append(files, tasks.File{Entries: req.Items})
 	}
@@ -393,7 +435,6 @@ func (r *grower) planAppend(ctx context.Context, j *Job, req api.AppendRequest) 
 	if len(req.Files) == 0 {
 		return files, nil
 	}
-	_, desc := j.Prepared()
 	rt, err := r.runtimes.Ready(ctx, desc.Work.Kind, desc.Work.Needs)
 	if err != nil {
 		return nil, err

@@ -44,7 +44,7 @@ func (r *Room) Prepare(e engine.Prepare) {
 	default:
 		r.loop.Post(engine.NotPrepared{ID: id})
 	}
-	r.log.Warn("could not prepare job", "job", id.Short(), "home", home, "reason", err)
+	r.log.Warn("could not prepare job", "job", api.Short(j.Name), "home", home, "reason", err)
 	if own { // the job's user asks for it on this node, and may append to it here
 		r.book.Meet(j)
 		return

@@ -1,9 +1,11 @@
 package jobs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"sync"
 	"time"
@@ -25,6 +27,10 @@ type programs struct{ *base }
 type Runtimes struct {
 	*runtimes.Set
 	Advice string // what a user can do if this host can run nothing
+	Other  string // what a user can do if this host lacks what a job needs; empty: submit it on a member that has it
+	// Elsewhere says which members have a runtime that meets needs, in words that follow advice; empty if none has. It may
+	// be nil.
+	Elsewhere func(needs []string) string
 }
 
 // Ready returns the runtime of this host for a job of a kind with these needs, and waits until it is made ready.
@@ -39,18 +45,31 @@ func (s *Runtimes) Ready(ctx context.Context, kind string, needs []string) (exec
 // Advised adds to an error what the user can do about it, if the error is that this host has no runtime for the job. It
 // returns other errors as they are.
 func (s *Runtimes) Advised(err error) error {
-	var needs *exec.NeedsError
+	var lacks *exec.NeedsError
 	switch {
 	case errors.Is(err, exec.ErrNone):
-		return &api.Error{Message: err.Error(), Hint: s.Advice, Err: err}
-	case errors.As(err, &needs):
-		return &api.Error{
-			Message: err.Error(),
-			Hint:    "submit it on a member that has what it needs: dtpnode members lists what each has",
-			Err:     err,
-		}
+		return &api.Error{Message: err.Error(), Hint: s.Advice + s.elsewhere(nil), Err: err}
+	case errors.As(err, &lacks):
+		const members = "submit it on a member that has what it needs: dtpnode members lists what each has"
+		hint := cmp.Or(s.Other, members) + s.elsewhere(lacks.Needs)
+		return &api.Error{Message: err.Error(), Hint: hint, Err: err}
 	}
 	return err
+}
+
+func (s *Runtimes) elsewhere(needs []string) string {
+	if s.Elsewhere == nil {
+		return ""
+	}
+	return s.Elsewhere(needs)
+}
+
+// checkItems refuses items for a kind of work whose programs run over entries of files alone.
+func (s *Runtimes) checkItems(kind string) error {
+	if s.TakesItems(kind) {
+		return nil
+	}
+	return appendFailed(http.StatusBadRequest, "jobs of the kind "+kind+" run over files, and have no items")
 }
 
 // chosen waits until the runtime with which a job is led is ready, and shows the job's user meanwhile what is being

@@ -145,6 +145,16 @@ func (s *Set) Suffix(kind string) string {
 	return ""
 }
 
+// TakesItems reports whether programs of a kind run over items (exec.Itemized).
+func (s *Set) TakesItems(kind string) bool {
+	for _, f := range s.finders {
+		if _, ok := f.(exec.Itemized); ok && f.Kind() == kind {
+			return true
+		}
+	}
+	return false
+}
+
 // HasValues reports whether single units have values in partials of a kind (exec.Values).
 func (s *Set) HasValues(kind string) bool {
 	_, ok := s.values(kind)

@@ -199,6 +199,15 @@ func TestBrokenHeals(t *testing.T) {
 	})
 }
 
+// TestItemsAreForKindsThatTakeThem knows which kinds of work run over items.
+func TestItemsAreForKindsThatTakeThem(t *testing.T) {
+	s := runtimes.Find(t.Context(), []exec.Finder{listed{infos: both}, fakeexec.Finder{}}, exec.Config{})
+	defer s.Close()
+	if !s.TakesItems("test") || s.TakesItems("ROOT") || s.TakesItems("Python") {
+		t.Errorf("items are taken for test: %v, ROOT: %v", s.TakesItems("test"), s.TakesItems("ROOT"))
+	}
+}
+
 // TestFlaws tells what was named and is not used, where there is something to run jobs with.
 func TestFlaws(t *testing.T) {
 	flawed := runtimes.Find(t.Context(), []exec.Finder{listed{infos: both, flaw: errors.New("no ROOT in /nowhere")}},
