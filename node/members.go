@@ -191,8 +191,8 @@ func (d *Daemon) greeted(ctx context.Context) string {
 	}
 }
 
-// othersHave says which members that are up have a runtime with which a job with these needs could be submitted there, in
-// words that follow advice; nothing if none has.
+// othersHave says which members that are up have a runtime with which a job with these needs could be submitted there,
+// in words that follow advice; nothing if none has.
 func (d *Daemon) othersHave(needs []string) string {
 	if d.net == nil {
 		return ""

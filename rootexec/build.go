@@ -184,7 +184,8 @@ func compiler(ctx context.Context, root *Root, dir string, args ...string) error
 }
 
 // lackedFile matches what g++, clang and the linker print of a header or a library that they do not find.
-var lackedFile = regexp.MustCompile(`fatal error: '?([^:'\n]+)'?(?:: No such file or directory| file not found)|cannot find -l(\w+)`)
+var lackedFile = regexp.MustCompile(
+	`fatal error: '?([^:'\n]+)'?(?:: No such file or directory| file not found)|cannot find -l(\w+)`)
 
 // lackedBy is the header or the library that a compiler did not find, empty if it complains of something else.
 func lackedBy(out []byte) string {

@@ -10,7 +10,8 @@ import (
 // TestRunOpen: an open job is submitted without files, and its user is told its name, for append and close need it.
 func TestRunOpen(t *testing.T) {
 	d, dir := startDaemon(t), workdir(t)
-	got := dtpnode(t, dir, d.state, "run", "DiMuon.C", "--tree", "T", "--open", "--option", "done", "--root-version", "ROOT 6.38.00")
+	got := dtpnode(t, dir, d.state, "run", "DiMuon.C", "--tree", "T", "--open", "--option", "done",
+		"--root-version", "ROOT 6.38.00")
 	if got.code != exitDone || !strings.Contains(got.stderr, "job done is open: `dtpnode append done FILES...`") {
 		t.Errorf("got %+v", got)
 	}

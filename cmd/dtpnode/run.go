@@ -203,8 +203,8 @@ func runRun(ctx context.Context, g *globals, selector string, opts runOptions) e
 		return g.showSubmitted(st)
 	}
 	if opts.open && !g.json() {
-		fmt.Fprintf(g.stderr, "job %[1]s is open: `dtpnode append %[1]s FILES...` adds to it, `dtpnode close %[1]s` lets it end\n",
-			progress.Short(st.ID))
+		fmt.Fprintf(g.stderr, "job %[1]s is open: `dtpnode append %[1]s FILES...` adds to it, `dtpnode close %[1]s` lets it "+
+			"end\n", progress.Short(st.ID))
 	}
 	id := st.ID
 	out := output{written: req.Output}
@@ -357,8 +357,9 @@ func daemonFor(
 	}
 	if opts.open && !opts.detach {
 		return nil, nil, &api.Error{
-			Message: "could not run an open job: no dtpnode daemon is running that `dtpnode append` and `dtpnode close` could reach",
-			Hint:    "start one first, `dtpnode up --detach`, or have this one start it and return, --open --detach",
+			Message: "could not run an open job: no dtpnode daemon is running that `dtpnode append` and `dtpnode close` could " +
+				"reach",
+			Hint: "start one first, `dtpnode up --detach`, or have this one start it and return, --open --detach",
 		}
 	}
 	if err := inputs.NotHere(files); err != nil {

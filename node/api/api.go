@@ -514,7 +514,7 @@ type Runtime struct {
 	Kind    string `json:"kind"` // of work that it does
 	Version string `json:"version"`
 	Dir     string `json:"dir,omitempty"`     // where it is installed, on the asked node alone
-	Problem string `json:"problem,omitempty"` // why it cannot be used now; of another member the beginning, as that tells it
+	Problem string `json:"problem,omitempty"` // why it cannot be used now; of another member the beginning of that
 }
 
 // NodeStatus describes the daemon.

@@ -40,8 +40,8 @@ type attempt struct {
 	err   error
 }
 
-// Ready waits until the runtime can be used, and says why if it cannot. The first call begins to open it. One that could
-// not be opened stays broken until it is tried again.
+// Ready waits until the runtime can be used, and says why if it cannot. The first call begins to open it. One that
+// could not be opened stays broken until it is tried again.
 func (h *Hosted) Ready(ctx context.Context) (exec.Runtime, error) {
 	h.mu.Lock()
 	if h.try == nil {

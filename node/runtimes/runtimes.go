@@ -2,9 +2,9 @@
 // ready. It owns their start and end; it knows no jobs, members or files, and decides nothing about work.
 //
 // The runtimes of one set are found once, by Find, and stay in the order of preference. The first of all is opened at
-// once; each of the others when it is first asked for, since one that nobody uses costs memory. One that cannot be opened
-// is tried again, ever more rarely, and at once when somebody asks for it; until it is open others are told that it is
-// broken, so that they give this host no work for it.
+// once; each of the others when it is first asked for, since one that nobody uses costs memory. One that cannot be
+// opened is tried again, ever more rarely, and at once when a job is submitted for it; until it is open others are told
+// that it is broken, so that they give this host no work for it.
 //
 //	runtimes.go  what was found, and which of it is chosen
 //	hosted.go    opening one, and trying again

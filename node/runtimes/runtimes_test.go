@@ -238,7 +238,8 @@ func TestAnnounced(t *testing.T) {
 	if got := runtimes.Announced("[" + many + `{"k":"x"}]`); len(got) > 16 {
 		t.Errorf("%d runtimes are believed", len(got))
 	}
-	long := runtimes.Announce([]runtimes.Told{{Info: both[0], Problem: "one\x1b[2J" + strings.Repeat("é", 300) + "\ntwo"}}, 2048)
+	problem := "one\x1b[2J" + strings.Repeat("é", 300) + "\ntwo"
+	long := runtimes.Announce([]runtimes.Told{{Info: both[0], Problem: problem}}, 2048)
 	if got := runtimes.Announced(long); len(got) != 1 || !strings.HasPrefix(got[0].Problem, "one [2Jé") {
 		t.Errorf("a long reason is told as %+v", got)
 	}
