@@ -167,9 +167,6 @@ func (r *copies) keepItems(ctx context.Context, ask itemsAsk) (bool, error) {
 	if c == nil {
 		return false, NoJob(ask.Job.Short())
 	}
-	if !tasks.JobID(ask.SHA256).Valid() || ask.Size <= 0 || ask.Size > tasks.MaxItems {
-		return false, fmt.Errorf("no items have the hash %q and %d bytes", ask.SHA256, ask.Size)
-	}
 	v := r.ledgerView(ask.Job)
 	const atOnce = 2 * time.Second // less than a request may take
 	ctx, cancel := context.WithTimeout(ctx, atOnce)
@@ -212,6 +209,9 @@ func (r *copies) keepItems(ctx context.Context, ask itemsAsk) (bool, error) {
 
 // keepItemsHere has items on disk with a copy of a ledger; false if that takes longer than ctx, and goes on.
 func (r *copies) keepItemsHere(ctx context.Context, c *store.Copy, from tasks.PeerID, b itemBlob) (bool, error) {
+	if !tasks.JobID(b.SHA256).Valid() || b.Size <= 0 || b.Size > tasks.MaxItems {
+		return false, fmt.Errorf("no items have the hash %q and %d bytes", b.SHA256, b.Size)
+	}
 	path := c.ShipPath(b.SHA256)
 	if r.blobs.Has(b.SHA256, path) {
 		return true, nil

@@ -282,8 +282,12 @@ type itemsRoom struct {
 	bytes int64            // of all
 }
 
+// maxItemBlobs bounds the blobs of items that lie with a copy: more than fit into what may be appended to a job.
+const maxItemBlobs = tasks.MaxAppended / 64
+
 // RoomForItems reports whether a blob of items with that hash, of so many bytes, may lie with the copy, and counts it:
-// all together may have tasks.MaxAllItems bytes.
+// all together may have tasks.MaxAllItems bytes. The job's submitter and its home name hash and size, and may lie: what
+// is no hash or no size is refused, and there may be no more blobs than a job can have, however small they are.
 func (c *Copy) RoomForItems(hash string, size int64) bool {
 	r := &c.items
 	r.mu.Lock()
@@ -305,7 +309,7 @@ func (c *Copy) RoomForItems(hash string, size int64) bool {
 	if _, counted := r.of[hash]; counted {
 		return true
 	}
-	if r.bytes+size > tasks.MaxAllItems {
+	if !IsHash(hash) || size <= 0 || size > tasks.MaxAllItems-r.bytes || len(r.of) >= maxItemBlobs {
 		return false
 	}
 	r.of[hash] = size

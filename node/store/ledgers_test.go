@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"sync"
@@ -355,5 +356,34 @@ func TestStuckSince(t *testing.T) {
 	}
 	if got := since("second"); got != 0 {
 		t.Errorf("another attempt was first seen %v ago", got)
+	}
+}
+
+// TestRoomForItemsIsBounded: whoever names blobs of items for a copy of a ledger can make room neither by a size below
+// zero nor by one that overflows, takes no room by what is no hash, and names no more blobs than a job can have.
+func TestRoomForItemsIsBounded(t *testing.T) {
+	hash := func(i int) string { return fmt.Sprintf("%064x", i) }
+	c := &Copy{Dir: t.TempDir(), Job: &tasks.Job{}}
+	for name, size := range map[string]int64{
+		"below zero":   -1 << 40,
+		"nothing":      0,
+		"too large":    tasks.MaxAllItems + 1,
+		"overflowing":  math.MaxInt64,
+		"least of all": math.MinInt64,
+	} {
+		if c.RoomForItems(hash(1), size) {
+			t.Errorf("%s: there is room for %d bytes", name, size)
+		}
+	}
+	if c.RoomForItems("/../../x", 1) {
+		t.Error("there is room for what is no hash")
+	}
+	if !c.RoomForItems(hash(1), tasks.MaxAllItems-maxItemBlobs) {
+		t.Fatal("there is no room")
+	}
+	for i := range maxItemBlobs {
+		if room := c.RoomForItems(hash(2+i), 1); room != (i < maxItemBlobs-1) {
+			t.Fatalf("room for %d blobs and one more: %v", i+1, room)
+		}
 	}
 }
