@@ -16,30 +16,31 @@ import (
 	"github.com/dtpnode/dtpnode/wire"
 )
 
-// A job's description comes from a member that claims to lead the job. Several may, and any of them may not answer, or
-// hand it out byte by byte: so all are asked, and the first that has handed it out has it, for its hash is the job's
-// name.
+// A node fetches a job's description from a member that claims to lead the job. Several members may claim that, and any
+// of them may not answer, or send the description byte by byte. So all of them are asked, and the first complete answer
+// is taken: it must be right, since the hash of the description is the job's id.
 
 const (
-	maxQuestions    = 4 // for signatures, to one member at once: an answer may have some megabytes
-	maxDescriptions = 2 // that are fetched from one member, and decoded, at once
+	maxQuestions    = 4 // how many signatures one member is asked for at the same time; an answer may have megabytes
+	maxDescriptions = 2 // how many descriptions are fetched from one member, and decoded, at the same time
 
-	// How long a description may take on its way: a minute, and 16 s for each MB, as a blob of a partial may.
+	// How long fetching a description may take: a minute, and 16 s for each MB, as for the blob of a partial.
 	fetchBase, fetchPerMB = time.Minute, 16 * time.Second
 )
 
-// ErrSilent says that a member has not answered, or not handed out what it was asked for, in time.
+// ErrSilent is the error, under errors.Is, of a member that did not answer, or did not send what it was asked for, in
+// time.
 var ErrSilent = errors.New("it did not answer in time")
 
 // descriptions are those that are being asked for, and the places that members have meanwhile.
 type descriptions struct {
 	*base
-	fetches   *turns.Turns // by who hands them out
-	questions *turns.Turns // for signatures, by who is asked
+	fetches   *turns.Turns // places for fetching descriptions, by the member that sends them
+	questions *turns.Turns // places for asking for signatures, by the member that is asked
 
 	mu    sync.Mutex
 	of    map[tasks.JobID]*asked
-	heavy map[tasks.JobID]int64 // the bytes that those take that had no room, as far as they are remembered
+	heavy map[tasks.JobID]int64 // descriptions for which there was no room, and how many bytes they take; at most maxHeavy
 }
 
 func newDescriptions(b *base) *descriptions {
@@ -52,14 +53,14 @@ func newDescriptions(b *base) *descriptions {
 	}
 }
 
-// weighs is how many bytes a description takes, as far as is known: no less than bytes.
+// weighs is how many bytes of memory a description takes, as far as is known, and at least bytes.
 func (r *descriptions) weighs(id tasks.JobID, bytes int64) int64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return max(bytes, r.heavy[id])
 }
 
-// noRoom remembers a description that had no room, so that it is not fetched again to find that.
+// noRoom remembers a description for which there was no room, so that it is not fetched again only to find that out.
 func (r *descriptions) noRoom(id tasks.JobID, bytes int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -71,13 +72,13 @@ func (r *descriptions) noRoom(id tasks.JobID, bytes int64) {
 
 // asked is one of them.
 type asked struct {
-	ctx    context.Context // ends when it is here
+	ctx    context.Context // ends when the description is here
 	cancel context.CancelFunc
-	first  chan struct{} // held by who is handing it out; others are let in beside it after a while
+	first  chan struct{} // held while one member sends the description; after a while others may send it, too
 	users  int
 }
 
-// join has one member more be asked for a description; the caller calls leave.
+// join notes that one more member is being asked for a description. The caller calls leave.
 func (r *descriptions) join(ctx context.Context, id tasks.JobID) (q *asked, leave func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -100,7 +101,7 @@ func (r *descriptions) join(ctx context.Context, id tasks.JobID) (q *asked, leav
 	}
 }
 
-// turn waits until nobody else hands the description out, or whoever does has had so long for it.
+// turn waits until no other member is sending the description, or the one that is has taken too long.
 func (q *asked) turn(most time.Duration) (done func()) {
 	late := time.NewTimer(most)
 	defer late.Stop()
@@ -113,18 +114,19 @@ func (q *asked) turn(most time.Duration) (done func()) {
 	return func() {}
 }
 
-// weightOf reckons how much memory the description takes whose encoded body is b, before that is decoded: its bytes,
-// which are mostly names, and what files, clusters and other parts take beside them.
+// weightOf estimates how much memory a description will take, from its encoded body b and before it is decoded: the
+// bytes of the body, which are mostly names, and what files, clusters and other parts take besides.
 func weightOf(b []byte) int64 {
-	const part, number = 128, 16 // a file, its places in slices, and what its short texts are rounded up to
+	const part, number = 128, 16 // bytes of a file or another struct, and of a number, with what allocations round up to
 	structs, others := wire.Lists(b)
 	return int64(len(b)) + part*int64(structs) + number*int64(others)
 }
 
-// maxHeavy bounds the descriptions that are remembered as too large, so that they are not fetched again to find that.
+// maxHeavy bounds the descriptions that are remembered as too large.
 const maxHeavy = 1024
 
-// room has the description of a job take so many bytes of its signer's room here, or says that there is none.
+// room reserves memory for the description of a job, within the bound of its signer. It returns an error if there is no
+// room.
 func (r *descriptions) room(id tasks.JobID, b store.Signature, bytes int64) (err error) {
 	bytes = r.weighs(id, bytes)
 	r.loop.Ask(func(p *engine.Peer) { err = p.Room(id, b.Signer, bytes) })
@@ -136,8 +138,8 @@ func (r *descriptions) room(id tasks.JobID, b store.Signature, bytes int64) (err
 		r.cluster.NameOf(b.Signer), err)
 }
 
-// NoteHeavy tells the user of a job that its description, or all of his running jobs together, take more memory than
-// other nodes have for them.
+// NoteHeavy adds a note to a job if its description, or those of all running jobs of this node's user together, take
+// more memory than other nodes have for them.
 func (r *descriptions) NoteHeavy(j *Job, weight int64) {
 	others, n := int64(0), 0
 	for _, o := range r.book.AllTold() {
@@ -162,9 +164,9 @@ func (r *descriptions) NoteHeavy(j *Job, weight int64) {
 	}
 }
 
-// AskDescription has a member that claims to lead a job hand out its description.
+// AskDescription asks a member that claims to lead a job for the job's description, and hands it to the engine.
 func (r *descriptions) AskDescription(e engine.Describe) {
-	if e.Submitter != r.net.ID() && !r.takesPartIn(e.Submitter) { // what for?
+	if e.Submitter != r.net.ID() && !r.takesPartIn(e.Submitter) { // this node will do nothing for the job
 		r.loop.Post(engine.NotDescribed{ID: e.ID, From: e.From})
 		return
 	}
@@ -184,11 +186,11 @@ func (r *descriptions) AskDescription(e engine.Describe) {
 	})
 }
 
-// errDescribed says that another member has handed a description out meanwhile.
+// errDescribed is the error of a fetch that was ended because another member has sent the description first.
 var errDescribed = errors.New("another member has handed it out")
 
-// Description gets the description of a job from a member that claims to lead it, unless another one that is asked too
-// is faster.
+// Description fetches the description of a job from a member that claims to lead it. The error is errDescribed if
+// another member was faster.
 func (r *descriptions) Description(ctx context.Context, id tasks.JobID, from tasks.PeerID) (*tasks.Job, error) {
 	q, leave := r.join(ctx, id)
 	defer leave()
@@ -209,8 +211,9 @@ func (r *descriptions) Asking() int {
 	return len(r.of)
 }
 
-// fetchJob gets a description from this node's ledger or from a member. Its signature is looked at first: of what no
-// member with the right to submit has signed not a byte is taken. It is decoded when it is whole.
+// fetchJob reads a description from this node's copy of the ledger, or fetches it from a member. It checks the
+// signature first, and fetches nothing that no member with the right to submit has signed. It decodes only a complete
+// description.
 func (r *descriptions) fetchJob(q *asked, id tasks.JobID, from tasks.PeerID) (*tasks.Job, error) {
 	if c := r.ledgers.Of(id); c != nil {
 		if err := r.MaySubmit(id, c.Signature); err != nil {
@@ -233,7 +236,7 @@ func (r *descriptions) fetchJob(q *asked, id tasks.JobID, from tasks.PeerID) (*t
 	defer done()
 	ctx, cancel := context.WithTimeoutCause(q.ctx, fetchBase+time.Duration(b.Size>>20)*fetchPerMB, ErrSilent)
 	defer cancel()
-	var body bytes.Buffer // no file: a host without room for one must be able to tell the home so
+	var body bytes.Buffer // in memory, since a host with a full disk must also get this far, to report that to the home
 	if _, err := r.net.Fetch(ctx, from, string(id), b.Size, &body); err != nil {
 		return nil, fmt.Errorf("could not fetch job %s: %w", id.Short(), err)
 	}

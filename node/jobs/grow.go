@@ -16,9 +16,9 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// An open job runs over more than its description says: its user appends to it until it is closed (engine/grow.go). The
-// description is signed and stays as it is; what users are told, and what packets are looked up in, is the description
-// with all that this node knows to have been appended.
+// An open job runs over more than its description says, since its user appends to it until it is closed
+// (engine/grow.go). The description is signed and does not change. What users are told, and what units of packets are
+// looked up in, is the description together with all appends that are known here.
 
 // grower has open jobs grow.
 type grower struct {
@@ -47,7 +47,7 @@ type growth struct {
 	closed  bool
 }
 
-// take adds what the engine has told.
+// take adds appends that the engine reports.
 func (g *growths) take(e engine.Grown) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -63,7 +63,7 @@ func (g *growths) take(e engine.Grown) {
 	of.settle()
 }
 
-// settle adds what waits, if the description is here.
+// settle adds the pending appends to the data, if the description is here.
 func (g *growth) settle() {
 	for _, a := range g.pending {
 		if g.base != nil && g.data.Append(a.Files) != nil {
@@ -79,7 +79,7 @@ func (g *growth) settle() {
 	}
 }
 
-// whole is a job's description with all that the job is known to have grown by.
+// whole is a job's description together with all appends that are known here.
 func (g *growths) whole(id tasks.JobID, desc *tasks.Job) *tasks.Job {
 	if desc == nil || !desc.Open {
 		return desc
@@ -100,7 +100,7 @@ func (g *growths) whole(id tasks.JobID, desc *tasks.Job) *tasks.Job {
 	return &out
 }
 
-// told is how far a job has grown, as users are told it.
+// told is how many appends of a job are known here, and whether one of them has closed it.
 func (g *growths) told(id tasks.JobID) (appends uint64, closed bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -123,7 +123,7 @@ func (g *growths) forget(id tasks.JobID) *tasks.Job {
 	return of.base
 }
 
-// Grown has a job be known here with what it has grown by; called by the loop alone, before anything of it is run.
+// Grown adds appends to a job, before any of their units are run. Only the engine's loop calls it.
 func (r *grower) Grown(e engine.Grown) {
 	r.book.growths.take(e)
 	r.itemsGrown(e)
@@ -132,8 +132,8 @@ func (r *grower) Grown(e engine.Grown) {
 	}
 }
 
-// Regrown takes back what a job was told to have grown by: its ledger was recovered from a copy that lacks some of it.
-// What it has follows.
+// Regrown forgets all appends of a job, since its ledger was recovered from a copy that lacks some of them. The engine
+// reports those that the copy has again, by Grown.
 func (r *grower) Regrown(e engine.Regrown) {
 	base := r.book.growths.forget(e.ID)
 	if j := r.book.ByID(e.ID); j != nil && base != nil {
@@ -224,7 +224,7 @@ func (a *appending) wait(k appendKey) (answers chan engine.Appended, let func())
 	}
 }
 
-// Answer tells who waits.
+// answer hands the engine's answer to an append to those that wait for it.
 func (a *appending) answer(e engine.Appended) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

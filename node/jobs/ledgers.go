@@ -15,7 +15,7 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// copies keeps what the ledgers of jobs need here: descriptions and sources, partials and results.
+// copies fetches and keeps what this node's copies of ledgers need: descriptions, sources, items, partials and results.
 type copies struct {
 	*base
 	*descriptions
@@ -24,7 +24,8 @@ type copies struct {
 	itemsComing singleflight.Group // blobs of items that are being brought, by their paths
 }
 
-// MakeCopy makes a copy of a ledger from what another member, or this node, has of the job.
+// MakeCopy makes a copy of a job's ledger. Description and sources come from the member e.From or, if that is empty,
+// from this node.
 func (r *copies) MakeCopy(e engine.FoundLedger) (*store.Copy, error) {
 	c, err := r.ledgers.MakeFolder(e.ID)
 	if err != nil {
@@ -36,7 +37,8 @@ func (r *copies) MakeCopy(e engine.FoundLedger) (*store.Copy, error) {
 	return c, r.ledgers.Begin(c, e.Log)
 }
 
-// FillCopy brings signature, description and sources here, durably.
+// FillCopy puts signature, description and sources into the folder of a copy, durably. They come from a member or, if
+// from is empty, from this node.
 func (r *copies) FillCopy(c *store.Copy, from tasks.PeerID) (err error) {
 	if from == "" {
 		c.Signature, err = r.signatureOf(r.book.ByID(c.ID))
@@ -65,7 +67,7 @@ func (r *copies) FillCopy(c *store.Copy, from tasks.PeerID) (err error) {
 	return r.bringItems(c, from)
 }
 
-// bring has a blob of a job at path, durably, and returns its bytes. It is here already where from is empty.
+// bring puts a blob of a job at path, durably, and returns its bytes. If from is empty the blob must be on this node.
 func (r *copies) bring(hash string, id tasks.JobID, from tasks.PeerID, limit int64, path string) ([]byte, error) {
 	if b, err := os.ReadFile(path); err == nil && store.HashOf(b) == hash {
 		r.blobs.Add(hash, path)
@@ -78,7 +80,7 @@ func (r *copies) bring(hash string, id tasks.JobID, from tasks.PeerID, limit int
 		err = durable.PlaceSynced(path, durable.Bytes(b))
 	case from == "":
 		return nil, fmt.Errorf("could not find blob %s here", hash)
-	default: // to disk first: only bytes that are what their hash says come into memory
+	default: // fetched to disk first, so that only bytes with the right hash are read into memory
 		err = r.askAround(id, from, hash, func(from tasks.PeerID) error {
 			return durable.PlaceSynced(path, func(f *os.File) error {
 				_, err := r.net.Fetch(r.ctx, from, hash, limit, f)
@@ -96,14 +98,14 @@ func (r *copies) bring(hash string, id tasks.JobID, from tasks.PeerID, limit int
 	return b, nil
 }
 
-// KeepBlob keeps a partial for the job's home on another node.
+// KeepBlob keeps a partial for the job's home, which is another node, and tells the engine of the outcome.
 func (r *copies) KeepBlob(e engine.KeepBlob) {
 	if r.tricks.Boasts() {
 		r.loop.Post(engine.BlobKept{Asked: e, OK: true})
 		return
 	}
 	if r.ledgers.Keeping(e.Partial) {
-		return // the home asks again; what is under way is answered
+		return // the home has repeated its request, which is answered when the transfer that is under way ends
 	}
 	_, err := r.ledgers.Keep(e.Partial, append([]tasks.PeerID{e.To}, e.Sources...))
 	if err != nil {
@@ -113,7 +115,7 @@ func (r *copies) KeepBlob(e engine.KeepBlob) {
 	r.loop.Post(engine.BlobKept{Asked: e, OK: err == nil, Full: store.DiskError(err) != nil})
 }
 
-// KeepResult keeps a job's result for its home on another node.
+// KeepResult keeps a job's result for its home, which is another node, and tells the engine of the outcome.
 func (r *copies) KeepResult(e engine.KeepResult) {
 	err := r.BringResult(e)
 	if err != nil {
@@ -122,7 +124,7 @@ func (r *copies) KeepResult(e engine.KeepResult) {
 	r.loop.Post(engine.ResultKept{Asked: e, OK: err == nil, Full: store.DiskError(err) != nil})
 }
 
-// BringResult has a job's result here, durably, unless it must not take the place of what is kept by its name.
+// BringResult fetches a job's result, durably, unless it would replace what is kept under the job's name and must stay.
 func (r *copies) BringResult(e engine.KeepResult) error {
 	name, submitter := "", ""
 	if c := r.ledgers.Of(e.ID); c != nil {
@@ -154,8 +156,8 @@ func (r *copies) BringResult(e engine.KeepResult) error {
 	return nil
 }
 
-// mayKeep says why a result that a job's home wants kept is not, if so: it would take the place of another job's, or of
-// one that is proven.
+// mayKeep returns an error if a result must not be kept as a job's home wants, because it would replace the result of
+// another job, or one that is proven.
 func (r *copies) mayKeep(name string, submitter tasks.PeerID, e engine.KeepResult) error {
 	if err := r.keepsFor(name, e.ID, submitter); err != nil {
 		return err
