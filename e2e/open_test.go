@@ -12,8 +12,8 @@ import (
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
-// TestOpenFromNothing has an open job begin without files, as its command does, and then grow by more files at once than
-// fit into one append: several are made, and each file counts once when all are appended again by their number.
+// TestOpenFromNothing has an open job begin without files, as its command does, and then grow by more files at once
+// than fit into one append: several are made, and each file counts once when all are appended again by their number.
 func TestOpenFromNothing(t *testing.T) {
 	t.Parallel()
 	c := ownCluster(t, fakeSpecs(t, 1)...)
@@ -49,7 +49,8 @@ func TestOpenFromNothing(t *testing.T) {
 // TestSecondRootIsTold: a folder that was named beside another, and has no ROOT, is told of where a user looks.
 func TestSecondRootIsTold(t *testing.T) {
 	t.Parallel()
-	n, err := launchNode(t.TempDir(), nodeSpec{name: "flawed", args: []string{"--root", suite.root, "--root", "/nowhere"}})
+	roots := []string{"--root", suite.root, "--root", "/nowhere"}
+	n, err := launchNode(t.TempDir(), nodeSpec{name: "flawed", args: roots})
 	check(t, err)
 	t.Cleanup(func() { check(t, n.stop()) })
 	check(t, poll(settleLimit, func() (bool, error) { _, err := n.status(); return err == nil, nil }))

@@ -49,8 +49,8 @@ func (p *Peer) peerDown(id tasks.PeerID) {
 	}
 }
 
-// able takes note of what this peer's own runtimes offer now. It prepares the jobs that it could not run until now; those
-// that it has prepared go on, for their runtimes are in use.
+// able takes note of what this peer's own runtimes offer now. It prepares the jobs that it could not run until now;
+// those that it has prepared go on, for their runtimes are in use.
 func (p *Peer) able(ev Able) {
 	before := p.cfg.Offers
 	p.cfg.Offers = ev.Offers

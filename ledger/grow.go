@@ -61,8 +61,8 @@ func (g *Growth) Has(a *tasks.Append) (there, same bool) {
 	return true, a.Sum(before) == g.sums[a.Seq-1]
 }
 
-// itemsAfter is what an append adds to the bytes of all blobs of items: nothing if they are those of the one before, for
-// a blob is on disk once however often it is appended.
+// itemsAfter is what an append adds to the bytes of all blobs of items: nothing if they are those of the one before,
+// for a blob is on disk once however often it is appended.
 func (g *Growth) itemsAfter(a *tasks.Append) (bytes int64) {
 	if n := len(g.Appends); n > 0 && a.SameFiles(&g.Appends[n-1]) {
 		return 0
@@ -120,8 +120,9 @@ func (r *Record) grow(a tasks.Append) bool {
 	return true
 }
 
-// add puts an append that is admitted behind the others. Equal files are in the record's memory once. They weigh as much
-// as others all the same, since whoever works for the job has all of its files, one after the other (tasks.Dataset).
+// add puts an append that is admitted behind the others. Equal files are in the record's memory once. They weigh as
+// much as others all the same, since whoever works for the job has all of its files, one after the other
+// (tasks.Dataset).
 func (g *Growth) add(a tasks.Append, sum tasks.AppendSum) {
 	g.weight += a.Weight()
 	g.items += g.itemsAfter(&a)

@@ -156,8 +156,8 @@ func TestGrowthIsBounded(t *testing.T) {
 	}
 }
 
-// TestAppendedFilesAreBoundedInMemory: however files are appended, again and again or each once, a job's node has no more
-// of them than eight times what may be appended, in the record and in the two datasets that engine and daemon make.
+// TestAppendedFilesAreBoundedInMemory: however files are appended, again and again or each once, a job's node has no
+// more of them than eight times what may be appended, in the record and in the two datasets that engine and daemon make.
 func TestAppendedFilesAreBoundedInMemory(t *testing.T) {
 	for name, url := range map[string]func(i, k int) string{
 		"the same files again":   func(_, k int) string { return fmt.Sprintf("/d/%d", k) },

@@ -90,8 +90,8 @@ func infoOf(root *Root) exec.Info {
 	return exec.Info{Kind: Kind, Version: root.Version, Platform: root.Platform, Dir: root.Dir}
 }
 
-// rootOf is the installation in the folder of one that was found. After an attempt to open it that went wrong the folder
-// is looked at anew, for its user may have mended it.
+// rootOf is the installation in the folder of one that was found. After an attempt to open it that went wrong the
+// folder is looked at anew, for its user may have mended it.
 func (f *Finder) rootOf(ctx context.Context, info exec.Info) (*Root, error) {
 	f.mu.Lock()
 	root := f.roots[info.Dir]

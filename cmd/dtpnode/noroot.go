@@ -47,5 +47,5 @@ func noROOTForRun(root string) string {
 }
 
 // otherROOTForRun is the hint for a run that starts its own node, which lacks the version of ROOT that is asked for.
-const otherROOTForRun = "name the folder of that version with `dtpnode run --root DIR`, or start a daemon that has it, " +
-	"`dtpnode up --root DIR --detach`"
+const otherROOTForRun = "name the folder of that version with `dtpnode run --root DIR`, or start a daemon that has " +
+	"it, `dtpnode up --root DIR --detach`"

@@ -40,7 +40,8 @@ func TestAdviceToWhoLacksARuntime(t *testing.T) {
 		}
 		return e.Hint
 	}
-	if got := hint(); !strings.HasPrefix(got, "submit it on a member") || !strings.HasSuffix(got, "; bob has ROOT=6.38.00") {
+	if got := hint(); !strings.HasPrefix(got, "submit it on a member") ||
+		!strings.HasSuffix(got, "; bob has ROOT=6.38.00") {
 		t.Errorf("got %q", got)
 	}
 	s.Other, s.Elsewhere = "name its folder", nil

@@ -167,7 +167,8 @@ func TestBrokenHeals(t *testing.T) {
 		}
 		<-s.Changes()
 		told := runtimes.Announced(runtimes.Announce(s.Told(), 2048))
-		if told[0].Problem != broken.Error() || runtimes.Meet(told, both[0].Needs()) || !runtimes.Meet(told, both[1].Needs()) {
+		if told[0].Problem != broken.Error() || runtimes.Meet(told, both[0].Needs()) ||
+			!runtimes.Meet(told, both[1].Needs()) {
 			t.Errorf("others are told of %+v", told)
 		}
 		if _, err := h.Ready(t.Context()); !errors.Is(err, broken) || len(tries) != 1 {
