@@ -45,18 +45,18 @@ func (w *world) noteFolds(e engine.WriteLedger) {
 
 // inResult reports whether a part is in the result, itself or in a fold, or was given up.
 func (w *world) inResult(id merge.ID, parts []merge.ID) bool {
-	return w.reaches(id, parts, map[merge.ID]bool{})
+	return w.leadsTo(id, parts, map[merge.ID]bool{})
 }
 
-// reaches is inResult but for the ids that were looked at already: where a planted bug gives an id twice, folds may
+// leadsTo is inResult but for the ids that were looked at already: where a planted bug gives an id twice, folds may
 // lead in a circle.
-func (w *world) reaches(id merge.ID, parts []merge.ID, looked map[merge.ID]bool) bool {
+func (w *world) leadsTo(id merge.ID, parts []merge.ID, looked map[merge.ID]bool) bool {
 	if looked[id] {
 		return false
 	}
 	looked[id] = true
 	return w.given[id] || slices.Contains(parts, id) || slices.ContainsFunc(w.into[id], func(f merge.ID) bool {
-		return w.reaches(f, parts, looked)
+		return w.leadsTo(f, parts, looked)
 	})
 }
 
