@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/dtpnode/dtpnode/engine"
@@ -268,27 +269,79 @@ func (r *copies) itemsGrown(e engine.Grown) {
 	if len(lacking) == 0 {
 		return
 	}
-	r.spawn(func() {
-		for _, b := range lacking {
-			r.bringUntilHad(c, b)
-		}
-	})
+	if r.itemsLacking.add(c, lacking) {
+		r.spawn(func() { r.bringLacking(c) })
+	}
 }
 
-// bringUntilHad brings a blob of items for as long as the copy of the ledger that it is for counts.
-func (r *copies) bringUntilHad(c *store.Copy, b itemBlob) {
+// lackingItems are the blobs of items that copies of ledgers lack. One goroutine for each copy brings them: a submitter
+// may append as many blobs as fit into a job, of which nobody has any.
+type lackingItems struct {
+	mu sync.Mutex
+	of map[*store.Copy][]itemBlob // an entry exactly while a goroutine brings them
+}
+
+// add notes blobs that a copy lacks. It reports whether the caller is to have them brought: nobody does so yet.
+func (l *lackingItems) add(c *store.Copy, blobs []itemBlob) (begin bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.of == nil {
+		l.of = map[*store.Copy][]itemBlob{}
+	}
+	known, brought := l.of[c]
+	l.of[c] = append(known, blobs...)
+	return !brought
+}
+
+// take returns what a copy lacks, to be brought, and notes none of it any more.
+func (l *lackingItems) take(c *store.Copy) []itemBlob {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	blobs := l.of[c]
+	l.of[c] = nil
+	return blobs
+}
+
+// done notes that the goroutine of a copy ends, unless something is lacking; whatever is lacking is forgotten if the
+// copy is given up.
+func (l *lackingItems) done(c *store.Copy, givenUp bool) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.of[c]) > 0 && !givenUp {
+		return false
+	}
+	delete(l.of, c)
+	return true
+}
+
+// bringLacking brings the blobs of items that a copy of a ledger lacks, for as long as the copy counts. Those that
+// cannot be had are tried again after the others.
+func (r *copies) bringLacking(c *store.Copy) {
 	const pause = 5 * time.Second // between two attempts
-	for warned := false; r.ctx.Err() == nil && r.ledgers.Of(c.ID) == c; warned = true {
-		kept, err := r.keepItemsHere(r.ctx, c, c.Job.Submitter, b)
-		if kept {
+	for warned := false; ; {
+		var failed []itemBlob
+		for _, b := range r.itemsLacking.take(c) {
+			if r.ctx.Err() != nil || r.ledgers.Of(c.ID) != c {
+				break
+			}
+			kept, err := r.keepItemsHere(r.ctx, c, c.Job.Submitter, b)
+			if kept {
+				continue
+			}
+			if failed = append(failed, b); !warned {
+				r.log.Warn("could not bring items of a job here; it is tried again", "job", c.ID.Short(), "reason", err)
+				warned = true
+			}
+		}
+		if len(failed) > 0 {
+			r.itemsLacking.add(c, failed)
+			select {
+			case <-r.ctx.Done():
+			case <-time.After(pause):
+			}
+		}
+		if r.itemsLacking.done(c, r.ctx.Err() != nil || r.ledgers.Of(c.ID) != c) {
 			return
-		}
-		if !warned {
-			r.log.Warn("could not bring items of a job here; it is tried again", "job", c.ID.Short(), "reason", err)
-		}
-		select {
-		case <-r.ctx.Done():
-		case <-time.After(pause):
 		}
 	}
 }

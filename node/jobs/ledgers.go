@@ -21,7 +21,8 @@ type copies struct {
 	*descriptions
 	*programs
 
-	itemsComing singleflight.Group // blobs of items that are being brought, by their paths
+	itemsComing  singleflight.Group // blobs of items that are being brought, by their paths
+	itemsLacking lackingItems
 }
 
 // MakeCopy makes a copy of a job's ledger. Description and sources come from the member e.From or, if that is empty,
