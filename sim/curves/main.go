@@ -26,7 +26,7 @@ func main() {
 	most := flag.Int("max", 10_000, "largest number of nodes")
 	draw := flag.Bool("draw", false, "only draw what is there")
 	flag.Parse()
-	debug.SetMemoryLimit(3500 << 20)
+	debug.SetMemoryLimit(12 << 30)
 	if err := run(*out, *most, *draw); err != nil {
 		fmt.Fprintln(os.Stderr, "curves:", err)
 		os.Exit(1)
