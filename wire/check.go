@@ -10,8 +10,8 @@ const MaxDepth = 16
 
 // An element of an array can become a Go struct of hundreds of bytes, however few bytes encode it. So at most
 // maxThrifty elements of a value may be nil, an empty array, which the decoder takes for a struct without content, or a
-// map of less than thriftyMap bytes; no honest message has many such elements. This bounds the memory of a decoded value
-// to a few dozen times its encoded size.
+// map of less than thriftyMap bytes; no honest message has many such elements. This bounds the memory of a decoded
+// value to a few dozen times its encoded size.
 const (
 	maxThrifty = 256
 	thriftyMap = 12
