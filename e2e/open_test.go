@@ -55,7 +55,8 @@ func TestSecondRootIsTold(t *testing.T) {
 	t.Cleanup(func() { check(t, n.stop()) })
 	check(t, poll(settleLimit, func() (bool, error) { _, err := n.status(); return err == nil, nil }))
 	r := n.dtpnode(t, t.TempDir(), "status")
-	if !strings.Contains(r.stdout, "/nowhere") || !strings.Contains(r.stdout, "not all runtimes that were named are used") {
+	if !strings.Contains(r.stdout, "/nowhere") ||
+		!strings.Contains(r.stdout, "not all runtimes that were named are used") {
 		t.Errorf("status tells %s", r.stdout)
 	}
 	if st, err := n.status(); err != nil || len(st.Runtimes) != 1 {

@@ -250,9 +250,9 @@ func reportOf(seq, known uint64, sum tasks.AppendSum) Message {
 	return Message{Job: jobID, Term: 1, Report: r}
 }
 
-// TestBeginningAnewTakesNoRoom: a home may have a node begin a job anew as often as it likes. That neither takes more of
-// the submitter's room for descriptions each time, so that its other jobs would find none, nor leaves the outputs on the
-// disk that are void from then on.
+// TestBeginningAnewTakesNoRoom: a home may have a node begin a job anew as often as it likes. That neither takes more
+// of the submitter's room for descriptions each time, so that its other jobs would find none, nor leaves the outputs on
+// the disk that are void from then on.
 func TestBeginningAnewTakesNoRoom(t *testing.T) {
 	r := openMember(t)
 	grow := func(g *Grow) []Effect { return r.step(Recv{From: "h", Msg: Message{Job: jobID, Term: 1, Grow: g}}) }
@@ -283,8 +283,9 @@ func TestBeginningAnewTakesNoRoom(t *testing.T) {
 	}
 }
 
-// TestRefusalIsOfOneAppend: a refusal that comes once more, as the home answers each repetition, is not taken for one of
-// the append that has been given the number since. That may be in the log, and its user would append its files again.
+// TestRefusalIsOfOneAppend: a refusal that comes once more, as the home answers each repetition, is not taken for one
+// of the append that has been given the number since. That may be in the log, and its user would append its files
+// again.
 func TestRefusalIsOfOneAppend(t *testing.T) {
 	r := openMember(t)
 	r.peer.job(jobID).desc.Submitter = "m" // which another node leads by now

@@ -119,8 +119,8 @@ type Grow struct {
 	Restart bool `msgpack:"r,omitempty"`
 }
 
-// NotAppended answers Append if the append can never be in the log. Sig tells which one it was, as another may have been
-// given its number since.
+// NotAppended answers Append if the append can never be in the log. Sig tells which one it was, as another may have
+// been given its number since.
 type NotAppended struct {
 	Seq    uint64 `msgpack:"q"`
 	Sig    []byte `msgpack:"s"` // of the append

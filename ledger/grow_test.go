@@ -157,7 +157,8 @@ func TestGrowthIsBounded(t *testing.T) {
 }
 
 // TestAppendedFilesAreBoundedInMemory: however files are appended, again and again or each once, a job's node has no
-// more of them than eight times what may be appended, in the record and in the two datasets that engine and daemon make.
+// more of them than eight times what may be appended, in the record and in the two datasets that engine and daemon
+// make.
 func TestAppendedFilesAreBoundedInMemory(t *testing.T) {
 	for name, url := range map[string]func(i, k int) string{
 		"the same files again":   func(_, k int) string { return fmt.Sprintf("/d/%d", k) },
@@ -327,10 +328,10 @@ func TestLostProposalsAreMadeAgain(t *testing.T) {
 	}
 }
 
-// TestAppendAfterOneThatWasDroppedIsNotRefused has the log drop an append and take the one that follows, as it may where
-// too much waits for a majority. The record does not admit that one yet, but it will when both are proposed again. If
-// its submitter were told that it can never be in the log, and appended its files under another number, they would
-// count twice.
+// TestAppendAfterOneThatWasDroppedIsNotRefused has the log drop an append and take the one that follows, as it may
+// where too much waits for a majority. The record does not admit that one yet, but it will when both are proposed
+// again. If its submitter were told that it can never be in the log, and appended its files under another number, they
+// would count twice.
 func TestAppendAfterOneThatWasDroppedIsNotRefused(t *testing.T) {
 	d := growingDesk(t, "a")
 	d.deaf = true
@@ -373,8 +374,8 @@ func TestRefusedAppendSaysWhy(t *testing.T) {
 	}
 }
 
-// TestRefusalOfAnEarlierAppend: an append that was refused may be in the log once more. The one that was given its number
-// since is not refused because of that.
+// TestRefusalOfAnEarlierAppend: an append that was refused may be in the log once more. The one that was given its
+// number since is not refused because of that.
 func TestRefusalOfAnEarlierAppend(t *testing.T) {
 	d := growingDesk(t, "a")
 	d.home.record.Growth.signed = func(a *tasks.Append, _ tasks.AppendSum) bool { return string(a.Sig) == "good" }

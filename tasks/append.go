@@ -126,7 +126,8 @@ func (f *File) weight() int {
 }
 
 // AppendParts splits files, in their order, into as few lists as there must be for each to fit into one append. There
-// is one at least, which is empty if there are no files; a file that is too large for any append is in a list of its own.
+// is one at least, which is empty if there are no files; a file that is too large for any append is in a list of its
+// own.
 func AppendParts(files []File) (parts [][]File) {
 	const room = MaxAppend - MaxAppendSig
 	first, weight := 0, appendWeight

@@ -29,7 +29,7 @@ const (
 	EnvSlow     = "DTPNODE_FAKE_SLOW"     // entries take so many times as long here
 	EnvBroken   = "DTPNODE_FAKE_BROKEN"   // every generation fails here, with this exec.Kind
 	EnvUnopened = "DTPNODE_FAKE_UNOPENED" // the runtime cannot be opened while there is a file with this path
-	EnvHide     = "DTPNODE_FAKE_HIDE"     // a file that names, one a line, data files that this host does not see, see hidden
+	EnvHide     = "DTPNODE_FAKE_HIDE"     // a file that names the data files, one a line, that are hidden here
 	// of each job a bit of the first n partials that are sealed here flips on disk afterwards
 	EnvFlip = "DTPNODE_FAKE_FLIP"
 )

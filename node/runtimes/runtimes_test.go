@@ -143,8 +143,8 @@ func TestNoneAndBroken(t *testing.T) {
 	}
 }
 
-// TestBrokenHeals has a runtime that cannot be opened tried again, ever more rarely, and at once for who asks; others are
-// told each time that it breaks or heals.
+// TestBrokenHeals has a runtime that cannot be opened tried again, ever more rarely, and at once for who asks; others
+// are told each time that it breaks or heals.
 func TestBrokenHeals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var tries []time.Duration
