@@ -61,8 +61,8 @@ func (r *descriptions) ServeSignature(id tasks.JobID) ([]byte, error) {
 	return wire.Marshal(&b)
 }
 
-// signatureOf returns the signature of a job's description: that of the copy of the ledger or, without one, a new one by
-// this node, on which the job then was submitted.
+// signatureOf returns the signature of a job's description: that of the copy of the ledger or, without one, a new one
+// by this node, on which the job then was submitted.
 func (r *descriptions) signatureOf(j *Job) (store.Signature, error) {
 	if j == nil {
 		return store.Signature{}, ErrOver
