@@ -45,8 +45,11 @@ test-cores:
 	nice $(GO) test -timeout 45m $(PLAIN)
 	nice $(GO) test -tags mutants -run Mutants ./quorum ./engine ./ledger ./steal
 
+# TestChaos has fifty daemons, which say nothing of dtpnode when they have no processor for seconds: they run when the
+# other daemons have ended.
 test-e2e:
-	$(GO) test -race -timeout 45m -parallel 8 ./e2e
+	$(GO) test -race -timeout 45m -parallel 8 -skip '^TestChaos$$' ./e2e
+	$(GO) test -race -timeout 45m -run '^TestChaos$$' ./e2e
 
 test-rest:
 	$(GO) test -race -timeout 45m -parallel 6 -p 1 $(RACED)

@@ -20,8 +20,9 @@ import (
 
 // reader reads the units of a job from one daemon, on and on through its deaths.
 type reader struct {
-	n  *node
-	id string
+	name   string
+	client *api.Client // of its own, since the node gets another one with each life
+	id     string
 
 	mu     sync.Mutex
 	values map[int64]string
@@ -30,7 +31,14 @@ type reader struct {
 }
 
 func newReader(n *node, id string) *reader {
-	return &reader{n: n, id: id, values: map[int64]string{}, lost: map[int64]string{}, news: make(chan struct{}, 1)}
+	return &reader{
+		name:   n.name,
+		client: api.NewClient(api.SocketPath(n.state)),
+		id:     id,
+		values: map[int64]string{},
+		lost:   map[int64]string{},
+		news:   make(chan struct{}, 1),
+	}
 }
 
 // take takes a line of a stream, which must tell of each unit once; before are those that streams before it told of.
@@ -74,10 +82,11 @@ var errWrong = errors.New("wrong")
 
 // follow reads until all is told.
 func (r *reader) follow(ctx context.Context) error {
+	defer r.client.Close()
 	for {
 		told := map[int64]bool{}
 		over := false
-		err := r.n.client.Units(ctx, r.id, api.UnitsRequest{Follow: true}, func(ev api.UnitsEvent) error {
+		err := r.client.Units(ctx, r.id, api.UnitsRequest{Follow: true}, func(ev api.UnitsEvent) error {
 			if err := r.take(ev, told); err != nil {
 				return fmt.Errorf("%w: %w", errWrong, err)
 			}
@@ -109,7 +118,7 @@ func (r *reader) until(t testing.TB, n int) {
 		select {
 		case <-r.news:
 		case <-late:
-			t.Fatalf("%s has told of %d units, want %d", r.n.name, got, n)
+			t.Fatalf("%s has told of %d units, want %d", r.name, got, n)
 		}
 	}
 }
@@ -121,16 +130,16 @@ func (r *reader) want(t testing.TB, values map[int64]string, lost ...int64) {
 	defer r.mu.Unlock()
 	for unit, want := range values {
 		if got := r.values[unit]; got != want {
-			t.Errorf("%s tells of unit %d the value %q, want %q", r.n.name, unit, got, want)
+			t.Errorf("%s tells of unit %d the value %q, want %q", r.name, unit, got, want)
 			return
 		}
 	}
 	if len(r.values) != len(values) || len(r.lost) != len(lost) {
-		t.Errorf("%s tells of %d values and %v, want %d, and %v lost", r.n.name, len(r.values), r.lost, len(values), lost)
+		t.Errorf("%s tells of %d values and %v, want %d, and %v lost", r.name, len(r.values), r.lost, len(values), lost)
 	}
 	for _, unit := range lost {
 		if !strings.Contains(r.lost[unit], "failed on order") {
-			t.Errorf("%s tells of the lost unit %d: %q", r.n.name, unit, r.lost[unit])
+			t.Errorf("%s tells of the lost unit %d: %q", r.name, unit, r.lost[unit])
 		}
 	}
 }
@@ -206,7 +215,7 @@ func TestUnitsAsTheyCome(t *testing.T) {
 	}
 	for i, end := range ends {
 		if err := <-end; err != nil {
-			t.Errorf("%s: %v", readers[i].n.name, err)
+			t.Errorf("%s: %v", readers[i].name, err)
 		}
 		readers[i].want(t, want, 1234)
 	}
@@ -291,7 +300,7 @@ func TestItemsAppended(t *testing.T) {
 	}
 	for i, end := range ends {
 		if err := <-end; err != nil {
-			t.Errorf("%s: %v", readers[i].n.name, err)
+			t.Errorf("%s: %v", readers[i].name, err)
 		}
 		readers[i].want(t, want)
 	}

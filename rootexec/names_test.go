@@ -72,9 +72,7 @@ func readAs(t *testing.T, spec exec.GenSpec, path string) (units int64, printed 
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return sealed.Units, strings.Join(r.lines, "\n")
+	return sealed.Units, r.until(t, "reads ")
 }
 
 // TestResultsAreWrittenAsNamed: a result's name means no more than that of an input.

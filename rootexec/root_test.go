@@ -174,10 +174,16 @@ type recorder struct {
 	lines []string
 	done  chan exec.Done
 	fails chan *exec.Failure
+
+	printed chan struct{} // a line has come since it was last read
 }
 
 func newRecorder() *recorder {
-	return &recorder{done: make(chan exec.Done, 1000), fails: make(chan *exec.Failure, 10)}
+	return &recorder{
+		done:    make(chan exec.Done, 1000),
+		fails:   make(chan *exec.Failure, 10),
+		printed: make(chan struct{}, 1),
+	}
 }
 
 func (r *recorder) PacketDone(d exec.Done) {
@@ -192,6 +198,29 @@ func (r *recorder) Output(line string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.lines = append(r.lines, line)
+	select {
+	case r.printed <- struct{}{}:
+	default: // whoever waits looks at all lines
+	}
+}
+
+// until waits for a line with a text, and returns all lines: what a child prints may come after the end of its packets.
+func (r *recorder) until(t testing.TB, text string) string {
+	t.Helper()
+	late := time.After(2 * time.Minute)
+	for {
+		r.mu.Lock()
+		all := strings.Join(r.lines, "\n")
+		r.mu.Unlock()
+		if strings.Contains(all, text) {
+			return all
+		}
+		select {
+		case <-r.printed:
+		case <-late:
+			t.Fatalf("%q is not among what was printed: %q", text, all)
+		}
+	}
 }
 
 // wait returns the next report.

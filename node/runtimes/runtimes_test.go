@@ -3,7 +3,9 @@ package runtimes_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -147,13 +149,20 @@ func TestNoneAndBroken(t *testing.T) {
 // are told each time that it breaks or heals.
 func TestBrokenHeals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex // guards tries and mended
 		var tries []time.Duration
-		began, broken := time.Now(), errors.New("a folder is missing")
+		began, broken, mended := time.Now(), errors.New("a folder is missing"), false
+		tried := func() []time.Duration {
+			mu.Lock()
+			defer mu.Unlock()
+			return slices.Clone(tries)
+		}
 		s := runtimes.Find(t.Context(), []exec.Finder{listed{
 			infos: both,
 			open: func(exec.Info) (exec.Runtime, error) {
-				tries = append(tries, time.Since(began))
-				if broken != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				if tries = append(tries, time.Since(began)); !mended {
 					return nil, broken
 				}
 				return &runtime{}, nil
@@ -171,8 +180,8 @@ func TestBrokenHeals(t *testing.T) {
 			!runtimes.Meet(told, both[1].Needs()) {
 			t.Errorf("others are told of %+v", told)
 		}
-		if _, err := h.Ready(t.Context()); !errors.Is(err, broken) || len(tries) != 1 {
-			t.Errorf("whoever waits for it has it tried %d times: %v", len(tries), err)
+		if _, err := h.Ready(t.Context()); !errors.Is(err, broken) || len(tried()) != 1 {
+			t.Errorf("whoever waits for it has it tried %d times: %v", len(tried()), err)
 		}
 		time.Sleep(10*time.Minute + 20*time.Second)
 		synctest.Wait()
@@ -180,10 +189,12 @@ func TestBrokenHeals(t *testing.T) {
 		for i := range want {
 			want[i] *= time.Second
 		}
-		if diff := cmp.Diff(want, tries); diff != "" {
+		if diff := cmp.Diff(want, tried()); diff != "" {
 			t.Errorf("it is tried after (-want +got):\n%s", diff)
 		}
-		broken = nil
+		mu.Lock()
+		mended = true
+		mu.Unlock()
 		h.Begin() // its user has mended it, and submits a job
 		if _, err := h.Ready(t.Context()); err != nil {
 			t.Errorf("a mended runtime: %v", err)
@@ -194,8 +205,8 @@ func TestBrokenHeals(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		h.Begin()
-		if len(tries) != len(want)+1 {
-			t.Errorf("an open runtime is opened again: %v", tries)
+		if len(tried()) != len(want)+1 {
+			t.Errorf("an open runtime is opened again: %v", tried())
 		}
 	})
 }
