@@ -263,7 +263,6 @@ func (u jsonUser) jobs(n *node) {
 	u.run(n, 0, "append", "append", id, "fake://more?entries=100&clusters=1")
 	u.run(n, 0, "status", "status", id)
 	u.run(n, 0, "close", "close", id)
-	u.run(n, 1, "error", "units", id) // its code keeps no values
 	valued := u.selector("valued", fakeexec.Spec{Entry: "10us", Bins: 10, Values: true}, 1000)
 	id = jobID(u.t, u.run(n, 0, "run", append(valued, "--detach")...))
 	u.run(n, 0, "units", "units", id, "--follow")

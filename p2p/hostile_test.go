@@ -331,7 +331,7 @@ func (n *tnode) count(from int, ok func(Event) bool) (all int) {
 // heartbeats, and others are heard.
 func TestFloodOfAMemberWaitsAtItsLink(t *testing.T) {
 	ca := config(t, "a")
-	ca.PingPeriod, ca.Silence = 20*time.Millisecond, 300*time.Millisecond
+	ca.PingPeriod, ca.Silence = 40*time.Millisecond, 2*time.Second
 	ca.StallTimeout = patience
 	a := open(t, ca)
 	b := open(t, config(t, "b"))
