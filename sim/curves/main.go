@@ -3,7 +3,7 @@
 //	go run ./sim/curves [-out docs] [-max 10000] [-draw]
 //
 // The figures are stored in docs/scale.json, one run in a line; a run that is there already is not repeated. With -draw
-// nothing is run. Runs of more than 10,000 nodes take minutes and up to 4 GB.
+// nothing is run. Runs of more than 10,000 nodes take minutes and up to 12 GB.
 package main
 
 import (
