@@ -39,16 +39,12 @@ func (d *Daemon) claimed(salt tasks.NonceSalt, submitter tasks.PeerID, state api
 func TestWhoTellsOfAJobIsAskedForProof(t *testing.T) {
 	asker := openWithout(t, "asker")
 	defer asker.Close()
-	reader, submitter, other := admit(t, asker, "reader", p2p.Read), admit(t, asker, "submitter", p2p.Submitter), admit(t,
-		asker, "other", p2p.Submitter)
+	reader, submitter := admit(t, asker, "reader", p2p.Read), admit(t, asker, "submitter", p2p.Submitter)
+	other := admit(t, asker, "other", p2p.Submitter)
 	for _, d := range []*Daemon{reader, submitter, other} {
 		defer d.Close()
 	}
-	for deadline := time.Now().Add(30 * time.Second); len(asker.cluster.Up()) < 3; time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("the members do not see each other")
-		}
-	}
+	until(t, "the members see each other", func() bool { return len(asker.cluster.Up()) == 3 })
 	for name, tc := range map[string]struct {
 		teller    *Daemon
 		submitter tasks.PeerID
