@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/dtpnode/dtpnode/internal/durable"
+	"github.com/dtpnode/dtpnode/rootexec/proof"
 )
 
 // Compiled libraries lie in the folder "lib" of the cache, one folder for each, named by the key of sources and
@@ -54,7 +55,11 @@ var ErrDamaged = errors.New("damaged library")
 
 // LibraryKey names the library that src becomes on hosts of one Platform.
 func LibraryKey(src Source, platform string) string {
-	h := sha256.Sum256([]byte(src.Hash() + "\n" + platform))
+	text := src.Hash() + "\n" + platform
+	if src.needsProof() {
+		text += "\n" + proof.Hash() // other headers, another library
+	}
+	h := sha256.Sum256([]byte(text))
 	return hex.EncodeToString(h[:16])
 }
 

@@ -116,6 +116,10 @@ func (e *Executor) compile(ctx context.Context, src Source, dir string, m meta) 
 	if err := writeSources(src, dir); err != nil {
 		return err
 	}
+	headers, err := UnpackProof(ctx, e.cfg.Root, e.cfg.Cache)
+	if err != nil {
+		return err
+	}
 	p, err := e.base.Fork(ctx, roleCompiler)
 	if err != nil {
 		return err
@@ -126,7 +130,7 @@ func (e *Executor) compile(ctx context.Context, src Source, dir string, m meta) 
 	defer cancel()
 	cut := make(chan string, 1)
 	asked := time.AfterFunc(e.cfg.SyntaxAfter, func() {
-		if text := e.cutShort(limited, main); text != "" {
+		if text := e.cutShort(limited, main, headers.Include); text != "" {
 			cut <- text
 			cancel()
 		}
@@ -135,6 +139,7 @@ func (e *Executor) compile(ctx context.Context, src Source, dir string, m meta) 
 	_, err = p.Call(limited, compileFrame{
 		Op: "compile", Dir: dir, Sources: sourcesDir(dir, src.Main), Main: path.Base(src.Main),
 		Lib: strings.TrimSuffix(m.So, ".so"), CXX: e.cfg.Root.CXX, Options: src.Options,
+		Proof: headers.Include,
 	})
 	if limited.Err() != nil && ctx.Err() == nil {
 		f := &exec.Failure{
@@ -181,10 +186,10 @@ func writeSources(src Source, dir string) error {
 // cutShort asks the compiler by itself whether a source ends before it should, and returns what it says then. ROOT's
 // dictionary generator waits for the rest of such a source for ever. Any other error is for ACLiC to tell, which
 // includes more before the source than is known here.
-func (e *Executor) cutShort(ctx context.Context, main string) string {
+func (e *Executor) cutShort(ctx context.Context, main, headers string) string {
 	r := e.cfg.Root
-	cmd := osexec.CommandContext(ctx, r.CXX, "-fsyntax-only", "-w", "-x", "c++", "-std="+r.Std, "-I"+r.Include,
-		"-I"+filepath.Dir(main), main)
+	cmd := osexec.CommandContext(ctx, r.CXX, "-fsyntax-only", "-w", "-x", "c++", "-std="+r.Std,
+		"-I"+filepath.Dir(main), "-I"+headers, "-I"+r.Include, main)
 	out, err := cmd.CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "at end of input") && !strings.Contains(string(out), "to match this") {
 		return ""

@@ -9,6 +9,7 @@ type loadFrame struct {
 	So    string `msgpack:"so"`
 	Dir   string `msgpack:"dir"`
 	Class string `msgpack:"class"`
+	Proof string `msgpack:"proof,omitempty"` // path of the library that stands for PROOF, if the code names it
 }
 
 type makeFrame struct {
@@ -29,6 +30,7 @@ type compileFrame struct {
 	Lib     string `msgpack:"lib"`
 	CXX     string `msgpack:"cxx"`
 	Options string `msgpack:"options"` // of Source
+	Proof   string `msgpack:"proof"`   // folder of the headers that stand for PROOF's
 }
 
 // beginFrame is child.BeginFrame with what ROOT's generations are told besides.

@@ -132,11 +132,16 @@ func (s *Selector) open(ctx context.Context, lib Library) error {
 	if err := lib.Check(); err != nil {
 		return fmt.Errorf("could not load selector %q: %w", s.class, err)
 	}
+	proof, err := s.e.proofFor(ctx, lib.So)
+	if err != nil {
+		return fmt.Errorf("could not load selector %q: %w", s.class, err)
+	}
 	p, err := s.e.base.Fork(ctx, roleSelector)
 	if err != nil {
 		return err
 	}
-	if _, err := p.Call(ctx, loadFrame{Op: "load", So: lib.So, Dir: lib.Sources, Class: s.class}); err != nil {
+	load := loadFrame{Op: "load", So: lib.So, Dir: lib.Sources, Class: s.class, Proof: proof}
+	if _, err := p.Call(ctx, load); err != nil {
 		p.Close()
 		return s.codeFailure(err)
 	}

@@ -3,13 +3,13 @@
 //
 //   role of base: selector planner compiler; of selector: generation merger client check
 //   selector
-//     ->  load {so, dir, class}           <-  loaded {}, then it is a zygote
+//     ->  load {so, dir, class, proof}    <-  loaded {}, then it is a zygote
 //   check
 //     ->  make {}                         <-  made {}
 //   planner
 //     ->  plan {file, tree}               <-  planned {tree, entries, clusters, bytes, uuid}
 //   compiler
-//     ->  compile {dir, sources, main, lib, cxx, options} <-  compiled {so}
+//     ->  compile {dir, sources, main, lib, cxx, options, proof} <-  compiled {so}
 //   generation
 //     ->  begin {..., option, lax}        input is fInput; part of a packet is the path of the tree
 //   merger

@@ -4,6 +4,7 @@
 #include "generation.h"
 #include "input.h"
 #include "merge.h"
+#include "proof.h"
 #include "rootguard.h"
 #include "selector.h"
 
@@ -75,6 +76,9 @@ json compile(const json &request) {
   const std::string how = options == "g" ? "kgcf" : "kOcf";
   gSystem->SetBuildDir(dir.c_str(), true);
   gSystem->AddIncludePath(("-I\"" + sources + "\"").c_str());
+  // Before ROOT's own folder, which may have headers of PROOF: the same code means the same with each ROOT.
+  if (const std::string proof = request.value("proof", ""); !proof.empty())
+    gSystem->AddIncludePath(("-I\"" + proof + "\"").c_str());
   if (gSystem->CompileMacro(main.c_str(), how.c_str(), "", dir.c_str()) != 1)
     throw Failure("code", "the selector does not compile");
   return {{"op", "compiled"}, {"so", dir + "/" + lib + ".so"}};
@@ -89,6 +93,7 @@ int runSelector(Channel &channel, RootGuard &guard) {
   try {
     guard.run(Phase::Load, [&] {
       try {
+        loadProof(request.value("proof", ""));
         cls = std::make_unique<SelectorClass>(request.at("so"), request.at("dir"),
                                               request.at("class"));
       } catch (Failure &f) {
