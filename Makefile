@@ -6,6 +6,7 @@
 # make bench   the scaling suite, beside its references
 # make curves  simulate clusters of up to 10,000 nodes and draw how they fare into docs/
 # make fuzz    all fuzz targets in turn, sharing FUZZ_TIME
+# make old-root  compile the child against headers of old versions of ROOT: ROOT_SOURCE=CLONE ROOT_TAGS="v6-26-00 v6-30-00"
 # make lint    linters, with the import rules of the layers and the length of lines
 # make tidy-check  see that go.mod names what is used, directly or not
 # make vuln    look for known vulnerabilities, in a database that is elsewhere
@@ -27,7 +28,7 @@ export DTPNODE_SAMPLES ?= $(wildcard $(CURDIR)/../shared/data)
 PLAIN    := ./sim ./engine ./journal ./ledger ./merge ./quorum ./steal ./tasks
 RACED     = $(filter-out ./e2e $(PLAIN),$(patsubst github.com/dtpnode/dtpnode/%,./%,$(shell $(GO) list ./...)))
 
-.PHONY: build demo test test-cores test-e2e test-rest soak mutants fuzz bench curves install uninstall release lint tidy-check vuln fmt clean
+.PHONY: build demo old-root test test-cores test-e2e test-rest soak mutants fuzz bench curves install uninstall release lint tidy-check vuln fmt clean
 
 build:
 	$(GO) build -trimpath -ldflags '$(STAMP)' -o $(BIN) ./cmd/dtpnode
@@ -78,6 +79,10 @@ fuzz:
 
 bench: build
 	$(BIN) bench
+
+# Not part of make test: it needs a clone of ROOT's repository.
+old-root:
+	.ci/old-root "$(ROOT_SOURCE)" $(ROOT_TAGS)
 
 # Runs that docs/scale.json has already are not made again: remove it to make all of them. NODES=100000 takes longer.
 NODES ?= 10000

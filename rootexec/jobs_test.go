@@ -16,7 +16,12 @@ import (
 // with the packets dealt in turn, merge, Terminate. It returns the output file and what was printed.
 func runJob(t *testing.T, job roottest.Job) (out, printed string) {
 	t.Helper()
-	e := rootexec.SharedExecutor(t)
+	return runJobOn(t, rootexec.SharedExecutor(t), job)
+}
+
+// runJobOn is runJob with the ROOT of an executor.
+func runJobOn(t *testing.T, e *rootexec.Executor, job roottest.Job) (out, printed string) {
+	t.Helper()
 	s := loadJob(t, e, job.Selector)
 	defer s.Release()
 	dir := job.Dir

@@ -184,7 +184,7 @@ func (r *Root) readVersion() error {
 			continue
 		}
 		if m := release.FindSubmatch(b); m != nil {
-			r.Version = string(m[1])
+			r.Version = canonicalVersion(string(m[1]))
 		} else if parts := versionPart.FindAllSubmatch(b, -1); len(parts) == 3 {
 			r.Version = fmt.Sprintf("%s.%02s.%02s", parts[0][2], parts[1][2], parts[2][2])
 		}
@@ -194,6 +194,9 @@ func (r *Root) readVersion() error {
 	}
 	if r.Version == "" {
 		return fmt.Errorf("could not read the version of the ROOT in %q", r.Dir)
+	}
+	if why := tooOld(r.Version); why != "" {
+		return fmt.Errorf("the ROOT in %q cannot be used: %s", r.Dir, why)
 	}
 	r.Std = "c++17"
 	if b, err := os.ReadFile(filepath.Join(r.Include, "compiledata.h")); err == nil {

@@ -44,12 +44,12 @@ func fakeRoot(t *testing.T, version string) string {
 }
 
 func TestFind(t *testing.T) {
-	dir := fakeRoot(t, "#define ROOT_VERSION_MAJOR 6\n#define ROOT_VERSION_MINOR 8\n#define ROOT_VERSION_PATCH 4\n")
+	dir := fakeRoot(t, "#define ROOT_VERSION_MAJOR 6\n#define ROOT_VERSION_MINOR 28\n#define ROOT_VERSION_PATCH 4\n")
 	r, err := Find(t.Context(), FindOptions{Prefix: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Dir != dir || r.Version != "6.08.04" || r.Std != "c++20" || !strings.Contains(r.Platform, "/ROOT 6.08.04/") {
+	if r.Dir != dir || r.Version != "6.28.04" || r.Std != "c++20" || !strings.Contains(r.Platform, "/ROOT 6.28.04/") {
 		t.Errorf("%+v", r)
 	}
 	t.Setenv("ROOTSYS", dir)
@@ -91,6 +91,29 @@ func TestBuildChildTellsTheCompilersMessage(t *testing.T) {
 	}
 	if left, _ := filepath.Glob(filepath.Join(cache, "child", "*", "*")); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
+	}
+}
+
+// TestFindOldVersions: ROOT before 6.32 writes its version with a slash, and what is too old is refused with a word, in
+// place of errors of the compiler.
+func TestFindOldVersions(t *testing.T) {
+	dir := fakeRoot(t, "#define ROOT_RELEASE \"6.26/10\"\n")
+	r, err := Find(t.Context(), FindOptions{Prefix: dir})
+	if err != nil || r.Version != "6.26.10" || strings.Count(r.Platform, "/") != 2 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	dir = fakeRoot(t, "#define ROOT_RELEASE \"6.24/08\"\n")
+	_, err = Find(t.Context(), FindOptions{Prefix: dir})
+	if err == nil || !strings.Contains(err.Error(), "it is ROOT 6.24.08, and dtpnode needs 6.26 or newer") {
+		t.Errorf("%v", err)
+	}
+	for std, want := range map[string]string{
+		"c++11": "c++17", "c++14": "c++17", "c++1z": "c++17", "gnu++14": "c++17", "c++17": "c++17", "c++20": "c++20",
+		"gnu++20": "gnu++20", "c++2b": "c++2b",
+	} {
+		if got := childStandard(std); got != want {
+			t.Errorf("%s: got %s, want %s", std, got, want)
+		}
 	}
 }
 

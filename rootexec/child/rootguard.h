@@ -2,6 +2,7 @@
 #pragma once
 
 #include "guard.h"
+#include "compat.h"
 #include "protocol.h"
 
 #include <string>

@@ -70,6 +70,26 @@ func Other(t testing.TB) string {
 	return root.Dir
 }
 
+// Wheels are the ROOTs that the Python package index has beside the pinned one, with their versions. Those before 6.38
+// are of the time before a release.
+var Wheels = map[string]string{"root==0.1a8": "6.37.01", "root==0.1a9": "6.39.01", otherWheel: "6.38.00"}
+
+// Wheel returns one of Wheels, installed into the user's cache once. What is compiled for its tests is kept apart from
+// that of other ROOTs.
+func Wheel(t testing.TB, wheel string) *ROOT {
+	t.Helper()
+	base, err := os.UserCacheDir()
+	if err != nil {
+		t.Fatalf("could not find a cache directory: %v", err)
+	}
+	cache := filepath.Join(base, "dtpnode")
+	root, err := rootexec.InstallWheel(t.Context(), cache, wheel, func(msg string) { t.Log(msg) })
+	if err != nil {
+		t.Fatalf("could not find %s to test with: %v", wheel, err)
+	}
+	return &ROOT{Dir: root.Dir, cache: filepath.Join(cache, "roottest", "ROOT-"+root.Version)}
+}
+
 // program builds cxx/name.cxx once and returns its path.
 func (r *ROOT) program(t testing.TB, name string) string {
 	t.Helper()
