@@ -77,6 +77,11 @@ type Finished struct {
 	SkippedFiles   int       `msgpack:"skippedfiles"`
 	SkippedEntries int64     `msgpack:"skippedentries"`
 
+	// Canvases are files of pictures that the program drew, in the working folder of the user's last step; Unsaved are
+	// those that could not be written, with the reason. Only of Session.Finish with a path.
+	Canvases []string `msgpack:"canvases"`
+	Unsaved  []string `msgpack:"unsaved"`
+
 	// Objects are those of the output after the user's last step: the first thousand, and only of Finish without a path.
 	Objects []Object `msgpack:"objects"`
 	// Notes are what the user should know of the output, a sentence each; only of Finish without a path.

@@ -18,6 +18,9 @@ type ClientSpec struct {
 	Params map[string]string // TNamed objects in fInput
 	Dir    string            // working directory of Begin and Terminate
 	Env    []string          // NAME=value, added to the environment
+	Seed   *uint64           // of gRandom; nil: as ROOT has it
+	// Canvases are the formats in which Finish with a path saves all canvases that Terminate leaves, in Dir.
+	Canvases []string
 }
 
 // Client is the submitting side of a job: a process with the one selector object that runs Begin and
@@ -66,7 +69,7 @@ func (s *Selector) StartClient(ctx context.Context, spec ClientSpec, out func(li
 // added.
 func (c *Client) Begin(ctx context.Context) (input []byte, err error) {
 	r, err := c.p.Call(ctx, startFrame{Op: "start", Option: c.spec.Option,
-		Params: maps.Clone(c.spec.Params), Dir: c.spec.Dir, Env: slices.Clone(c.spec.Env)})
+		Params: maps.Clone(c.spec.Params), Dir: c.spec.Dir, Env: slices.Clone(c.spec.Env), Seed: c.spec.Seed})
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +82,11 @@ func (c *Client) Begin(ctx context.Context) (input []byte, err error) {
 // runs Terminate and writes the output list to outPath, an absolute path, which appears whole or not
 // at all; an empty outPath writes nothing. The partials stay. A full disk is KindDisk.
 func (c *Client) Finish(ctx context.Context, partials []string, outPath string) (exec.Finished, error) {
-	r, err := c.p.Call(ctx, finishFrame{Op: "finish", Partials: append([]string{}, partials...), Path: outPath})
+	frame := finishFrame{Op: "finish", Partials: append([]string{}, partials...), Path: outPath}
+	if outPath != "" {
+		frame.Canvases = c.spec.Canvases
+	}
+	r, err := c.p.Call(ctx, frame)
 	if err != nil {
 		c.p.RemoveTemp(outPath)
 		return exec.Finished{}, err

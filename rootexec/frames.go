@@ -36,8 +36,9 @@ type compileFrame struct {
 // beginFrame is child.BeginFrame with what ROOT's generations are told besides.
 type beginFrame struct {
 	child.BeginFrame
-	Option string `msgpack:"option"`
-	Lax    bool   `msgpack:"lax"`
+	Option string  `msgpack:"option"`
+	Lax    bool    `msgpack:"lax"`
+	Seed   *uint64 `msgpack:"seed,omitempty"`
 }
 
 type mergeFrame struct {
@@ -52,12 +53,14 @@ type startFrame struct {
 	Params map[string]string `msgpack:"params,omitempty"`
 	Dir    string            `msgpack:"dir"`
 	Env    []string          `msgpack:"env,omitempty"`
+	Seed   *uint64           `msgpack:"seed,omitempty"`
 }
 
 type finishFrame struct {
 	Op       string   `msgpack:"op"`
 	Partials []string `msgpack:"partials"`
 	Path     string   `msgpack:"path"`
+	Canvases []string `msgpack:"canvases,omitempty"` // formats
 }
 
 // planned is the answer to a planFrame.

@@ -17,6 +17,8 @@ type Generation = child.Generation
 type Told struct {
 	Option               string // GetOption() of the selector
 	AllowMissingBranches bool   // let branches that a file lacks pass with a warning
+	// Seed is that of gRandom, which then has a stream for each entry, the same whoever runs it; nil: a seed of chance
+	Seed *uint64
 }
 
 // Start forks a generation. It returns as soon as the child exists: SlaveBegin runs while the first
@@ -41,7 +43,7 @@ func (s *Selector) Probe(ctx context.Context, spec exec.GenSpec, told Told, file
 
 // extend adds to the request with which a generation begins what ROOT is told.
 func (t Told) extend(b child.BeginFrame) any {
-	return beginFrame{BeginFrame: b, Option: t.Option, Lax: t.AllowMissingBranches}
+	return beginFrame{BeginFrame: b, Option: t.Option, Lax: t.AllowMissingBranches, Seed: t.Seed}
 }
 
 // forkGeneration forks a process that works in the folder of spec, with data files of its own: what it writes to them

@@ -71,6 +71,7 @@ func (e *Executor) Describe(ctx context.Context, r exec.Request) (out exec.Descr
 		Program: newProgram(sel, lib, w),
 		Work:    tasks.Work{Kind: Kind, Needs: []string{exec.Needed(Kind, e.cfg.Root.Version)}, Spec: text},
 		Params:  w.Params,
+		Items:   spec.Cycles,
 		Blobs: []exec.Blob{
 			{Name: sourcesBlob, Keep: true, Pack: func() ([]byte, error) { return packed, nil }},
 			{Name: libraryBlob, Key: lib.Key, Pack: lib.Pack},
@@ -93,7 +94,7 @@ func (e *Executor) wanted(ctx context.Context, spec Spec, r exec.Request) (src S
 			return src, w, err
 		}
 	} else {
-		w.Option, w.Lax = spec.Option, spec.AllowMissingBranches
+		w.Option, w.Lax, w.Seed, w.Canvases = spec.Option, spec.AllowMissingBranches, spec.Seed, spec.Canvases
 	}
 	w.Params = merged(w.Params, spec.Params)
 	if r.Earlier != nil && spec.Selector == "" {
@@ -167,7 +168,9 @@ func (e *Executor) libraryFrom(ctx context.Context, o exec.Order, w work, src So
 // Key names the library, the class and what the selector is told.
 func (p *program) Key() string { return p.key }
 
-func (p *program) told() Told { return Told{Option: p.work.Option, AllowMissingBranches: p.work.Lax} }
+func (p *program) told() Told {
+	return Told{Option: p.work.Option, AllowMissingBranches: p.work.Lax, Seed: p.work.Seed}
+}
 
 // Start begins a generation with the selector's option.
 func (p *program) Start(ctx context.Context, spec exec.GenSpec, sink exec.Sink) (exec.Generation, error) {
@@ -189,7 +192,9 @@ func (p *program) Session(ctx context.Context, spec exec.SessionSpec) (exec.Sess
 	for _, o := range p.work.Params {
 		params[o.Name] = o.Value
 	}
-	c, err := p.StartClient(ctx, ClientSpec{Option: p.work.Option, Params: params, Dir: spec.Dir, Env: spec.Env}, spec.Out)
+	c, err := p.StartClient(ctx, ClientSpec{
+		Option: p.work.Option, Params: params, Dir: spec.Dir, Env: spec.Env, Seed: p.work.Seed, Canvases: p.work.Canvases,
+	}, spec.Out)
 	if err != nil {
 		return nil, err
 	}

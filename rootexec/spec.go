@@ -30,6 +30,13 @@ type Spec struct {
 
 	// let files lack branches that others have; in a retry as before
 	AllowMissingBranches bool `json:"allow_missing_branches,omitempty"`
+
+	// how many cycles the selector runs in place of entries of files, as by TProof::Process(selector, n); 0: over files
+	Cycles int64 `json:"cycles,omitempty"`
+	// seed of gRandom, from which each entry has a stream of its own; null: seeds of chance; in a retry as before
+	Seed *uint64 `json:"seed,omitempty"`
+	// formats in which the canvases are saved that are there after Terminate, see CanvasFormats; in a retry as before
+	Canvases []string `json:"canvases,omitempty"`
 }
 
 // JSON is the spec as it goes into a request.
@@ -65,6 +72,8 @@ type work struct {
 	Option   string        `msgpack:"o,omitempty"`
 	Params   []tasks.Param `msgpack:"a,omitempty"` // in the order of their names
 	Lax      bool          `msgpack:"l,omitempty"` // branches that a file lacks pass with a warning
+	Seed     *uint64       `msgpack:"s,omitempty"` // of gRandom; nil: of chance
+	Canvases []string      `msgpack:"v,omitempty"` // formats in which canvases are saved after Terminate
 }
 
 func readWork(w tasks.Work) (out work, err error) {

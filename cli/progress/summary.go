@@ -41,6 +41,12 @@ func Summary(w io.Writer, st api.JobStatus) {
 			"worked in %s and left %s\n",
 			line(e.Node), where, line(e.Folder), left)
 	}
+	if len(st.Canvases) > 0 {
+		fmt.Fprintf(w, "Canvases saved: %s\n", line(strings.Join(st.Canvases, ", ")))
+	}
+	for _, why := range st.Unsaved {
+		fmt.Fprintf(w, "Canvas not saved: %s\n", line(why))
+	}
 	if len(st.Apart) > 0 {
 		fmt.Fprintf(w, "Not merged, kept apart in the output: %s\n", line(strings.Join(st.Apart, ", ")))
 	}

@@ -78,7 +78,7 @@ func printCheck(w io.Writer, c api.Check) {
 	if text := strings.TrimRight(progress.Clean(c.Stdout), "\n"); text != "" {
 		fmt.Fprintln(w, text)
 	}
-	if c.File == "" {
+	if c.Entries == 0 {
 		none := "there is none in what is wanted"
 		if c.Units > 0 {
 			none = fmt.Sprintf("none of the %s wanted can be read here", progress.Count(c.Units))
@@ -86,8 +86,11 @@ func printCheck(w io.Writer, c api.Check) {
 		fmt.Fprintf(w, "tried without an entry, for %s: the code compiles, Begin, the merge and Terminate went well; "+
 			"nothing is kept\n", none)
 	} else {
-		fmt.Fprintf(w, "checked with %s of %s entries, of %s; nothing is kept\n", progress.Count(c.Entries),
-			progress.Count(c.Units), progress.Clean(c.File))
+		of := "entries, of " + progress.Clean(c.File)
+		if c.File == "" {
+			of = "cycles"
+		}
+		fmt.Fprintf(w, "checked with %s of %s %s; nothing is kept\n", progress.Count(c.Entries), progress.Count(c.Units), of)
 	}
 	if c.Rate > 0 {
 		fmt.Fprintf(w, "%sentries/s in one process: the whole takes %s on this host (%s)", progress.Rate(c.Rate),

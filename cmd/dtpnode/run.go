@@ -49,6 +49,7 @@ type runOptions struct {
 	slots      int
 	install    bool
 	limits     limitFlags
+	world      worldFlags
 }
 
 const runLong = `run submits a TSelector over a chain of TTrees and waits for the merged output.
@@ -77,6 +78,18 @@ Begin() and Terminate() run here, in the working folder; what they print goes to
 error; with -o - all but the output file goes to standard error. If this node is away at the end, or cannot run it,
 Terminate() runs on another, after Begin() once more, in a folder of its own there, which the summary names with the
 files that are left in it. Where no daemon runs, run starts a node for the time of the job.
+
+With --cycles N there are no files and no tree: Process(0) to Process(N-1) are called, each once, by all nodes
+together, as TProof::Process(selector, N) did it. Init and Notify are not called.
+
+Each process draws other numbers from gRandom, and from rand() and drand48(). With --seed N the numbers from gRandom
+depend on N and on the entry alone, so that the output is the same however many nodes there are and whatever they
+steal: each entry has a stream of its own, and so have Begin, SlaveBegin, Terminate, and Init of each file. What code
+draws from generators of its own, such as TRandom3(0), cannot be the same.
+
+With --save-canvases all canvases that are there after Terminate are saved where Terminate ran, as CANVAS.pdf or in
+the formats that are given; characters other than letters, digits and ._- become _, a second canvas of a name gets _2,
+and a file of that name is replaced.
 
 With --open the job runs over what ` + "`dtpnode append`" +
 	` adds too, from another shell, and ends when it is closed, by
@@ -134,6 +147,7 @@ func newRun(g *globals) *cobra.Command {
 	f.StringVar(&opts.memory, "memory", "", "memory a child may use, e.g. 2G (default the node's)")
 	f.DurationVar(&opts.stall, "stall", 0, "time that one entry may take, e.g. 15m (default 5m)")
 	opts.limits.add(f)
+	opts.world.add(f)
 	f.BoolVar(&opts.missingOK, "allow-missing-branches", false, "let files lack branches that others have")
 	f.BoolVar(&opts.copies, "allow-copies", false,
 		"read a file that was written anew on another host, with as many entries, as if it were the same")
@@ -227,13 +241,16 @@ func runRun(ctx context.Context, g *globals, selector string, opts runOptions) e
 func (o runOptions) request(selector string) (api.JobRequest, error) {
 	var req api.JobRequest
 	var err error
+	if err = o.world.check(o.files, o.tree, o.open); err != nil {
+		return req, err
+	}
 	switch {
 	case o.open && (o.n >= 0 || o.first > 0):
 		return req, usagef("could not use --open with -n or --first: how many entries there will be is not known yet")
 	case o.open && o.check:
 		return req, usagef("could not use --open with --check: a check runs over what is there")
-	case len(o.files) == 0 && !o.open:
-		return req, usagef("could not run %q: no --files given", selector)
+	case len(o.files) == 0 && !o.open && !o.world.inCycles():
+		return req, usagef("could not run %q: no --files given, nor --cycles", selector)
 	case o.n < -1 || o.first < 0:
 		return req, usagef("could not use -n %d --first %d: want -n of at least 0, or -1 for all, and --first of at least 0",
 			o.n, o.first)
@@ -292,6 +309,9 @@ func (o runOptions) spec(selector string) (spec rootexec.Spec, err error) {
 	}
 	if spec.Params, err = inputs.Params(o.params); err != nil {
 		return spec, usageError{err}
+	}
+	if err = o.world.fill(&spec); err != nil {
+		return spec, err
 	}
 	if spec.Selector, err = inputs.Selector(selector); err != nil {
 		return spec, err

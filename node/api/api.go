@@ -252,6 +252,9 @@ type JobStatus struct {
 	SkippedFiles   int   `json:"skipped_files,omitempty"`   // all files of which something was left out so
 	SkippedEntries int64 `json:"skipped_entries,omitempty"` // and all entries
 
+	Canvases []string `json:"canvases,omitempty"` // files of the canvases after Terminate, in the folder in which it ran
+	Unsaved  []string `json:"unsaved,omitempty"`  // those of them that could not be written, each with the reason
+
 	Notes []string `json:"notes,omitempty"` // what the user may not know, and should
 
 	OutputError string `json:"output_error,omitempty"` // why it could not be written yet where it was wanted

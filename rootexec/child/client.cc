@@ -1,7 +1,9 @@
 #include "client.h"
 
 #include "merge.h"
+#include "random.h"
 #include "selector.h"
+#include "world.h"
 
 #include <TBufferFile.h>
 #include <TDirectory.h>
@@ -143,6 +145,11 @@ json Client::start(const json &request) {
   input_ = new TList;
   for (const auto &[name, value] : request.value("params", std::map<std::string, std::string>{}))
     input_->Add(new TNamed(name.c_str(), value.c_str()));
+  if (const auto seed = request.find("seed"); seed != request.end() && seed->is_number()) {
+    random_ = installStreams(seed->get<uint64_t>());
+    random_->enter(StreamRandom::kBegin);
+  }
+  enterUserWorld();
   guard_.run(Phase::Construct, [&] { selector_ = class_.make(); });
   guard_.run(Phase::Begin, [&] {
     selector_->SetInputList(input_);
@@ -166,6 +173,7 @@ json Client::save(const json &request) {
 json Client::finish(const json &request, bool terminate) {
   const std::string path = request.at("path");
   json reply{{"op", "finished"}};
+  long long status = 0;
   guard_.run(Phase::Merge, [&] {
     const std::vector<std::string> partials = request.at("partials");
     MergeTree tree(partials, path.empty() && !partials.empty() ? partials[0] : path, guard_);
@@ -187,14 +195,29 @@ json Client::finish(const json &request, bool terminate) {
     reply["canary"] = merger.canary();
     reply["apart"] = tree.apart(merger);
     tellSkipped(reply, merger);
+    status = merger.statusFrom(selector_->GetStatus());
   });
-  gROOT->cd();
-  if (terminate) guard_.run(Phase::Terminate, [&] { selector_->Terminate(); });
+  if (terminate) this->terminate(reply, request.value("canvases", std::vector<std::string>{}), status);
   if (path.empty()) reply["objects"] = objectsOf(*selector_->GetOutputList());
   int keys = 0;
   if (!path.empty()) guard_.run(Phase::Write, [&] { keys = writeOutput(path); });
   reply["keys"] = keys;
   return reply;
+}
+
+// Terminate finds what it would in a process that had done all. What it prints and draws is the user's.
+void Client::terminate(json &reply, const std::vector<std::string> &formats, long long status) {
+  if (random_) random_->enter(StreamRandom::kTerminate);
+  enterUserWorld();
+  adoptByROOT(*selector_->GetOutputList());
+  std::vector<std::string> failed;
+  guard_.run(Phase::Terminate, [&] {
+    selector_->SetInputList(input_);
+    if (status != selector_->GetStatus()) selector_->SetStatus(status);
+    selector_->Terminate();
+    reply["canvases"] = saveCanvases(formats, failed);
+  });
+  reply["unsaved"] = failed;
 }
 
 int Client::writeOutput(const std::string &path) {

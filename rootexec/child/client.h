@@ -14,6 +14,7 @@ class TSelector;
 namespace dtpnode {
 
 class SelectorClass;
+class StreamRandom;
 
 /// Bytes of an input list, and back: a blob in memory would be one copy more.
 std::vector<uint8_t> packInput(const TList &list);
@@ -29,6 +30,7 @@ class Client {
   nlohmann::json start(const nlohmann::json &request);
   nlohmann::json finish(const nlohmann::json &request, bool terminate);
   nlohmann::json save(const nlohmann::json &request);
+  void terminate(nlohmann::json &reply, const std::vector<std::string> &formats, long long status);
   int writeOutput(const std::string &path);
 
   Channel &channel_;
@@ -36,6 +38,7 @@ class Client {
   const SelectorClass &class_;
   TSelector *selector_ = nullptr;
   TList *input_ = nullptr;
+  StreamRandom *random_ = nullptr; // of a job with a seed
   std::vector<TObject *> apart_; // namesakes, which a selector's output list refuses
 };
 

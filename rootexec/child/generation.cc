@@ -3,8 +3,10 @@
 #include "blob.h"
 #include "client.h"
 #include "entrylist.h"
+#include "random.h"
 #include "selector.h"
 
+#include <TEntryList.h>
 #include <TFile.h>
 #include <TH1.h>
 #include <TList.h>
@@ -85,13 +87,9 @@ json Generation::begin(const json &request) {
   const auto input = request.find("input");
   input_ = unpackInput(input != request.end() && input->is_binary() ? input->get_binary()
                                                                     : json::binary_t{});
+  seedRandom(request);
   guard_.run(Phase::Construct, [&] { selector_ = class_.make(); });
-  guard_.run(Phase::SlaveBegin, [&] {
-    selector_->SetInputList(input_);
-    selector_->SetOption(request.value("option", "").c_str());
-    version_ = selector_->Version();
-    selector_->SlaveBegin(nullptr);
-  });
+  guard_.run(Phase::SlaveBegin, [&] { startSelector(request.value("option", "")); });
   aborted(Phase::SlaveBegin, -1);
   if (version_ == 0 && selector_->GetStatus() == -1) {
     Failure f("abort", "SlaveBegin set the status to -1");
@@ -99,6 +97,29 @@ json Generation::begin(const json &request) {
     throw f;
   }
   return {{"op", "ready"}};
+}
+
+// A generation draws numbers of its own; with a seed, those of the entries that it runs.
+void Generation::seedRandom(const json &request) {
+  const auto seed = request.find("seed");
+  if (seed != request.end() && seed->is_number())
+    random_ = installStreams(seed->get<uint64_t>());
+  else
+    seedByChance();
+}
+
+// The calls are PROOF's on a worker, in their order. A selector of version 0 is of the time before there was
+// SlaveBegin: its Begin and Terminate are called on both sides. One that has SlaveBegin and no Begin is none of these.
+void Generation::startSelector(const std::string &option) {
+  version_ = selector_->Version();
+  wholeOnWorker_ = version_ == 0 && (class_.overrides("Begin") || !class_.overrides("SlaveBegin"));
+  selector_->SetOption(option.c_str());
+  selector_->SetInputList(input_);
+  if (wholeOnWorker_)
+    selector_->Begin(nullptr);
+  else
+    selector_->SlaveBegin(nullptr);
+  status_.begun = selector_->GetStatus();
 }
 
 json Generation::process(const json &request) {
@@ -162,8 +183,7 @@ void Generation::open(Packet &p, bool &opened) {
     inputs_.prepareCache(*in, p.first);
     // Objects that Init or Notify make must not belong to the input file.
     gROOT->cd();
-    guard_.run(Phase::Init, [&] { selector_->Init(in->tree); });
-    guard_.run(Phase::Notify, [&] { selector_->Notify(); });
+    attach(p, *in);
     inputs_.shrinkOthers();
     if (guard_.tripped()) failData(-1);
     if (aborted(Phase::Init, -1)) skipBehind(p, 0); // ROOT still processes the first entry
@@ -171,6 +191,16 @@ void Generation::open(Packet &p, bool &opened) {
     inputs_.prepareCache(*current_, p.first);
     compare(p, *current_);
   }
+}
+
+// Shows the selector the tree of another file. Entry lists of the output go on with it.
+void Generation::attach(const Packet &p, const Input &in) {
+  if (random_) random_->enter(StreamRandom::initOf(p.base));
+  guard_.run(Phase::Init, [&] { selector_->Init(in.tree); });
+  guard_.run(Phase::Notify, [&] { selector_->Notify(); });
+  TIter next(selector_->GetOutputList());
+  while (TObject *o = next())
+    if (auto *list = dynamic_cast<TEntryList *>(o)) list->SetTree(in.tree);
 }
 
 // Sees that the file is the one that was planned, and its tree has as many entries.
@@ -216,6 +246,7 @@ long long Generation::loop(const Packet &p) {
       page.entry.store(e, std::memory_order_relaxed);
       page.progress.store(page.progress.load(std::memory_order_relaxed) + 1,
                           std::memory_order_relaxed);
+      if (random_) random_->enter(p.base + e);
       if (!step(e)) {
         skipBehind(p, e);
         last = e + 1;
@@ -291,7 +322,14 @@ bool Generation::aborted(Phase phase, long long entry) {
 
 json Generation::seal(const json &request) {
   const std::string path = request.at("path");
-  guard_.run(Phase::SlaveTerminate, [&] { selector_->SlaveTerminate(); });
+  if (random_) random_->enter(StreamRandom::kSlaveTerminate);
+  guard_.run(Phase::SlaveTerminate, [&] {
+    if (wholeOnWorker_)
+      selector_->Terminate();
+    else
+      selector_->SlaveTerminate();
+  });
+  status_.end(selector_->GetStatus());
   guard_.clear();
   limitFileSize(RLIM_INFINITY);
   guard_.run(Phase::Seal, [&] {
@@ -311,6 +349,9 @@ json Generation::seal(const json &request) {
       skipped.Add(new TParameter<Long64_t>(("<" + file).c_str(), what.first, 'm'));
     }
     if (!skipped.IsEmpty()) blob.add(skipped, kSkipped, 0, false);
+    TList status;
+    status_.write(status);
+    if (!status_.isZero()) blob.add(status, kStatus, 0, false);
     addAll(blob, output);
     blob.finish();
   });

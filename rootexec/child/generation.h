@@ -3,6 +3,7 @@
 
 #include "rootguard.h"
 #include "input.h"
+#include "status.h"
 
 #include <map>
 #include <nlohmann/json.hpp>
@@ -14,6 +15,7 @@ class TSelector;
 namespace dtpnode {
 
 class SelectorClass;
+class StreamRandom;
 
 /// The checksum of one packet of global units, which must agree with tasks.Canary in Go.
 uint64_t canary(uint64_t job, int64_t first, int64_t last);
@@ -39,6 +41,9 @@ class Generation {
   nlohmann::json begin(const nlohmann::json &request);
   nlohmann::json process(const nlohmann::json &request);
   nlohmann::json seal(const nlohmann::json &request);
+  void startSelector(const std::string &option);
+  void seedRandom(const nlohmann::json &request);
+  void attach(const Packet &p, const Input &in);
 
   void open(Packet &p, bool &opened);
   static void compare(Packet &p, const Input &in);
@@ -60,6 +65,9 @@ class Generation {
   long long clusterEnd_ = -1; // of the entry that runs
   TSelector *selector_ = nullptr;
   int version_ = 2;
+  bool wholeOnWorker_ = false; // Begin and Terminate are the worker's, as in the days before SlaveBegin
+  StreamRandom *random_ = nullptr; // of a job with a seed
+  Status status_;
   TList *input_ = nullptr;
   uint64_t job_ = 0, canary_ = 0;
   long long units_ = 0;

@@ -72,7 +72,7 @@ void addNames(std::vector<std::string> &to, const std::vector<std::string> &name
 } // namespace
 
 bool isOurs(const std::string &name) {
-  return name == kUnits || name == kCanary || name == kMembers || name == kSkipped;
+  return name == kUnits || name == kCanary || name == kMembers || name == kSkipped || name == kStatus;
 }
 
 Merger::Merger(const std::vector<std::string> &paths, RootGuard &guard) : guard_(guard) {
@@ -135,6 +135,7 @@ void Merger::note(const Group &g) {
   if (number && g.name == kUnits) units_ = number->GetVal();
   if (number && g.name == kCanary) canary_ = static_cast<unsigned long long>(number->GetVal());
   if (g.name == kSkipped) noteSkipped(*g.objects[0]);
+  if (g.name == kStatus) status_.read(*g.objects[0]);
   auto *list = dynamic_cast<TList *>(g.objects[0].get());
   if (!list || g.name != kMembers) return;
   TIter next(list);

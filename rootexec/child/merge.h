@@ -2,6 +2,7 @@
 #pragma once
 
 #include "blob.h"
+#include "status.h"
 
 #include <map>
 #include <memory>
@@ -37,6 +38,8 @@ class Merger {
   /// Names under which objects of several classes are: they do not merge, and stand side by side.
   std::vector<std::string> mixed() const;
   const std::map<std::string, std::string> &members() const { return members_; }
+  /// The fStatus of a selector that had done all, of which Begin left before.
+  long long statusFrom(long long before) const { return status_.from(before); }
   /// What Abort(kAbortFile) left out, by file: the first entry, and how many.
   const std::map<std::string, std::pair<long long, long long>> &skipped() const { return skipped_; }
 
@@ -60,6 +63,7 @@ class Merger {
   std::vector<std::string> apart_;
   std::map<std::string, std::set<std::string>> classes_; // by name
   std::map<std::string, std::string> members_;
+  Status status_;
   std::map<std::string, std::pair<long long, long long>> skipped_;
 };
 

@@ -11,12 +11,12 @@
 //   compiler
 //     ->  compile {dir, sources, main, lib, cxx, options, proof} <-  compiled {so}
 //   generation
-//     ->  begin {..., option, lax}        input is fInput; part of a packet is the path of the tree
+//     ->  begin {..., option, lax, seed}        input is fInput; part of a packet is the path of the tree
 //   merger
 //     ->  merge {inputs, path}            <-  sealed {units, canary, apart, mixed}
 //   client
-//     ->  start {option, params, dir, env}  <-  begun {input}
-//     ->  finish {partials, path}           <-  finished {units, canary, apart, keys, objects, ...}
+//     ->  start {option, params, dir, env, seed}  <-  begun {input}
+//     ->  finish {partials, path, canvases} <-  finished {units, canary, apart, keys, objects, ...}
 //     ->  save {partials, path}             <-  finished {...}  in place of start and finish: no Terminate
 //
 // After a failure only a planner goes on.

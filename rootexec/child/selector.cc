@@ -8,6 +8,7 @@
 #include <TDataMember.h>
 #include <TInterpreter.h>
 #include <TList.h>
+#include <TMethod.h>
 #include <TSelector.h>
 #include <TSystem.h>
 #include <set>
@@ -69,6 +70,12 @@ TSelector *SelectorClass::make() const {
   if (!object)
     throw Failure("code", std::string("could not make an object of class ") + class_->GetName());
   return reinterpret_cast<TSelector *>(static_cast<char *>(object) + selectorOffset_);
+}
+
+bool SelectorClass::overrides(const char *name) const {
+  TMethod *method = class_->GetMethodAllAny(name);
+  return method && method->GetClass() && method->GetClass() != TSelector::Class() &&
+         method->GetClass()->InheritsFrom(TSelector::Class());
 }
 
 void SelectorClass::collectMembers(TClass *cls, long offset) {

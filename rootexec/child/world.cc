@@ -1,0 +1,125 @@
+#include "world.h"
+
+#include <TClass.h>
+#include <TCollection.h>
+#include <TDirectory.h>
+#include <TError.h>
+#include <TH1.h>
+#include <TROOT.h>
+#include <TTree.h>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <set>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace dtpnode {
+
+namespace {
+
+constexpr int kDeepest = 16; // lists in lists
+
+// Whether an object is in a directory already, such as a tree in the file that it is spilt to.
+bool isSomewhere(const TObject &o) {
+  if (auto *tree = dynamic_cast<const TTree *>(&o)) return tree->GetDirectory() != nullptr;
+  if (auto *hist = dynamic_cast<const TH1 *>(&o)) return hist->GetDirectory() != nullptr;
+  return false;
+}
+
+void adopt(const TCollection &list, int depth) {
+  TIter next(&list);
+  while (TObject *o = next()) {
+    if (auto *inner = dynamic_cast<TCollection *>(o)) {
+      if (depth < kDeepest) adopt(*inner, depth + 1);
+      continue;
+    }
+    ROOT::DirAutoAdd_t add = o->IsA()->GetDirectoryAutoAdd();
+    if (!add || isSomewhere(*o)) continue;
+    // One that Begin has made gives its place to the later one, as in one process.
+    TObject *old = gROOT->GetList()->FindObject(o->GetName());
+    if (old == o) continue;
+    if (old) {
+      gROOT->GetList()->Remove(old);
+      if (ROOT::DirAutoAdd_t drop = old->IsA()->GetDirectoryAutoAdd()) drop(old, nullptr);
+    }
+    add(o, gROOT);
+  }
+}
+
+std::string plainName(const std::string &name) {
+  std::string out;
+  for (const char c : name)
+    out += (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || std::strchr("._-", c) ? c : '_';
+  while (!out.empty() && out[0] == '.')
+    out.erase(0, 1); // no hidden file, nor the folder above
+  return out.empty() ? "canvas" : out.substr(0, 200);
+}
+
+/// A folder beside the files to come: a picture appears whole or not at all. Macros are named after their file, so the
+/// folder is another and not the name.
+struct CanvasFolder {
+  std::string path = ".dtpnode-canvas-" + std::to_string(::getpid());
+  bool made = ::mkdir(path.c_str(), 0700) == 0;
+  ~CanvasFolder() {
+    if (made) ::rmdir(path.c_str());
+  }
+};
+
+bool isFilled(const std::string &path) {
+  struct stat st{};
+  return ::stat(path.c_str(), &st) == 0 && st.st_size > 0;
+}
+
+/// Quiet is ROOT less its notes that a file was made.
+struct Quiet {
+  const Int_t before = gErrorIgnoreLevel;
+  Quiet() { gErrorIgnoreLevel = std::max(before, static_cast<Int_t>(kWarning)); }
+  ~Quiet() { gErrorIgnoreLevel = before; }
+};
+
+} // namespace
+
+void enterUserWorld() {
+  gROOT->cd();
+  TH1::AddDirectory(true);
+}
+
+void adoptByROOT(const TCollection &output) { adopt(output, 0); }
+
+std::vector<std::string> saveCanvases(const std::vector<std::string> &formats, std::vector<std::string> &failed) {
+  std::vector<std::string> saved;
+  std::vector<TObject *> canvases;
+  TIter next(gROOT->GetListOfCanvases());
+  while (TObject *c = next())
+    canvases.push_back(c);
+  if (canvases.empty() || formats.empty()) return saved;
+  const CanvasFolder folder;
+  if (!folder.made) {
+    failed.push_back("all canvases: could not make a folder for them: " + std::string(std::strerror(errno)));
+    return saved;
+  }
+  const Quiet quiet;
+  std::set<std::string> taken;
+  for (TObject *canvas : canvases) {
+    const std::string plain = plainName(canvas->GetName());
+    std::string base = plain;
+    for (int n = 2; !taken.insert(base).second; ++n)
+      base = plain + "_" + std::to_string(n);
+    for (const std::string &format : formats) {
+      const std::string file = base + "." + format, made = folder.path + "/" + file;
+      canvas->SaveAs(made.c_str());
+      if (!isFilled(made))
+        failed.push_back(file + ": ROOT wrote nothing");
+      else if (::rename(made.c_str(), file.c_str()) != 0)
+        failed.push_back(file + ": " + std::strerror(errno));
+      else
+        saved.push_back(file);
+      ::unlink(made.c_str());
+    }
+  }
+  return saved;
+}
+
+} // namespace dtpnode
