@@ -76,7 +76,8 @@ func fromBothEnds(in []exec.Packet) (out []exec.Packet) {
 	return out
 }
 
-func loadJob(t *testing.T, e *rootexec.Executor, path string) *rootexec.Selector {
+// sourceOf is a selector's source with the header beside it, if there is one.
+func sourceOf(t *testing.T, path string) rootexec.Source {
 	t.Helper()
 	src := rootexec.Source{Main: filepath.Base(path), Files: map[string][]byte{}}
 	header := strings.TrimSuffix(path, filepath.Ext(path)) + ".h"
@@ -89,11 +90,16 @@ func loadJob(t *testing.T, e *rootexec.Executor, path string) *rootexec.Selector
 			src.Files[filepath.Base(p)] = b
 		}
 	}
-	lib, err := e.Compile(t.Context(), src)
+	return src
+}
+
+func loadJob(t *testing.T, e *rootexec.Executor, path string) *rootexec.Selector {
+	t.Helper()
+	lib, err := e.Compile(t.Context(), sourceOf(t, path))
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := e.Load(t.Context(), lib, strings.TrimSuffix(src.Main, ".C"))
+	s, err := e.Load(t.Context(), lib, strings.TrimSuffix(filepath.Base(path), ".C"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -209,7 +209,6 @@ json Client::finish(const json &request, bool terminate) {
 void Client::terminate(json &reply, const std::vector<std::string> &formats, long long status) {
   if (random_) random_->enter(StreamRandom::kTerminate);
   enterUserWorld();
-  adoptByROOT(*selector_->GetOutputList());
   std::vector<std::string> failed;
   guard_.run(Phase::Terminate, [&] {
     selector_->SetInputList(input_);

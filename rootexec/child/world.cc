@@ -1,12 +1,11 @@
 #include "world.h"
 
-#include <TClass.h>
-#include <TCollection.h>
 #include <TDirectory.h>
 #include <TError.h>
 #include <TH1.h>
 #include <TROOT.h>
-#include <TTree.h>
+#include <TSeqCollection.h>
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -18,35 +17,6 @@
 namespace dtpnode {
 
 namespace {
-
-constexpr int kDeepest = 16; // lists in lists
-
-// Whether an object is in a directory already, such as a tree in the file that it is spilt to.
-bool isSomewhere(const TObject &o) {
-  if (auto *tree = dynamic_cast<const TTree *>(&o)) return tree->GetDirectory() != nullptr;
-  if (auto *hist = dynamic_cast<const TH1 *>(&o)) return hist->GetDirectory() != nullptr;
-  return false;
-}
-
-void adopt(const TCollection &list, int depth) {
-  TIter next(&list);
-  while (TObject *o = next()) {
-    if (auto *inner = dynamic_cast<TCollection *>(o)) {
-      if (depth < kDeepest) adopt(*inner, depth + 1);
-      continue;
-    }
-    ROOT::DirAutoAdd_t add = o->IsA()->GetDirectoryAutoAdd();
-    if (!add || isSomewhere(*o)) continue;
-    // One that Begin has made gives its place to the later one, as in one process.
-    TObject *old = gROOT->GetList()->FindObject(o->GetName());
-    if (old == o) continue;
-    if (old) {
-      gROOT->GetList()->Remove(old);
-      if (ROOT::DirAutoAdd_t drop = old->IsA()->GetDirectoryAutoAdd()) drop(old, nullptr);
-    }
-    add(o, gROOT);
-  }
-}
 
 std::string plainName(const std::string &name) {
   std::string out;
@@ -85,8 +55,6 @@ void enterUserWorld() {
   gROOT->cd();
   TH1::AddDirectory(true);
 }
-
-void adoptByROOT(const TCollection &output) { adopt(output, 0); }
 
 std::vector<std::string> saveCanvases(const std::vector<std::string> &formats, std::vector<std::string> &failed) {
   std::vector<std::string> saved;

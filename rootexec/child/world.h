@@ -4,16 +4,10 @@
 #include <string>
 #include <vector>
 
-class TCollection;
-
 namespace dtpnode {
 
-/// Makes gROOT the current directory, to which new histograms and trees go, as they do where a user begins.
+/// Makes gROOT the current directory, to which new histograms and trees go, as they do where a user begins. (Objects of an output list are in none: the list sees to that.)
 void enterUserWorld();
-
-/// Gives the objects of an output list, and of lists in it, to gROOT if they are of a kind that lives in directories
-/// and have none. There they would be had one process made them, so that FindObject, Get and Draw find them.
-void adoptByROOT(const TCollection &output);
 
 /// Writes all canvases that there are into the current folder, a file for each of the formats ("pdf", "png", "C"...),
 /// named as the canvas. Characters that are no letters, digits, or one of "._-" become "_"; of several canvases of a
