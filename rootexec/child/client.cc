@@ -6,6 +6,7 @@
 #include "world.h"
 
 #include <TBufferFile.h>
+#include <TChain.h>
 #include <TDirectory.h>
 #include <TFile.h>
 #include <TH1.h>
@@ -75,8 +76,13 @@ struct TempFile {
   }
 };
 
+/// The tree that an object is. A chain, which is one to C++, is a list of files that has no baskets of its own.
+TTree *treeOf(TObject &o) {
+  return o.InheritsFrom(TChain::Class()) ? nullptr : dynamic_cast<TTree *>(&o);
+}
+
 bool writeObject(TFile &file, TObject &o) {
-  if (auto *tree = dynamic_cast<TTree *>(&o)) {
+  if (TTree *tree = treeOf(o)) {
     tree->SetDirectory(&file); // its baskets move into the file
     const bool ok = tree->Write() > 0;
     tree->SetDirectory(nullptr);
@@ -93,7 +99,7 @@ json objectsOf(const TList &list) {
   while (TObject *o = next()) {
     double entries = -1;
     if (auto *h = dynamic_cast<TH1 *>(o)) entries = h->GetEntries();
-    if (auto *tree = dynamic_cast<TTree *>(o)) entries = static_cast<double>(tree->GetEntries());
+    if (TTree *tree = treeOf(*o)) entries = static_cast<double>(tree->GetEntries());
     if (out.size() < most)
       out.push_back({{"name", o->GetName()}, {"class", o->ClassName()}, {"entries", entries}});
   }

@@ -2,14 +2,10 @@
 
 #include "rootguard.h"
 
-#include <TClass.h>
-#include <TClonesArray.h>
 #include <TH1.h>
 #include <TList.h>
-#include <TMethodCall.h>
 #include <TNamed.h>
 #include <TParameter.h>
-#include <TSeqCollection.h>
 #include <algorithm>
 #include <dirent.h>
 #include <sys/resource.h>
@@ -20,27 +16,9 @@ namespace dtpnode {
 
 namespace {
 
-constexpr size_t kAtOnce = 16; // objects of one name in memory
-
-using Objects = std::vector<std::unique_ptr<TObject>>;
-
-// ROOT's Merge, wherever the class has it: in its dictionary or as a method the interpreter knows.
-bool rootMerge(TObject &into, TList &others) {
-  TClass *cls = into.IsA();
-  if (ROOT::MergeFunc_t merge = cls->GetMerge())
-    return merge(cls->DynamicCast(TObject::Class(), &into, false), &others, nullptr) >= 0;
-  TMethodCall call;
-  call.InitWithPrototype(cls, "Merge", "TCollection*");
-  if (!call.IsValid()) return false;
-  Long_t result = 0;
-  call.SetParam(reinterpret_cast<Long_t>(static_cast<TCollection *>(&others)));
-  call.Execute(&into, result);
-  return call.ReturnType() == TMethodCall::kLong ? result >= 0 : true;
-}
-
-bool isList(const TObject &o) {
-  return o.InheritsFrom(TSeqCollection::Class()) && !o.InheritsFrom(TClonesArray::Class());
-}
+// What is read at one time beside the object that it is merged into: few objects, and not many bytes of them.
+constexpr size_t kAtOnce = 16;
+constexpr uint64_t kBytesAtOnce = uint64_t{32} << 20;
 
 size_t openNow() {
   size_t n = 0;
@@ -75,14 +53,14 @@ bool isOurs(const std::string &name) {
   return name == kUnits || name == kCanary || name == kMembers || name == kSkipped || name == kStatus;
 }
 
-Merger::Merger(const std::vector<std::string> &paths, RootGuard &guard) : guard_(guard) {
+Merger::Merger(const std::vector<std::string> &paths, RootGuard &guard) : guard_(guard), combiner_(guard) {
   TH1::AddDirectory(false);
   std::map<std::tuple<std::string, std::string, uint32_t>, size_t> index;
   for (size_t i = 0; i < paths.size(); ++i) {
     blobs_.emplace_back(paths[i]);
     for (Record r : blobs_[i].records()) {
       r.blob = i;
-      if (!isOurs(r.name)) classes_[r.name].insert(r.cls);
+      if (!isOurs(r.name)) combiner_.addClass(r.name, r.cls);
       // What could not be merged once is never merged: all of a name share one group.
       auto key = std::make_tuple(r.name, r.cls, r.apart ? 0 : r.ordinal);
       auto [it, fresh] = index.emplace(key, groups_.size());
@@ -108,17 +86,9 @@ bool Merger::next(Group &out) {
   return true;
 }
 
-void Merger::noteClass(const TObject &object, const std::string &path, bool inside) {
-  classes_[path].insert(object.ClassName());
-  if (!inside || !isList(object)) return;
-  TIter next(static_cast<const TSeqCollection *>(&object));
-  while (TObject *e = next())
-    noteClass(*e, path + "/" + e->GetName(), true);
-}
-
 std::vector<std::string> Merger::mixed() const {
   std::vector<std::string> out;
-  for (const auto &[name, classes] : classes_) {
+  for (const auto &[name, classes] : combiner_.classes()) {
     if (classes.size() < 2) continue;
     std::string all;
     for (const std::string &cls : classes)
@@ -129,7 +99,7 @@ std::vector<std::string> Merger::mixed() const {
 }
 
 void Merger::note(const Group &g) {
-  if (g.apart) apart_.push_back(g.name);
+  if (g.apart) combiner_.setApart(g.name);
   if (g.apart || g.objects.empty()) return;
   auto *number = dynamic_cast<TParameter<Long64_t> *>(g.objects[0].get());
   if (number && g.name == kUnits) units_ = number->GetVal();
@@ -165,57 +135,28 @@ Objects Merger::readAll(const std::vector<Record> &records) const {
   return out;
 }
 
+// What cannot be combined has been spoilt when that is found, so that all of the name is read once more.
 bool Merger::mergeRecords(const std::vector<Record> &records, Objects &out) {
+  for (;;) {
+    out.clear();
+    combiner_.start();
+    if (!mergeOnce(records, out)) return false;
+    if (!combiner_.dirty()) return true;
+  }
+}
+
+bool Merger::mergeOnce(const std::vector<Record> &records, Objects &out) {
   out.push_back(blobs_[records[0].blob].read(records[0]));
   if (records[0].name == kMembers)
     return true; // the same in all generations that filled the member
-  if (!isOurs(records[0].name)) noteClass(*out[0], records[0].name, true);
+  if (!isOurs(records[0].name)) combiner_.noteClass(*out[0], records[0].name, true);
   for (size_t at = 1; at < records.size();) {
     Objects others;
-    for (; at < records.size() && others.size() < kAtOnce; ++at)
+    for (uint64_t bytes = 0; at < records.size() && others.size() < kAtOnce && bytes < kBytesAtOnce; ++at) {
       others.push_back(blobs_[records[at].blob].read(records[at]));
-    if (!mergeInto(*out[0], others, records[0].name)) return false;
-  }
-  return true;
-}
-
-bool Merger::mergeInto(TObject &into, Objects &others, const std::string &path) {
-  if (isList(into)) return mergeElements(into, others, path);
-  TList list;
-  for (auto &o : others)
-    list.Add(o.get());
-  return rootMerge(into, list);
-}
-
-// Lists inside the output list merge by the names of their elements. An element that cannot be
-// merged stays beside its namesake, and so does one that only some lists have.
-bool Merger::mergeElements(TObject &into, Objects &others, const std::string &path) {
-  auto &list = static_cast<TSeqCollection &>(into);
-  for (auto &other : others) {
-    auto &from = static_cast<TSeqCollection &>(*other);
-    std::map<std::pair<std::string, std::string>, int> seen;
-    std::vector<TObject *> elements;
-    TIter next(&from);
-    while (TObject *e = next())
-      elements.push_back(e);
-    from.SetOwner(false); // TObjArray::Clear knows no "nodelete"
-    from.Clear("nodelete");
-    for (TObject *e : elements) {
-      int skip = seen[{e->GetName(), e->ClassName()}]++;
-      TObject *mine = nullptr;
-      TIter search(&list);
-      while ((mine = search()))
-        if (std::string(mine->GetName()) == e->GetName() && mine->IsA() == e->IsA() && skip-- == 0)
-          break;
-      Objects one;
-      one.emplace_back(e);
-      const std::string name = path + "/" + e->GetName();
-      noteClass(*e, name, !mine);
-      if (mine && mergeInto(*mine, one, name)) continue;
-      if (mine && std::find(apart_.begin(), apart_.end(), name) == apart_.end())
-        apart_.push_back(name);
-      list.Add(one[0].release());
+      bytes += records[at].length;
     }
+    if (!combiner_.combine(*out[0], others, records[0].name)) return false;
   }
   return true;
 }

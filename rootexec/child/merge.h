@@ -2,6 +2,7 @@
 #pragma once
 
 #include "blob.h"
+#include "combine.h"
 #include "status.h"
 
 #include <map>
@@ -34,7 +35,7 @@ class Merger {
   /// Known once next() has come to the end.
   long long units() const { return units_; }
   unsigned long long canary() const { return canary_; }
-  const std::vector<std::string> &apart() const { return apart_; }
+  const std::vector<std::string> &apart() const { return combiner_.apart(); }
   /// Names under which objects of several classes are: they do not merge, and stand side by side.
   std::vector<std::string> mixed() const;
   const std::map<std::string, std::string> &members() const { return members_; }
@@ -46,22 +47,17 @@ class Merger {
  private:
   std::vector<std::unique_ptr<TObject>> readAll(const std::vector<Record> &records) const;
   bool mergeRecords(const std::vector<Record> &records, std::vector<std::unique_ptr<TObject>> &out);
-  bool mergeInto(TObject &into, std::vector<std::unique_ptr<TObject>> &others,
-                 const std::string &path);
-  bool mergeElements(TObject &into, std::vector<std::unique_ptr<TObject>> &others,
-                     const std::string &path);
+  bool mergeOnce(const std::vector<Record> &records, std::vector<std::unique_ptr<TObject>> &out);
   void note(const Group &g);
-  void noteClass(const TObject &object, const std::string &path, bool inside);
   void noteSkipped(const TObject &list);
 
   RootGuard &guard_;
+  Combiner combiner_;
   std::vector<BlobReader> blobs_;
   std::vector<std::vector<Record>> groups_;
   size_t at_ = 0;
   long long units_ = 0;
   unsigned long long canary_ = 0;
-  std::vector<std::string> apart_;
-  std::map<std::string, std::set<std::string>> classes_; // by name
   std::map<std::string, std::string> members_;
   Status status_;
   std::map<std::string, std::pair<long long, long long>> skipped_;

@@ -6,24 +6,40 @@
 // Cauchy and Schwarz give for the sum of their magnitudes. Lists are compared by name, not by order.
 
 #include <TBufferJSON.h>
+#include <TChain.h>
 #include <TClass.h>
+#include <TClonesArray.h>
 #include <TCollection.h>
 #include <TDirectory.h>
 #include <TEfficiency.h>
 #include <TEntryList.h>
+#include <TEventList.h>
 #include <TFile.h>
+#include <TFileCollection.h>
+#include <TFileInfo.h>
+#include <TGraph.h>
 #include <TH1.h>
 #include <TH2.h>
 #include <TH3.h>
+#include <THStack.h>
+#include <THashList.h>
 #include <THnBase.h>
 #include <TKey.h>
 #include <TLeaf.h>
+#include <TMap.h>
+#include <TMultiGraph.h>
 #include <TParameter.h>
+#include <TPolyLine.h>
+#include <TPolyLine3D.h>
+#include <TPolyMarker.h>
+#include <TPolyMarker3D.h>
 #include <TProfile.h>
 #include <TProfile2D.h>
 #include <TProfile3D.h>
 #include <TROOT.h>
+#include <TStatistic.h>
 #include <TTree.h>
+#include <TUrl.h>
 
 #include <algorithm>
 #include <cmath>
@@ -327,8 +343,8 @@ Named newest(const TDirectory &d, std::vector<std::unique_ptr<TObject>> &owner)
    Named out;
    for (TObject *o : *const_cast<TDirectory &>(d).GetListOfKeys()) {
       auto *key = static_cast<TKey *>(o);
-      if (out.count({key->GetName(), 0}))
-         continue; // keys come with falling cycles
+      if (out.count({key->GetName(), 0}) || TString(key->GetClassName()) == "TProcessID")
+         continue; // keys come with falling cycles, and the identity of a process is its own
       TObject *read = key->ReadObj();
       if (!read) {
          std::printf("%s: could not read %s\n", d.GetName(), key->GetName());
@@ -356,6 +372,102 @@ void compareEfficiency(const std::string &path, const TEfficiency &got, const TE
    compare(path + "/total", got.GetTotalHistogram(), want.GetTotalHistogram());
 }
 
+// points gives the numbers of each point of a graph, a marker or a line, sorted: which comes first depends on who
+// ran what.
+std::vector<std::vector<double>> points(const TObject &o)
+{
+   std::vector<std::vector<double>> out;
+   if (auto *g = dynamic_cast<const TGraph *>(&o)) {
+      const std::vector<const double *> columns = {g->GetX(), g->GetY(), g->GetEX(), g->GetEXlow(), g->GetEXhigh(),
+                                             g->GetEY(), g->GetEYlow(), g->GetEYhigh(), g->GetEXlowd(),
+                                             g->GetEXhighd(), g->GetEYlowd(), g->GetEYhighd()};
+      for (int i = 0; i < g->GetN(); ++i) {
+         out.emplace_back();
+         for (const double *c : columns)
+            out.back().push_back(c ? c[i] : 0);
+      }
+   } else if (auto *m = dynamic_cast<const TPolyMarker *>(&o)) {
+      for (int i = 0; i <= m->GetLastPoint(); ++i)
+         out.push_back({m->GetX()[i], m->GetY()[i]});
+   } else if (auto *l = dynamic_cast<const TPolyLine *>(&o)) {
+      for (int i = 0; i <= l->GetLastPoint(); ++i)
+         out.push_back({l->GetX()[i], l->GetY()[i]});
+   } else {
+      auto *m3 = dynamic_cast<const TPolyMarker3D *>(&o);
+      auto *l3 = dynamic_cast<const TPolyLine3D *>(&o);
+      const Float_t *p = m3 ? m3->GetP() : l3->GetP();
+      for (int i = 0; i <= (m3 ? m3->GetLastPoint() : l3->GetLastPoint()); ++i)
+         out.push_back({p[3 * i], p[3 * i + 1], p[3 * i + 2]});
+   }
+   std::sort(out.begin(), out.end());
+   return out;
+}
+
+bool hasPoints(const TObject &o)
+{
+   return o.InheritsFrom(TGraph::Class()) || o.InheritsFrom(TPolyMarker::Class()) ||
+          o.InheritsFrom(TPolyLine::Class()) || o.InheritsFrom(TPolyMarker3D::Class()) ||
+          o.InheritsFrom(TPolyLine3D::Class());
+}
+
+void comparePoints(const std::string &path, const TObject &got, const TObject &want)
+{
+   const auto g = points(got), w = points(want);
+   exact(path, "points", g.size(), w.size());
+   if (g.size() == w.size() && g != w)
+      differ(path, "points", "others", "the same ones in any order");
+}
+
+// texts gives what the elements of a collection consist of, sorted.
+std::multiset<std::string> texts(const TCollection &c)
+{
+   std::multiset<std::string> out;
+   for (const TObject *o : c)
+      if (o)
+         out.insert(o->InheritsFrom(TFileInfo::Class())
+                       ? const_cast<TFileInfo *>(static_cast<const TFileInfo *>(o))->GetFirstUrl()->GetUrl()
+                       : TBufferJSON::ToJSON(o).Data());
+   return out;
+}
+
+void compareTexts(const std::string &path, const TCollection &got, const TCollection &want)
+{
+   const auto g = texts(got), w = texts(want);
+   exact(path, "elements", g.size(), w.size());
+   if (g.size() == w.size() && g != w)
+      differ(path, "elements", "others", "the same ones in any order");
+}
+
+void compareMap(const std::string &path, const TMap &got, const TMap &want)
+{
+   exact(path, "keys", got.GetSize(), want.GetSize());
+   for (const TObject *key : want) {
+      const std::string name = path + "/" + key->GetName();
+      const TObject *g = got.GetValue(key->GetName()), *w = want.GetValue(key->GetName());
+      if (!g || !w)
+         differ(name, "value", g ? g->ClassName() : "nothing", w ? w->ClassName() : "nothing");
+      else
+         compare(name, g, w);
+   }
+}
+
+void compareStatistic(const std::string &path, const TStatistic &got, const TStatistic &want)
+{
+   exact(path, "entries", got.GetN(), want.GetN());
+   exact(path, "minimum", got.GetMin(), want.GetMin());
+   exact(path, "maximum", got.GetMax(), want.GetMax());
+   near(path, "weights", got.GetW(), want.GetW());
+   near(path, "mean", got.GetMean(), want.GetMean(), want.GetRMS());
+   near(path, "squares", got.GetM2(), want.GetM2());
+}
+
+void compareEvents(const std::string &path, const TEventList &got, const TEventList &want)
+{
+   exact(path, "entries", got.GetN(), want.GetN());
+   for (int i = 0; i < want.GetN() && i < got.GetN(); ++i)
+      exact(path, "entry " + std::to_string(i), got.GetEntry(i), want.GetEntry(i));
+}
+
 void compare(const std::string &path, const TObject *got, const TObject *want)
 {
    if (got->IsA() != want->IsA())
@@ -370,6 +482,26 @@ void compare(const std::string &path, const TObject *got, const TObject *want)
       return compareEfficiency(path, dynamic_cast<const TEfficiency &>(*got), *w);
    if (auto *w = dynamic_cast<const TEntryList *>(want))
       return compareEntryList(path, dynamic_cast<const TEntryList &>(*got), *w);
+   if (auto *w = dynamic_cast<const TEventList *>(want))
+      return compareEvents(path, dynamic_cast<const TEventList &>(*got), *w);
+   if (auto *w = dynamic_cast<const TChain *>(want))
+      return compareTexts(path, *dynamic_cast<const TChain &>(*got).GetListOfFiles(), *w->GetListOfFiles());
+   if (auto *w = dynamic_cast<const TMultiGraph *>(want))
+      return compareNamed(path, byName(*dynamic_cast<const TMultiGraph &>(*got).GetListOfGraphs()),
+                          byName(*w->GetListOfGraphs()));
+   if (auto *w = dynamic_cast<const THStack *>(want))
+      return compareNamed(path, byName(*dynamic_cast<const THStack &>(*got).GetHists()), byName(*w->GetHists()));
+   if (auto *w = dynamic_cast<const TStatistic *>(want))
+      return compareStatistic(path, dynamic_cast<const TStatistic &>(*got), *w);
+   if (auto *w = dynamic_cast<const TFileCollection *>(want))
+      return compareTexts(path, *const_cast<TFileCollection &>(dynamic_cast<const TFileCollection &>(*got)).GetList(),
+                          *const_cast<TFileCollection *>(w)->GetList());
+   if (hasPoints(*want))
+      return comparePoints(path, *got, *want);
+   if (auto *w = dynamic_cast<const TMap *>(want))
+      return compareMap(path, dynamic_cast<const TMap &>(*got), *w);
+   if (auto *w = dynamic_cast<const TClonesArray *>(want))
+      return compareTexts(path, dynamic_cast<const TClonesArray &>(*got), *w);
    if (auto *w = dynamic_cast<const TTree *>(want))
       return compareTree(path, dynamic_cast<const TTree &>(*got), *w);
    if (auto *w = dynamic_cast<const TCollection *>(want))
