@@ -27,6 +27,8 @@ type Description struct {
 	Blobs []Blob
 	// Params are named values that the program was given, to show.
 	Params []tasks.Param
+	// Notes are what the user may not know of the program, and should, a sentence each.
+	Notes []string
 	// Items is how many items the job runs over if it has no files; 0: it runs over files.
 	Items int64
 }

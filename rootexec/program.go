@@ -72,6 +72,7 @@ func (e *Executor) Describe(ctx context.Context, r exec.Request) (out exec.Descr
 		Work:    tasks.Work{Kind: Kind, Needs: []string{exec.Needed(Kind, e.cfg.Root.Version)}, Spec: text},
 		Params:  w.Params,
 		Items:   spec.Cycles,
+		Notes:   unseeded(src, w),
 		Blobs: []exec.Blob{
 			{Name: sourcesBlob, Keep: true, Pack: func() ([]byte, error) { return packed, nil }},
 			{Name: libraryBlob, Key: lib.Key, Pack: lib.Pack},

@@ -49,7 +49,7 @@ func runCheck(ctx context.Context, g *globals, selector string, opts runOptions)
 	if err != nil {
 		return err
 	}
-	if err := g.show(c, func(w io.Writer) { printCheck(w, c) }); err != nil || c.File != "" {
+	if err := g.show(c, func(w io.Writer) { printCheck(w, c) }); err != nil || c.Entries > 0 {
 		return err
 	}
 	return &api.Error{Message: errUnchecked.Error() + ": no entry has run", Err: errUnchecked, Hint: uncheckedHint(c)}

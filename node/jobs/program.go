@@ -102,6 +102,7 @@ func (r *programs) describe(ctx context.Context, rt exec.Runtime, j *Job, earlie
 	if err != nil {
 		return err
 	}
+	j.note(out.Notes...)
 	work := out.Work
 	for _, b := range out.Blobs {
 		ship, err := r.shipBlob(j, b)

@@ -11,6 +11,7 @@
 #include <TPaveText.h>
 #include <TROOT.h>
 #include <TRandom3.h>
+#include <TSystem.h>
 
 #include <cstdarg>
 #include <cstdio>
@@ -95,6 +96,8 @@ Bool_t World::Process(Long64_t entry)
       toss(entry);
       return kTRUE;
    }
+   if (fOption == "slow")
+      gSystem->Sleep(1); // ms
    if (fChain)
       fChain->GetTree()->GetEntry(entry);
    else

@@ -1,7 +1,8 @@
 // World says in Begin and Terminate what it finds around it, a line each, which is the same in one process: the
 // current directory, objects by their names, trees that draw into histograms, canvases, fits, files. Its fStatus counts
-// the entries. It fills "h" and the tree "out" from branch event, or from the entry's number where there is no tree; with
-// option "toss" it fills "toss" from gRandom instead, in all the ways in which selectors draw, and prints nothing.
+// the entries. It fills "h" and the tree "out" from branch event, or from the entry's number where there is no tree.
+// With option "toss" it fills "toss" from gRandom instead, in all the ways in which selectors draw, and prints nothing;
+// with option "slow" an entry takes a millisecond.
 
 #ifndef World_h
 #define World_h

@@ -1,0 +1,84 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/rootexec/roottest"
+)
+
+// world is a job of selector World without files.
+func world(t testing.TB, option string, args ...string) job {
+	t.Helper()
+	return job{Job: roottest.Job{Selector: roottest.Selector(t, "World.C"), Option: option}, args: args}
+}
+
+// TestCycles runs a selector without files on all nodes, with stealing. With a seed the output is the same from
+// whichever node the job comes, and whatever was stolen; fStatus and the canvases are those of the whole.
+func TestCycles(t *testing.T) {
+	c := threeNodes.get(t)
+	const cycles = 6_000_000
+	first := wide(t, c.nodes[0], world(t, "toss", "--cycles", fmt.Sprint(cycles), "--seed", "7", "--seed-local"), 3)
+	first.wantDone(t)
+	if first.st.Units != cycles || first.st.Steals == 0 {
+		t.Errorf("%d cycles, %d steals: %s", first.st.Units, first.st.Steals, first.describe())
+	}
+	second := c.nodes[1].run(t, world(t, "toss", "--cycles", fmt.Sprint(cycles), "--seed", "7"))
+	second.wantDone(t)
+	roottest.Find(t).Compare(t, second.out, first.out)
+
+	j := world(t, "", "--cycles", "5000", "--save-canvases=png")
+	j.Dir = t.TempDir()
+	drawn := c.nodes[2].run(t, j)
+	drawn.wantDone(t)
+	if !slices.ContainsFunc(drawn.lines, func(l string) bool { return strings.HasSuffix(l, "status 5005") }) {
+		t.Errorf("fStatus is not that of all: %q", drawn.lines)
+	}
+	if want := []string{"c.png", "a_b_c.png", "a_b_c_2.png"}; !slices.Equal(drawn.st.Canvases, want) {
+		t.Errorf("saved %q, want %q; not saved: %q", drawn.st.Canvases, want, drawn.st.Unsaved)
+	}
+	for _, name := range drawn.st.Canvases {
+		if text, err := os.ReadFile(filepath.Join(j.Dir, name)); err != nil || !strings.HasPrefix(string(text), "\x89PNG") {
+			t.Errorf("%s: %v, %d bytes", name, err, len(text))
+		}
+	}
+
+	for args, says := range map[string]string{
+		"--cycles 0":                     "want at least 1",
+		"--cycles 5 --files none.root":   "could not use --cycles with --files",
+		"--cycles 5 --open":              "could not use --cycles with --open",
+		"--cycles 5 --save-canvases=bmp": "ROOT saves canvases as pdf, png",
+	} {
+		r := c.nodes[0].dtpnode(t, t.TempDir(), append([]string{"run", j.Selector}, strings.Fields(args)...)...)
+		if r.code != 2 || !strings.Contains(r.stderr, says) {
+			t.Errorf("%s: %+v, want usage that says %q", args, r, says)
+		}
+	}
+	if r := c.nodes[0].dtpnode(t, t.TempDir(), "run", j.Selector, "--cycles", "20000", "--check"); r.code != 0 ||
+		!strings.Contains(r.stdout, "checked with 1,000 of 20,000 cycles") {
+		t.Errorf("a check: %+v", r)
+	}
+}
+
+// TestCanvasesElsewhere: where Terminate runs on another node, the canvases are saved there, and it is said where.
+func TestCanvasesElsewhere(t *testing.T) {
+	t.Parallel()
+	c := ownCluster(t, abc...)
+	d := c.nodes[0].detach(t, world(t, "slow", "--cycles", "20000", "--save-canvases=pdf")) // 7 s of three slots
+	c.nodes[0].crash(t)
+	_, st := c.waitFinal(t, d.id, commandLimit)
+	e := st.EndedIn
+	if st.State != api.Done || e == nil || !slices.Equal(st.Canvases, []string{"c.pdf", "a_b_c.pdf", "a_b_c_2.pdf"}) {
+		t.Fatalf("the job ended as %+v", st)
+	}
+	for _, name := range st.Canvases {
+		if !slices.Contains(e.Files, name) || !fileExists(filepath.Join(e.Folder, name)) {
+			t.Errorf("%s is not in %s on %s, which has %q", name, e.Folder, e.Node, e.Files)
+		}
+	}
+}
