@@ -1,7 +1,7 @@
 // The frames between dtpnode (Go) and its ROOT child that only ROOT has. Those that any child has, and the shared page,
 // are described in exec/child/doc.go. The Go side is rootexec/frames.go.
 //
-//   role of base: selector planner compiler; of selector: generation merger client check
+//   role of base: selector planner compiler; of selector: generation merger client check viewer
 //   selector
 //     ->  load {so, dir, class, proof}    <-  loaded {}, then it is a zygote
 //   check
@@ -12,6 +12,10 @@
 //     ->  compile {dir, sources, main, lib, cxx, options, proof} <-  compiled {so}
 //   generation
 //     ->  begin {..., option, lax, seed}        input is fInput; part of a packet is the path of the tree
+//     ->  snapshot {id, names, most, path}  <-  snapped {id, units, left} or, if it failed, {id, units: -1, msg}
+//   viewer
+//     ->  pick {inputs, names, most, path}  <-  picked {units, canary, left}
+//     ->  show {inputs, names, most, path}  <-  shown {units, canary, left, pictures}
 //   merger
 //     ->  merge {inputs, path}            <-  sealed {units, canary, apart, mixed}
 //   client
@@ -19,7 +23,7 @@
 //     ->  finish {partials, path, canvases} <-  finished {units, canary, apart, keys, objects, ...}
 //     ->  save {partials, path}             <-  finished {...}  in place of start and finish: no Terminate
 //
-// After a failure only a planner goes on.
+// After a failure only a planner and a viewer go on.
 #pragma once
 
 #include "page.h"
