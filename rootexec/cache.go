@@ -26,9 +26,11 @@ import (
 type Library struct {
 	Key      string // of sources and Platform, and of whose it is, if it was not compiled here
 	Dir      string // sources and library
-	So       string // the shared library's path
+	So       string // path of the selector's own library; empty: the class is in others, or the source is interpreted
 	Sources  string // folder of the file that was compiled
 	Platform string // of the host that compiled it
+	Main     string // of the Source
+	Shape    Shape
 }
 
 // Origin names a library that came from another member: the submitter that has signed its hash.
@@ -44,7 +46,8 @@ type meta struct {
 	Key      string    `json:"key"`
 	Platform string    `json:"platform"`
 	Main     string    `json:"main"`
-	So       string    `json:"so"` // base name
+	So       string    `json:"so"` // base name, or empty
+	Shape    Shape     `json:"shape"`
 	Compiled time.Time `json:"compiled"`
 	// SHA-256, hex, of each file beside this one: what is cut short or damaged is not used
 	Files map[string]string `json:"files"`
@@ -86,17 +89,27 @@ func libDir(cache, key string) string {
 func cachedLibrary(cache, key string) (Library, bool) {
 	dir := libDir(cache, key)
 	m, err := readMeta(dir)
-	if err != nil || m.Key != key || !filepath.IsLocal(m.So) || !filepath.IsLocal(m.Main) {
+	if err != nil || m.Key != key || !m.local() {
 		return Library{}, false
 	}
 	lib := Library{
 		Key:      key,
 		Dir:      dir,
-		So:       filepath.Join(dir, m.So),
 		Sources:  sourcesDir(dir, m.Main),
 		Platform: m.Platform,
+		Main:     m.Main,
+		Shape:    m.Shape,
 	}
-	return lib, m.Files[m.So] != "" && lib.Check() == nil
+	if m.So != "" {
+		lib.So = filepath.Join(dir, m.So)
+	}
+	return lib, (m.So == "" || m.Files[m.So] != "") && lib.Check() == nil
+}
+
+// local reports whether all that is to be compiled or loaded is in the library's folder.
+func (m meta) local() bool {
+	all := slices.Concat(nonEmpty(m.So), nonEmpty(m.Main), m.Shape.Parts, m.Shape.Includes, m.Shape.Libs)
+	return !slices.ContainsFunc(all, func(name string) bool { return !filepath.IsLocal(name) })
 }
 
 // Check compares a library's files with what they were when they were written.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"testing"
 )
 
@@ -74,7 +75,7 @@ func TestForeignLibraryIsForItsSubmitter(t *testing.T) {
 		t.Fatal(err)
 	}
 	from := originOf(packed)
-	lib, err := Unpack(t.Context(), e.cfg.Cache, key, from, packed)
+	lib, err := Unpack(t.Context(), e.cfg.Cache, key, from, packed, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +85,7 @@ func TestForeignLibraryIsForItsSubmitter(t *testing.T) {
 	if _, ok := e.Compiled(src); ok {
 		t.Error("passes for compiled here")
 	}
-	if again, ok := e.Unpacked(src, from); !ok || again != lib {
+	if again, ok := e.Unpacked(src, from); !ok || !reflect.DeepEqual(again, lib) {
 		t.Error("its submitter does not get it")
 	}
 	for name, o := range map[string]Origin{
@@ -96,11 +97,11 @@ func TestForeignLibraryIsForItsSubmitter(t *testing.T) {
 			t.Errorf("%s gets it", name)
 		}
 	}
-	if _, err := Unpack(t.Context(), e.cfg.Cache, key, Origin{from.Submitter, key}, packed); !errors.Is(err, ErrPack) {
+	if _, err := Unpack(t.Context(), e.cfg.Cache, key, Origin{from.Submitter, key}, packed, nil); !errors.Is(err, ErrPack) {
 		t.Errorf("unpacked what was not signed: %v", err)
 	}
 	other := Origin{"other", from.SHA256}
-	if _, err := Unpack(t.Context(), e.cfg.Cache, key, other, packed); err != nil {
+	if _, err := Unpack(t.Context(), e.cfg.Cache, key, other, packed, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := e.Forget(from.Submitter); err != nil {
@@ -125,7 +126,7 @@ class Cut : public TSelector { public: Int_t Version() const override { return 2
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Unpack(t.Context(), e.cfg.Cache, key, originOf(packed), packed); err != nil {
+	if _, err := Unpack(t.Context(), e.cfg.Cache, key, originOf(packed), packed, nil); err != nil {
 		t.Fatal(err)
 	}
 	lib, err := e.Compile(t.Context(), src)

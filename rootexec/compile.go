@@ -2,11 +2,8 @@ package rootexec
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	osexec "os/exec"
 	"path"
@@ -18,58 +15,6 @@ import (
 
 	"github.com/dtpnode/dtpnode/exec"
 )
-
-// Source is a selector's source code: the file that ACLiC compiles and what it includes.
-type Source struct {
-	Main  string            // e.g. "DiMuon.C" or "sel/DiMuon.C"; one of Files
-	Files map[string][]byte // relative slash-separated path -> content
-	// Options are empty: it is compiled with optimisation; g: for a debugger, without; or Og: both.
-	Options string
-}
-
-// DataDir is the folder in Source.Files of what is put into the working folder of each generation.
-const DataDir = ".data"
-
-// Hash names the source by its content.
-func (s Source) Hash() string {
-	h := sha256.New()
-	fmt.Fprintf(h, "%d %s\n", len(s.Main), s.Main)
-	for _, name := range slices.Sorted(maps.Keys(s.Files)) {
-		fmt.Fprintf(h, "%d %s %d\n", len(name), name, len(s.Files[name]))
-		h.Write(s.Files[name])
-	}
-	if s.Options != "" {
-		fmt.Fprintf(h, "options %s\n", s.Options)
-	}
-	return hex.EncodeToString(h.Sum(nil))
-}
-
-func (s Source) validate() error {
-	if _, ok := s.Files[s.Main]; !ok {
-		return fmt.Errorf("could not compile %q: it is not among the source files", s.Main)
-	}
-	if s.Options != "" && s.Options != "g" && s.Options != "Og" {
-		return fmt.Errorf("could not compile %q: no such options: %q", s.Main, s.Options)
-	}
-	for name := range s.Files {
-		if !filepath.IsLocal(name) || strings.ContainsAny(name, "\x00\\") {
-			return fmt.Errorf("could not compile %q: the name of source file %q leads out of its folder", s.Main, name)
-		}
-	}
-	return nil
-}
-
-// aclicName is how ACLiC itself names the library of main. Under another name it overlooks the header
-// beside the source.
-func aclicName(main string) string {
-	base := filepath.Base(main)
-	ext := filepath.Ext(base)
-	return strings.TrimSuffix(base, ext) + "_" + strings.TrimPrefix(ext, ".")
-}
-
-func sourcesDir(dir, main string) string {
-	return filepath.Join(dir, filepath.FromSlash(path.Dir(main)))
-}
 
 // Compiled returns the library of src that was compiled on this host, if it is in the cache, whole.
 func (e *Executor) Compiled(src Source) (Library, bool) {
@@ -96,7 +41,8 @@ func (e *Executor) Compile(ctx context.Context, src Source) (Library, error) {
 			Key:      key,
 			Platform: e.cfg.Root.Platform,
 			Main:     src.Main,
-			So:       aclicName(src.Main) + ".so",
+			So:       soName(src),
+			Shape:    src.Shape,
 			Compiled: time.Now().UTC(),
 		})
 	})
@@ -116,6 +62,9 @@ func (e *Executor) compile(ctx context.Context, src Source, dir string, m meta) 
 	if err := writeSources(src, dir); err != nil {
 		return err
 	}
+	if !src.compiled() {
+		return seal(dir, m)
+	}
 	headers, err := UnpackProof(ctx, e.cfg.Root, e.cfg.Cache)
 	if err != nil {
 		return err
@@ -125,30 +74,30 @@ func (e *Executor) compile(ctx context.Context, src Source, dir string, m meta) 
 		return err
 	}
 	defer p.Close()
-	main := filepath.Join(dir, filepath.FromSlash(src.Main))
+	sources := under(dir, append(slices.Clone(src.Parts), nonEmpty(src.Main)...))
 	limited, cancel := context.WithTimeout(ctx, e.cfg.CompileLimit)
 	defer cancel()
 	cut := make(chan string, 1)
 	asked := time.AfterFunc(e.cfg.SyntaxAfter, func() {
-		if text := e.cutShort(limited, main, headers.Include); text != "" {
+		if text := e.cutShort(limited, sources, append(under(dir, src.Includes), headers.Include)); text != "" {
 			cut <- text
 			cancel()
 		}
 	})
 	defer asked.Stop()
 	_, err = p.Call(limited, compileFrame{
-		Op: "compile", Dir: dir, Sources: sourcesDir(dir, src.Main), Main: path.Base(src.Main),
+		Op: "compile", Dir: dir, Sources: sourcesDir(dir, src.Main), Main: baseOf(src.Main),
 		Lib: strings.TrimSuffix(m.So, ".so"), CXX: e.cfg.Root.CXX, Options: src.Options,
-		Proof: headers.Include,
+		Proof: headers.Include, Parts: src.partFrames(dir), Code: e.codeFrame(src.Shape, dir, false),
 	})
 	if limited.Err() != nil && ctx.Err() == nil {
 		f := &exec.Failure{
 			Kind:  exec.KindCode,
-			Op:    "compile " + path.Base(src.Main),
+			Op:    "compile " + src.title(),
 			Entry: -1,
 			Tail:  firstErrors(p.Output()),
 			Msg: fmt.Sprintf("not compiled within %v: try it by hand, root -e '.L %s+'", e.cfg.CompileLimit,
-				path.Base(src.Main)),
+				src.title()),
 		}
 		select {
 		case f.Tail = <-cut:
@@ -158,13 +107,45 @@ func (e *Executor) compile(ctx context.Context, src Source, dir string, m meta) 
 		return f
 	}
 	if f := asFailure(err); f != nil {
-		f.Op, f.Tail = "compile "+path.Base(src.Main), firstErrors(p.Output())
-		return f
+		f.Op, f.Tail = "compile "+src.title(), firstErrors(p.Output())
+		return explainCompile(f, p.Output())
 	}
 	if err != nil {
 		return err
 	}
+	if err := freeOfPaths(dir); err != nil {
+		return err
+	}
 	return seal(dir, m)
+}
+
+// soName is the base name of the library of the selector's own source, empty where there is none.
+func soName(src Source) string {
+	if src.Main == "" || src.Interpreted {
+		return ""
+	}
+	return aclicName(src.Main) + ".so"
+}
+
+// baseOf is path.Base, but empty for an empty path.
+func baseOf(name string) string {
+	if name == "" {
+		return ""
+	}
+	return path.Base(name)
+}
+
+// title names the code for the user.
+func (s Source) title() string {
+	switch {
+	case s.Main != "":
+		return path.Base(s.Main)
+	case len(s.Parts) > 0:
+		return path.Base(s.Parts[len(s.Parts)-1])
+	case len(s.Libs) > 0:
+		return path.Base(s.Libs[len(s.Libs)-1])
+	}
+	return "the packages"
 }
 
 func writeSources(src Source, dir string) error {
@@ -186,15 +167,19 @@ func writeSources(src Source, dir string) error {
 // cutShort asks the compiler by itself whether a source ends before it should, and returns what it says then. ROOT's
 // dictionary generator waits for the rest of such a source for ever. Any other error is for ACLiC to tell, which
 // includes more before the source than is known here.
-func (e *Executor) cutShort(ctx context.Context, main, headers string) string {
+func (e *Executor) cutShort(ctx context.Context, sources, includes []string) string {
 	r := e.cfg.Root
-	cmd := osexec.CommandContext(ctx, r.CXX, "-fsyntax-only", "-w", "-x", "c++", "-std="+r.Std,
-		"-I"+filepath.Dir(main), "-I"+headers, "-I"+r.Include, main)
-	out, err := cmd.CombinedOutput()
-	if err == nil || !strings.Contains(string(out), "at end of input") && !strings.Contains(string(out), "to match this") {
-		return ""
+	for _, source := range sources {
+		args := []string{"-fsyntax-only", "-w", "-x", "c++", "-std=" + r.Std, "-I" + filepath.Dir(source)}
+		for _, dir := range includes {
+			args = append(args, "-I"+dir)
+		}
+		out, err := osexec.CommandContext(ctx, r.CXX, append(args, "-I"+r.Include, source)...).CombinedOutput()
+		if err != nil && (strings.Contains(string(out), "at end of input") || strings.Contains(string(out), "to match this")) {
+			return firstErrors(string(out))
+		}
 	}
-	return firstErrors(string(out))
+	return ""
 }
 
 var errorLine = regexp.MustCompile(`(?m)^.*\b([Ee]rror|fatal)\b.*$`)
@@ -208,6 +193,10 @@ func firstErrors(s string) string {
 	if at := errorLine.FindStringIndex(s); at != nil {
 		s = s[at[0]:]
 	}
+	if short := withoutNoise(s); short != "" {
+		s = short
+	}
+	s = cachePath.ReplaceAllString(s, "")
 	if len(s) > maxErrors {
 		s = s[:maxErrors] + "\n..."
 	}

@@ -87,7 +87,9 @@ func (f *Finder) remember(root *Root) {
 }
 
 func infoOf(root *Root) exec.Info {
-	return exec.Info{Kind: Kind, Version: root.Version, Platform: root.Platform, Dir: root.Dir}
+	return exec.Info{
+		Kind: Kind, Version: root.Version, Platform: root.Platform, Dir: root.Dir, Capabilities: []string{arch()},
+	}
 }
 
 // rootOf is the installation in the folder of one that was found. After an attempt to open it that went wrong the

@@ -9,7 +9,39 @@ type loadFrame struct {
 	So    string `msgpack:"so"`
 	Dir   string `msgpack:"dir"`
 	Class string `msgpack:"class"`
-	Proof string `msgpack:"proof,omitempty"` // path of the library that stands for PROOF, if the code names it
+	// Macro is a source for ROOT's interpreter in place of So, Macros are further ones before it.
+	Macro   string    `msgpack:"macro"`
+	Macros  []string  `msgpack:"macros,omitempty"`
+	Lacking bool      `msgpack:"lacking,omitempty"` // libraries may call functions that nothing defines
+	Code    codeFrame `msgpack:"code"`
+	Proof   string    `msgpack:"proof,omitempty"` // path of the library that stands for PROOF, if the code names it
+}
+
+// codeFrame is what is loaded beside a selector's own library. All paths are absolute.
+type codeFrame struct {
+	Includes []string       `msgpack:"includes,omitempty"` // folders of headers
+	Packages []packageFrame `msgpack:"packages,omitempty"`
+	Libs     []string       `msgpack:"libs,omitempty"`  // libraries of the user, in order
+	Parts    []string       `msgpack:"parts,omitempty"` // libraries of further sources, in order
+}
+
+type packageFrame struct {
+	Dir  string   `msgpack:"dir"`
+	Name string   `msgpack:"name"`
+	Args []string `msgpack:"args,omitempty"` // of SETUP()
+}
+
+// partFrame is one source that is compiled before the selector.
+type partFrame struct {
+	Sources string `msgpack:"sources"` // folder of Main
+	Main    string `msgpack:"main"`    // base name
+	Lib     string `msgpack:"lib"`     // without .so
+}
+
+// setupFrame asks a compiler to run SETUP() of packages.
+type setupFrame struct {
+	Op   string    `msgpack:"op"`
+	Code codeFrame `msgpack:"code"`
 }
 
 type makeFrame struct {
@@ -31,6 +63,9 @@ type compileFrame struct {
 	CXX     string `msgpack:"cxx"`
 	Options string `msgpack:"options"` // of Source
 	Proof   string `msgpack:"proof"`   // folder of the headers that stand for PROOF's
+
+	Parts []partFrame `msgpack:"parts,omitempty"`
+	Code  codeFrame   `msgpack:"code"`
 }
 
 // beginFrame is child.BeginFrame with what ROOT's generations are told besides.

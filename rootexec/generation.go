@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"github.com/dtpnode/dtpnode/exec"
 	"github.com/dtpnode/dtpnode/exec/child"
@@ -53,6 +54,17 @@ func (s *Selector) forkGeneration(ctx context.Context, spec exec.GenSpec) (*chil
 		if err := os.CopyFS(spec.Dir, os.DirFS(s.data)); err != nil {
 			return nil, &exec.Failure{
 				Kind: exec.KindDisk, Op: "prepare", Entry: -1, Msg: "could not copy the data files: " + err.Error(),
+			}
+		}
+	}
+	// As in PROOF's sessions the folder of a package goes by its name.
+	for _, pack := range s.packs {
+		if spec.Dir == "" {
+			break
+		}
+		if err := os.Symlink(pack.Dir, filepath.Join(spec.Dir, pack.Name)); err != nil && !errors.Is(err, fs.ErrExist) {
+			return nil, &exec.Failure{
+				Kind: exec.KindDisk, Op: "prepare", Entry: -1, Msg: "could not link the package: " + err.Error(),
 			}
 		}
 	}

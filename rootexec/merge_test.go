@@ -191,7 +191,7 @@ func TestPackedLibraryElsewhere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lib, err := Unpack(t.Context(), t.TempDir(), suite.lib.Key, originOf(packed), packed)
+	lib, err := Unpack(t.Context(), t.TempDir(), suite.lib.Key, originOf(packed), packed, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,7 +219,7 @@ func TestPackedLibraryElsewhere(t *testing.T) {
 	if said := s.proc.Output() + g.Output(); strings.Contains(said, "rror") {
 		t.Errorf("the library from elsewhere is not silent:\n%s", said)
 	}
-	if _, err := Unpack(t.Context(), t.TempDir(), "otherkey", originOf(packed), packed); !errors.Is(err, ErrPack) {
+	if _, err := Unpack(t.Context(), t.TempDir(), "otherkey", originOf(packed), packed, nil); !errors.Is(err, ErrPack) {
 		t.Errorf("under another key: %v", err)
 	}
 }

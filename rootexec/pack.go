@@ -26,7 +26,7 @@ const (
 )
 
 // Pack returns the library with its sources for a peer of the same Platform: a zstd-compressed tar of
-// its folder.
+// its folder, but for what is not compiled, which the peer has with the sources.
 func (l Library) Pack() ([]byte, error) {
 	var buf bytes.Buffer
 	z, err := zstd.NewWriter(&buf, zstd.WithEncoderConcurrency(1))
@@ -41,6 +41,9 @@ func (l Library) Pack() ([]byte, error) {
 		name, err := filepath.Rel(l.Dir, path)
 		if err != nil {
 			return err
+		}
+		if !isCode(filepath.ToSlash(name)) {
+			return nil
 		}
 		b, err := os.ReadFile(path)
 		if err != nil {
@@ -64,7 +67,11 @@ func (l Library) Pack() ([]byte, error) {
 // Unpack puts a library that another member packed into the cache, for that member's jobs alone. The key is the one
 // this host computed (LibraryKey), so that a library of another platform or source is refused. The bytes are
 // executable code: unpack only what a member with the right to submit has signed.
-func Unpack(ctx context.Context, cache, key string, from Origin, packed []byte) (Library, error) {
+//
+// Of sources, what is not compiled is put beside it.
+func Unpack(
+	ctx context.Context, cache, key string, from Origin, packed []byte, sources map[string][]byte,
+) (Library, error) {
 	if len(packed) > maxPack {
 		return Library{}, fmt.Errorf("%w: %d MB is too big", ErrPack, len(packed)>>20)
 	}
@@ -80,6 +87,11 @@ func Unpack(ctx context.Context, cache, key string, from Origin, packed []byte) 
 		return Library{}, fmt.Errorf("%w: it is not the library %s", ErrPack, key)
 	}
 	delete(files, libMeta)
+	for name, b := range sources {
+		if !isCode(name) {
+			files[name] = b
+		}
+	}
 	m.Key = from.key(key)
 	key = m.Key
 	dir := libDir(cache, key)

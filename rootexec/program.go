@@ -1,9 +1,10 @@
 package rootexec
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
-	"path"
 	"strings"
 
 	"github.com/dtpnode/dtpnode/exec"
@@ -46,38 +47,81 @@ func (e *Executor) Describe(ctx context.Context, r exec.Request) (out exec.Descr
 	if err != nil {
 		return out, err
 	}
+	if err := errors.Join(src.validate(), checkLibraries(src, e.cfg.Root)); err != nil {
+		return out, err
+	}
+	if err := e.BuildPackages(ctx, src, r.Tell); err != nil {
+		return out, err
+	}
+	lib, sel, err := e.compiledAndLoaded(ctx, src, w.Class, r.Tell)
+	if f := asFailure(err); f != nil && f.Kind == exec.KindCode && spec.Interpret && src.Main != "" {
+		as := src
+		as.Interpreted = true
+		r.Tell("interpreting " + src.title())
+		if lib, sel, err = e.compiledAndLoaded(ctx, as, w.Class, r.Tell); err != nil {
+			return out, notInterpreted(f, err) // the compiler's message says more
+		}
+		src = as
+		out.Notes = append(out.Notes, interpretedNote(src, f))
+	}
+	if err != nil {
+		return out, err
+	}
 	packed, err := packSource(src)
 	if err != nil {
+		sel.Release()
 		return out, err
 	}
-	lib, ok := e.Compiled(src)
-	if !ok {
-		r.Tell("compiling " + path.Base(src.Main))
-		if lib, err = e.Compile(ctx, src); err != nil {
-			return out, err
-		}
-		r.Tell("loading " + path.Base(src.Main))
-	}
-	w.Platform = lib.Platform
+	w.Platform, w.Main = lib.Platform, src.Main
 	text, err := wire.Marshal(&w)
 	if err != nil {
+		sel.Release()
 		return out, err
 	}
-	sel, err := e.Load(ctx, lib, w.Class)
-	if err != nil {
-		return out, err
+	out.Program = newProgram(sel, lib, w)
+	out.Work = tasks.Work{Kind: Kind, Needs: src.needs(e.cfg.Root), Spec: text}
+	out.Params, out.Items = w.Params, spec.Cycles
+	out.Notes = append(out.Notes, unseeded(src, w)...)
+	out.Blobs = []exec.Blob{{Name: sourcesBlob, Keep: true, Pack: func() ([]byte, error) { return packed, nil }}}
+	if src.compiled() {
+		out.Blobs = append(out.Blobs, exec.Blob{Name: libraryBlob, Key: lib.Key, Pack: lib.Pack})
 	}
-	return exec.Description{
-		Program: newProgram(sel, lib, w),
-		Work:    tasks.Work{Kind: Kind, Needs: []string{exec.Needed(Kind, e.cfg.Root.Version)}, Spec: text},
-		Params:  w.Params,
-		Items:   spec.Cycles,
-		Notes:   unseeded(src, w),
-		Blobs: []exec.Blob{
-			{Name: sourcesBlob, Keep: true, Pack: func() ([]byte, error) { return packed, nil }},
-			{Name: libraryBlob, Key: lib.Key, Pack: lib.Pack},
-		},
-	}, nil
+	return out, nil
+}
+
+// compiledAndLoaded compiles a source, unless that was done before, and loads its class.
+func (e *Executor) compiledAndLoaded(
+	ctx context.Context, src Source, class string, tell func(string),
+) (lib Library, sel *Selector, err error) {
+	lib, ok := e.Compiled(src)
+	if !ok {
+		if src.compiled() {
+			tell("compiling " + src.title())
+		}
+		if lib, err = e.Compile(ctx, src); err != nil {
+			return lib, nil, err
+		}
+		tell("loading " + src.title())
+	}
+	sel, err = e.Load(ctx, lib, class)
+	return lib, sel, err
+}
+
+// notInterpreted adds to the failure to compile a source why it is not interpreted either.
+func notInterpreted(f *exec.Failure, err error) error {
+	why := asFailure(err)
+	if why == nil {
+		return err
+	}
+	f.Msg += "; nor is it interpreted: " + why.Msg
+	return f
+}
+
+// interpretedNote tells the user that a selector runs, and at what price.
+func interpretedNote(src Source, why *exec.Failure) string {
+	first, _, _ := strings.Cut(cmp.Or(why.Tail, why.Msg), "\n")
+	return fmt.Sprintf("%s is interpreted by ROOT on every node, as it is named without + and does not compile (%s); compiled "+
+		"it would run faster, and its errors would have line numbers", src.title(), strings.TrimSpace(first))
 }
 
 // wanted reads the sources of a request, and what it wants of them.
@@ -98,7 +142,7 @@ func (e *Executor) wanted(ctx context.Context, spec Spec, r exec.Request) (src S
 		w.Option, w.Lax, w.Seed, w.Canvases = spec.Option, spec.AllowMissingBranches, spec.Seed, spec.Canvases
 	}
 	w.Params = merged(w.Params, spec.Params)
-	if r.Earlier != nil && spec.Selector == "" {
+	if r.Earlier != nil && !spec.hasCode() {
 		return old, w, nil
 	}
 	if src, err = readSources(spec, r.Dir); err != nil {
@@ -113,9 +157,6 @@ func (e *Executor) wanted(ctx context.Context, spec Spec, r exec.Request) (src S
 	return src, w, nil
 }
 
-// isData tells a file for the working folder of each process from one to be compiled.
-func isData(name string) bool { return strings.HasPrefix(name, DataDir+"/") }
-
 // Prepare loads a job's selector: from what was compiled here, or the submitter's library if it is of this platform, or
 // by compiling the sources.
 func (e *Executor) Prepare(ctx context.Context, o exec.Order) (exec.Program, error) {
@@ -129,6 +170,12 @@ func (e *Executor) Prepare(ctx context.Context, o exec.Order) (exec.Program, err
 	}
 	src, err := unpackSource(packed)
 	if err != nil {
+		return nil, err
+	}
+	if err := checkLibraries(src, e.cfg.Root); err != nil {
+		return nil, err
+	}
+	if err := e.BuildPackages(ctx, src, nil); err != nil {
 		return nil, err
 	}
 	lib, ok := e.Compiled(src)
@@ -158,7 +205,7 @@ func (e *Executor) libraryFrom(ctx context.Context, o exec.Order, w work, src So
 	b, err := o.Fetch(ctx, libraryBlob)
 	if err == nil {
 		var lib Library
-		if lib, err = Unpack(ctx, e.cfg.Cache, LibraryKey(src, e.cfg.Root.Platform), from, b); err == nil {
+		if lib, err = Unpack(ctx, e.cfg.Cache, LibraryKey(src, e.cfg.Root.Platform), from, b, src.Files); err == nil {
 			return lib, nil
 		}
 	}

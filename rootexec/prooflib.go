@@ -9,6 +9,7 @@ import (
 	"os"
 	osexec "os/exec"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -168,19 +169,31 @@ func placeProof(tmp string, p ProofLib) error {
 // needsProof reports whether sources include a header of PROOF.
 func (s Source) needsProof() bool {
 	for name, text := range s.Files {
-		if !isData(name) && proof.Included(text) {
+		if isCode(name) && proof.Included(text) {
 			return true
 		}
 	}
 	return false
 }
 
-// proofFor builds the library if the compiled code at so names something of it, and returns its path, else "".
-func (e *Executor) proofFor(ctx context.Context, so string) (string, error) {
-	b, err := os.ReadFile(so)
-	if err != nil || !proof.Named(b) {
-		return "", err
+// proofFor builds the library if the code names something of it, and returns its path, else "".
+func (e *Executor) proofFor(ctx context.Context, lib Library) (string, error) {
+	objects := slices.Concat(nonEmpty(lib.So), under(lib.Dir, lib.Shape.Libs),
+		e.codeFrame(lib.Shape, lib.Dir, !lib.Shape.Interpreted).Parts)
+	var sources []string
+	if lib.Shape.Interpreted {
+		sources = under(lib.Dir, append(slices.Clone(lib.Shape.Parts), lib.Main))
 	}
-	p, err := BuildProof(ctx, e.cfg.Root, e.cfg.Cache, func(step string) { e.cfg.Log.Info(step) })
-	return p.So(), err
+	for i, file := range append(objects, sources...) {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return "", err
+		}
+		if i < len(objects) && !proof.Named(b) || i >= len(objects) && !proof.Included(b) {
+			continue
+		}
+		p, err := BuildProof(ctx, e.cfg.Root, e.cfg.Cache, func(step string) { e.cfg.Log.Info(step) })
+		return p.So(), err
+	}
+	return "", nil
 }

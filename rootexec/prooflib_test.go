@@ -60,7 +60,7 @@ class Asks : public TSelector {
 			t.Error(err)
 		}
 	}
-	if so, err := e.proofFor(t.Context(), suite.lib.So); so != "" || err != nil {
+	if so, err := e.proofFor(t.Context(), suite.lib); so != "" || err != nil {
 		t.Errorf("selectors that do not name PROOF would load %q, %v", so, err)
 	}
 }

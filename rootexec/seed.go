@@ -23,7 +23,7 @@ func unseeded(src Source, w work) (notes []string) {
 	}
 	const most = 5
 	for _, name := range slices.Sorted(maps.Keys(src.Files)) {
-		if isData(name) || len(notes) == most {
+		if !isCode(name) || len(notes) == most {
 			continue
 		}
 		for i, line := range strings.Split(string(src.Files[name]), "\n") {

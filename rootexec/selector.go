@@ -22,6 +22,7 @@ type Selector struct {
 	ready chan struct{} // closed when data, proc and zygote, or err, are set
 	err   error
 	data  string // folder of the data files; it need not exist
+	packs []packageFrame
 	proc  *child.Process
 	z     *child.Zygote
 
@@ -132,7 +133,7 @@ func (s *Selector) open(ctx context.Context, lib Library) error {
 	if err := lib.Check(); err != nil {
 		return fmt.Errorf("could not load selector %q: %w", s.class, err)
 	}
-	proof, err := s.e.proofFor(ctx, lib.So)
+	proof, err := s.e.proofFor(ctx, lib)
 	if err != nil {
 		return fmt.Errorf("could not load selector %q: %w", s.class, err)
 	}
@@ -140,12 +141,18 @@ func (s *Selector) open(ctx context.Context, lib Library) error {
 	if err != nil {
 		return err
 	}
-	load := loadFrame{Op: "load", So: lib.So, Dir: lib.Sources, Class: s.class, Proof: proof}
+	load := loadFrame{
+		Op: "load", So: lib.So, Dir: lib.Sources, Class: s.class, Proof: proof, Lacking: lib.Shape.Lacking,
+		Code: s.e.codeFrame(lib.Shape, lib.Dir, !lib.Shape.Interpreted),
+	}
+	if lib.Shape.Interpreted {
+		load.Macro, load.Macros = filepath.Join(lib.Dir, filepath.FromSlash(lib.Main)), under(lib.Dir, lib.Shape.Parts)
+	}
 	if _, err := p.Call(ctx, load); err != nil {
 		p.Close()
 		return s.codeFailure(err)
 	}
-	s.proc, s.z, s.data = p, p.Zygote(), filepath.Join(lib.Dir, DataDir)
+	s.proc, s.z, s.data, s.packs = p, p.Zygote(), filepath.Join(lib.Dir, DataDir), load.Code.Packages
 	if err := s.check(ctx); err != nil {
 		s.close()
 		return s.codeFailure(err)
@@ -174,8 +181,9 @@ func (s *Selector) codeFailure(err error) error {
 	switch f.Kind {
 	case exec.KindSignal, exec.KindException, exec.KindExit:
 		f.Kind = exec.KindCode
+		return f
 	}
-	return f
+	return explainLoad(f)
 }
 
 // Release gives s back. It stays loaded for a later Load while there is room.

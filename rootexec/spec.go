@@ -11,19 +11,35 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/klauspost/compress/zstd"
+
 	"github.com/dtpnode/dtpnode/tasks"
 	"github.com/dtpnode/dtpnode/wire"
 )
 
 // Spec is what a user asks of ROOT (exec.Request.Spec, as JSON). Paths are absolute.
 type Spec struct {
-	// path of the selector's source (.C, .cxx, ...); in a retry empty for the code of before
-	Selector string   `json:"selector,omitempty"`
-	Class    string   `json:"class,omitempty"`    // class name, default the file's base name
-	Options  string   `json:"options,omitempty"`  // g: compile for a debugger; Og: and optimise, as without any
-	Includes []string `json:"includes,omitempty"` // what the source includes, and further files to ship
-	Data     []string `json:"data,omitempty"`     // files for the working folder of each process
-	Option   string   `json:"option,omitempty"`   // what GetOption() returns; in a retry that of before is kept
+	// path of the selector's source (.C, .cxx, ...); in a retry empty for the code of before; in a new job empty if the
+	// class is in libraries
+	Selector string `json:"selector,omitempty"`
+	// class name, default the file's base name, or else the one selector that the code has
+	Class   string `json:"class,omitempty"`
+	Options string `json:"options,omitempty"` // g: compile for a debugger; Og: and optimise, as without any
+	// Interpret lets ROOT's interpreter run a source that does not compile, as ROOT does with one that is named without +.
+	Interpret bool     `json:"interpret,omitempty"`
+	Includes  []string `json:"includes,omitempty"` // what the source includes, and further files to ship
+	// further sources, compiled before the selector, in this order
+	Sources []string `json:"sources,omitempty"`
+	// folders in which headers are looked up after the folder of who includes them; headers in them are in Includes
+	IncludeDirs []string `json:"include_dirs,omitempty"`
+	// shared libraries in the order of loading; those that they need and that other hosts lack are among them
+	Libraries []string `json:"libraries,omitempty"`
+	// let libraries call functions that nothing defines
+	AllowMissingSymbols bool          `json:"allow_missing_symbols,omitempty"`
+	Packages            []PackageSpec `json:"packages,omitempty"` // PAR packages, in the order of enabling
+
+	Data   []string `json:"data,omitempty"`   // files for the working folder of each process
+	Option string   `json:"option,omitempty"` // what GetOption() returns; in a retry that of before is kept
 
 	// TNamed objects in fInput; in a retry in place of those of that name
 	Params map[string]string `json:"params,omitempty"`
@@ -55,9 +71,25 @@ func ParseSpec(text []byte) (s Spec, err error) {
 	return s, nil
 }
 
-// className is the class that the user named, else the one that ROOT would look for.
+// Title names the code for lists of jobs: the source, or the class, or its library. It is empty for the code of before.
+func (s Spec) Title() string {
+	switch {
+	case s.Selector != "":
+		return s.Selector
+	case s.Class != "":
+		return s.Class
+	case len(s.Libraries) > 0:
+		return s.Libraries[len(s.Libraries)-1]
+	}
+	return ""
+}
+
+// hasCode reports whether the spec names any code.
+func (s Spec) hasCode() bool { return s.Selector != "" || len(s.Libraries)+len(s.Packages) > 0 }
+
+// className is the class that the user named, else the one that ROOT would look for; empty: the one that is there.
 func (s Spec) className() string {
-	if s.Class != "" {
+	if s.Class != "" || s.Selector == "" {
 		return s.Class
 	}
 	base := filepath.Base(s.Selector)
@@ -103,10 +135,12 @@ func merged(old []tasks.Param, more map[string]string) []tasks.Param {
 	return out
 }
 
-// Bounds of what a job may ship.
+// Bounds of what a job may ship, in bytes as it is on the disk.
 const (
-	maxSourceFile = 16 << 20
-	maxSources    = 64 << 20
+	maxSourceFile  = 16 << 20
+	maxSources     = 64 << 20
+	maxLibraryFile = 1 << 30
+	maxLibraries   = 2 << 30 // all of them, with their dictionaries and with packages
 )
 
 // readSources reads the selector and what goes with it, for a user whose working folder is wd. Names are relative to
@@ -114,40 +148,75 @@ const (
 // it.
 func readSources(s Spec, wd string) (Source, error) {
 	dir := filepath.Dir(s.Selector)
-	above := ""
-	names := make([]string, len(s.Includes))
-	for i, p := range s.Includes {
-		rel, err := filepath.Rel(dir, p)
-		if err != nil {
-			return Source{}, fmt.Errorf("could not ship %q: %w", p, err)
-		}
-		names[i] = filepath.ToSlash(rel)
-		if up := aboveFor(dir, names[i]); len(up) > len(above) {
-			above = up
+	if s.Selector == "" {
+		dir = wd
+	}
+	files := slices.Clone(s.Includes)
+	for _, p := range s.Sources {
+		if !slices.Contains(files, p) {
+			files = append(files, p)
 		}
 	}
+	names, above, err := namesFrom(dir, slices.Concat(files, s.IncludeDirs))
+	if err != nil {
+		return Source{}, err
+	}
 	r := sourceReader{files: map[string][]byte{}}
-	main := path.Join(above, filepath.Base(s.Selector))
-	err := r.read(main, s.Selector)
-	for i, p := range s.Includes {
+	src := Source{Files: r.files, Shape: Shape{Options: s.Options, Lacking: s.AllowMissingSymbols}}
+	if s.Selector != "" {
+		src.Main = path.Join(above, filepath.Base(s.Selector))
+		err = r.read(src.Main, s.Selector)
+	}
+	for i, p := range files {
 		err = errors.Join(err, r.read(path.Join(above, names[i]), p))
 	}
 	// What --include names may be included by its base name alone.
-	for i, p := range s.Includes {
+	for i, p := range files {
 		if base := path.Join(above, path.Base(names[i])); !filepath.IsLocal(names[i]) && r.files[base] == nil {
 			err = errors.Join(err, r.read(base, p))
 		}
 	}
+	for _, p := range s.Sources {
+		src.Parts = append(src.Parts, path.Join(above, names[slices.Index(files, p)]))
+	}
+	for i := range s.IncludeDirs {
+		src.Includes = append(src.Includes, path.Join(above, names[len(files)+i]))
+	}
 	for _, p := range s.Data {
 		err = errors.Join(err, r.read(path.Join(DataDir, dataName(wd, p)), p))
 	}
-	return Source{Main: main, Files: r.files, Options: s.Options}, err
+	if err != nil {
+		return src, err
+	}
+	r.total, r.maxFile, r.max = 0, maxLibraryFile, maxLibraries
+	if src.Libs, err = readLibraries(s.Libraries, &r); err != nil {
+		return src, err
+	}
+	src.Packages, err = readPackages(s.Packages, &r)
+	return src, err
+}
+
+// namesFrom are the names of files and folders relative to dir, and the folder in which they are to be joined to them
+// so that none leads out.
+func namesFrom(dir string, paths []string) (names []string, above string, err error) {
+	for _, p := range paths {
+		rel, err := filepath.Rel(dir, p)
+		if err != nil {
+			return nil, "", fmt.Errorf("could not ship %q: %w", p, err)
+		}
+		name := filepath.ToSlash(rel)
+		if up := aboveFor(dir, name); len(up) > len(above) {
+			above = up
+		}
+		names = append(names, name)
+	}
+	return names, above, nil
 }
 
 // aboveFor is the end of the path dir that name, relative to dir, climbs with "../".
 func aboveFor(dir, name string) string {
 	above := ""
-	for ; strings.HasPrefix(name, "../"); name = name[len("../"):] {
+	for name += "/"; strings.HasPrefix(name, "../"); name = name[len("../"):] {
 		above, dir = path.Join(filepath.Base(dir), above), filepath.Dir(dir)
 	}
 	return above
@@ -161,38 +230,43 @@ func dataName(dir, p string) string {
 	return filepath.Base(p)
 }
 
+// sourceReader reads files within bounds: those of sources, unless others are set.
 type sourceReader struct {
-	files map[string][]byte
-	total int
+	files        map[string][]byte
+	total        int64
+	maxFile, max int64
 }
 
 func (r *sourceReader) read(name, file string) error {
 	if _, taken := r.files[name]; taken {
 		return fmt.Errorf("could not ship %q: another file goes by the name %q", file, name)
 	}
+	if r.max == 0 {
+		r.maxFile, r.max = maxSourceFile, maxSources
+	}
 	info, err := os.Stat(file)
 	if err != nil {
 		return fmt.Errorf("could not read source %q: %w", file, err)
 	}
-	if info.Size() > maxSourceFile {
-		return fmt.Errorf("could not ship %q: it has %d bytes, the limit is %d", file, info.Size(), maxSourceFile)
+	if info.Size() > r.maxFile {
+		return fmt.Errorf("could not ship %q: it has %d bytes, the limit is %d", file, info.Size(), r.maxFile)
 	}
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return fmt.Errorf("could not read source %q: %w", file, err)
 	}
-	if r.total += len(data); r.total > maxSources {
-		return fmt.Errorf("could not ship %q: all files together exceed %d bytes", file, maxSources)
+	if r.total += int64(len(data)); r.total > r.max {
+		return fmt.Errorf("could not ship %q: all files together exceed %d bytes", file, r.max)
 	}
 	r.files[name] = data
 	return nil
 }
 
-// packedSource is a Source on its way to other nodes: a blob.
+// packedSource is a Source on its way to other nodes: a blob, compressed with zstd, for libraries shrink to a third.
 type packedSource struct {
-	Main    string       `msgpack:"m"`
-	Files   []packedFile `msgpack:"f"` // sorted by name
-	Options string       `msgpack:"o,omitempty"`
+	Main  string       `msgpack:"m"`
+	Files []packedFile `msgpack:"f"` // sorted by name
+	Shape Shape        `msgpack:"s"`
 }
 
 type packedFile struct {
@@ -201,22 +275,42 @@ type packedFile struct {
 }
 
 func packSource(src Source) ([]byte, error) {
-	p := packedSource{Main: src.Main, Options: src.Options}
+	p := packedSource{Main: src.Main, Shape: src.Shape}
 	for name, data := range src.Files {
 		p.Files = append(p.Files, packedFile{name, data})
 	}
 	slices.SortFunc(p.Files, func(a, b packedFile) int { return strings.Compare(a.Name, b.Name) })
-	return wire.Marshal(&p)
+	b, err := wire.Marshal(&p)
+	if err != nil {
+		return nil, err
+	}
+	z, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		return nil, err
+	}
+	defer z.Close()
+	return z.EncodeAll(b, nil), nil
 }
 
+// maxUnpackedSource bounds what a blob of sources may become.
+const maxUnpackedSource = maxSources + maxLibraries + 64<<20
+
 func unpackSource(b []byte) (Source, error) {
+	z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxUnpackedSource))
+	if err != nil {
+		return Source{}, err
+	}
+	defer z.Close()
 	var p packedSource
-	if err := wire.Unmarshal(b, &p); err != nil {
+	if b, err = z.DecodeAll(b, nil); err == nil {
+		err = wire.Unmarshal(b, &p)
+	}
+	if err != nil {
 		return Source{}, fmt.Errorf("could not read packed sources: %w", err)
 	}
-	src := Source{Main: p.Main, Files: map[string][]byte{}, Options: p.Options}
+	src := Source{Main: p.Main, Files: map[string][]byte{}, Shape: p.Shape}
 	for _, f := range p.Files {
 		src.Files[f.Name] = f.Data
 	}
-	return src, nil
+	return src, src.validate()
 }

@@ -227,7 +227,7 @@ func TestUnpackRefuses(t *testing.T) {
 		"so elsewhere": pack(t, tar.Header{Name: libMeta}, []byte(`{"key":"k","so":"../a.so"}`)),
 	} {
 		cache := t.TempDir()
-		if _, err := Unpack(t.Context(), cache, "k", originOf(packed), packed); !errors.Is(err, ErrPack) {
+		if _, err := Unpack(t.Context(), cache, "k", originOf(packed), packed, nil); !errors.Is(err, ErrPack) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if left, _ := os.ReadDir(cache); len(left) > 0 {

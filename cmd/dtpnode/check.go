@@ -30,7 +30,7 @@ func runCheck(ctx context.Context, g *globals, selector string, opts runOptions)
 		return usagef("could not use --detach with --check: nothing goes on that could be followed later")
 	}
 	opts.out = "" // nothing is written
-	req, err := opts.request(selector)
+	req, err := opts.request(g, selector)
 	if err != nil {
 		return err
 	}

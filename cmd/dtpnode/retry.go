@@ -23,9 +23,8 @@ type retryOptions struct {
 	stall    time.Duration
 	limits   limitFlags
 	selector string
-	class    string
+	code     codeFlags
 	params   []string
-	includes []string
 	detach   bool
 }
 
@@ -69,10 +68,8 @@ still; 130 interrupted, as in run.`,
 	f.DurationVar(&opts.stall, "stall", 0, "time that one entry may take, e.g. 5m (default as in the job)")
 	opts.limits.add(f)
 	f.StringVar(&opts.selector, "selector", "",
-		"source file of mended code for what is missing (default the code of the job)")
-	f.StringVar(&opts.class, "class", "", "the class of the mended code (default the file's base name)")
-	f.StringArrayVar(&opts.includes, "include", nil,
-		"further header or data file to ship with the mended code; repeatable")
+		"mended code for what is missing, named as in run (default the code of the job)")
+	opts.code.add(f)
 	f.StringArrayVar(&opts.params, "param", nil,
 		"`name=value` for the selector's fInput, in place of that of the job; repeatable")
 	f.BoolVar(&opts.detach, "detach", false, "return when the job goes on without this host, and print its name")
@@ -90,7 +87,7 @@ func (o retryOptions) given(g *globals, flags *pflag.FlagSet) error {
 	return checkNotZero(flags, "stall", "open-timeout", "max-processes")
 }
 
-func (o retryOptions) request() (req api.RetryRequest, err error) {
+func (o retryOptions) request(g *globals) (req api.RetryRequest, err error) {
 	if err = checkTime("stall", o.stall); err != nil {
 		return req, err
 	}
@@ -102,11 +99,11 @@ func (o retryOptions) request() (req api.RetryRequest, err error) {
 		return req, err
 	}
 	req.Open, req.EntryCPU, req.Processes = o.limits.open.Seconds(), o.limits.cpu.Seconds(), o.limits.processes
-	spec, err := o.spec()
+	spec, err := o.spec(g)
 	if err != nil {
 		return req, err
 	}
-	req.Title, req.Spec = spec.Selector, spec.JSON()
+	req.Title, req.Spec = spec.Title(), spec.JSON()
 	if req.Output, err = submit.OutputPath(o.out); err != nil {
 		return req, err
 	}
@@ -117,29 +114,21 @@ func (o retryOptions) request() (req api.RetryRequest, err error) {
 }
 
 // spec returns what differs from the earlier job's ROOT spec: parameters, and corrected code.
-func (o retryOptions) spec() (spec rootexec.Spec, err error) {
+func (o retryOptions) spec(g *globals) (spec rootexec.Spec, err error) {
 	if spec.Params, err = inputs.Params(o.params); err != nil {
 		return spec, usageError{err}
 	}
-	if o.selector == "" {
-		if o.class != "" || len(o.includes) > 0 {
-			return spec, usagef("could not use --class or --include without --selector: they are about mended code")
-		}
+	if o.selector == "" && !o.code.given() {
 		return spec, nil
 	}
-	spec.Class, spec.Options = o.class, inputs.CompileOptions(o.selector)
-	if spec.Selector, err = inputs.Selector(o.selector); err != nil {
-		return spec, err
+	if o.selector == "" {
+		return spec, usagef("could not use flags about code without --selector: they are about mended code")
 	}
-	if spec.Includes, err = inputs.Sources(spec.Selector, o.includes); err != nil {
-		return spec, err
-	}
-	spec.Data, err = absolute(o.includes)
-	return spec, err
+	return spec, o.code.set(&spec, g, o.selector)
 }
 
 func runRetry(ctx context.Context, g *globals, id string, opts retryOptions) error {
-	req, err := opts.request()
+	req, err := opts.request(g)
 	if err != nil {
 		return err
 	}

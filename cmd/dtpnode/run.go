@@ -33,8 +33,7 @@ type runOptions struct {
 	n, first   int64
 	option     string
 	params     []string
-	includes   []string
-	class      string
+	code       codeFlags
 	memory     string
 	stall      time.Duration
 	missingOK  bool
@@ -50,16 +49,11 @@ type runOptions struct {
 	install    bool
 	limits     limitFlags
 	world      worldFlags
-	watch      watchFlags
-	watched    string
 }
 
 const runLong = `run submits a TSelector over a chain of TTrees and waits for the merged output.
 
-The selector is the source file of a compiled TSelector, unchanged; its name may end in +, ++, +O or +g as for ROOT:
-with g the stacks of crashes have line numbers. Headers that it includes with quotes, directly or through one another,
-travel with it; --include adds others, and data files: each process finds them in its working folder, which is empty
-else, under the names that they have in yours.
+` + codeLong + `
 
 --files names the chain, in order; repeat it as you like:
   data/a.root            a file
@@ -144,8 +138,7 @@ func newRun(g *globals) *cobra.Command {
 	f.Int64Var(&opts.first, "first", 0, "first entry, counted over all files")
 	f.StringVar(&opts.option, "option", "", "what the selector's GetOption() returns")
 	f.StringArrayVar(&opts.params, "param", nil, "`name=value` for the selector's fInput, as a TNamed; repeatable")
-	f.StringArrayVar(&opts.includes, "include", nil, "further header or data file to ship; repeatable")
-	f.StringVar(&opts.class, "class", "", "the selector's class (default the file's base name)")
+	opts.code.add(f)
 	f.StringVar(&opts.memory, "memory", "", "memory a child may use, e.g. 2G (default the node's)")
 	f.DurationVar(&opts.stall, "stall", 0, "time that one entry may take, e.g. 15m (default 5m)")
 	opts.limits.add(f)
@@ -156,9 +149,6 @@ func newRun(g *globals) *cobra.Command {
 	f.BoolVar(&opts.seedLocal, "seed-local", false, "give all work to this node first; others steal it")
 	f.StringVarP(&opts.out, "out", "o", "",
 		"result file, or - for standard output (default: kept by the daemon for dtpnode get)")
-	f.StringVar(&opts.watched, "watch", "",
-		"`names` of output objects, such as h1,h2, to show while the job runs (see dtpnode watch)")
-	opts.watch.add(f, "watch-file", "watch-every")
 	f.BoolVar(&opts.open, "open", false,
 		"keep the job open: it runs over what dtpnode append adds too, until dtpnode close")
 	f.BoolVar(&opts.check, "check", false,
@@ -186,26 +176,7 @@ func (o runOptions) given(g *globals, flags *pflag.FlagSet) error {
 	if flags.Changed("root-version") && versionOf(o.version) == "" {
 		return usagef("could not use --root-version %q: want a version such as 6.40.00", o.version)
 	}
-	if err := o.checkWatch(flags); err != nil {
-		return err
-	}
 	return checkNotZero(flags, "stall", "open-timeout", "max-processes", "slots")
-}
-
-// checkWatch refuses what cannot be watched before the job begins.
-func (o runOptions) checkWatch(flags *pflag.FlagSet) error {
-	names := watchNames(o.watched)
-	switch {
-	case len(names) == 0 && (flags.Changed("watch") || flags.Changed("watch-file") || flags.Changed("watch-every")):
-		return usagef("could not watch the job: name the objects with --watch, such as --watch h1,h2")
-	case len(names) > 0 && (o.detach || o.check):
-		return usagef("could not use --watch with --detach or --check: `dtpnode watch JOB NAMES` watches a job that runs")
-	case len(names) == 0:
-		return nil
-	}
-	o.watch.names = names
-	_, err := o.watch.request()
-	return err
 }
 
 // versionOf is the version in what a user wrote, who may have copied it from where it stands as ROOT 6.40.00.
@@ -217,7 +188,7 @@ func runRun(ctx context.Context, g *globals, selector string, opts runOptions) e
 	if opts.check {
 		return runCheck(ctx, g, selector, opts)
 	}
-	req, err := opts.request(selector)
+	req, err := opts.request(g, selector)
 	if err != nil {
 		return err
 	}
@@ -245,8 +216,7 @@ func runRun(ctx context.Context, g *globals, selector string, opts runOptions) e
 			"end\n", progress.Short(st.ID))
 	}
 	id := st.ID
-	out := output{written: req.Output, watch: opts.watch}
-	out.watch.names = watchNames(opts.watched)
+	out := output{written: req.Output}
 	if opts.out == toStdout {
 		out.fetch = toStdout
 	}
@@ -263,7 +233,7 @@ func runRun(ctx context.Context, g *globals, selector string, opts runOptions) e
 }
 
 // request makes the request for the daemon, and checks all that can be checked here.
-func (o runOptions) request(selector string) (api.JobRequest, error) {
+func (o runOptions) request(g *globals, selector string) (api.JobRequest, error) {
 	var req api.JobRequest
 	var err error
 	if err = o.world.check(o.files, o.tree, o.open); err != nil {
@@ -292,11 +262,11 @@ func (o runOptions) request(selector string) (api.JobRequest, error) {
 		return req, err
 	}
 	req.Open, req.EntryCPU, req.Processes = o.limits.open.Seconds(), o.limits.cpu.Seconds(), o.limits.processes
-	spec, err := o.spec(selector)
+	spec, err := o.spec(g, selector)
 	if err != nil {
 		return req, err
 	}
-	req.Kind, req.Version, req.Title, req.Spec = kindOf(spec.Selector), versionOf(o.version), spec.Selector, spec.JSON()
+	req.Kind, req.Version, req.Title, req.Spec = kindOf(spec.Selector), versionOf(o.version), spec.Title(), spec.JSON()
 	req.Duplicates = o.duplicates
 	if len(o.files) > 0 { // an open job may begin without any
 		if req.Files, req.Globs, err = inputs.Files(o.files, o.tree, o.duplicates); err != nil {
@@ -325,11 +295,9 @@ func (o runOptions) request(selector string) (api.JobRequest, error) {
 }
 
 // spec returns what the job wants of ROOT.
-func (o runOptions) spec(selector string) (spec rootexec.Spec, err error) {
+func (o runOptions) spec(g *globals, selector string) (spec rootexec.Spec, err error) {
 	spec = rootexec.Spec{
-		Class:                o.class,
 		Option:               o.option,
-		Options:              inputs.CompileOptions(selector),
 		AllowMissingBranches: o.missingOK,
 	}
 	if spec.Params, err = inputs.Params(o.params); err != nil {
@@ -338,14 +306,7 @@ func (o runOptions) spec(selector string) (spec rootexec.Spec, err error) {
 	if err = o.world.fill(&spec); err != nil {
 		return spec, err
 	}
-	if spec.Selector, err = inputs.Selector(selector); err != nil {
-		return spec, err
-	}
-	if spec.Includes, err = inputs.Sources(spec.Selector, o.includes); err != nil {
-		return spec, err
-	}
-	spec.Data, err = absolute(o.includes)
-	return spec, err
+	return spec, o.code.set(&spec, g, selector)
 }
 
 func absolute(names []string) ([]string, error) {
@@ -368,7 +329,7 @@ func sparesInputs(req api.JobRequest, spec rootexec.Spec) error {
 	if err != nil {
 		return nil //nolint:nilerr // a file that does not exist yet is none of the inputs
 	}
-	sources := append([]string{spec.Selector}, spec.Includes...)
+	sources := slices.Concat([]string{spec.Selector}, spec.Includes, spec.Sources, spec.Libraries)
 	for _, f := range req.Files {
 		sources = append(sources, f.URL)
 	}
@@ -536,7 +497,6 @@ type output struct {
 	owed    bool   // only the daemon knows where the output is to be written
 
 	noted func(api.JobStatus) // called when more is committed; may be nil
-	watch watchFlags          // what is shown of the output meanwhile
 }
 
 // noting is a printer that also passes a status to noted when it has changed for whoever may continue the job.
@@ -560,7 +520,6 @@ func follow(
 	detachable bool,
 ) (api.JobStatus, error) {
 	p := newPrinter(g)
-	shown := p
 	if out.noted != nil {
 		p = &noting{printer: p, noted: out.noted}
 	}
@@ -574,9 +533,7 @@ func follow(
 	if keys := submit.NewTerminal(g.stdin); keys != nil && term.IsTerminal(int(g.stderr.Fd())) && !g.json() {
 		f.Keys = keys
 	}
-	stopWatching := besideRun(ctx, g, client, id, out.watch, shown)
 	st, err := f.Follow(ctx, id)
-	stopWatching()
 	p.Close()
 	if errors.Is(err, submit.ErrDetached) {
 		return st, fmt.Errorf("%w: dtpnode status %s, dtpnode get %s", err, progress.Short(id), progress.Short(id))
@@ -600,11 +557,11 @@ func follow(
 		}
 	}
 	if !g.json() { // in JSON the last status event has all of it
-		told := st
+		shown := st
 		if out.written == "" && out.fetch == "" && !out.owed { // the output was written on the submitting host
-			told = placed(ctx, client, st)
+			shown = placed(ctx, client, st)
 		}
-		progress.Summary(g.beside(out), told)
+		progress.Summary(g.beside(out), shown)
 	}
 	if st.Output == "" && (out.written != "" || out.owed && st.OutputError != "") {
 		return st, notWritten(st, out.written)

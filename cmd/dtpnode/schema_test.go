@@ -22,45 +22,48 @@ import (
 
 // printed lists the types that the commands print with --output json. If a command has several, it prints one of them.
 var printed = map[string][]any{
-	"attach":       {api.Event{}},
-	"bench":        {bench.Report{}},
-	"cancel":       {cancelled{}},
-	"config-set":   {setting{}},
-	"config-show":  {[]setting{}},
-	"append":       {api.Appended{}},
-	"close":        {api.Appended{}},
-	"config-unset": {setting{}},
-	"demo":         {api.JobStatus{}},
-	"doctor":       {[]doctor.Finding{}},
-	"down":         {stopped{}},
-	"error":        {failure{}},
-	"finish":       {api.Event{}},
-	"forget":       {revoked{}},
-	"get":          {api.JobStatus{}, api.Manifest{}},
-	"handover":     {api.Member{}},
-	"invite":       {api.Invite{}},
-	"join":         {api.NodeStatus{}},
-	"logs":         {api.LogPart{}},
-	"man":          {[]string{}},
-	"members":      {[]linkedMember{}},
-	"ps":           {[]api.JobStatus{}},
-	"recover":      {api.Recovery{}},
-	"recovery-key": {api.RecoveryKey{}, keyFile{}},
-	"rename":       {renamed{}},
-	"retry":        {api.Event{}, api.JobStatus{}},
-	"revoke":       {revoked{}},
-	"run":          {api.Event{}, api.JobStatus{}, api.Check{}},
-	"schema":       {[]string{}, map[string]any{}},
-	"status":       {linkedStatus{}, api.JobStatus{}},
-	"take-back":    {api.NodeStatus{}},
-	"units":        {api.UnitsEvent{}},
-	"up":           {api.NodeStatus{}},
-	"version":      {versionInfo{}},
-	"watch":        {api.WatchEvent{}},
+	"attach":        {api.Event{}},
+	"bench":         {bench.Report{}},
+	"cancel":        {cancelled{}},
+	"config-set":    {setting{}},
+	"config-show":   {[]setting{}},
+	"append":        {api.Appended{}},
+	"close":         {api.Appended{}},
+	"config-unset":  {setting{}},
+	"demo":          {api.JobStatus{}},
+	"doctor":        {[]doctor.Finding{}},
+	"down":          {stopped{}},
+	"error":         {failure{}},
+	"finish":        {api.Event{}},
+	"forget":        {revoked{}},
+	"package-add":   {packageAdded{}},
+	"package-clear": {packagesRemoved{}},
+	"package-ls":    {packageList{}},
+	"package-rm":    {packagesRemoved{}},
+	"get":           {api.JobStatus{}, api.Manifest{}},
+	"handover":      {api.Member{}},
+	"invite":        {api.Invite{}},
+	"join":          {api.NodeStatus{}},
+	"logs":          {api.LogPart{}},
+	"man":           {[]string{}},
+	"members":       {[]linkedMember{}},
+	"ps":            {[]api.JobStatus{}},
+	"recover":       {api.Recovery{}},
+	"recovery-key":  {api.RecoveryKey{}, keyFile{}},
+	"rename":        {renamed{}},
+	"retry":         {api.Event{}, api.JobStatus{}},
+	"revoke":        {revoked{}},
+	"run":           {api.Event{}, api.JobStatus{}, api.Check{}},
+	"schema":        {[]string{}, map[string]any{}},
+	"status":        {linkedStatus{}, api.JobStatus{}},
+	"take-back":     {api.NodeStatus{}},
+	"units":         {api.UnitsEvent{}},
+	"up":            {api.NodeStatus{}},
+	"version":       {versionInfo{}},
 }
 
 // textOnly lists the commands that print no JSON, but text or a script.
-var textOnly = []string{"completion", "config", "help"}
+var textOnly = []string{"completion", "config", "help", "package"}
 
 // words lists the possible values of types that have a fixed set of them.
 var words = map[reflect.Type][]any{
@@ -88,7 +91,7 @@ func TestSchemas(t *testing.T) {
 		},
 	}
 	t.Chdir("../..")
-	for _, dir := range []string{"./node/api", "./bench", "./cli/doctor"} {
+	for _, dir := range []string{"./node/api", "./bench", "./cli/doctor", "./rootexec"} {
 		if err := r.AddGoComments("github.com/dtpnode/dtpnode", dir); err != nil {
 			t.Fatal(err)
 		}
@@ -99,7 +102,7 @@ func TestSchemas(t *testing.T) {
 	}
 	for name, values := range printed {
 		sameSchema(t, filepath.Join("docs", "schema", name+".json"), schemaOf(r, name, values))
-		command := strings.ReplaceAll(name, "config-", "config ")
+		command := withBlanks(name)
 		if !regexp.MustCompile("(?m)^\\|.*`"+command+"[` ]").Match(doc) && name != "error" {
 			t.Errorf("docs/json.md has no line about %s", command)
 		}
@@ -130,9 +133,17 @@ func commandNames() (names []string) {
 	return names
 }
 
+// withBlanks is the name of a command of a command as users write it.
+func withBlanks(name string) string {
+	for _, of := range []string{"config", "package"} {
+		name = strings.Replace(name, of+"-", of+" ", 1)
+	}
+	return name
+}
+
 // schemaOf is the schema of a value of one of some types.
 func schemaOf(r *jsonschema.Reflector, name string, values []any) *jsonschema.Schema {
-	title := "what dtpnode " + strings.ReplaceAll(name, "config-", "config ") + " prints with --output json"
+	title := "what dtpnode " + withBlanks(name) + " prints with --output json"
 	switch {
 	case name == "error":
 		title = "what a command prints on standard error, with --output json, when it fails"

@@ -141,7 +141,7 @@ func exactly(names ...string) cobra.PositionalArgs {
 func selectorAndFiles(args, files []string) (selector string, all []string, err error) {
 	at := -1
 	for i, arg := range args {
-		if inputs.IsSource(arg) {
+		if inputs.IsSource(arg) || inputs.IsLibrary(arg) || len(args) > 1 && i == 0 && inputs.IsClass(arg) {
 			if at >= 0 {
 				return "", nil, usagef("could not run both %q and %q: one selector a run", args[at], arg)
 			}
@@ -152,7 +152,7 @@ func selectorAndFiles(args, files []string) (selector string, all []string, err 
 	case len(args) == 0:
 		return "", nil, usagef("dtpnode run: no selector given: run SELECTOR --files FILES")
 	case at < 0 && len(args) > 1:
-		return "", nil, usagef("could not find the selector among %d arguments: its source ends in .C, .cxx, .cc or .cpp; "+
+		return "", nil, usagef("could not find the selector among %d arguments: its source ends in .C, .cxx, .cc or .cpp, a library in .so; "+
 			"is %q one?",
 			len(args), filepath.Base(args[0]))
 	case at < 0:

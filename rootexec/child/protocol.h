@@ -1,21 +1,23 @@
 // The frames between dtpnode (Go) and its ROOT child that only ROOT has. Those that any child has, and the shared page,
 // are described in exec/child/doc.go. The Go side is rootexec/frames.go.
 //
-//   role of base: selector planner compiler; of selector: generation merger client check viewer
+//   role of base: selector planner compiler; of selector: generation merger client check
 //   selector
-//     ->  load {so, dir, class, proof}    <-  loaded {}, then it is a zygote
+//     ->  load {so, macro, macros, dir, class, lacking, proof, code} <-  loaded {}, then it is a zygote
+//         so is the library that was compiled of the selector, macro the source that the interpreter is to run in its
+//         place, macros further such sources; both are empty where the class is in libraries of the user. lacking lets
+//         libraries call functions that are nowhere.
+//         code {includes, packages [{dir, name, args}], libs, parts}: folders of headers, packages in their folders with
+//         what SETUP() is given, the user's libraries in the order of loading, libraries of further sources
 //   check
 //     ->  make {}                         <-  made {}
 //   planner
 //     ->  plan {file, tree}               <-  planned {tree, entries, clusters, bytes, uuid}
 //   compiler
-//     ->  compile {dir, sources, main, lib, cxx, options, proof} <-  compiled {so}
+//     ->  compile {dir, sources, main, lib, cxx, options, proof, parts [{sources, main, lib}], code} <- compiled {so}
+//     ->  setup {code}                    <-  compiled {}
 //   generation
 //     ->  begin {..., option, lax, seed}        input is fInput; part of a packet is the path of the tree
-//     ->  snapshot {id, names, most, path}  <-  snapped {id, units, left} or, if it failed, {id, units: -1, msg}
-//   viewer
-//     ->  pick {inputs, names, most, path}  <-  picked {units, canary, left}
-//     ->  show {inputs, names, most, path}  <-  shown {units, canary, left, pictures}
 //   merger
 //     ->  merge {inputs, path}            <-  sealed {units, canary, apart, mixed}
 //   client
@@ -23,7 +25,7 @@
 //     ->  finish {partials, path, canvases} <-  finished {units, canary, apart, keys, objects, ...}
 //     ->  save {partials, path}             <-  finished {...}  in place of start and finish: no Terminate
 //
-// After a failure only a planner and a viewer go on.
+// After a failure only a planner goes on.
 #pragma once
 
 #include "page.h"

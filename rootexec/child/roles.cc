@@ -1,7 +1,7 @@
 #include "roles.h"
 
 #include "client.h"
-#include "feedback.h"
+#include "code.h"
 #include "generation.h"
 #include "input.h"
 #include "merge.h"
@@ -10,6 +10,7 @@
 #include "selector.h"
 
 #include <TFile.h>
+#include <TInterpreter.h>
 #include <TSystem.h>
 #include <TTree.h>
 #include <functional>
@@ -60,13 +61,20 @@ json plan(const json &request, RootGuard &guard) {
           {"uuid", uuidOf(*file)}};
 }
 
+// Compiles one source in its folder into a library in dir, which ACLiC names after the source. Told a name for the
+// library, it would overlook the header beside the source.
+void compileSource(const std::string &folder, const std::string &source, const std::string &dir, const std::string &how) {
+  if (!gSystem->ChangeDirectory(folder.c_str())) throw Failure("disk", "could not enter " + folder);
+  if (gSystem->CompileMacro(source.c_str(), how.c_str(), "", dir.c_str()) != 1)
+    throw Failure("code", source + " does not compile");
+}
+
 // ACLiC writes beside the sources: dir is the library's final home, so that the paths inside it
-// hold. Told a name for the library, it would overlook the header beside the source.
+// hold. Further sources come first and are loaded, so that what is compiled after them is linked with them.
 json compile(const json &request) {
   const std::string dir = request.at("dir"), sources = request.at("sources");
   const std::string main = request.at("main"), lib = request.at("lib");
   const std::string cxx = request.value("cxx", "");
-  if (!gSystem->ChangeDirectory(sources.c_str())) throw Failure("disk", "could not enter " + sources);
   if (!cxx.empty()) {
     TString make = gSystem->GetMakeSharedLib();
     make.ReplaceAll("; c++ ", ("; " + cxx + " ").c_str());
@@ -77,12 +85,23 @@ json compile(const json &request) {
   const std::string how = options == "g" ? "kgcf" : "kOcf";
   gSystem->SetBuildDir(dir.c_str(), true);
   gSystem->AddIncludePath(("-I\"" + sources + "\"").c_str());
+  gInterpreter->AddIncludePath(sources.c_str());
   // Before ROOT's own folder, which may have headers of PROOF: the same code means the same with each ROOT.
   if (const std::string proof = request.value("proof", ""); !proof.empty())
     gSystem->AddIncludePath(("-I\"" + proof + "\"").c_str());
-  if (gSystem->CompileMacro(main.c_str(), how.c_str(), "", dir.c_str()) != 1)
-    throw Failure("code", "the selector does not compile");
+  loadCode(request.at("code"));
+  for (const json &part : request.value("parts", json::array())) {
+    compileSource(part.at("sources"), part.at("main"), dir, how);
+    loadLibrary(dir + "/" + std::string(part.at("lib")) + ".so");
+  }
+  if (!main.empty()) compileSource(sources, main, dir, how);
   return {{"op", "compiled"}, {"so", dir + "/" + lib + ".so"}};
+}
+
+// Runs SETUP.C of packages once where they are built, so that what it compiles is there for all who load it later.
+json setUp(const json &request) {
+  loadCode(request.at("code"));
+  return {{"op", "compiled"}, {"so", ""}};
 }
 
 Roles selectorRoles(const SelectorClass &selector);
@@ -95,8 +114,7 @@ int runSelector(Channel &channel, RootGuard &guard) {
     guard.run(Phase::Load, [&] {
       try {
         loadProof(request.value("proof", ""));
-        cls = std::make_unique<SelectorClass>(request.at("so"), request.at("dir"),
-                                              request.at("class"));
+        cls = std::make_unique<SelectorClass>(request);
       } catch (Failure &f) {
         if (!guard.firstError().empty()) f.msg += ": " + guard.firstError();
         throw;
@@ -117,7 +135,7 @@ RootGuard &guardOf(Channel &channel, SharedPage *page, Fd pageFd) {
 }
 
 Roles selectorRoles(const SelectorClass &selector) {
-  return {{"generation", "merger", "client", "check", "viewer"},
+  return {{"generation", "merger", "client", "check"},
           [&selector](const std::string &role, Channel &channel, SharedPage *page, Fd pageFd) {
             RootGuard &guard = guardOf(channel, page, std::move(pageFd));
             if (role == "generation") return Generation(channel, guard, selector).run();
@@ -125,8 +143,6 @@ Roles selectorRoles(const SelectorClass &selector) {
             if (role == "merger")
               return serve(channel, guard, Phase::Merge, false,
                            [&](const json &r) { return mergeTo(r.at("inputs"), r.at("path"), guard); });
-            if (role == "viewer")
-              return serve(channel, guard, Phase::Merge, true, [&](const json &r) { return view(r, guard); });
             return serve(channel, guard, Phase::Construct, false, [&](const json &) {
               selector.make();
               return json{{"op", "made"}};
@@ -142,7 +158,8 @@ Roles baseRoles() {
             RootGuard &guard = guardOf(channel, page, std::move(pageFd));
             if (role == "selector") return runSelector(channel, guard);
             if (role == "compiler")
-              return serve(channel, guard, Phase::Compile, false, [](const json &r) { return compile(r); });
+              return serve(channel, guard, Phase::Compile, false,
+                           [](const json &r) { return r.at("op") == "setup" ? setUp(r) : compile(r); });
             return serve(channel, guard, Phase::Plan, true, [&](const json &r) { return plan(r, guard); });
           }};
 }

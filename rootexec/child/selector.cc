@@ -1,5 +1,6 @@
 #include "selector.h"
 
+#include "code.h"
 #include "guard.h"
 
 #include <TBaseClass.h>
@@ -9,8 +10,10 @@
 #include <TInterpreter.h>
 #include <TList.h>
 #include <TMethod.h>
+#include <TROOT.h>
 #include <TSelector.h>
 #include <TSystem.h>
+#include <algorithm>
 #include <set>
 
 namespace dtpnode {
@@ -25,35 +28,105 @@ std::set<std::string> knownClasses() {
   return names;
 }
 
-// The selectors that came with the library, to help who misspelt one.
-std::string selectorsSince(const std::set<std::string> &before) {
-  std::string out;
+// Whether a base of a class, or one of theirs, has no dictionary: what it derives from is unknown to ROOT.
+bool hasHiddenBase(TClass &c) {
+  TIter bases(c.GetListOfBases());
+  while (auto *base = static_cast<TBaseClass *>(bases())) {
+    TClass *b = base->GetClassPointer();
+    if (!b || !b->HasDictionary() || hasHiddenBase(*b)) return true;
+  }
+  return false;
+}
+
+// Where TSelector is in an object of the class, -1 if it is no selector. A base that has no dictionary, such as an
+// instance of a template, hides from ROOT what it derives from itself; the interpreter knows from the headers.
+long offsetOfSelector(TClass &c) {
+  if (c.InheritsFrom(TSelector::Class())) return c.GetBaseClassOffset(TSelector::Class());
+  if (!hasHiddenBase(c)) return -1;
+  const std::string name = c.GetName();
+  auto error = TInterpreter::kNoError;
+  const auto derives =
+      gInterpreter->Calc(("(Long_t)std::is_base_of<TSelector, " + name + ">::value").c_str(), &error);
+  if (error != TInterpreter::kNoError || derives != 1) return -1;
+  constexpr long somewhere = 0x1000;
+  const auto at = gInterpreter->Calc(
+      ("(Long_t)static_cast<TSelector *>((" + name + " *)" + std::to_string(somewhere) + ")").c_str(), &error);
+  return error == TInterpreter::kNoError ? static_cast<long>(at) - somewhere : -1;
+}
+
+// The selectors that came with the code, but for those that are there as bases of others.
+std::vector<std::string> selectorsSince(const std::set<std::string> &before) {
+  std::vector<TClass *> all;
   for (const std::string &name : knownClasses()) {
     if (before.count(name)) continue;
     TClass *c = TClass::GetClass(name.c_str(), true, true);
-    if (!c || !c->InheritsFrom(TSelector::Class())) continue;
-    out += (out.empty() ? "" : ", ") + name;
+    if (c && offsetOfSelector(*c) >= 0) all.push_back(c);
   }
+  std::vector<std::string> out;
+  for (TClass *c : all)
+    if (std::none_of(all.begin(), all.end(), [c](TClass *other) { return other != c && other->InheritsFrom(c); }))
+      out.push_back(c->GetName());
   return out;
+}
+
+// The class of that name, or the only selector where none is named, or the one that has the name in a namespace: sources
+// are named after the class alone. there are the selectors that came with the code, if they had to be looked at.
+TClass *findSelector(const std::string &name, bool interpreted, const std::set<std::string> &before,
+                     std::vector<std::string> &there) {
+  TClass *c = name.empty() ? nullptr : TClass::GetClass(name.c_str(), true, true);
+  if (c && (c->IsLoaded() || (interpreted && c->GetState() == TClass::kInterpreted))) return c;
+  there = selectorsSince(before);
+  if (name.empty()) return there.size() == 1 ? TClass::GetClass(there[0].c_str(), true, true) : nullptr;
+  std::vector<std::string> scoped;
+  const std::string end = "::" + name;
+  for (const std::string &other : there)
+    if (other.size() > end.size() && other.compare(other.size() - end.size(), end.size(), end) == 0)
+      scoped.push_back(other);
+  return scoped.size() == 1 ? TClass::GetClass(scoped[0].c_str(), true, true) : nullptr;
+}
+
+std::string listed(const std::vector<std::string> &names) {
+  std::string out;
+  for (const std::string &name : names)
+    out += (out.empty() ? "" : ", ") + name;
+  return out;
+}
+
+// Has ROOT's interpreter take a source, as root -l 'X.C' does.
+void interpret(const std::string &macro) {
+  Int_t error = 0;
+  if (gROOT->LoadMacro(macro.c_str(), &error) < 0 || error != 0)
+    throw Failure("code", "ROOT's interpreter does not take the source either");
 }
 
 } // namespace
 
-SelectorClass::SelectorClass(const std::string &so, const std::string &dir,
-                             const std::string &name) {
+SelectorClass::SelectorClass(const nlohmann::json &load) {
+  const std::string so = load.at("so"), macro = load.at("macro"), name = load.at("class");
   const std::set<std::string> before = knownClasses();
   // The dictionary names the sources by their base name; they lie beside the library wherever that
   // was unpacked.
-  gInterpreter->AddIncludePath(dir.c_str());
-  if (gSystem->Load(so.c_str()) < 0) throw Failure("code", "could not load library");
-  class_ = TClass::GetClass(name.c_str(), true, true);
-  if (!class_ || !class_->IsLoaded()) {
-    std::string there = selectorsSince(before);
-    throw Failure("code", "no class " + name + " in the library" +
+  gInterpreter->AddIncludePath(std::string(load.at("dir")).c_str());
+  const nlohmann::json &code = load.at("code");
+  loadCode(code);
+  if (!so.empty()) loadLibrary(so);
+  for (const std::string &source : load.value("macros", std::vector<std::string>{}))
+    interpret(source);
+  if (!macro.empty()) interpret(macro);
+  std::vector<std::string> libraries = librariesOf(code);
+  if (!so.empty()) libraries.push_back(so);
+  if (!load.value("lacking", false)) requireSymbols(libraries);
+  std::vector<std::string> there;
+  class_ = findSelector(name, !macro.empty(), before, there);
+  if (!class_) {
+    const std::string where = so.empty() && macro.empty() ? "libraries" : "code";
+    throw Failure("code", (name.empty() ? "no selector" : "no class " + name) + " in the " + where +
                               (there.empty() ? "; no class there derives from TSelector"
-                                             : "; the selectors there are: " + there));
+                                             : "; the selectors there are: " + listed(there) +
+                                                   "; name one with --class"));
   }
-  if (!class_->InheritsFrom(TSelector::Class()))
+  selectorOffset_ = offsetOfSelector(*class_);
+  if (selectorOffset_ < 0)
     throw Failure("code", "class " + name + " does not derive from TSelector");
   if (class_->Property() & kIsAbstract)
     throw Failure("code", "class " + name +
@@ -61,7 +134,6 @@ SelectorClass::SelectorClass(const std::string &so, const std::string &dir,
   if (!class_->HasDefaultConstructor())
     throw Failure("code",
                   "class " + name + " has no constructor that can be called without arguments");
-  selectorOffset_ = class_->GetBaseClassOffset(TSelector::Class());
   collectMembers(class_, 0);
 }
 

@@ -3,6 +3,7 @@
 
 #include <map>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -13,11 +14,11 @@ class TSelector;
 
 namespace dtpnode {
 
-/// A class that derives from TSelector, out of one library.
+/// A class that derives from TSelector, out of one library, or of a source that ROOT's interpreter runs.
 class SelectorClass {
  public:
-  /// Loads the library in this process. Throws Failure "code".
-  SelectorClass(const std::string &so, const std::string &dir, const std::string &name);
+  /// Loads the code in this process. Throws Failure "code".
+  explicit SelectorClass(const nlohmann::json &load);
 
   /// A new object. It is never deleted: the process ends before, and destructors of selectors are
   /// where old code crashes.
