@@ -120,6 +120,23 @@ func (p *Peer) Jobs() map[tasks.JobID]tasks.PeerID {
 	return out
 }
 
+// Uncommitted are the partials that this peer has made for a job and does not know to be committed. Their blobs are
+// here.
+func (p *Peer) Uncommitted(id tasks.JobID) []merge.Partial {
+	if j := p.job(id); j != nil && j.work.parts != nil {
+		return j.work.parts.Visible()
+	}
+	return nil
+}
+
+// Home is the node that leads a job as far as this peer knows; empty while it knows of none.
+func (p *Peer) Home(id tasks.JobID) tasks.PeerID {
+	if j := p.job(id); j != nil {
+		return j.home
+	}
+	return ""
+}
+
 // Mandate proves that this peer leads a job; nil if it does not, or cannot prove it yet.
 func (p *Peer) Mandate(id tasks.JobID) *quorum.Mandate {
 	if j := p.job(id); j != nil {

@@ -609,3 +609,14 @@ func (l *Local) Empty() bool { return len(l.parts) == 0 }
 
 // Merges counts the merges done here.
 func (l *Local) Merges() int64 { return l.merges }
+
+// Visible are the partials of this node that are not known to be committed, each unit once: what was merged is in the
+// merge alone.
+func (l *Local) Visible() (out []Partial) {
+	for _, p := range l.parts {
+		if p.state != hidden && !p.copy {
+			out = append(out, p.Partial)
+		}
+	}
+	return out
+}

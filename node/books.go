@@ -158,6 +158,12 @@ func (b outputBook) Units(
 	return b.d.jobs.Units().Tell(ctx, name, ask, send)
 }
 
+func (b outputBook) Watch(
+	ctx context.Context, name string, req api.WatchRequest, send func(api.WatchEvent) error,
+) error {
+	return b.d.jobs.Watch(ctx, name, req, send)
+}
+
 func (b outputBook) Check(ctx context.Context, req api.JobRequest, tell func(string)) (api.Check, error) {
 	return b.d.jobs.Check(ctx, req, tell)
 }

@@ -56,6 +56,8 @@ func byJobs(
 //	partials   name and mark -> handedOut, JSON: what is committed, asked for until it is there
 //	items      itemsAsk, JSON -> itemsTold, JSON: a blob of items is kept with the copy of a job's ledger
 //	units             -> units.Listing, msgpack: which units are committed, and in which partials
+//	watch      watchAsk, JSON -> api.Snapshot, JSON: named objects of the output so far; empty if there is nothing newer
+//	share      shareAsk, JSON -> shareTold, msgpack: what this node has of them, for the job's home
 //	logs              -> text that the job's children printed here
 //	result            -> hash of the result, a blob
 //	parts             -> handle of store.MadeOf, JSON: what a job's partial result was made of
@@ -195,6 +197,19 @@ var requests = map[string]request{
 		owner:  byJobs((*jobs.Room).KeptOwner),
 		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *jobs.Job, arg string) ([]byte, error) {
 			return d.jobs.ServeUnits(arg)
+		},
+	},
+	"watch": {
+		access: members.ForLook,
+		owner:  byJobs((*jobs.Room).WatchOwner),
+		answer: func(ctx context.Context, d *Daemon, _ tasks.PeerID, j *jobs.Job, arg string) ([]byte, error) {
+			return d.jobs.ServeWatch(ctx, j, arg)
+		},
+	},
+	"share": {
+		access: members.ForAll, // the home may ask, too, and is known only where the job is
+		answer: func(ctx context.Context, d *Daemon, from tasks.PeerID, _ *jobs.Job, arg string) ([]byte, error) {
+			return d.jobs.ServeShare(ctx, from, arg)
 		},
 	},
 	"logs": {

@@ -18,6 +18,7 @@ var (
 	roleGeneration = child.Role{Name: "generation"}
 	roleMerger     = child.Role{Name: "merger"}
 	roleClient     = child.Role{Name: "client"}
+	roleViewer     = child.Role{Name: "viewer", GoesOn: true} // what cannot be shown once may be the next time
 )
 
 // phases are Phase of child/protocol.h, in its order.

@@ -31,6 +31,8 @@ type Terminal struct {
 	mu       sync.Mutex // needed since a goroutine of mpb draws the bar; Close ends it
 	meter    meter
 	question []string // wordings, the longest first
+
+	pictures func(width, height int) []string // what is shown below the bar; nil if nothing is
 }
 
 // NewTerminal returns a printer for the terminal w.
@@ -158,7 +160,26 @@ func (t *Terminal) below(w io.Writer, _ decor.Statistics) error {
 			return err
 		}
 	}
+	if t.pictures == nil {
+		return nil
+	}
+	room := height - 2 - len(lines)
+	for _, line := range t.pictures(width-1, max(room, 0)) {
+		if room--; room < 0 {
+			break
+		}
+		if _, err := fmt.Fprintln(w, line); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// Below shows lines below the bar, as many as fit, until it is called again.
+func (t *Terminal) Below(lines func(width, height int) []string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.pictures = lines
 }
 
 // Ask shows a question below the bar, in the longest wording that fits, until it is called with none.

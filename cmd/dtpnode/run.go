@@ -49,6 +49,8 @@ type runOptions struct {
 	install    bool
 	limits     limitFlags
 	world      worldFlags
+	watch      watchFlags
+	watched    string
 }
 
 const runLong = `run submits a TSelector over a chain of TTrees and waits for the merged output.
@@ -149,6 +151,9 @@ func newRun(g *globals) *cobra.Command {
 	f.BoolVar(&opts.seedLocal, "seed-local", false, "give all work to this node first; others steal it")
 	f.StringVarP(&opts.out, "out", "o", "",
 		"result file, or - for standard output (default: kept by the daemon for dtpnode get)")
+	f.StringVar(&opts.watched, "watch", "",
+		"`names` of output objects, such as h1,h2, to show while the job runs (see dtpnode watch)")
+	opts.watch.add(f, "watch-file", "watch-every")
 	f.BoolVar(&opts.open, "open", false,
 		"keep the job open: it runs over what dtpnode append adds too, until dtpnode close")
 	f.BoolVar(&opts.check, "check", false,
@@ -176,7 +181,26 @@ func (o runOptions) given(g *globals, flags *pflag.FlagSet) error {
 	if flags.Changed("root-version") && versionOf(o.version) == "" {
 		return usagef("could not use --root-version %q: want a version such as 6.40.00", o.version)
 	}
+	if err := o.checkWatch(flags); err != nil {
+		return err
+	}
 	return checkNotZero(flags, "stall", "open-timeout", "max-processes", "slots")
+}
+
+// checkWatch refuses what cannot be watched before the job begins.
+func (o runOptions) checkWatch(flags *pflag.FlagSet) error {
+	names := watchNames(o.watched)
+	switch {
+	case len(names) == 0 && (flags.Changed("watch") || flags.Changed("watch-file") || flags.Changed("watch-every")):
+		return usagef("could not watch the job: name the objects with --watch, such as --watch h1,h2")
+	case len(names) > 0 && (o.detach || o.check):
+		return usagef("could not use --watch with --detach or --check: `dtpnode watch JOB NAMES` watches a job that runs")
+	case len(names) == 0:
+		return nil
+	}
+	o.watch.names = names
+	_, err := o.watch.request()
+	return err
 }
 
 // versionOf is the version in what a user wrote, who may have copied it from where it stands as ROOT 6.40.00.
@@ -216,7 +240,8 @@ func runRun(ctx context.Context, g *globals, selector string, opts runOptions) e
 			"end\n", progress.Short(st.ID))
 	}
 	id := st.ID
-	out := output{written: req.Output}
+	out := output{written: req.Output, watch: opts.watch}
+	out.watch.names = watchNames(opts.watched)
 	if opts.out == toStdout {
 		out.fetch = toStdout
 	}
@@ -497,6 +522,7 @@ type output struct {
 	owed    bool   // only the daemon knows where the output is to be written
 
 	noted func(api.JobStatus) // called when more is committed; may be nil
+	watch watchFlags          // what is shown of the output meanwhile
 }
 
 // noting is a printer that also passes a status to noted when it has changed for whoever may continue the job.
@@ -520,6 +546,7 @@ func follow(
 	detachable bool,
 ) (api.JobStatus, error) {
 	p := newPrinter(g)
+	shown := p
 	if out.noted != nil {
 		p = &noting{printer: p, noted: out.noted}
 	}
@@ -533,7 +560,9 @@ func follow(
 	if keys := submit.NewTerminal(g.stdin); keys != nil && term.IsTerminal(int(g.stderr.Fd())) && !g.json() {
 		f.Keys = keys
 	}
+	stopWatching := besideRun(ctx, g, client, id, out.watch, shown)
 	st, err := f.Follow(ctx, id)
+	stopWatching()
 	p.Close()
 	if errors.Is(err, submit.ErrDetached) {
 		return st, fmt.Errorf("%w: dtpnode status %s, dtpnode get %s", err, progress.Short(id), progress.Short(id))
@@ -557,11 +586,11 @@ func follow(
 		}
 	}
 	if !g.json() { // in JSON the last status event has all of it
-		shown := st
+		told := st
 		if out.written == "" && out.fetch == "" && !out.owed { // the output was written on the submitting host
-			shown = placed(ctx, client, st)
+			told = placed(ctx, client, st)
 		}
-		progress.Summary(g.beside(out), shown)
+		progress.Summary(g.beside(out), told)
 	}
 	if st.Output == "" && (out.written != "" || out.owed && st.OutputError != "") {
 		return st, notWritten(st, out.written)

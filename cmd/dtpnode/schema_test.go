@@ -60,6 +60,7 @@ var printed = map[string][]any{
 	"units":         {api.UnitsEvent{}},
 	"up":            {api.NodeStatus{}},
 	"version":       {versionInfo{}},
+	"watch":         {api.WatchEvent{}},
 }
 
 // textOnly lists the commands that print no JSON, but text or a script.

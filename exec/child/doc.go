@@ -37,6 +37,7 @@
 //	          ->  packet {id, seq, file, part, items, first, last, base, total, uuid, clip}
 //	                                              <-  done {id, last, ns, bytes, opened}
 //	                                              |   refused {id, and all of failed}
+//	          ->  snapshot {id, names, most, path}                        <-  snapped {id, units, left, msg}
 //	          ->  seal {path}                     <-  sealed {units, canary, apart, mixed}
 //	any fork  <-  failed {kind, what, file, entry, first, last, exit, msg, errno}
 //
@@ -52,6 +53,9 @@
 //   - done: last is the first entry that was not processed. It is before the packet's last if the packet was
 //     preempted, which is so for every packet whose seq is at most stop of the page, looked at before each entry.
 //   - refused: The file could not be opened and nothing of the packet was done. The generation goes on.
+//   - snapshot: The process writes the objects of its output that match a name, and take no more than most bytes each,
+//     to path, and goes on. left are the names of others. units is -1 if that failed, and msg says why. Only runtimes
+//     whose generations are exec.Snapshotters are asked.
 //   - seal: The process writes its output to path. units and canary are read back from what was written; apart and
 //     mixed are as in exec.Partial.
 //   - failed: kind is an exec.Kind, what is the step or the user's function, [first, last) are the entries of file to

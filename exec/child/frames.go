@@ -58,6 +58,14 @@ type sealFrame struct {
 	Path string `msgpack:"path"`
 }
 
+type snapshotFrame struct {
+	Op    string   `msgpack:"op"`
+	ID    uint64   `msgpack:"id"`
+	Names []string `msgpack:"names"`
+	Most  int64    `msgpack:"most"` // bytes of one object
+	Path  string   `msgpack:"path"`
+}
+
 // Reply is what the driver knows of any frame that a process sends. Op says which fields count: those of Done for done,
 // those of Partial for sealed. ID is also that of forked, error and refused, and Last, with First, the blame of failed.
 type Reply struct {

@@ -28,7 +28,8 @@ type Generation struct {
 	mu      sync.Mutex
 	leased  []exec.Packet // in the order they were leased
 	seq     uint64
-	sealing chan sealResult // set by Seal
+	sealing chan sealResult                       // set by Seal
+	asked   map[uint64]func(exec.Snapshot, error) // snapshots that are not answered yet, by their numbers
 	ended   bool
 	killed  bool
 }
@@ -213,6 +214,8 @@ func (g *Generation) handle(r *Reply) bool {
 		if g.pop(r.ID) {
 			g.sink.PacketDone(exec.Done{ID: r.ID, Last: first, Refused: g.p.failureIn(r)})
 		}
+	case "snapped":
+		g.snapped(r)
 	case "sealed":
 		g.end(r, nil)
 		return true
@@ -249,10 +252,15 @@ func (g *Generation) end(sealed *Reply, f *exec.Failure) {
 	g.ended = true
 	sealing, killed := g.sealing, g.killed
 	packetFailed := len(g.leased) > 0
+	asked := g.asked
+	g.asked = nil
 	if f != nil && f.File == "" {
 		f.File = g.currentFile()
 	}
 	g.mu.Unlock()
+	for _, told := range asked {
+		told(exec.Snapshot{}, exec.ErrEnded)
+	}
 	if f != nil && !killed && (sealing == nil || packetFailed) {
 		g.drainLines()
 		g.sink.Failed(f)

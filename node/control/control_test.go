@@ -110,6 +110,10 @@ func (f *fake) Logs(_ context.Context, name string, follow bool, send func(api.L
 	return errors.Join(send(api.LogPart{Node: "a", Text: "printed\n"}), send(api.LogPart{Over: true}))
 }
 
+func (f *fake) Watch(context.Context, string, api.WatchRequest, func(api.WatchEvent) error) error {
+	return nil
+}
+
 func (f *fake) Units(
 	_ context.Context, name string, ask api.UnitsRequest, send func(api.UnitsEvent) error,
 ) error {

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/dtpnode/dtpnode/node/api"
 )
@@ -30,6 +31,14 @@ func outputRoutes(mux router, o Outputs, log *slog.Logger) {
 		ask, err := unitsAsked(r.URL.Query())
 		if err == nil {
 			err = o.Units(r.Context(), job(r), ask, func(ev api.UnitsEvent) error { return s.send(ev) })
+		}
+		s.end(err)
+	})
+	mux.HandleFunc("GET /v1/jobs/{id}/watch", func(w http.ResponseWriter, r *http.Request) {
+		s := newLines(w)
+		req, err := watchAsked(r.URL.Query())
+		if err == nil {
+			err = o.Watch(r.Context(), job(r), req, func(ev api.WatchEvent) error { return s.send(ev) })
 		}
 		s.end(err)
 	})
@@ -72,6 +81,22 @@ func (l *lines) end(err error) {
 	if err != nil && !l.begun {
 		writeError(l.w, err)
 	}
+}
+
+// watchAsked reads what is to be watched.
+func watchAsked(q url.Values) (req api.WatchRequest, err error) {
+	req.Names, req.File = q["name"], q.Get("file") != ""
+	if text := q.Get("every"); text != "" {
+		seconds, err := strconv.ParseFloat(text, 64)
+		if err != nil || !(seconds > 0 && seconds <= api.MaxWatchGap.Seconds()) {
+			return req, &api.Error{
+				Status:  http.StatusBadRequest,
+				Message: fmt.Sprintf("could not watch: every is %q, want seconds", text),
+			}
+		}
+		req.Every = time.Duration(seconds * float64(time.Second))
+	}
+	return req, nil
 }
 
 // unitsAsked reads which units are asked for.

@@ -38,10 +38,13 @@ type collector struct {
 	*teller
 
 	handouts handouts // of committed partials, to members
+	lookings lookings // what is watched of jobs here
+	feeds    feeds    // those of jobs that are led here
 }
 
 func newCollector(b *base, p *programs, c *copies, t *teller) *collector {
-	return &collector{base: b, programs: p, copies: c, teller: t, handouts: handouts{of: map[tasks.PeerID]*handout{}}}
+	return &collector{base: b, programs: p, copies: c, teller: t, handouts: handouts{of: map[tasks.PeerID]*handout{}},
+		lookings: lookings{of: map[string]*looking{}}, feeds: feeds{of: map[string]*feed{}}}
 }
 
 // manifestName is the last file of a bundle.

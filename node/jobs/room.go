@@ -42,6 +42,8 @@
 //	  ages.go       by whose clock a job waits
 //	collector, what is handed out of jobs that have not ended
 //	  partials.go   what is committed                units.go     results of single units
+//	  watch.go      named objects while a job runs   feed.go      as its home makes them
+//	  share.go      what one node has of them
 //	grower, for open jobs
 //	  grow.go       appends, and what jobs have grown by
 //	Room

@@ -32,6 +32,8 @@ type generation struct {
 	free   time.Time       // when the first of them could begin: when it was leased, or when the one before it ended
 	ran    bool            // a packet has ended
 	failed bool            // the engine was told of the generation's failure, and is told nothing after that
+	cover  tasks.Cover     // the units of the packets that are done
+	shots  shots           // snapshots of the output
 }
 
 // orderDepth is the capacity of orders. It is more than the two leases and one seal that can be under way together, so
@@ -50,6 +52,7 @@ func (g *generation) serve() {
 	defer func() {
 		g.cancel()
 		g.w.forget(g.id)
+		g.dropShots()
 	}()
 	child, err := g.start()
 	if err != nil {
@@ -185,6 +188,9 @@ func (g *generation) PacketDone(done exec.Done) {
 	}
 	packet, since, first := g.leased[0], g.free, !g.ran
 	g.leased, g.free, g.ran = g.leased[1:], now, true
+	if done.Refused == nil && done.Last > packet.First {
+		g.cover = g.cover.Add(tasks.R(packet.Base+packet.First, packet.Base+done.Last))
+	}
 	g.mu.Unlock()
 	if f := done.Refused; f != nil {
 		out := failureOf(g.of.Described(), f, packet)

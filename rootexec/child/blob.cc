@@ -60,10 +60,16 @@ BlobWriter::~BlobWriter() {
 }
 
 void BlobWriter::add(const TObject &object, const std::string &name, uint32_t ordinal, bool apart) {
+  addWithin(object, name, ordinal, UINT64_MAX, apart);
+}
+
+bool BlobWriter::addWithin(const TObject &object, const std::string &name, uint32_t ordinal, uint64_t most,
+                           bool apart) {
   TBufferFile buffer(TBuffer::kWrite, 64 << 10);
   if (buffer.WriteObjectAny(&object, object.IsA()) != 1)
     throw Failure("code", "could not write object " + name + " of class " + object.ClassName() +
                               ": it has no dictionary");
+  if (static_cast<uint64_t>(buffer.Length()) > most) return false;
   const std::string cls = object.ClassName();
   char head[kRecordHead];
   put32(head, apart ? 1 : 0);
@@ -76,6 +82,7 @@ void BlobWriter::add(const TObject &object, const std::string &name, uint32_t or
   write(name.data(), name.size());
   write(cls.data(), cls.size());
   write(buffer.Buffer(), static_cast<size_t>(buffer.Length()));
+  return true;
 }
 
 void BlobWriter::write(const char *p, size_t n) {

@@ -56,6 +56,8 @@ class BlobWriter {
   BlobWriter &operator=(const BlobWriter &) = delete;
 
   void add(const TObject &object, const std::string &name, uint32_t ordinal, bool apart);
+  /// Adds an object unless it takes more than so many bytes, and reports whether it did.
+  bool addWithin(const TObject &object, const std::string &name, uint32_t ordinal, uint64_t most, bool apart = false);
   void finish();
 
  private:

@@ -4,6 +4,7 @@
 #include "client.h"
 #include "entrylist.h"
 #include "random.h"
+#include "feedback.h"
 #include "selector.h"
 
 #include <TEntryList.h>
@@ -69,6 +70,7 @@ json Generation::handle(const json &request) {
   if (op == "begin") return begin(request);
   if (!selector_) throw Failure("internal", "generation asked for " + op + " before begin");
   if (op == "packet") return process(request);
+  if (op == "snapshot") return show(request);
   if (op == "seal") return seal(request);
   throw Failure("internal", "generation asked for " + op);
 }
@@ -318,6 +320,18 @@ bool Generation::aborted(Phase phase, long long entry) {
   f.step = phaseName(phase);
   f.entry = entry;
   throw f;
+}
+
+// Writes what is asked for of the output so far. It is between two packets, so that user code does not run meanwhile.
+json Generation::show(const json &request) {
+  json reply;
+  try {
+    guard_.run(Phase::Seal, [&] { reply = snapshot(request, *selector_->GetOutputList(), units_, canary_); });
+  } catch (const Failure &f) { // what cannot be shown is no failure of the job's
+    guard_.enter(Phase::Idle);
+    return {{"op", "snapped"}, {"id", request.at("id")}, {"units", -1}, {"msg", f.msg}};
+  }
+  return reply;
 }
 
 json Generation::seal(const json &request) {

@@ -40,6 +40,7 @@ class Generation {
   nlohmann::json handle(const nlohmann::json &request);
   nlohmann::json begin(const nlohmann::json &request);
   nlohmann::json process(const nlohmann::json &request);
+  nlohmann::json show(const nlohmann::json &request);
   nlohmann::json seal(const nlohmann::json &request);
   void startSelector(const std::string &option);
   void seedRandom(const nlohmann::json &request);

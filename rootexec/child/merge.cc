@@ -1,5 +1,6 @@
 #include "merge.h"
 
+#include "feedback.h"
 #include "rootguard.h"
 
 #include <TH1.h>
@@ -53,13 +54,19 @@ bool isOurs(const std::string &name) {
   return name == kUnits || name == kCanary || name == kMembers || name == kSkipped || name == kStatus;
 }
 
-Merger::Merger(const std::vector<std::string> &paths, RootGuard &guard) : guard_(guard), combiner_(guard) {
+Merger::Merger(const std::vector<std::string> &paths, RootGuard &guard, const Wanted *wanted)
+    : guard_(guard), combiner_(guard) {
   TH1::AddDirectory(false);
   std::map<std::tuple<std::string, std::string, uint32_t>, size_t> index;
   for (size_t i = 0; i < paths.size(); ++i) {
     blobs_.emplace_back(paths[i]);
     for (Record r : blobs_[i].records()) {
       r.blob = i;
+      if (wanted && !isOurs(r.name)) {
+        if (!wanted->matches(r.name)) continue;
+        if (r.length > wanted->most()) left_.insert(r.name);
+        if (r.length > wanted->most()) continue;
+      }
       if (!isOurs(r.name)) combiner_.addClass(r.name, r.cls);
       // What could not be merged once is never merged: all of a name share one group.
       auto key = std::make_tuple(r.name, r.cls, r.apart ? 0 : r.ordinal);

@@ -17,11 +17,13 @@ class TObject;
 namespace dtpnode {
 
 class RootGuard;
+class Wanted;
 
 /// The output lists of several generations.
 class Merger {
  public:
-  Merger(const std::vector<std::string> &paths, RootGuard &guard);
+  /// wanted says which names are merged, and up to which size; all if it is null.
+  Merger(const std::vector<std::string> &paths, RootGuard &guard, const Wanted *wanted = nullptr);
 
   struct Group {
     std::string name;
@@ -41,6 +43,8 @@ class Merger {
   const std::map<std::string, std::string> &members() const { return members_; }
   /// The fStatus of a selector that had done all, of which Begin left before.
   long long statusFrom(long long before) const { return status_.from(before); }
+  /// Names that are wanted and were left out, since they are too large.
+  const std::set<std::string> &left() const { return left_; }
   /// What Abort(kAbortFile) left out, by file: the first entry, and how many.
   const std::map<std::string, std::pair<long long, long long>> &skipped() const { return skipped_; }
 
@@ -58,6 +62,7 @@ class Merger {
   size_t at_ = 0;
   long long units_ = 0;
   unsigned long long canary_ = 0;
+  std::set<std::string> left_;
   std::map<std::string, std::string> members_;
   Status status_;
   std::map<std::string, std::pair<long long, long long>> skipped_;

@@ -1,7 +1,7 @@
 // The frames between dtpnode (Go) and its ROOT child that only ROOT has. Those that any child has, and the shared page,
 // are described in exec/child/doc.go. The Go side is rootexec/frames.go.
 //
-//   role of base: selector planner compiler; of selector: generation merger client check
+//   role of base: selector planner compiler; of selector: generation merger client check viewer
 //   selector
 //     ->  load {so, macro, macros, dir, class, lacking, proof, code} <-  loaded {}, then it is a zygote
 //         so is the library that was compiled of the selector, macro the source that the interpreter is to run in its
@@ -18,6 +18,10 @@
 //     ->  setup {code}                    <-  compiled {}
 //   generation
 //     ->  begin {..., option, lax, seed}        input is fInput; part of a packet is the path of the tree
+//     ->  snapshot {id, names, most, path}  <-  snapped {id, units, left} or, if it failed, {id, units: -1, msg}
+//   viewer
+//     ->  pick {inputs, names, most, path}  <-  picked {units, canary, left}
+//     ->  show {inputs, names, most, path}  <-  shown {units, canary, left, pictures}
 //   merger
 //     ->  merge {inputs, path}            <-  sealed {units, canary, apart, mixed}
 //   client
@@ -25,7 +29,7 @@
 //     ->  finish {partials, path, canvases} <-  finished {units, canary, apart, keys, objects, ...}
 //     ->  save {partials, path}             <-  finished {...}  in place of start and finish: no Terminate
 //
-// After a failure only a planner goes on.
+// After a failure only a planner and a viewer go on.
 #pragma once
 
 #include "page.h"

@@ -2,6 +2,7 @@
 
 #include "client.h"
 #include "code.h"
+#include "feedback.h"
 #include "generation.h"
 #include "input.h"
 #include "merge.h"
@@ -135,7 +136,7 @@ RootGuard &guardOf(Channel &channel, SharedPage *page, Fd pageFd) {
 }
 
 Roles selectorRoles(const SelectorClass &selector) {
-  return {{"generation", "merger", "client", "check"},
+  return {{"generation", "merger", "client", "check", "viewer"},
           [&selector](const std::string &role, Channel &channel, SharedPage *page, Fd pageFd) {
             RootGuard &guard = guardOf(channel, page, std::move(pageFd));
             if (role == "generation") return Generation(channel, guard, selector).run();
@@ -143,6 +144,8 @@ Roles selectorRoles(const SelectorClass &selector) {
             if (role == "merger")
               return serve(channel, guard, Phase::Merge, false,
                            [&](const json &r) { return mergeTo(r.at("inputs"), r.at("path"), guard); });
+            if (role == "viewer")
+              return serve(channel, guard, Phase::Merge, true, [&](const json &r) { return view(r, guard); });
             return serve(channel, guard, Phase::Construct, false, [&](const json &) {
               selector.make();
               return json{{"op", "made"}};

@@ -1,0 +1,69 @@
+package e2e
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/dtpnode/dtpnode/node/api"
+)
+
+// TestWatch watches a job from the node that leads it, from another, and as run does it. Each snapshot counts exactly
+// the units that it says, and its file has the same; the result is that of a job which nobody watches.
+func TestWatch(t *testing.T) {
+	t.Parallel()
+	c := ownCluster(t, abc[:2]...)
+	home, other := c.nodes[0], c.nodes[1]
+	u := jsonUser{schemas: loadSchemas(t, home.bin), t: t, dir: t.TempDir()}
+	j := paced(t, 200)
+	r := home.begin(t, j)
+	working := r.until(t, "it works", func(st api.JobStatus) bool { return st.Done > 0 })
+	id := working.ID
+
+	one := u.run(home, 0, "watch", "watch", id, "n,blocks,none", "--once", "--file", "now.root")
+	var ev api.WatchEvent
+	check(t, json.Unmarshal([]byte(one), &ev))
+	s := ev.Snapshot
+	if s == nil || s.Units <= 0 || s.Of != working.Units || len(s.Objects) != 2 || strings.Join(s.Absent, "") != "none" {
+		t.Fatalf("the first snapshot: %s", one)
+	}
+	for _, p := range s.Objects {
+		if p.Name == "n" && p.Text != strconv.FormatInt(s.Units, 10) ||
+			p.Name == "blocks" && p.Entries != float64(s.Units) {
+			t.Errorf("%s counts %s, %g, and not %d", p.Name, p.Text, p.Entries, s.Units)
+		}
+	}
+	if info, err := os.Stat(filepath.Join(u.dir, "now.root")); err != nil || info.Size() != s.Bytes {
+		t.Errorf("the file has not %d bytes: %v, %v", s.Bytes, info, err)
+	}
+	u.run(home, 2, "error", "watch", id, "")
+	u.run(home, 2, "error", "watch", id, "n", "--every", "10ms")
+	u.run(home, 1, "error", "watch", "ffff", "n")
+
+	got := other.dtpnode(t, t.TempDir(), "watch", id, "n", "--every", "1s") // to the job's end, as lines
+	if got.code != 0 || !strings.Contains(got.stderr, "the job is done") {
+		t.Fatalf("from another node: %+v", got)
+	}
+	lines := regexp.MustCompile(`(?m)^([0-9,]+) of .*\n  n  ([0-9]+)$`).FindAllStringSubmatch(got.stdout, -1)
+	if len(lines) == 0 {
+		t.Errorf("no snapshot from another node: %s", got.stdout)
+	}
+	for _, l := range lines {
+		if strings.ReplaceAll(l[1], ",", "") != l[2] {
+			t.Errorf("a snapshot of %s units counts %s", l[1], l[2])
+		}
+	}
+	r.end(t).wantWhole(t)
+
+	tty := openTerminal(t)
+	args := append(j.arguments(filepath.Join(t.TempDir(), "o.root")), "--watch", "blocks", "--watch-file", "live.root",
+		"--watch-every", "1s")
+	cmd := home.onTerminal(t, tty, []string{"TERM=xterm"}, args...)
+	tty.wait(t, "blocks  ")
+	tty.wait(t, "└──")
+	check(t, cmd.Wait())
+}
