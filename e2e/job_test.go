@@ -58,6 +58,15 @@ func (j job) arguments(out string) []string {
 	for _, f := range j.Files {
 		args = append(args, "--files", f)
 	}
+	if j.EntryList != "" {
+		args = append(args, "--entry-list", j.EntryList)
+	}
+	for _, f := range j.Friends {
+		name, files, _ := strings.Cut(f, "=")
+		for _, file := range strings.Split(files, ",") {
+			args = append(args, "--friend", name+"="+file)
+		}
+	}
 	if j.Option != "" {
 		args = append(args, "--option", j.Option)
 	}

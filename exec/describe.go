@@ -15,6 +15,9 @@ type Request struct {
 	// Earlier is the work of a job whose missing part is to run again, nil for a new job. What Spec does not say is as it
 	// was there.
 	Earlier *Order
+	// Selection is which entries are run, and what is read beside the files (UnpackSelection); nil: all, and nothing. In a
+	// retry it is that of the earlier job.
+	Selection []byte
 	// Tell is told what takes its time.
 	Tell func(step string)
 }

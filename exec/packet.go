@@ -28,6 +28,9 @@ type Packet struct {
 	First int64  `msgpack:"first"`
 	Last  int64  `msgpack:"last"`
 	Base  int64  `msgpack:"base"` // global unit of local entry 0; the canary hashes global units
+	// Start is the number of entry 0 of the part where the entries of all files of the job are counted, whether they are
+	// run or not: friends go by it.
+	Start int64 `msgpack:"start,omitempty"`
 	// Entries is how many the part has where it was planned. A file with another number is refused (CauseDiffers): it has
 	// changed since, or is another file of the same name on this host. 0 leaves that unchecked.
 	Entries int64 `msgpack:"total"`

@@ -131,7 +131,8 @@ func unpackSources(dir string) ([]string, error) {
 // setupOnly are the sources that run when a process starts, a job is loaded or ends, and not for every packet or
 // partial. The rest is optimized more.
 var setupOnly = []string{
-	"client.cc", "code.cc", "main.cc", "proof.cc", "roles.cc", "selector.cc", "warm.cc", "world.cc", "zygote.cc",
+	"client.cc", "code.cc", "listing.cc", "main.cc", "proof.cc", "roles.cc", "selector.cc", "warm.cc", "world.cc",
+	"zygote.cc",
 }
 
 // childUnit is one translation unit: one file that includes sources. Nearly all the time of compiling a source goes

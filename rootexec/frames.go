@@ -71,9 +71,18 @@ type compileFrame struct {
 // beginFrame is child.BeginFrame with what ROOT's generations are told besides.
 type beginFrame struct {
 	child.BeginFrame
-	Option string  `msgpack:"option"`
-	Lax    bool    `msgpack:"lax"`
-	Seed   *uint64 `msgpack:"seed,omitempty"`
+	Option    string  `msgpack:"option"`
+	Lax       bool    `msgpack:"lax"`
+	Seed      *uint64 `msgpack:"seed,omitempty"`
+	Selection string  `msgpack:"selection,omitempty"` // path of an exec.Selection
+	Home      string  `msgpack:"home,omitempty"`      // the submitter's working folder
+}
+
+// listFrame asks a planner for an exec.Listing.
+type listFrame struct {
+	Op     string `msgpack:"op"`
+	File   string `msgpack:"file"`
+	Object string `msgpack:"object"`
 }
 
 type mergeFrame struct {

@@ -19,7 +19,9 @@ type Told struct {
 	Option               string // GetOption() of the selector
 	AllowMissingBranches bool   // let branches that a file lacks pass with a warning
 	// Seed is that of gRandom, which then has a stream for each entry, the same whoever runs it; nil: a seed of chance
-	Seed *uint64
+	Seed      *uint64
+	Selection string // path of an exec.Selection; empty: all entries of the files, and nothing beside them
+	Dir       string // the submitter's working folder, for relative names of friends
 }
 
 // Start forks a generation. It returns as soon as the child exists: SlaveBegin runs while the first
@@ -44,7 +46,9 @@ func (s *Selector) Probe(ctx context.Context, spec exec.GenSpec, told Told, file
 
 // extend adds to the request with which a generation begins what ROOT is told.
 func (t Told) extend(b child.BeginFrame) any {
-	return beginFrame{BeginFrame: b, Option: t.Option, Lax: t.AllowMissingBranches, Seed: t.Seed}
+	return beginFrame{
+		BeginFrame: b, Option: t.Option, Lax: t.AllowMissingBranches, Seed: t.Seed, Selection: t.Selection, Home: t.Dir,
+	}
 }
 
 // forkGeneration forks a process that works in the folder of spec, with data files of its own: what it writes to them

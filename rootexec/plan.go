@@ -16,23 +16,41 @@ import (
 // soon. Failures that are the file's come as *Failure and name it. The file must be read within the time given, zero
 // for DefaultOpen, not counting the wait for a planner.
 func (e *Executor) Plan(ctx context.Context, file, tree string, within time.Duration) (exec.Plan, error) {
+	var out planned
+	if err := e.ask(ctx, file, planFrame{Op: "plan", File: file, Tree: tree}, within, &out); err != nil {
+		return exec.Plan{}, err
+	}
+	return exec.Plan{
+		File: file, Part: out.Tree, Entries: out.Entries, Clusters: out.Clusters, Bytes: out.Bytes, UUID: out.UUID,
+	}, nil
+}
+
+// List reads an object that names files or entries: a TChain, a TFileCollection, a TEntryList, a TEventList. It is as
+// Plan in all else.
+func (e *Executor) List(ctx context.Context, file, object string, within time.Duration) (out exec.Listing, err error) {
+	err = e.ask(ctx, file, listFrame{Op: "list", File: file, Object: object}, within, &out)
+	return out, err
+}
+
+// ask has a planner look at a file, and decodes its answer into out.
+func (e *Executor) ask(ctx context.Context, file string, frame any, within time.Duration, out any) error {
 	select {
 	case e.planners <- struct{}{}:
 	case <-ctx.Done():
-		return exec.Plan{}, fmt.Errorf("could not plan %q: %w", file, ctx.Err())
+		return fmt.Errorf("could not plan %q: %w", file, ctx.Err())
 	}
 	defer func() { <-e.planners }()
 	p, err := e.planner(ctx)
 	if err != nil {
-		return exec.Plan{}, fmt.Errorf("could not plan %q: %w", file, err)
+		return fmt.Errorf("could not plan %q: %w", file, err)
 	}
 	within = cmp.Or(within, exec.DefaultOpen)
 	limited, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	r, err := p.Call(limited, planFrame{Op: "plan", File: file, Tree: tree})
+	r, err := p.Call(limited, frame)
 	if limited.Err() != nil && ctx.Err() == nil {
 		p.Close()
-		return exec.Plan{}, &exec.Failure{
+		return &exec.Failure{
 			Kind: exec.KindOpen, Host: exec.CauseUnreachable, Op: "open", File: file, Entry: -1, Msg: child.TooLong(within),
 		}
 	}
@@ -41,26 +59,23 @@ func (e *Executor) Plan(ctx context.Context, file, tree string, within time.Dura
 		// It answered, so it lives; after a crash there is nobody.
 		if f.Kind == exec.KindOpen || f.Kind == exec.KindSchema || f.Kind == exec.KindAmbiguous {
 			e.keepPlanner(p)
-			return exec.Plan{}, f
+			return f
 		}
 		p.Close()
 		if f.Kind == exec.KindSignal || f.Kind == exec.KindExit {
 			f.Kind = exec.KindOpen // this file kills ROOT, before any user code
 		}
-		return exec.Plan{}, f
+		return f
 	}
-	var out planned
 	if err == nil {
-		err = r.Decode(&out)
+		err = r.Decode(out)
 	}
 	if err != nil {
 		p.Close()
-		return exec.Plan{}, fmt.Errorf("could not plan %q: %w", file, err)
+		return fmt.Errorf("could not plan %q: %w", file, err)
 	}
 	e.keepPlanner(p)
-	return exec.Plan{
-		File: file, Part: out.Tree, Entries: out.Entries, Clusters: out.Clusters, Bytes: out.Bytes, UUID: out.UUID,
-	}, nil
+	return nil
 }
 
 func (e *Executor) planner(ctx context.Context) (*child.Process, error) {

@@ -3,8 +3,10 @@ package rootexec
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/dtpnode/dtpnode/exec"
@@ -21,12 +23,42 @@ const (
 // program is a loaded selector with what one job wants of it beside its class. It is an exec.Program.
 type program struct {
 	*Selector
-	work work
-	key  string
+	work   work
+	key    string
+	chosen string // path of the job's selection on this host, empty if it has none
 }
 
 func newProgram(s *Selector, lib Library, w work) *program {
 	return &program{Selector: s, work: w, key: fmt.Sprintf("%s %s %q %v", lib.Key, w.Class, w.Option, w.Lax)}
+}
+
+// choose puts the selection of the program's job where its generations find it. Programs with other selections have
+// other keys.
+func (p *program) choose(scratch string, selection []byte) error {
+	if len(selection) == 0 {
+		return nil
+	}
+	f, err := os.CreateTemp(scratch, "selection-")
+	if err == nil {
+		_, err = f.Write(selection)
+		err = errors.Join(err, f.Close())
+		p.chosen = f.Name()
+	}
+	if err != nil {
+		return &exec.Failure{
+			Kind: exec.KindDisk, Op: "prepare", Entry: -1, Msg: "could not write the selection: " + err.Error(),
+		}
+	}
+	p.key += fmt.Sprintf(" %x", sha256.Sum256(selection))
+	return nil
+}
+
+// Release gives the program back, and removes its selection.
+func (p *program) Release() {
+	if p.chosen != "" {
+		_ = os.Remove(p.chosen)
+	}
+	p.Selector.Release()
 }
 
 // Info is the ROOT that runs.
@@ -78,13 +110,24 @@ func (e *Executor) Describe(ctx context.Context, r exec.Request) (out exec.Descr
 		sel.Release()
 		return out, err
 	}
-	out.Program = newProgram(sel, lib, w)
+	p := newProgram(sel, lib, w)
+	if err := p.choose(e.cfg.Scratch, r.Selection); err != nil {
+		p.Release()
+		return out, err
+	}
+	out.Program = p
 	out.Work = tasks.Work{Kind: Kind, Needs: src.needs(e.cfg.Root), Spec: text}
 	out.Params, out.Items = w.Params, spec.Cycles
 	out.Notes = append(out.Notes, unseeded(src, w)...)
 	out.Blobs = []exec.Blob{{Name: sourcesBlob, Keep: true, Pack: func() ([]byte, error) { return packed, nil }}}
 	if src.compiled() {
 		out.Blobs = append(out.Blobs, exec.Blob{Name: libraryBlob, Key: lib.Key, Pack: lib.Pack})
+	}
+	if r.Selection != nil {
+		out.Work.Needs = append(out.Work.Needs, exec.SelectionNeed)
+		out.Blobs = append(out.Blobs, exec.Blob{
+			Name: exec.SelectionBlob, Keep: true, Pack: func() ([]byte, error) { return r.Selection, nil },
+		})
 	}
 	return out, nil
 }
@@ -140,6 +183,7 @@ func (e *Executor) wanted(ctx context.Context, spec Spec, r exec.Request) (src S
 		}
 	} else {
 		w.Option, w.Lax, w.Seed, w.Canvases = spec.Option, spec.AllowMissingBranches, spec.Seed, spec.Canvases
+		w.Dir = r.Dir
 	}
 	w.Params = merged(w.Params, spec.Params)
 	if r.Earlier != nil && !spec.hasCode() {
@@ -188,7 +232,18 @@ func (e *Executor) Prepare(ctx context.Context, o exec.Order) (exec.Program, err
 	if err != nil {
 		return nil, err
 	}
-	return newProgram(sel, lib, w), nil
+	p := newProgram(sel, lib, w)
+	if _, ok := o.Work.Ship(exec.SelectionBlob); ok {
+		var selection []byte
+		if selection, err = o.Fetch(ctx, exec.SelectionBlob); err == nil {
+			err = p.choose(e.cfg.Scratch, selection)
+		}
+		if err != nil {
+			p.Release()
+			return nil, err
+		}
+	}
+	return p, nil
 }
 
 // libraryFrom gets a library that was not compiled here: what the submitter has signed, which is for its own jobs
@@ -217,7 +272,9 @@ func (e *Executor) libraryFrom(ctx context.Context, o exec.Order, w work, src So
 func (p *program) Key() string { return p.key }
 
 func (p *program) told() Told {
-	return Told{Option: p.work.Option, AllowMissingBranches: p.work.Lax, Seed: p.work.Seed}
+	return Told{
+		Option: p.work.Option, AllowMissingBranches: p.work.Lax, Seed: p.work.Seed, Selection: p.chosen, Dir: p.work.Dir,
+	}
 }
 
 // Start begins a generation with the selector's option.

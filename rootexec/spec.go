@@ -106,6 +106,8 @@ type work struct {
 	Lax      bool          `msgpack:"l,omitempty"` // branches that a file lacks pass with a warning
 	Seed     *uint64       `msgpack:"s,omitempty"` // of gRandom; nil: of chance
 	Canvases []string      `msgpack:"v,omitempty"` // formats in which canvases are saved after Terminate
+	// Dir is the user's working folder: relative names of friends, as ROOT writes them into trees, are looked up there.
+	Dir string `msgpack:"d,omitempty"`
 }
 
 func readWork(w tasks.Work) (out work, err error) {

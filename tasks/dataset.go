@@ -1,6 +1,7 @@
 package tasks
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"sort"
@@ -20,14 +21,21 @@ type File struct {
 	// UUID is the identifier that was written into the file when it was made; copies of the file have the same. It is
 	// empty if it is not known, or another file with as many entries is to be taken for the same.
 	UUID string `msgpack:"i,omitempty"`
+	// Of is how many entries the part has, where only some of them, Entries in number, were chosen to be run: a unit is a
+	// chosen entry then, and Clusters count chosen entries. 0 where all are run.
+	Of int64 `msgpack:"o,omitempty"`
 }
+
+// Total is how many entries the part has.
+func (f *File) Total() int64 { return max(f.Of, f.Entries) }
 
 // Dataset numbers the entries of its files 0..N-1 in order. Make it with NewDataset, or call Index
 // after decoding one.
 type Dataset struct {
 	Files []File `msgpack:"f"`
 
-	base []int64 // base[i] is the unit of Files[i]'s entry 0; one more element for N
+	base  []int64 // base[i] is the unit of Files[i]'s entry 0; one more element for N
+	start []int64 // start[i] is how many entries, chosen or not, the files before Files[i] have; nil if all are chosen
 }
 
 // NewDataset indexes files.
@@ -38,10 +46,16 @@ func NewDataset(files []File) (*Dataset, error) {
 
 // Index checks the files and builds the offsets; it must be called once after decoding.
 func (d *Dataset) Index() error {
-	d.base = make([]int64, len(d.Files)+1)
+	d.base, d.start = make([]int64, len(d.Files)+1), nil
+	if slices.ContainsFunc(d.Files, func(f File) bool { return f.Of != 0 }) {
+		d.start = make([]int64, len(d.Files)+1)
+	}
 	for i, f := range d.Files {
 		if f.Entries < 0 || d.base[i]+f.Entries < d.base[i] {
 			return fmt.Errorf("could not index dataset: file %q has %d entries", f.URL, f.Entries)
+		}
+		if err := d.startAt(i); err != nil {
+			return err
 		}
 		prev := int64(-1)
 		for _, c := range f.Clusters {
@@ -56,9 +70,22 @@ func (d *Dataset) Index() error {
 	return nil
 }
 
+// startAt notes how many entries the files up to file i have.
+func (d *Dataset) startAt(i int) error {
+	f := &d.Files[i]
+	if d.start == nil {
+		return nil
+	}
+	if f.Of != 0 && f.Of < f.Entries || d.start[i]+f.Total() < d.start[i] {
+		return fmt.Errorf("could not index dataset: of %d entries of file %q %d are chosen", f.Of, f.URL, f.Entries)
+	}
+	d.start[i+1] = d.start[i] + f.Total()
+	return nil
+}
+
 // Clone is a dataset that can grow by itself.
 func (d *Dataset) Clone() *Dataset {
-	return &Dataset{Files: slices.Clone(d.Files), base: slices.Clone(d.base)}
+	return &Dataset{Files: slices.Clone(d.Files), base: slices.Clone(d.base), start: slices.Clone(d.start)}
 }
 
 // Append adds files at the end, whose units follow those that there are. Nothing is added if they make no dataset.
@@ -68,6 +95,9 @@ func (d *Dataset) Append(files []File) error {
 		return err
 	}
 	end := d.base[len(d.Files)]
+	if d.start != nil || more.start != nil { // files are not appended to datasets of which entries were chosen
+		return errors.New("could not add files to a dataset of chosen entries")
+	}
 	if end+more.base[len(files)] < end {
 		return fmt.Errorf("could not add %d files to a dataset of %d units: they are too many", len(files), end)
 	}
@@ -83,6 +113,15 @@ func (d *Dataset) Space() Range { return R(0, d.base[len(d.Files)]) }
 
 // Units is the range of units of file i.
 func (d *Dataset) Units(i int) Range { return R(d.base[i], d.base[i+1]) }
+
+// Start is how many entries, chosen or not, the files before file i have: the number that entry 0 of the file has where
+// the entries of all files are counted.
+func (d *Dataset) Start(i int) int64 {
+	if d.start == nil {
+		return d.base[i]
+	}
+	return d.start[i]
+}
 
 // Locate finds the file of unit u and the entry within it. u must lie in Space.
 func (d *Dataset) Locate(u int64) (file int, entry int64) {

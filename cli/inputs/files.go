@@ -23,6 +23,8 @@ import (
 //	data/a.root            a file
 //	'data/*.root'          a glob, its matches in lexical order
 //	data/a.root/dir/tree   a file or glob with the path of the tree inside
+//	data/a.root?#dir/tree  the same as TChain::Add has it, also with # alone
+//	chains.root:name       a TChain or a TFileCollection in a file, which stands for the files that it names
 //	root://host//a.root    a URL, with or without a tree; not looked up, no globs
 //	@list.txt              a list of the above, one a line; blank lines and lines from # are skipped;
 //	                       relative paths are looked up in the list's folder, then in the working folder
@@ -96,15 +98,19 @@ func (e *expansion) list(name string) error {
 // add expands one spec; relative paths are looked up in dir first, if it is not empty.
 func (e *expansion) add(spec, dir string) error {
 	spec = strings.TrimPrefix(spec, "file://")
+	if found, err := e.object(spec, dir); found || err != nil {
+		return err
+	}
+	spec, part := anchored(spec)
 	if strings.Contains(spec, "://") {
-		return e.url(spec)
+		return e.url(spec, part)
 	}
 	bases := []string{""}
 	if dir != "" && !filepath.IsAbs(spec) {
 		bases = []string{dir, ""}
 	}
 	for _, base := range bases {
-		found, err := e.local(filepath.Join(base, spec))
+		found, err := e.local(filepath.Join(base, spec), part)
 		if err != nil || found {
 			return err
 		}
@@ -115,12 +121,46 @@ func (e *expansion) add(spec, dir string) error {
 	}
 	if filepath.IsAbs(spec) && !hasMeta(spec) {
 		f := split(filepath.Clean(spec))
-		f.Unseen = true
+		f.Unseen, f.Part = true, cmp.Or(part, f.Part)
 		e.files = append(e.files, f)
 		return nil
 	}
 	e.missing = append(e.missing, spec)
 	return nil
+}
+
+// object adds an object in a file that names others, if spec is FILE:NAME.
+func (e *expansion) object(spec, dir string) (found bool, err error) {
+	names := []string{spec}
+	if dir != "" && !filepath.IsAbs(spec) && !strings.Contains(spec, "://") {
+		names = []string{filepath.Join(dir, spec), spec}
+	}
+	for _, name := range names {
+		ref, ok, err := Object(name)
+		if err != nil {
+			return false, err
+		}
+		if ok && ref.Object != "" {
+			e.files = append(e.files, api.InputFile{URL: ref.URL, Object: ref.Object})
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// anchored divides a name that ends in the tree's as TChain::Add takes it, file.root?#tree or file.root#tree, unless
+// there is a file of the whole name. Of a URL only the first form names a tree, and not if there is a = in it, since
+// what follows # may be an option of the server.
+func anchored(spec string) (file, part string) {
+	file, part, ok := strings.Cut(spec, "?#")
+	if !ok && !strings.Contains(spec, "://") {
+		file, part, ok = strings.Cut(spec, "#")
+		ok = ok && strings.Contains(file, ".root")
+	}
+	if !ok || part == "" || isFile(spec) || strings.Contains(part, "=") {
+		return spec, ""
+	}
+	return file, strings.Trim(part, "/")
 }
 
 // NotHere is the error for files that this host does not see, for use when no other host can be asked; nil if it sees
@@ -141,9 +181,9 @@ func NotHere(files []api.InputFile) error {
 	}
 }
 
-// local looks for files that match spec or a leading part of it; the rest names a tree. A match of a glob that this
-// host does not see, such as a link to what is not mounted here, counts as Unseen like a file named directly.
-func (e *expansion) local(spec string) (bool, error) {
+// local looks for files that match spec or a leading part of it; the rest names a tree, unless part does. A match of a
+// glob that this host does not see, such as a link to what is not mounted here, counts as Unseen like a file named directly.
+func (e *expansion) local(spec, part string) (bool, error) {
 	for end := len(spec); end > 0; end = strings.LastIndexByte(spec[:end], '/') {
 		matches, err := match(spec[:end])
 		if err != nil {
@@ -154,7 +194,8 @@ func (e *expansion) local(spec string) (bool, error) {
 			if err != nil {
 				return false, fmt.Errorf("could not make %q absolute: %w", m.name, err)
 			}
-			e.files = append(e.files, api.InputFile{URL: abs, Part: strings.Trim(spec[end:], "/"), Unseen: !m.seen})
+			e.files = append(e.files, api.InputFile{URL: abs, Part: cmp.Or(part, strings.Trim(spec[end:], "/")),
+				Unseen: !m.seen})
 		}
 		if len(matches) > 0 {
 			return true, e.glob(spec[:end])
@@ -222,8 +263,8 @@ func isFolder(name string) bool {
 	return err == nil && info.IsDir()
 }
 
-// url adds a URL. What follows the last ".root/" is a tree, unless it is itself a file (split).
-func (e *expansion) url(spec string) error {
+// url adds a URL. What follows the last ".root/" is a tree, unless it is itself a file (split), or part names one.
+func (e *expansion) url(spec, part string) error {
 	if strings.Contains(spec, "*") {
 		return fmt.Errorf("could not expand %q: globs work for local files only; write the URLs into a list and name it as "+
 			"@list.txt", spec)
@@ -235,7 +276,9 @@ func (e *expansion) url(spec string) error {
 				strings.Join(schemes[6:], "://, ") + ":// where ROOT has the plugin",
 		}
 	}
-	e.files = append(e.files, split(spec))
+	f := split(spec)
+	f.Part = cmp.Or(part, f.Part)
+	e.files = append(e.files, f)
 	return nil
 }
 

@@ -29,6 +29,9 @@ import (
 type runOptions struct {
 	tree       string
 	files      []string
+	entryLists []string
+	friends    []string
+	aliases    []string
 	duplicates bool
 	n, first   int64
 	option     string
@@ -60,7 +63,10 @@ const runLong = `run submits a TSelector over a chain of TTrees and waits for th
 --files names the chain, in order; repeat it as you like:
   data/a.root            a file
   'data/*.root'          a glob, its matches sorted; one that matches nothing is an error
-  data/a.root/dir/tree   a file or glob with the path of its tree, instead of --tree
+  data/a.root/dir/tree   a file or glob with the path of its tree, instead of --tree; data/a.root?#dir/tree and
+                         data/a.root#dir/tree are the same
+  chains.root:name       a TChain or TFileCollection in a ROOT file: the files that it names, with the friends and
+                         aliases of a chain; relative names are looked up in the working folder, then beside that file
   root://host//a.root    a URL, with or without a tree
   @list.txt              a list of these, one a line; lines from # are comments; relative paths are
                          looked up in the list's folder, then in the working folder
@@ -71,6 +77,17 @@ A host on which a file is not the one that was planned, by its number of entries
 it was written, which cp keeps, leaves it to others: --allow-copies compares the number of entries alone.
 A file named twice, be it through a link or another spelling of its tree, is an error, since its entries
 would be counted twice: --allow-duplicates.
+
+--entry-list FILE:NAME has only the listed entries run. A TEntryList names files and trees, which are compared as
+TChain::SetEntryList does it, relative names made absolute and links followed; one that names no file of the job is an
+error. A TEventList counts entries over all files. All numbers of entries, those of -n and --first, of progress and of
+what is missing, then count the listed ones. Clusters without any are not read.
+
+--friend TREE=FILES reads the entries of another tree beside those of --tree, as TChain::AddFriend does it: entry n of
+all its files together beside entry n of all --files; ALIAS:TREE=FILES gives it another name. With
+TREE[MAJOR,MINOR]=FILES, or TREE[MAJOR]=FILES, the entry is read in which these expressions have the values that they
+have in the job's entry. An index that is stored in a friend of one file is used. Friends that trees have stored, or
+that Init() adds, are found too; those that Init() adds with a relative name must be named by their whole path.
 
 Begin() and Terminate() run here, in the working folder; what they print goes to standard output, progress to standard
 error; with -o - all but the output file goes to standard error. If this node is away at the end, or cannot run it,
@@ -135,6 +152,11 @@ func newRun(g *globals) *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&opts.tree, "tree", "", "path of the tree in the files")
 	f.StringArrayVar(&opts.files, "files", nil, "file, glob, URL or @list; repeatable")
+	f.StringArrayVar(&opts.entryLists, "entry-list", nil,
+		"`file.root:name` of a TEntryList or TEventList: only the entries that it lists are run; repeatable")
+	f.StringArrayVar(&opts.friends, "friend", nil,
+		"`tree=files` that are read beside the files, as alias:tree=files under another name; repeatable")
+	f.StringArrayVar(&opts.aliases, "alias", nil, "`name=expression` that the trees get as an alias; repeatable")
 	f.BoolVar(&opts.duplicates, "allow-duplicates", false, "count a file that is named twice twice")
 	f.Int64VarP(&opts.n, "entries", "n", -1, "number of entries, over all files; -1 for all")
 	f.Int64Var(&opts.first, "first", 0, "first entry, counted over all files")
@@ -293,13 +315,16 @@ func (o runOptions) request(g *globals, selector string) (api.JobRequest, error)
 	}
 	req.Kind, req.Version, req.Title, req.Spec = kindOf(spec.Selector), versionOf(o.version), spec.Title(), spec.JSON()
 	req.Duplicates = o.duplicates
+	if err = o.beside(&req); err != nil {
+		return req, err
+	}
 	if len(o.files) > 0 { // an open job may begin without any
 		if req.Files, req.Globs, err = inputs.Files(o.files, o.tree, o.duplicates); err != nil {
 			return req, err
 		}
 	}
 	for _, f := range req.Files {
-		if f.Part == "" && o.tree == "" {
+		if f.Part == "" && o.tree == "" && f.Object == "" {
 			return req, usagef("could not choose the tree of %q: give --tree, or its path as FILE/TREE", f.URL)
 		}
 	}
@@ -317,6 +342,23 @@ func (o runOptions) request(g *globals, selector string) (api.JobRequest, error)
 	req.Part, req.N, req.First, req.StaysOpen = o.tree, o.n, o.first, o.open
 	req.Stall, req.AllowCopies, req.SeedLocal = o.stall.Seconds(), o.copies, o.seedLocal
 	return req, nil
+}
+
+// beside adds to a request what is chosen of the files, and what is read beside them.
+func (o runOptions) beside(req *api.JobRequest) (err error) {
+	if o.open && len(o.entryLists)+len(o.friends) > 0 {
+		return usagef("could not use --open with --entry-list or --friend: what will be appended has no numbers yet")
+	}
+	if req.EntryLists, err = inputs.EntryLists(o.entryLists); err != nil {
+		return err
+	}
+	if req.Friends, err = inputs.Friends(o.friends); err != nil {
+		return usageError{err}
+	}
+	if req.Aliases, err = inputs.Aliases(o.aliases); err != nil {
+		return usageError{err}
+	}
+	return nil
 }
 
 // spec returns what the job wants of ROOT.

@@ -115,6 +115,10 @@ type JobRequest struct {
 
 	Part  string      `json:"part"` // that is read of each file which names none itself; for ROOT the path of a tree
 	Files []InputFile `json:"files"`
+	// Lists of entries: where there are any, only the entries that one of them names are run, and First and N count them.
+	EntryLists []ObjectRef `json:"entry_lists,omitempty"`
+	Friends    []FriendRef `json:"friends,omitempty"` // inputs that are read beside the files
+	Aliases    []Alias     `json:"aliases,omitempty"` // names for expressions, for the user's code
 	// that some of them have matched, absolute: where other hosts see more, that is told
 	Globs  []string `json:"globs,omitempty"`
 	First  int64    `json:"first,omitempty"`  // first unit
@@ -190,6 +194,38 @@ type InputFile struct {
 	Part string `json:"part,omitempty"`
 	// Unseen marks a local file that is not on the host of who submits; members that see it plan it.
 	Unseen bool `json:"unseen,omitempty"`
+	// Object is the name of an object in the file that stands for the files which it names, such as a TChain or a
+	// TFileCollection; Part is then that of those which name none.
+	Object string `json:"object,omitempty"`
+}
+
+// ObjectRef names an object in a file; with an empty name the only one there is of its sort.
+type ObjectRef struct {
+	URL    string `json:"url"`
+	Object string `json:"object,omitempty"`
+}
+
+// String is the object as a user names it.
+func (r ObjectRef) String() string {
+	if r.Object == "" {
+		return r.URL
+	}
+	return r.URL + ":" + r.Object
+}
+
+// FriendRef is an input whose entries are read beside those of a job: entry n of all its files beside entry n of all
+// files of the job or, with a key, the entry in which one or two expressions have the same values.
+type FriendRef struct {
+	Alias string      `json:"alias,omitempty"` // by which the user's code knows it; empty: its part
+	Part  string      `json:"part"`
+	Key   []string    `json:"key,omitempty"`
+	Files []InputFile `json:"files"`
+}
+
+// Alias is a name for an expression over the entries of a job.
+type Alias struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
 }
 
 // JobStatus describes one job.

@@ -52,13 +52,9 @@ func (r *Room) Check(ctx context.Context, req api.JobRequest, tell func(text str
 	if err != nil {
 		return out, withHint(err, checkerNeeds)
 	}
-	if err := r.describe(j.ctx, rt, j, nil); err != nil {
-		return out, checkFailure(err)
-	}
-	j.phase(api.Preparing, "reading the files")
-	read, err := r.planner.Files(j.ctx, rt, req, r.openLimit(req), j.Tell)
+	read, err := r.readForCheck(rt, j)
 	if err != nil {
-		return out, err
+		return out, checkFailure(err)
 	}
 	if j.s.Items > 0 {
 		read.Files = []tasks.File{{Entries: j.s.Items}}
@@ -78,6 +74,24 @@ func (r *Room) Check(ctx context.Context, req api.JobRequest, tell func(text str
 	}
 	c.estimate()
 	return out, nil
+}
+
+// readForCheck has the program of a job described, and its files planned.
+func (r *Room) readForCheck(rt exec.Runtime, j *Job) (read plan.Read, err error) {
+	if err := r.expand(rt, j); err != nil {
+		return read, err
+	}
+	req, some := j.s.Req, chooses(j.s.Req)
+	if !some {
+		if err := r.describe(j.ctx, rt, j, nil, nil); err != nil {
+			return read, err
+		}
+	}
+	j.phase(api.Preparing, "reading the files")
+	if read, err = r.planner.Files(j.ctx, rt, req, r.openLimit(req), j.Tell); err != nil || !some {
+		return read, err
+	}
+	return read, r.selectAndDescribe(rt, j, &read, j.Tell)
 }
 
 // news calls its function with a phase only if that differs from the one before.
@@ -262,7 +276,8 @@ func (c *checking) generation(number int, r tasks.Range) (string, error) {
 			First:   first,
 			Last:    first + part.Len(),
 			Base:    part.First - first + c.shift,
-			Entries: f.Entries,
+			Start:   c.desc.Data.Start(i),
+			Entries: f.Total(),
 		}
 		if f.Items != "" {
 			if packet.Items, err = c.room.itemsPath(c.j.ctx, c.j, f); err != nil {

@@ -94,10 +94,12 @@ func (r *programs) chosen(j *Job, h *runtimes.Hosted, err error) (exec.Runtime, 
 }
 
 // describe makes the program of a job ready that is submitted here, and serves the blobs that it ships to other nodes.
-// earlier is the work of the job that this one retries, nil if it retries none.
-func (r *programs) describe(ctx context.Context, rt exec.Runtime, j *Job, earlier *exec.Order) error {
+// earlier is the work of the job that this one retries, nil if it retries none; chosen is the selection of a job that
+// has one.
+func (r *programs) describe(ctx context.Context, rt exec.Runtime, j *Job, earlier *exec.Order, chosen []byte) error {
 	steps := &steps{on: r.net.Name(), j: j}
-	out, err := rt.Describe(ctx, exec.Request{Spec: j.s.Req.Spec, Dir: j.s.Req.Dir, Earlier: earlier, Tell: steps.tell})
+	out, err := rt.Describe(ctx, exec.Request{Spec: j.s.Req.Spec, Dir: j.s.Req.Dir, Earlier: earlier, Selection: chosen,
+		Tell: steps.tell})
 	steps.end()
 	if err != nil {
 		return err

@@ -166,11 +166,16 @@ func (r *Room) leadAgain(j *Job, nonce []byte, old *foundParts) error {
 	if err := r.takeItems(j.ctx, j, old); err != nil {
 		return err
 	}
-	files, bad, err := r.planAgain(j, rt, old)
+	earlier := r.earlier(old)
+	chosen, lists, err := selectionOf(j.ctx, earlier)
 	if err != nil {
 		return err
 	}
-	if err := r.describe(j.ctx, rt, j, r.earlier(old)); err != nil {
+	files, bad, err := r.planAgain(j, rt, old, lists)
+	if err != nil {
+		return err
+	}
+	if err := r.describe(j.ctx, rt, j, earlier, chosen); err != nil {
 		return err
 	}
 	desc, err := r.composeAgain(j, nonce, files, bad, old)
@@ -187,6 +192,38 @@ func (r *Room) leadAgain(j *Job, nonce []byte, old *foundParts) error {
 		}
 	}
 	return r.Publish(j, desc, base)
+}
+
+// selectionOf is what an earlier job has chosen of its files: as a blob, and the lists of entries in it.
+func selectionOf(ctx context.Context, earlier *exec.Order) ([]byte, []exec.List, error) {
+	if _, ok := earlier.Work.Ship(exec.SelectionBlob); !ok {
+		return nil, nil, nil
+	}
+	b, err := earlier.Fetch(ctx, exec.SelectionBlob)
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := exec.UnpackSelection(b)
+	return b, s.Lists, err
+}
+
+// chooseAgain makes of files that can be read at last those of which only the entries in lists are run.
+func chooseAgain(files []tasks.File, lists []exec.List) error {
+	if len(lists) == 0 {
+		return nil
+	}
+	for i, f := range files {
+		var runs exec.Runs
+		for _, l := range lists {
+			if l.File == f.URL && (l.Part == f.Part || l.Part == "") {
+				runs = l.Runs
+			}
+		}
+		if err := plan.Chosen(&files[i], runs); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // earlier is the order to prepare the work of the job that is retried. What that job shipped comes from this node's
@@ -258,7 +295,9 @@ func (r *Room) stage(ctx context.Context, b baseBlob, old *foundParts) error {
 // entries that they had then, where they can be read here; the others are found unreadable when they are run, or can be
 // read by other members. Those that could not be read then are planned now, if they can be. There must be something to
 // run.
-func (r *Room) planAgain(j *Job, rt exec.Runtime, old *foundParts) ([]tasks.File, []tasks.Lost, error) {
+func (r *Room) planAgain(
+	j *Job, rt exec.Runtime, old *foundParts, lists []exec.List,
+) ([]tasks.File, []tasks.Lost, error) {
 	done, err := merge.Recommit(old.Parts, old.desc.Want)
 	if err != nil {
 		return nil, nil, err
@@ -273,6 +312,9 @@ func (r *Room) planAgain(j *Job, rt exec.Runtime, old *foundParts) ([]tasks.File
 	if old.desc.Want.Last == old.desc.Data.Space().Last {
 		var read []tasks.File
 		if read, bad, err = r.planBad(j.ctx, rt, j, bad); err != nil {
+			return nil, nil, err
+		}
+		if err := chooseAgain(read, lists); err != nil {
 			return nil, nil, err
 		}
 		files = append(files, read...)
@@ -301,10 +343,10 @@ func (r *Room) compareFiles(
 		}
 		g.Go(func() error {
 			p, err := r.planner.File(ctx, rt, f.URL, f.Part, limit)
-			if err == nil && p.Entries != f.Entries {
+			if err == nil && p.Entries != f.Total() {
 				return &api.Error{
 					Message: fmt.Sprintf("%s has changed: it had %d entries when the job was submitted, and has %d now; the result "+
-						"holds entries of the file as it was", f.URL, f.Entries, p.Entries),
+						"holds entries of the file as it was", f.URL, f.Total(), p.Entries),
 					Hint: "run the job anew with `dtpnode run`",
 				}
 			}

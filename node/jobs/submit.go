@@ -101,11 +101,14 @@ const leaderNeeds = "this node needs what the job runs with, to lead it: see dtp
 // readAndDescribe plans a job's files and has its program described, both at the same time. A job without files runs
 // over the items that its program counts.
 func (r *Room) readAndDescribe(rt exec.Runtime, j *Job) (read plan.Read, err error) {
+	if err := r.expand(rt, j); err != nil {
+		return read, err
+	}
+	tell := func(text string) { j.phase(api.Preparing, text) }
+	chooses := chooses(j.s.Req)
 	g, ctx := errgroup.WithContext(j.ctx)
 	g.Go(func() (err error) {
-		read, err = r.planner.Files(ctx, rt, j.s.Req, r.openLimit(j.s.Req), func(text string) {
-			j.phase(api.Preparing, text)
-		})
+		read, err = r.planner.Files(ctx, rt, j.s.Req, r.openLimit(j.s.Req), tell)
 		j.note(read.Notes...)
 		return err
 	})
@@ -115,9 +118,16 @@ func (r *Room) readAndDescribe(rt exec.Runtime, j *Job) (read plan.Read, err err
 		}
 		return nil
 	})
-	g.Go(func() error { return r.describe(ctx, rt, j, nil) })
+	if !chooses {
+		g.Go(func() error { return r.describe(ctx, rt, j, nil, nil) })
+	}
 	if err := g.Wait(); err != nil {
 		return read, err
+	}
+	if chooses {
+		if err := r.selectAndDescribe(rt, j, &read, tell); err != nil {
+			return read, err
+		}
 	}
 	j.mu.Lock()
 	items := j.s.Items
@@ -133,6 +143,35 @@ func (r *Room) readAndDescribe(rt exec.Runtime, j *Job) (read plan.Read, err err
 		read.Files = []tasks.File{{Entries: items}}
 	}
 	return read, nil
+}
+
+// expand replaces objects in files that a request names by the files that they name.
+func (r *Room) expand(rt exec.Runtime, j *Job) error {
+	req, err := r.planner.Expand(j.ctx, rt, j.s.Req)
+	if err != nil {
+		return err
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.s.Req, j.s.Status.Files = req, len(req.Files)
+	return nil
+}
+
+// chooses reports whether a request is for some entries alone, or for inputs beside its files.
+func chooses(req api.JobRequest) bool {
+	return len(req.EntryLists) > 0 || len(req.Friends) > 0 || len(req.Aliases) > 0
+}
+
+// selectAndDescribe has entries and friends of a job chosen, and then its program described, which ships what was
+// chosen.
+func (r *Room) selectAndDescribe(rt exec.Runtime, j *Job, read *plan.Read, tell func(text string)) error {
+	noted := len(read.Notes)
+	chosen, err := r.planner.Select(j.ctx, rt, j.s.Req, read, r.openLimit(j.s.Req), tell)
+	if err != nil {
+		return err
+	}
+	j.note(read.Notes[noted:]...)
+	return r.describe(j.ctx, rt, j, nil, chosen)
 }
 
 // compose makes the job's description, which lacks only what Begin will add.

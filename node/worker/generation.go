@@ -128,7 +128,8 @@ func (g *generation) lease(child exec.Generation, p tasks.Range) {
 		First:   first,
 		Last:    p.Last - base,
 		Base:    base,
-		Entries: f.Entries,
+		Start:   job.Data.Start(i),
+		Entries: f.Total(),
 		UUID:    f.UUID,
 	}
 	g.mu.Lock()

@@ -86,6 +86,7 @@ json Generation::begin(const json &request) {
   }
   guard_.setLax(request.value("lax", false));
   job_ = request.at("job");
+  inputs_.setSelection(request.value("selection", ""), request.value("home", ""));
   const auto input = request.find("input");
   input_ = unpackInput(input != request.end() && input->is_binary() ? input->get_binary()
                                                                     : json::binary_t{});
@@ -129,7 +130,7 @@ json Generation::process(const json &request) {
   Packet p{request.at("id"),   request.at("seq"),           request.at("file"),
            request.at("part"), request.at("first"),         request.at("last"),
            request.at("base"), request.value("clip", false), request.value("total", 0LL),
-           request.value("uuid", "")};
+           request.value("uuid", ""), request.value("start", 0LL)};
   SharedPage &page = guard_.page();
   page.packet.store(p.id);
   page.entry.store(-1);
@@ -139,11 +140,11 @@ json Generation::process(const json &request) {
     try {
       if (!p.file.empty()) {
         open(p, opened);
-        bytes = current_->file->GetBytesRead();
+        bytes = current_->reads().GetBytesRead();
         if (opened) bytes = 0;
       }
       end = loop(p);
-      if (!p.file.empty()) bytes = current_->file->GetBytesRead() - bytes;
+      if (!p.file.empty()) bytes = current_->reads().GetBytesRead() - bytes;
     } catch (Failure &f) {
       if (f.file.empty()) f.file = p.file;
       if (!f.refused) throw;
@@ -165,11 +166,11 @@ json Generation::process(const json &request) {
 }
 
 void Generation::open(Packet &p, bool &opened) {
-  if (!current_ || current_->url != p.file || current_->path != p.tree) {
+  if (!current_ || current_->url != p.file || current_->path != p.tree || current_->start != p.start) {
     Input *in = nullptr;
     try {
       guard_.run(Phase::Open, [&] {
-        in = &inputs_.get(p.file, p.tree, opened);
+        in = &inputs_.get(p.file, p.tree, p.start, opened);
         compare(p, *in);
       });
     } catch (Failure &f) {
@@ -182,7 +183,7 @@ void Generation::open(Packet &p, bool &opened) {
     leaveCurrent();
     current_ = in;
     guard_.clear();
-    inputs_.prepareCache(*in, p.first);
+    inputs_.prepareCache(*in, in->entryOf(p.first));
     // Objects that Init or Notify make must not belong to the input file.
     gROOT->cd();
     attach(p, *in);
@@ -190,26 +191,45 @@ void Generation::open(Packet &p, bool &opened) {
     if (guard_.tripped()) failData(-1);
     if (aborted(Phase::Init, -1)) skipBehind(p, 0); // ROOT still processes the first entry
   } else {
-    inputs_.prepareCache(*current_, p.first);
     compare(p, *current_);
+    inputs_.prepareCache(*current_, current_->entryOf(p.first));
+    if (current_->friends) current_->friends->readEnds(*current_->chain, p.start + current_->entryOf(p.first));
   }
 }
 
 // Shows the selector the tree of another file. Entry lists of the output go on with it.
-void Generation::attach(const Packet &p, const Input &in) {
+void Generation::attach(const Packet &p, Input &in) {
   if (random_) random_->enter(StreamRandom::initOf(p.base));
-  guard_.run(Phase::Init, [&] { selector_->Init(in.tree); });
+  guard_.run(Phase::Init, [&] { init(p, in); });
   guard_.run(Phase::Notify, [&] { selector_->Notify(); });
   TIter next(selector_->GetOutputList());
   while (TObject *o = next())
     if (auto *list = dynamic_cast<TEntryList *>(o)) list->SetTree(in.tree);
 }
 
+// Calls Init(). If that gives the tree friends, it is called again with a chain of the one file, in which the entry has
+// the number that it has over all files: that is what the entries of friends go by.
+void Generation::init(const Packet &p, Input &in) {
+  const int before = countFriends(*in.tree);
+  // A friend may come to its next file in the middle of this one. Readers that Init() attaches put themselves before.
+  if (in.chain) in.chain->SetNotify(selector_);
+  selector_->Init(in.shown());
+  if (!in.chain && countFriends(*in.tree) > before) {
+    in.tree->ResetBranchAddresses();
+    inputs_.chainFront();
+    in.chain->SetNotify(selector_);
+    selector_->Init(in.shown());
+  }
+  if (!in.chain) return;
+  in.load(in.entryOf(p.first));
+  if (in.friends) in.friends->readEnds(*in.chain, p.start + in.entryOf(p.first));
+}
+
 // Sees that the file is the one that was planned, and its tree has as many entries.
 void Generation::compare(Packet &p, const Input &in) {
   const long long entries = in.tree->GetEntries();
-  if (p.clip) p.last = std::min(p.last, entries);
-  const long long planned = std::max(p.total, p.last);
+  if (p.clip) p.last = std::min(p.last, in.entries());
+  const long long planned = in.chosen ? p.total : std::max(p.total, p.last);
   const std::string uuid = p.uuid.empty() ? "" : uuidOf(*in.file);
   std::string why;
   if (p.total > 0 ? entries != planned : planned > entries)
@@ -218,6 +238,8 @@ void Generation::compare(Packet &p, const Input &in) {
   else if (uuid != p.uuid && !uuid.empty())
     why = "the file's UUID is " + uuid + " here, but " + p.uuid +
           " where it was planned: it was written anew, with as many entries (--allow-copies if they are the same)";
+  if (why.empty() && in.chosen && p.last > in.chosen->size())
+    throw Failure("internal", "more entries are asked for than the list of entries has");
   if (why.empty()) return;
   Failure f("open", why);
   f.step = "open";
@@ -230,7 +252,7 @@ void Generation::compare(Packet &p, const Input &in) {
 void Generation::leaveCurrent() {
   if (!current_) return;
   inputs_.learn(*current_);
-  current_->tree->ResetBranchAddresses();
+  current_->shown()->ResetBranchAddresses();
 }
 
 long long Generation::loop(const Packet &p) {
@@ -260,19 +282,20 @@ long long Generation::loop(const Packet &p) {
   return p.last;
 }
 
-// One entry. False if the rest of the file is to be skipped.
-bool Generation::step(long long entry) {
+// One entry, by its number among those that are run. False if the rest of the file is to be skipped.
+bool Generation::step(long long number) {
+  const long long entry = current_ ? current_->entryOf(number) : number;
   if (current_ && entry >= clusterEnd_) enterCluster(entry);
-  if (current_ && current_->tree->LoadTree(entry) < 0) {
-    if (guard_.tripped()) failData(entry);
+  if (current_ && current_->load(entry) < 0) {
+    if (guard_.tripped()) failData(number);
     throw Failure("data", "could not load entry " + std::to_string(entry));
   }
   if (version_ != 0)
     selector_->Process(entry);
   else if (selector_->ProcessCut(entry))
     selector_->ProcessFill(entry);
-  if (guard_.tripped()) failData(entry);
-  if (selector_->GetAbort() != TSelector::kContinue && aborted(Phase::Process, entry)) return false;
+  if (guard_.tripped()) failData(number);
+  if (selector_->GetAbort() != TSelector::kContinue && aborted(Phase::Process, number)) return false;
   return true;
 }
 
@@ -305,9 +328,11 @@ void Generation::failData(long long entry) {
 // Notes which cluster entry is in: it is what a read error spoils.
 void Generation::enterCluster(long long entry) {
   auto clusters = current_->tree->GetClusterIterator(entry);
-  guard_.page().clusterFirst.store(clusters.Next());
+  const long long first = clusters.Next();
   clusterEnd_ = std::min<long long>(clusters.GetNextEntry(), current_->tree->GetEntries());
-  guard_.page().clusterLast.store(clusterEnd_);
+  const Chosen *chosen = current_->chosen.get();
+  guard_.page().clusterFirst.store(chosen ? chosen->before(first) : first);
+  guard_.page().clusterLast.store(chosen ? chosen->before(clusterEnd_) : clusterEnd_);
 }
 
 // True after Abort(kAbortFile); throws after Abort(kAbortProcess).

@@ -35,6 +35,7 @@ class Generation {
     bool clip;       // the tree may end before last
     long long total; // entries of the tree when it was planned, 0 if unknown
     std::string uuid; // of the file when it was planned, empty if unknown
+    long long start;  // number of the tree's first entry over all files of the job
   };
 
   nlohmann::json handle(const nlohmann::json &request);
@@ -44,13 +45,14 @@ class Generation {
   nlohmann::json seal(const nlohmann::json &request);
   void startSelector(const std::string &option);
   void seedRandom(const nlohmann::json &request);
-  void attach(const Packet &p, const Input &in);
+  void attach(const Packet &p, Input &in);
 
   void open(Packet &p, bool &opened);
   static void compare(Packet &p, const Input &in);
   void leaveCurrent();
   long long loop(const Packet &p);
-  bool step(long long entry);
+  void init(const Packet &p, Input &in);
+  bool step(long long number);
   [[noreturn]] void failData(long long entry);
   void enterCluster(long long entry);
   bool aborted(Phase phase, long long entry);

@@ -5,6 +5,7 @@
 
 #include <TBranch.h>
 #include <TDirectory.h>
+#include <TEntryList.h>
 #include <TFile.h>
 #include <TKey.h>
 #include <TROOT.h>
@@ -170,19 +171,55 @@ TTree *findTree(TFile &file, std::string &path, RootGuard &guard) {
   throw f;
 }
 
-Input &Inputs::get(const std::string &url, const std::string &path, bool &opened) {
+Input::Input() = default;
+Input::Input(Input &&) noexcept = default;
+Input::~Input() = default;
+
+TTree *Input::shown() const { return chain ? chain.get() : tree; }
+
+TFile &Input::reads() const { return chain && chain->GetFile() ? *chain->GetFile() : *file; }
+
+long long Input::entries() const { return chosen ? chosen->size() : tree->GetEntries(); }
+
+long long Input::load(long long entry) {
+  if (!chain) return tree->LoadTree(entry);
+  const long long local = chain->LoadTree(start + entry);
+  tree = chain->GetTree(); // another object once user code has given the chain a friend
+  return local;
+}
+
+void Inputs::setSelection(const std::string &path, const std::string &home) {
+  if (!path.empty()) selection_ = Selection(path);
+  chained_ = !selection_.friends().empty();
+  home_ = home;
+}
+
+Input &Inputs::get(const std::string &url, const std::string &path, long long start, bool &opened) {
   opened = false;
   for (auto it = open_.begin(); it != open_.end(); ++it) {
-    if (it->url != url || it->path != path) continue;
+    if (it->url != url || it->path != path || it->start != start) continue;
     open_.splice(open_.begin(), open_, it);
     return open_.front();
   }
   Input in;
   in.url = url;
   in.path = path;
+  in.start = start;
   in.file = openInput(url, guard_);
   std::string found = path;
   in.tree = findTree(*in.file, found, guard_);
+  findStoredFriends(*in.tree, url, home_);
+  selection_.setAliases(*in.tree);
+  if (selection_.chooses()) in.chosen = selection_.of(url, path);
+  if (chained_ || countFriends(*in.tree) > 0) { // as a TChain a tree knows the names of branches of stored friends, too
+    in.friends = std::make_unique<Friends>(selection_, guard_);
+    makeChain(in);
+  } else if (in.chosen) {
+    TDirectory::TContext keepDirectory(nullptr);
+    in.list = std::make_unique<TEntryList>("chosen", "");
+    in.chosen->fill(*in.list);
+    in.tree->SetEntryList(in.list.get());
+  }
   opened = true;
   open_.push_front(std::move(in));
   // The selector still looks at the one that was in front, now second: never closed here.
@@ -190,7 +227,32 @@ Input &Inputs::get(const std::string &url, const std::string &path, bool &opened
   return open_.front();
 }
 
+void Inputs::makeChain(Input &in) {
+  const std::string local = localPath(in.url);
+  const bool plain = local.empty() || isPlain(local);
+  const std::string name = local.empty() ? in.url
+                           : plain      ? local
+                                        : "/dev/fd/" + std::to_string(in.file->GetFd());
+  in.chain = std::make_unique<PacketChain>(in.path.c_str(), in.start);
+  if (in.start > 0) in.chain->AddFile("before.root", in.start, in.path.c_str()); // never opened
+  in.chain->AddFile(name.c_str(), in.tree->GetEntries(), in.path.c_str());
+  if (in.friends) in.friends->addTo(*in.chain);
+  guard_.clear();
+  TDirectory::TContext keepDirectory;
+  if (in.load(0) < 0 || !in.tree) throw openFailure(in.url, "it could not be opened as a chain: " + guard_.firstError());
+  if (!plain) rename(*in.chain->GetFile(), local);
+  selection_.setAliases(*in.chain);
+  if (in.tree->GetListOfFriends()) findStoredFriends(*in.tree, in.url, home_);
+}
+
+void Inputs::chainFront() {
+  chained_ = true;
+  Input &in = open_.front();
+  if (!in.chain) makeChain(in);
+}
+
 void Inputs::prepareCache(Input &in, long long first) {
+  if (in.chain) return; // ROOT's own
   TTree &tree = *in.tree;
   const long long entries = tree.GetEntries();
   TTreeCache *cache = tree.GetReadCache(in.file.get());
@@ -228,7 +290,7 @@ void Inputs::shrinkOthers() {
 }
 
 void Inputs::learn(const Input &in) {
-  if (!branches_.empty()) return;
+  if (!branches_.empty() || in.chain) return;
   TTreeCache *cache = in.tree->GetReadCache(in.file.get());
   if (!cache || cache->IsLearning() || !cache->GetCachedBranches()) return;
   TIter next(cache->GetCachedBranches());

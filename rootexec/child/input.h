@@ -1,11 +1,14 @@
 // Input files and their trees, kept open from packet to packet.
 #pragma once
 
+#include "friends.h"
+
 #include <list>
 #include <memory>
 #include <string>
 #include <vector>
 
+class TEntryList;
 class TFile;
 class TTree;
 
@@ -27,8 +30,28 @@ std::string uuidOf(const TFile &file);
 
 /// One open file with one tree of it.
 struct Input {
+  Input();
+  Input(Input &&) noexcept;
+  ~Input();
+
+  /// What the selector is to see: the tree, or the chain through which it is read.
+  TTree *shown() const;
+  /// The file that the tree is read from.
+  TFile &reads() const;
+  /// Makes an entry of the tree the current one, and that which belongs to it of each friend. Negative if it cannot.
+  long long load(long long entry);
+  /// How many entries are to be run.
+  long long entries() const;
+  /// The entry of the tree that is the n-th to be run.
+  long long entryOf(long long n) const { return chosen ? chosen->entry(n) : n; }
+
   std::string url, path;
+  long long start = 0; // number of the tree's first entry over all files of the job
+  std::shared_ptr<const Chosen> chosen; // the entries that are to be run, null for all
+  std::unique_ptr<TEntryList> list;     // they, for the tree's cache
   std::unique_ptr<TFile> file;
+  std::unique_ptr<Friends> friends;
+  std::unique_ptr<PacketChain> chain; // null unless there are friends that need it
   TTree *tree = nullptr;
   long long cacheFirst = -1; // first entry the TTreeCache was told of; -1 before the first packet
 };
@@ -39,8 +62,14 @@ class Inputs {
  public:
   explicit Inputs(RootGuard &guard) : guard_(guard) {}
 
-  /// The input for url and path; opened tells whether the file was opened for it.
-  Input &get(const std::string &url, const std::string &path, bool &opened);
+  /// Says what is read of the inputs and beside them, and the folder in which relative names of friends are looked up.
+  void setSelection(const std::string &path, const std::string &home);
+  /// The input for url and path, whose first entry has the number start; opened tells whether the file was opened for
+  /// it.
+  Input &get(const std::string &url, const std::string &path, long long start, bool &opened);
+  /// Has the input in front read through a chain, since its selector gives it friends: these go by the numbers of
+  /// entries over all files. Inputs that are opened later are read so from the beginning.
+  void chainFront();
   /// Closes the input that get() has just opened, because its content turned out not to be what was planned.
   void forgetOpened() { open_.pop_front(); }
   /// Tells the tree's cache that entries from first on will be read.
@@ -54,7 +83,12 @@ class Inputs {
  private:
   static constexpr size_t kOpenFiles = 3;
 
+  void makeChain(Input &in);
+
   RootGuard &guard_;
+  Selection selection_;
+  std::string home_;
+  bool chained_ = false;
   std::list<Input> open_; // most recently used first
   std::vector<std::string> branches_;
 };

@@ -13,11 +13,12 @@
 //     ->  make {}                         <-  made {}
 //   planner
 //     ->  plan {file, tree}               <-  planned {tree, entries, clusters, bytes, uuid}
+//     ->  list {file, object}             <-  listed {object, class, inputs, friends, aliases, lists, global}
 //   compiler
 //     ->  compile {dir, sources, main, lib, cxx, options, proof, parts [{sources, main, lib}], code} <- compiled {so}
 //     ->  setup {code}                    <-  compiled {}
 //   generation
-//     ->  begin {..., option, lax, seed}        input is fInput; part of a packet is the path of the tree
+//     ->  begin {..., option, lax, seed, selection, home}  input is fInput; part of a packet is the path of the tree
 //     ->  snapshot {id, names, most, path}  <-  snapped {id, units, left} or, if it failed, {id, units: -1, msg}
 //   viewer
 //     ->  pick {inputs, names, most, path}  <-  picked {units, canary, left}

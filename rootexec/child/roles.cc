@@ -5,6 +5,7 @@
 #include "feedback.h"
 #include "generation.h"
 #include "input.h"
+#include "listing.h"
 #include "merge.h"
 #include "proof.h"
 #include "rootguard.h"
@@ -163,7 +164,9 @@ Roles baseRoles() {
             if (role == "compiler")
               return serve(channel, guard, Phase::Compile, false,
                            [](const json &r) { return r.at("op") == "setup" ? setUp(r) : compile(r); });
-            return serve(channel, guard, Phase::Plan, true, [&](const json &r) { return plan(r, guard); });
+            return serve(channel, guard, Phase::Plan, true, [&](const json &r) {
+              return r.at("op") == "list" ? listObject(r, guard) : plan(r, guard);
+            });
           }};
 }
 

@@ -71,6 +71,15 @@ func (r *ROOT) MakeUneven(t testing.TB, dir string) []string {
 		EventFile{Path: at("mixed.root"), Index: 4, Entries: 8000, Cluster: 3000, Cluster2: 250})
 }
 
+// MakeChains makes the files that cxx/chains.cxx describes in dir: a chain of three, friends of it, and lists of its
+// entries.
+func (r *ROOT) MakeChains(t testing.TB, dir string) {
+	t.Helper()
+	if text, err := exec.Command(r.program(t, "chains"), dir).CombinedOutput(); err != nil {
+		t.Fatalf("could not make the chain: %v\n%s", err, text)
+	}
+}
+
 // MakeH42 writes files with the tree h42 that ROOT's h1analysis tutorials read, entries a file.
 func (r *ROOT) MakeH42(t testing.TB, dir string, files, entries int) []string {
 	t.Helper()

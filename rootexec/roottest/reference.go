@@ -24,8 +24,12 @@ type Job struct {
 	N        int64 // number of entries, 0 for all
 	Option   string
 	Params   map[string]string // TNamed objects in fInput
-	NoInput  bool              // fInput is null, as in a plain TChain::Process; PROOF always gave a list
-	Dir      string            // working directory, default a temporary one
+	// EntryList is FILE:NAME, a TEntryList or TEventList, empty for none; Friends are TREE=FILE[,FILE]... or with an index
+	// TREE[MAJOR,MINOR]=FILE[,FILE]...
+	EntryList string
+	Friends   []string
+	NoInput   bool   // fInput is null, as in a plain TChain::Process; PROOF always gave a list
+	Dir       string // working directory, default a temporary one
 }
 
 // Reference runs ROOT's own single-process TChain::Process of job and writes the output list, a key for
@@ -53,6 +57,12 @@ func (r *ROOT) TryReference(t testing.TB, job Job, out string) (string, error) {
 	}
 	if job.NoInput {
 		args = append(args, "--no-input")
+	}
+	if job.EntryList != "" {
+		args = append(args, "--entry-list", job.EntryList)
+	}
+	for _, f := range job.Friends {
+		args = append(args, "--friend", f)
 	}
 	for _, name := range sortedKeys(job.Params) {
 		args = append(args, "--param", name+"="+job.Params[name])

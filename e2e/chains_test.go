@@ -1,0 +1,97 @@
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/dtpnode/dtpnode/rootexec/roottest"
+)
+
+// besideJob is a job over the chain that MakeChains has made in dir, or over other files.
+func besideJob(t testing.TB, dir, option string, files ...string) job {
+	t.Helper()
+	if len(files) == 0 {
+		files = []string{"m0.root", "m1.root", "m2.root"}
+	}
+	for i, f := range files {
+		files[i] = filepath.Join(dir, f)
+	}
+	return job{Job: roottest.Job{
+		Selector: roottest.Selector(t, "Beside.C"), Tree: "ev", Files: files, Option: option, Dir: dir,
+	}}
+}
+
+// TestChains runs a chain with lists of entries and with friends, given, stored and added in Init, and compares each
+// with what one process of ROOT makes of it.
+func TestChains(t *testing.T) {
+	dir := t.TempDir()
+	roottest.Find(t).MakeChains(t, dir)
+	at := func(name string) string { return filepath.Join(dir, name) }
+	c := ownCluster(t, nodeSpec{name: "alice", slots: 2}, nodeSpec{name: "bob", slots: 2})
+	alice := c.nodes[0]
+	lists := at("lists.root")
+	for name, change := range map[string]func(j *job){
+		"entry list":          func(j *job) { j.EntryList = lists + ":el" },
+		"event list":          func(j *job) { j.EntryList = lists + ":ev2" },
+		"part of a list":      func(j *job) { j.EntryList, j.First, j.N = lists+":el", 33, 100 },
+		"friend in two files": func(j *job) {
+			j.Friends, j.Option = []string{"fr=" + at("f0.root") + "," + at("f1.root")}, "x"
+		},
+		"friend by a reader": func(j *job) {
+			j.Friends, j.Option = []string{"fr=" + at("f0.root") + "," + at("f1.root")}, "reader x"
+		},
+		"friend and list": func(j *job) {
+			j.Friends, j.Option = []string{"fr=" + at("f0.root") + "," + at("f1.root")}, "reader x"
+			j.EntryList = lists + ":el"
+		},
+		"shorter friend":     func(j *job) { j.Friends, j.Option = []string{"sh=" + at("short.root")}, "z" },
+		"stored index":       func(j *job) { j.Friends, j.Option = []string{"ix=" + at("index.root")}, "y" },
+		"index by a reader":  func(j *job) { j.Friends, j.Option = []string{"ix=" + at("index.root")}, "reader y" },
+		"index made":         func(j *job) { j.Friends, j.Option = []string{"ix[run,sub]=" + at("index.root")}, "y" },
+		"friend added":       func(j *job) { j.Option = "x add=" + at("fr.root") },
+		"added for a reader": func(j *job) { j.Option = "reader x add=" + at("fr.root") },
+		"friend stored": func(j *job) {
+			j.Files, j.Option = []string{at("stored.root")}, "x"
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			j := besideJob(t, dir, "")
+			change(&j)
+			exact(t, alice, j)
+		})
+	}
+
+	t.Run("chain in a file", func(t *testing.T) {
+		want := besideJob(t, dir, "z")
+		want.Friends = []string{"sh=" + at("short.root")}
+		j := besideJob(t, dir, "z", "lists.root:chain")
+		o := alice.run(t, j)
+		o.wantDone(t)
+		o.equals(t, want)
+	})
+	t.Run("collection of files", func(t *testing.T) {
+		j := besideJob(t, dir, "", "lists.root:coll")
+		o := alice.run(t, j)
+		o.wantDone(t)
+		o.equals(t, besideJob(t, dir, ""))
+	})
+	t.Run("list of other files", func(t *testing.T) {
+		j := besideJob(t, dir, "")
+		j.EntryList = lists + ":far"
+		alice.run(t, j).wantError(t, "has no list for any file of the job", "/nowhere/else.root")
+	})
+	t.Run("no such list", func(t *testing.T) {
+		j := besideJob(t, dir, "")
+		j.EntryList = lists + ":none"
+		alice.run(t, j).wantError(t, "no object", "el (TEntryList)")
+	})
+	t.Run("friend that is gone", func(t *testing.T) {
+		if err := os.Rename(at("fr.root"), at("gone.root")); err != nil {
+			t.Fatal(err)
+		}
+		j := besideJob(t, dir, "x", "stored.root")
+		o := alice.run(t, j)
+		o.wantError(t, "has the friend fr in fr.root")
+	})
+}

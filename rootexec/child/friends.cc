@@ -1,0 +1,127 @@
+#include "friends.h"
+
+#include "input.h"
+#include "rootguard.h"
+
+#include <TFile.h>
+#include <TFriendElement.h>
+#include <TList.h>
+#include <cerrno>
+#include <cstring>
+#include <unistd.h>
+
+namespace dtpnode {
+
+namespace {
+
+Failure friendFailure(const std::string &file, const std::string &why) {
+  Failure f("open", why);
+  f.step = "open";
+  f.file = file;
+  return f;
+}
+
+std::string folderWith(const std::string &path) {
+  const size_t slash = path.rfind('/');
+  return slash == std::string::npos ? "." : path.substr(0, slash);
+}
+
+std::string nameOf(const Friend &f) { return f.alias.empty() ? f.tree : f.alias; }
+
+/// Opens a friend's file, and says in a failure whose file it is.
+std::unique_ptr<TFile> openFriend(const Friend &f, const Friend::File &file, RootGuard &guard) {
+  try {
+    return openInput(file.url, guard);
+  } catch (Failure &failure) {
+    failure.msg = "the friend " + nameOf(f) + " cannot be opened here: " + failure.msg;
+    throw;
+  }
+}
+
+} // namespace
+
+Friends::Friends(const Selection &selection, RootGuard &guard) {
+  for (const Friend &f : selection.friends()) {
+    Open o{&f, nullptr, nullptr, nullptr};
+    if (f.files.size() == 1) {
+      const Friend::File &only = f.files[0];
+      o.file = openFriend(f, only, guard);
+      std::string path = only.tree;
+      o.tree = findTree(*o.file, path, guard);
+      if (o.tree->GetEntries() != only.entries) {
+        Failure failure = friendFailure(only.url, "the friend " + nameOf(f) + " has " +
+                                                     std::to_string(o.tree->GetEntries()) + " entries here, but " +
+                                                     std::to_string(only.entries) + " where it was planned");
+        failure.error = kDiffers;
+        throw failure;
+      }
+    } else {
+      o.chain = std::make_unique<TChain>(f.tree.c_str());
+      for (const Friend::File &file : f.files) {
+        openFriend(f, file, guard); // ROOT says less of what it cannot open, and when it is too late
+        o.chain->AddFile(file.url.c_str(), file.entries, file.tree.c_str());
+      }
+      o.tree = o.chain.get();
+    }
+    if (!f.key.empty()) {
+      guard.clear();
+      const int n = o.tree->BuildIndex(f.key[0].c_str(), f.key.size() > 1 ? f.key[1].c_str() : "0");
+      if (n < 0)
+        throw friendFailure(f.files[0].url, "no index could be made of the friend " + nameOf(f) + " by " + f.key[0] +
+                                                (f.key.size() > 1 ? " and " + f.key[1] : "") + ": " +
+                                                guard.firstError());
+    }
+    open_.push_back(std::move(o));
+  }
+}
+
+Friends::~Friends() = default;
+
+void Friends::addTo(TChain &chain) const {
+  for (const Open &o : open_)
+    chain.AddFriend(o.tree, o.what->alias.c_str());
+}
+
+void Friends::readEnds(TChain &chain, long long number) const {
+  for (const Open &o : open_) {
+    const long long n = o.what->entries();
+    if (!o.what->key.empty() || o.tree->GetTreeIndex() || n == 0 || number < n) continue;
+    const long long last = o.tree->LoadTree(n - 1);
+    if (last < 0) continue;
+    chain.LoadTree(number); // sets the addresses of the friend's tree, and its entry to none
+    o.tree->GetTree()->GetEntry(last);
+  }
+}
+
+void findStoredFriends(TTree &tree, const std::string &url, const std::string &home) {
+  TList *friends = tree.GetListOfFriends();
+  if (!friends) return;
+  TIter next(friends);
+  while (auto *element = static_cast<TFriendElement *>(next())) {
+    const std::string name = element->GetTitle();
+    if (name.empty() || name.find(':') != std::string::npos) continue;
+    const bool whole = name[0] == '/';
+    bool found = whole && ::access(name.c_str(), R_OK) == 0;
+    for (const std::string &dir : {home, folderWith(url)}) {
+      const std::string path = dir + "/" + name;
+      if (whole || found || dir.empty() || dir.find("://") != std::string::npos || ::access(path.c_str(), R_OK) != 0)
+        continue;
+      element->SetTitle(path.c_str());
+      found = true;
+    }
+    if (found) continue;
+    Failure f = friendFailure(name, "the tree in " + url + " has the friend " + element->GetName() + " in " + name +
+                                        (whole ? ", which cannot be read here"
+                                               : ", which is neither in the folder that the job was submitted from nor "
+                                                 "beside the tree's file"));
+    f.error = ENOENT;
+    throw f;
+  }
+}
+
+int countFriends(const TTree &tree) {
+  TList *friends = tree.GetListOfFriends();
+  return friends ? friends->GetSize() : 0;
+}
+
+} // namespace dtpnode

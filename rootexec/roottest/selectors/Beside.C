@@ -1,0 +1,59 @@
+#include "Beside.h"
+
+void Beside::SlaveBegin(TTree *)
+{
+   fOutput->Add(fEvents = new TH1D("events", "", 400, 0, 4000));
+   fOutput->Add(fSumX = new TParameter<Long64_t>("x", 0, '+'));
+   fOutput->Add(fSumY = new TParameter<Long64_t>("y", 0, '+'));
+   fOutput->Add(fSumZ = new TParameter<Long64_t>("z", 0, '+'));
+   const TString o = GetOption();
+   if (!o.Contains("reader"))
+      return;
+   using Value = TTreeReaderValue<Long64_t>;
+   fRE = std::make_unique<Value>(fReader, "event");
+   if (o.Contains("x"))
+      fRX = std::make_unique<Value>(fReader, "fr.x");
+   if (o.Contains("y"))
+      fRY = std::make_unique<Value>(fReader, "ix.y");
+   if (o.Contains("z"))
+      fRZ = std::make_unique<Value>(fReader, "sh.z");
+}
+
+void Beside::Init(TTree *tree)
+{
+   if (!tree)
+      return;
+   const TString o = GetOption();
+   if (const Ssiz_t add = o.Index("add="); add != kNPOS)
+      tree->AddFriend("fr", TString(o(add + 4, o.Length())));
+   if (fRE) {
+      fReader.SetTree(tree);
+      return;
+   }
+   fChain = tree;
+   tree->SetBranchAddress("event", &fEvent);
+   if (o.Contains("x"))
+      tree->SetBranchAddress("fr.x", &fX);
+   if (o.Contains("y"))
+      tree->SetBranchAddress("ix.y", &fY);
+   if (o.Contains("z"))
+      tree->SetBranchAddress("sh.z", &fZ);
+}
+
+Bool_t Beside::Process(Long64_t entry)
+{
+   if (fChain) {
+      fChain->GetTree()->GetEntry(entry);
+   } else {
+      fReader.SetLocalEntry(entry);
+      fEvent = **fRE;
+      fX = fRX ? **fRX : -1;
+      fY = fRY ? **fRY : -1;
+      fZ = fRZ ? **fRZ : -1;
+   }
+   fEvents->Fill(fEvent);
+   fSumX->SetVal(fSumX->GetVal() + (fEvent + 1) * fX);
+   fSumY->SetVal(fSumY->GetVal() + (fEvent + 1) * fY);
+   fSumZ->SetVal(fSumZ->GetVal() + (fEvent + 1) * fZ);
+   return kTRUE;
+}

@@ -1,0 +1,35 @@
+// Beside reads ev of the chain and, as its option says, x of the friend fr, y of ix and z of sh beside it: "reader" by a
+// TTreeReader, else by SetBranchAddress. "add=FILE" has Init() give the tree the friend fr in FILE. Its sums tell which
+// rows stood beside which.
+
+#ifndef Beside_h
+#define Beside_h
+
+#include <TH1.h>
+#include <TList.h>
+#include <TParameter.h>
+#include <TSelector.h>
+#include <TTree.h>
+#include <TTreeReader.h>
+#include <TTreeReaderValue.h>
+
+#include <memory>
+
+class Beside : public TSelector {
+public:
+   TTree *fChain = nullptr;                                          //!
+   Long64_t fEvent = -1, fX = -1, fY = -1, fZ = -1;                  //!
+   TTreeReader fReader;                                              //!
+   std::unique_ptr<TTreeReaderValue<Long64_t>> fRE, fRX, fRY, fRZ;   //!
+   TH1D *fEvents = nullptr;                                          //!
+   TParameter<Long64_t> *fSumX = nullptr, *fSumY = nullptr, *fSumZ = nullptr; //!
+
+   Int_t Version() const override { return 2; }
+   void SlaveBegin(TTree *) override;
+   void Init(TTree *tree) override;
+   Bool_t Process(Long64_t entry) override;
+
+   ClassDefOverride(Beside, 0);
+};
+
+#endif
