@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -178,6 +179,7 @@ func (u childUnit) compile(ctx context.Context, root *Root, dir string) error {
 func compiler(ctx context.Context, root *Root, dir string, args ...string) error {
 	cmd := osexec.CommandContext(ctx, root.CXX, args...)
 	cmd.Dir = dir
+	endWhole(cmd)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		if lacks := lackedBy(out); lacks != "" {
 			return fmt.Errorf("the ROOT in %s is not whole: %s is neither there nor elsewhere on this host; "+
@@ -186,6 +188,13 @@ func compiler(ctx context.Context, root *Root, dir string, args ...string) error
 		return fmt.Errorf("%s: %w\n%s", root.CXX, err, out)
 	}
 	return nil
+}
+
+// endWhole has a command's whole group of processes killed when its context ends: what it has started would hold its
+// output open else, and be waited for.
+func endWhole(cmd *osexec.Cmd) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 }
 
 // lackedFile matches what g++, clang and the linker print of a header or a library that they do not find.

@@ -19,6 +19,9 @@ type ClientSpec struct {
 	Dir    string            // working directory of Begin and Terminate
 	Env    []string          // NAME=value, added to the environment
 	Seed   *uint64           // of gRandom; nil: as ROOT has it
+	// Session says that Begin and Terminate run in the user's process: here the output is only merged, and written
+	// with what that process has to know.
+	Session bool
 	// Canvases are the formats in which Finish with a path saves all canvases that Terminate leaves, in Dir.
 	Canvases []string
 }
@@ -69,7 +72,7 @@ func (s *Selector) StartClient(ctx context.Context, spec ClientSpec, out func(li
 // added.
 func (c *Client) Begin(ctx context.Context) (input []byte, err error) {
 	r, err := c.p.Call(ctx, startFrame{Op: "start", Option: c.spec.Option,
-		Params: maps.Clone(c.spec.Params), Dir: c.spec.Dir, Env: slices.Clone(c.spec.Env), Seed: c.spec.Seed})
+		Params: maps.Clone(c.spec.Params), Dir: c.spec.Dir, Env: slices.Clone(c.spec.Env), Seed: c.spec.Seed, Session: c.spec.Session})
 	if err != nil {
 		return nil, err
 	}

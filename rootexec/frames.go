@@ -98,6 +98,8 @@ type startFrame struct {
 	Dir    string            `msgpack:"dir"`
 	Env    []string          `msgpack:"env,omitempty"`
 	Seed   *uint64           `msgpack:"seed,omitempty"`
+	// Session leaves Begin and Terminate to the user's process
+	Session bool `msgpack:"session,omitempty"`
 }
 
 type finishFrame struct {

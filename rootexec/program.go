@@ -85,12 +85,12 @@ func (e *Executor) Describe(ctx context.Context, r exec.Request) (out exec.Descr
 	if err := e.BuildPackages(ctx, src, r.Tell); err != nil {
 		return out, err
 	}
-	lib, sel, err := e.compiledAndLoaded(ctx, src, w.Class, r.Tell)
+	lib, sel, err := e.compiledAndLoaded(ctx, src, w, r.Tell)
 	if f := asFailure(err); f != nil && f.Kind == exec.KindCode && spec.Interpret && src.Main != "" {
 		as := src
 		as.Interpreted = true
 		r.Tell("interpreting " + src.title())
-		if lib, sel, err = e.compiledAndLoaded(ctx, as, w.Class, r.Tell); err != nil {
+		if lib, sel, err = e.compiledAndLoaded(ctx, as, w, r.Tell); err != nil {
 			return out, notInterpreted(f, err) // the compiler's message says more
 		}
 		src = as
@@ -134,7 +134,7 @@ func (e *Executor) Describe(ctx context.Context, r exec.Request) (out exec.Descr
 
 // compiledAndLoaded compiles a source, unless that was done before, and loads its class.
 func (e *Executor) compiledAndLoaded(
-	ctx context.Context, src Source, class string, tell func(string),
+	ctx context.Context, src Source, w work, tell func(string),
 ) (lib Library, sel *Selector, err error) {
 	lib, ok := e.Compiled(src)
 	if !ok {
@@ -146,7 +146,8 @@ func (e *Executor) compiledAndLoaded(
 		}
 		tell("loading " + src.title())
 	}
-	sel, err = e.Load(ctx, lib, class)
+	lib.Proof = w.Session
+	sel, err = e.Load(ctx, lib, w.Class)
 	return lib, sel, err
 }
 
@@ -183,7 +184,7 @@ func (e *Executor) wanted(ctx context.Context, spec Spec, r exec.Request) (src S
 		}
 	} else {
 		w.Option, w.Lax, w.Seed, w.Canvases = spec.Option, spec.AllowMissingBranches, spec.Seed, spec.Canvases
-		w.Dir = r.Dir
+		w.Dir, w.Session = r.Dir, spec.Session
 	}
 	w.Params = merged(w.Params, spec.Params)
 	if r.Earlier != nil && !spec.hasCode() {
@@ -228,6 +229,7 @@ func (e *Executor) Prepare(ctx context.Context, o exec.Order) (exec.Program, err
 			return nil, err
 		}
 	}
+	lib.Proof = w.Session
 	sel, err := e.Load(ctx, lib, w.Class)
 	if err != nil {
 		return nil, err
@@ -299,6 +301,7 @@ func (p *program) Session(ctx context.Context, spec exec.SessionSpec) (exec.Sess
 	}
 	c, err := p.StartClient(ctx, ClientSpec{
 		Option: p.work.Option, Params: params, Dir: spec.Dir, Env: spec.Env, Seed: p.work.Seed, Canvases: p.work.Canvases,
+		Session: p.work.Session,
 	}, spec.Out)
 	if err != nil {
 		return nil, err

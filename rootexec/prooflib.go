@@ -139,6 +139,7 @@ func proofDictionary(ctx context.Context, root *Root, tmp string, p ProofLib) er
 	cmd := osexec.CommandContext(ctx, filepath.Join(root.Bin, "rootcling"), args...)
 	cmd.Dir = tmp
 	cmd.Env = childEnv(root, os.Environ())
+	endWhole(cmd)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("rootcling: %w\n%s", err, out)
 	}
@@ -180,6 +181,10 @@ func (s Source) needsProof() bool {
 func (e *Executor) proofFor(ctx context.Context, lib Library) (string, error) {
 	objects := slices.Concat(nonEmpty(lib.So), under(lib.Dir, lib.Shape.Libs),
 		e.codeFrame(lib.Shape, lib.Dir, !lib.Shape.Interpreted).Parts)
+	if lib.Proof {
+		p, err := BuildProof(ctx, e.cfg.Root, e.cfg.Cache, func(step string) { e.cfg.Log.Info(step) })
+		return p.So(), err
+	}
 	var sources []string
 	if lib.Shape.Interpreted {
 		sources = under(lib.Dir, append(slices.Clone(lib.Shape.Parts), lib.Main))

@@ -50,7 +50,7 @@ func (c *selectorCache) init(max int) {
 // A *Failure of KindCode says what is wrong with the code. The caller must Release what it got.
 func (e *Executor) Load(ctx context.Context, lib Library, class string) (*Selector, error) {
 	for {
-		s, mine, err := e.selectors.acquire(e, lib.Key+"/"+class, class)
+		s, mine, err := e.selectors.acquire(e, loadedKey(lib, class), class)
 		if err != nil {
 			return nil, err
 		}
@@ -72,6 +72,14 @@ func (e *Executor) Load(ctx context.Context, lib Library, class string) (*Select
 			return nil, s.err
 		}
 	}
+}
+
+// loadedKey names a class of a library among those that are loaded.
+func loadedKey(lib Library, class string) string {
+	if lib.Proof {
+		class += "/proof"
+	}
+	return lib.Key + "/" + class
 }
 
 // wait waits until s is loaded, or has failed to: that goes before the end of ctx.

@@ -51,6 +51,9 @@ type Spec struct {
 	Cycles int64 `json:"cycles,omitempty"`
 	// seed of gRandom, from which each entry has a stream of its own; null: seeds of chance; in a retry as before
 	Seed *uint64 `json:"seed,omitempty"`
+	// leave Begin and Terminate to the process of a PROOF session, which gives fInput and gets the merged output; in a
+	// retry as before
+	Session bool `json:"session,omitempty"`
 	// formats in which the canvases are saved that are there after Terminate, see CanvasFormats; in a retry as before
 	Canvases []string `json:"canvases,omitempty"`
 }
@@ -104,6 +107,7 @@ type work struct {
 	Option   string        `msgpack:"o,omitempty"`
 	Params   []tasks.Param `msgpack:"a,omitempty"` // in the order of their names
 	Lax      bool          `msgpack:"l,omitempty"` // branches that a file lacks pass with a warning
+	Session  bool          `msgpack:"x,omitempty"` // Begin and Terminate run in the user's process, see Spec.Session
 	Seed     *uint64       `msgpack:"s,omitempty"` // of gRandom; nil: of chance
 	Canvases []string      `msgpack:"v,omitempty"` // formats in which canvases are saved after Terminate
 	// Dir is the user's working folder: relative names of friends, as ROOT writes them into trees, are looked up there.

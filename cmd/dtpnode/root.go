@@ -77,7 +77,7 @@ Exit status: 0 done, 1 error, 2 wrong usage, 3 partial result, 4 not cancelled y
 		newCancel(g), newAttach(g), newGet(g),
 		newFinish(g), newRetry(g), newPackage(g),
 		newRecover(g),
-		newConfig(g), newDoctor(g), newDemo(g), newBench(g), newMan(g), newSchema(g), newVersion(g))
+		newSession(g), newConfig(g), newDoctor(g), newDemo(g), newBench(g), newMan(g), newSchema(g), newVersion(g))
 	addCompletions(g, cmd)
 	return cmd
 }

@@ -42,6 +42,7 @@ type runOptions struct {
 	missingOK  bool
 	copies     bool
 	seedLocal  bool
+	session    bool
 	out        string
 	open       bool
 	detach     bool
@@ -170,6 +171,9 @@ func newRun(g *globals) *cobra.Command {
 	f.BoolVar(&opts.missingOK, "allow-missing-branches", false, "let files lack branches that others have")
 	f.BoolVar(&opts.copies, "allow-copies", false,
 		"read a file that was written anew on another host, with as many entries, as if it were the same")
+	f.BoolVar(&opts.session, "session", false,
+		"leave Begin and Terminate to the caller, a PROOF session, which gives fInput by --input and reads the output")
+	cobra.CheckErr(f.MarkHidden("session"))
 	f.BoolVar(&opts.seedLocal, "seed-local", false, "give all work to this node first; others steal it")
 	f.StringVarP(&opts.out, "out", "o", "",
 		"result file, or - for standard output (default: kept by the daemon for dtpnode get)")
@@ -366,6 +370,7 @@ func (o runOptions) spec(g *globals, selector string) (spec rootexec.Spec, err e
 	spec = rootexec.Spec{
 		Option:               o.option,
 		AllowMissingBranches: o.missingOK,
+		Session:              o.session,
 	}
 	if spec.Params, err = inputs.Params(o.params); err != nil {
 		return spec, usageError{err}

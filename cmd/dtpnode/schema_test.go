@@ -64,7 +64,7 @@ var printed = map[string][]any{
 }
 
 // textOnly lists the commands that print no JSON, but text or a script.
-var textOnly = []string{"completion", "config", "help", "package"}
+var textOnly = []string{"completion", "config", "help", "package", "root"}
 
 // words lists the possible values of types that have a fixed set of them.
 var words = map[reflect.Type][]any{

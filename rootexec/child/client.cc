@@ -12,6 +12,7 @@
 #include <TH1.h>
 #include <TList.h>
 #include <TNamed.h>
+#include <TParameter.h>
 #include <TROOT.h>
 #include <TSelector.h>
 #include <TSystem.h>
@@ -121,6 +122,21 @@ void tellSkipped(json &reply, const Merger &merger) {
   reply["skippedentries"] = entries;
 }
 
+/// Adds to the output of a PROOF session what its Terminate, in the user's process, has to know besides.
+void addForSession(TList &output, const std::map<std::string, std::string> &members, long long units,
+                   long long status) {
+  auto *bound = new TList;
+  bound->SetName("PROOF_SessionMembers");
+  for (const auto &[member, object] : members)
+    bound->Add(new TNamed(member.c_str(), object.c_str()));
+  output.Add(bound);
+  auto *info = new TList;
+  info->SetName("PROOF_SessionInfo");
+  info->Add(new TParameter<Long64_t>("entries", units));
+  info->Add(new TParameter<Long64_t>("status", status));
+  output.Add(info);
+}
+
 } // namespace
 
 Client::Client(Channel &channel, RootGuard &guard, const SelectorClass &cls)
@@ -156,8 +172,10 @@ json Client::start(const json &request) {
     random_->enter(StreamRandom::kBegin);
   }
   enterUserWorld();
+  session_ = request.value("session", false);
   guard_.run(Phase::Construct, [&] { selector_ = class_.make(); });
   guard_.run(Phase::Begin, [&] {
+    if (session_) return; // Begin has run there
     selector_->SetInputList(input_);
     selector_->SetOption(request.value("option", "").c_str());
     selector_->Begin(nullptr);
@@ -202,8 +220,9 @@ json Client::finish(const json &request, bool terminate) {
     reply["apart"] = tree.apart(merger);
     tellSkipped(reply, merger);
     status = merger.statusFrom(selector_->GetStatus());
+    if (session_) addForSession(output, merger.members(), merger.units(), status);
   });
-  if (terminate) this->terminate(reply, request.value("canvases", std::vector<std::string>{}), status);
+  if (terminate && !session_) this->terminate(reply, request.value("canvases", std::vector<std::string>{}), status);
   if (path.empty()) reply["objects"] = objectsOf(*selector_->GetOutputList());
   int keys = 0;
   if (!path.empty()) guard_.run(Phase::Write, [&] { keys = writeOutput(path); });

@@ -38,6 +38,7 @@ class Client {
   const SelectorClass &class_;
   TSelector *selector_ = nullptr;
   TList *input_ = nullptr;
+  bool session_ = false; // Begin and Terminate run in the user's process
   StreamRandom *random_ = nullptr; // of a job with a seed
   std::vector<TObject *> apart_; // namesakes, which a selector's output list refuses
 };

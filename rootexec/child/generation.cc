@@ -3,6 +3,7 @@
 #include "blob.h"
 #include "client.h"
 #include "entrylist.h"
+#include "proof.h"
 #include "random.h"
 #include "feedback.h"
 #include "selector.h"
@@ -91,7 +92,10 @@ json Generation::begin(const json &request) {
   input_ = unpackInput(input != request.end() && input->is_binary() ? input->get_binary()
                                                                     : json::binary_t{});
   seedRandom(request);
-  guard_.run(Phase::Construct, [&] { selector_ = class_.make(); });
+  guard_.run(Phase::Construct, [&] {
+    selector_ = enterProofWorker(*input_, dir, job_);
+    if (!selector_ || selector_->IsA() != class_.type()) selector_ = class_.make();
+  });
   guard_.run(Phase::SlaveBegin, [&] { startSelector(request.value("option", "")); });
   aborted(Phase::SlaveBegin, -1);
   if (version_ == 0 && selector_->GetStatus() == -1) {
@@ -138,6 +142,7 @@ json Generation::process(const json &request) {
   bool opened = false;
   if (page.stop.load() < p.seq) {
     try {
+      setProofElement(*input_, p.file, p.tree, p.first, p.last, p.total, p.base, !current_ || current_->url != p.file);
       if (!p.file.empty()) {
         open(p, opened);
         bytes = current_->reads().GetBytesRead();

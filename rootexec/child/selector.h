@@ -23,6 +23,7 @@ class SelectorClass {
   /// A new object. It is never deleted: the process ends before, and destructors of selectors are
   /// where old code crashes.
   TSelector *make() const;
+  const TClass *type() const { return class_; }
 
   /// Whether the class, or one that it derives from other than TSelector, has a method of its own of that name.
   bool overrides(const char *method) const;

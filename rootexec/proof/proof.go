@@ -95,10 +95,11 @@ func Unpack(folder, dir string) error {
 
 var included = regexp.MustCompile(`(?m)^[ \t]*#[ \t]*include[ \t]*[<"]([^>"\n]+)[>"]`)
 
-// Included reports whether a source includes one of the headers.
+// Included reports whether a source includes one of the headers of PROOF. TChain.h, which ROOT has too, is none.
 func Included(source []byte) bool {
 	for _, m := range included.FindAllSubmatch(source, -1) {
-		if _, found := slices.BinarySearch(Headers(), path.Base(string(m[1]))); found {
+		name := path.Base(string(m[1]))
+		if _, found := slices.BinarySearch(Headers(), name); found && name != "TChain.h" {
 			return true
 		}
 	}

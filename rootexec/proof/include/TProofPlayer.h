@@ -1,0 +1,12 @@
+#ifndef ROOT_TProofPlayer
+#define ROOT_TProofPlayer
+
+#include "TVirtualProofPlayer.h"
+
+/// See TVirtualProofPlayer.
+class TProofPlayer : public TVirtualProofPlayer {
+ public:
+  ClassDefOverride(TProofPlayer, 0) // What a session runs queries with
+};
+
+#endif

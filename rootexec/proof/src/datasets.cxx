@@ -1,0 +1,290 @@
+// Datasets by name and what is left of drawing, logs and data of a session.
+#include "TDSet.h"
+#include "TDirectory.h"
+#include "TError.h"
+#include "TFile.h"
+#include "TFileCollection.h"
+#include "TFileInfo.h"
+#include "TH1.h"
+#include "TKey.h"
+#include "TMap.h"
+#include "TObjString.h"
+#include "TProof.h"
+#if __has_include("TProofOutputFile.h")
+#include "TProofOutputFile.h"
+#endif
+#include "TQueryResult.h"
+#include "TROOT.h"
+#include "TSystem.h"
+#include "TTree.h"
+#include "query.h"
+#include "session.h"
+
+#include <fstream>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+using nlohmann::json;
+
+Bool_t TProof::RegisterDataSet(const char *name, TFileCollection *dataset, const char *opt) {
+  if (!fSession || !dataset || dataset->GetNFiles() == 0) {
+    Error("RegisterDataSet", "there are no files");
+    return kFALSE;
+  }
+  const TString how(opt);
+  const std::string list = fSession->temporary(".txt");
+  std::ofstream out(list);
+  TIter next(dataset->GetList());
+  std::string tree = TString(dataset->GetDefaultTreeName()).Strip(TString::kLeading, '/').Data();
+  while (auto *info = static_cast<TFileInfo *>(next())) {
+    TUrl &url = *info->GetCurrentUrl();
+    std::string file = strcmp(url.GetProtocol(), "file") == 0 ? url.GetFile() : url.GetUrl();
+    if (tree.empty()) {
+      TString found;
+      TDSet::GetEntries(kTRUE, file.c_str(), "", found);
+      tree = found.Data();
+    }
+    out << file << '\n';
+  }
+  out.close();
+  std::vector<std::string> args{"dataset", "add", name, "@" + list};
+  if (!tree.empty()) args.insert(args.end(), {"--tree", tree});
+  if (how.Contains("O")) args.emplace_back("--replace");
+  return fSession->call(args).status == 0;
+}
+
+Bool_t TProof::ExistsDataSet(const char *name) {
+  return fSession && fSession->call({"dataset", "show", name, "--output", "json"}, true).status == 0;
+}
+
+TFileCollection *TProof::GetDataSet(const char *name, const char *) {
+  if (!fSession) return nullptr;
+  const dtpnode::Ended shown = fSession->call({"dataset", "show", name, "--output", "json"});
+  const json set = json::parse(shown.out, nullptr, false);
+  if (shown.status != 0 || !set.is_object()) return nullptr;
+  auto *fc = new TFileCollection(name);
+  for (const auto &f : set.value("files", json::array())) {
+    auto *info = new TFileInfo(f.value("url", "").c_str(), f.value("size", Long64_t{0}));
+    const std::string tree = "/" + f.value("tree", "");
+    info->AddMetaData(new TFileInfoMeta(tree.c_str(), "TTree", f.value("entries", Long64_t{-1})));
+    info->SetBit(TFileInfo::kStaged);
+    fc->Add(info);
+    if (!*fc->GetDefaultTreeName() && tree.size() > 1) fc->SetDefaultTreeName(tree.c_str());
+  }
+  fc->Update();
+  return fc;
+}
+
+TMap *TProof::GetDataSets(const char *, const char *) {
+  auto *all = new TMap;
+  all->SetOwnerKeyValue();
+  if (!fSession) return all;
+  const json sets = json::parse(fSession->call({"dataset", "ls", "--output", "json"}).out, nullptr, false);
+  if (!sets.is_array()) return all;
+  for (const auto &s : sets) {
+    const std::string name = s.value("name", "");
+    all->Add(new TObjString(name.c_str()), GetDataSet(name.c_str()));
+  }
+  return all;
+}
+
+void TProof::ShowDataSets(const char *, const char *) {
+  if (fSession) std::fputs(fSession->call({"dataset", "ls"}).out.c_str(), stdout);
+}
+
+void TProof::ShowDataSet(const char *name, const char *) {
+  if (fSession) std::fputs(fSession->call({"dataset", "show", name}).out.c_str(), stdout);
+}
+
+Int_t TProof::RemoveDataSet(const char *name, const char *) {
+  return fSession && fSession->call({"dataset", "rm", name}).status == 0 ? 0 : -1;
+}
+
+Int_t TProof::VerifyDataSet(const char *name, const char *) {
+  if (!fSession) return -1;
+  const dtpnode::Ended end = fSession->call({"dataset", "verify", name});
+  std::fputs(end.out.c_str(), stdout);
+  return end.status == 0 ? 0 : -1;
+}
+
+Int_t TProof::SetDataSetTreeName(const char *name, const char *tree) {
+  const std::unique_ptr<TFileCollection> set(GetDataSet(name));
+  if (!set) return -1;
+  auto plain = std::make_unique<TFileCollection>(name);
+  TIter next(set->GetList());
+  while (auto *info = static_cast<TFileInfo *>(next()))
+    plain->Add(new TFileInfo(info->GetCurrentUrl()->GetUrl()));
+  plain->SetDefaultTreeName(tree);
+  return RegisterDataSet(name, plain.get(), "O") ? 0 : -1;
+}
+
+TList *TProof::FindDataSets(const char *search, const char *) {
+  auto *found = new TList;
+  found->SetOwner();
+  const std::unique_ptr<TMap> all(GetDataSets());
+  TIter next(all.get());
+  while (TObject *name = next())
+    if (TString(name->GetName()).Contains(search)) found->Add(new TObjString(name->GetName()));
+  return found;
+}
+
+TMap *TProof::GetDataSetQuota(const char *) { return new TMap; }
+
+void TProof::ShowDataSetQuota(Option_t *) { Printf("Datasets are lists of files, for which there are no quotas"); }
+
+Bool_t TProof::RequestStagingDataSet(const char *) {
+  Error("RequestStagingDataSet", "files are read where they are: there is no staging");
+  return kFALSE;
+}
+
+Bool_t TProof::CancelStagingDataSet(const char *) { return kFALSE; }
+
+TFileCollection *TProof::GetStagingStatusDataSet(const char *) { return nullptr; }
+
+void TProof::ShowStagingStatusDataSet(const char *, const char *) { Printf("There is no staging"); }
+
+void TProof::ShowDataSetCache(const char *) {}
+
+void TProof::ClearDataSetCache(const char *) {}
+
+void TProof::ShowData() { Printf("What a query wrote to files is with its output; `dtpnode ps --all` lists what is kept"); }
+
+void TProof::ClearData(UInt_t what, const char *name) {
+  if ((what & kDataset) && name && *name) RemoveDataSet(name);
+}
+
+TTree *TProof::GetTreeHeader(TDSet *set) { return set ? set->GetTreeHeader(this) : nullptr; }
+
+TObject *TProof::GetOutput(const char *name, TList *out) {
+  if (!name || !*name || !out) return nullptr;
+  if (TObject *o = out->FindObject(name)) return o;
+#if __has_include("TProofOutputFile.h")
+  TIter next(out);
+  while (TObject *o = next()) {
+    auto *output = dynamic_cast<TProofOutputFile *>(o);
+    if (!output) continue;
+    auto *file = static_cast<TFile *>(gROOT->GetListOfFiles()->FindObject(output->GetOutputFileName()));
+    if (!file) file = TFile::Open(output->GetOutputFileName());
+    if (!file || file->IsZombie()) {
+      ::Warning("TProof::GetOutput", "could not open %s", output->GetOutputFileName());
+      continue;
+    }
+    if (TObject *inside = file->Get(name)) return inside;
+  }
+#endif
+  return nullptr;
+}
+
+//-- logs
+
+TMacro *TProof::GetLastLog() {
+  TQueryResult *q = GetQueryResult();
+  if (!q || !fSession || !*q->GetResultFile()) return nullptr;
+  std::istringstream lines(fSession->call({"logs", q->GetResultFile()}, true).out);
+  if (TList *old = fLastLog.GetListOfLines()) old->Delete();
+  for (std::string line; std::getline(lines, line);)
+    fLastLog.AddLine(line.c_str());
+  return &fLastLog;
+}
+
+void TProof::ShowLog(const char *ref) {
+  TQueryResult *q = GetQueryResult(ref);
+  if (!q || !fSession) return;
+  std::fputs(fSession->call({"logs", q->GetResultFile()}).out.c_str(), stdout);
+}
+
+void TProof::ShowLog(Int_t query) { ShowLog(query < 0 ? "" : Reference(query).Data()); }
+
+void TProof::GetLog(Int_t, Int_t) { ShowLog(); }
+
+Int_t TProof::SavePerfTree(const char *, const char *) {
+  Error("SavePerfTree", "there is no tree of the performance: `dtpnode status JOB --output json` has its figures");
+  return -1;
+}
+
+void TProof::SetPerfTree(const char *, Bool_t) { SavePerfTree(); }
+
+//-- drawing
+
+namespace {
+
+/// Splits what TTree::Draw takes: the expressions and the name of the histogram behind >>.
+std::string histogramIn(const TString &varexp) {
+  const Ssiz_t at = varexp.Index(">>");
+  if (at == kNPOS) return "htemp";
+  TString name = varexp(at + 2, varexp.Length());
+  name = name.Strip(TString::kBoth);
+  if (name.BeginsWith("+")) name.Remove(0, 1);
+  if (const Ssiz_t open = name.First('('); open != kNPOS) name.Remove(open);
+  return name.Data();
+}
+
+} // namespace
+
+Long64_t TProof::DrawSelect(TDSet *set, const char *varexp, const char *selection, Option_t *option, Long64_t n,
+                            Long64_t first) {
+  dtpnode::Query q;
+  q.set = set;
+  q.n = n < 0 || n >= TTree::kMaxEntries ? -1 : n;
+  q.first = first;
+  return Draw(q, varexp, selection, option);
+}
+
+Long64_t TProof::DrawSelect(const char *name, const char *varexp, const char *selection, Option_t *option, Long64_t n,
+                            Long64_t first, TObject *list) {
+  dtpnode::Query q;
+  q.dataset = name ? name : "";
+  q.n = n < 0 || n >= TTree::kMaxEntries ? -1 : n;
+  q.first = first;
+  q.entryList = list;
+  return Draw(q, varexp, selection, option);
+}
+
+Long64_t TProof::Draw(dtpnode::Query &query, const char *varexp, const char *selection, Option_t *option) {
+  if (!fSession) return -1;
+  ++fDraws;
+  fHasOutput = kFALSE;
+  fOutput->Clear("nodelete");
+  std::string error;
+  const std::vector<std::string> data = dtpnode::dataArguments(query, *fSession, error);
+  if (!error.empty()) {
+    Error("DrawSelect", "%s", error.c_str());
+    return -1;
+  }
+  const std::string out = fSession->temporary(".root"), name = histogramIn(varexp);
+  std::vector<std::string> args{"draw", varexp, selection ? selection : "", "-o", out};
+  args.insert(args.end(), data.begin(), data.end());
+  int status = 0;
+  dtpnode::JobStatus end = fSession->follow(args, [](const dtpnode::JobStatus &) {}, [](const std::string &) {}, status);
+  if (status != 0 && status != 3) {
+    Error("DrawSelect", "%s", end.error.empty() ? "could not draw" : end.error.c_str());
+    return -1;
+  }
+  TDirectory *here = gDirectory;
+  TDirectory::TContext keep;
+  std::unique_ptr<TFile> file(TFile::Open(out.c_str()));
+  if (!file || file->IsZombie()) return -1;
+  Long64_t drawn = 0;
+  TIter next(file->GetListOfKeys());
+  while (auto *key = static_cast<TKey *>(next())) {
+    TObject *o = key->ReadObj();
+    auto *h = dynamic_cast<TH1 *>(o);
+    if (h) {
+      // A histogram of the user's that exists already is filled, as by ROOT.
+      if (auto *old = dynamic_cast<TH1 *>(here->FindObject(h->GetName())); old && old->IsA() == h->IsA()) {
+        if (!TString(varexp).Contains(">>+")) old->Reset();
+        old->Add(h);
+        delete h;
+        o = h = old;
+      } else {
+        h->SetDirectory(here);
+      }
+      drawn = static_cast<Long64_t>(h->GetEntries());
+    }
+    fOutput->Add(o);
+    if (!TString(option).Contains("goff", TString::kIgnoreCase)) o->Draw(option);
+  }
+  fHasOutput = kTRUE;
+  return drawn;
+}

@@ -1,0 +1,56 @@
+#include "process.h"
+
+#include "TInterpreter.h"
+#include "TSystem.h"
+
+#include <dlfcn.h>
+
+namespace dtpnode {
+
+namespace {
+
+/// The folder of the headers, which lies beside that of the library.
+std::string headers() {
+  Dl_info info;
+  if (::dladdr(reinterpret_cast<void *>(&prepareProcess), &info) == 0 || !info.dli_fname) return "";
+  return std::string(gSystem->GetDirName(info.dli_fname).Data()) + "/../include";
+}
+
+/// chain.SetProof() in Python, where a macro of the preprocessor is of no use.
+const char *const kPython = R"(
+def _dtpnode_set_proof():
+    import ROOT
+    def SetProof(self, on=True, refresh=False, gettreeheader=False):
+        self.SetTimerInterval(1 if on else 0)
+    if not hasattr(ROOT.TChain, 'SetProof'):
+        ROOT.TChain.SetProof = SetProof
+_dtpnode_set_proof()
+del _dtpnode_set_proof
+)";
+
+void preparePython() {
+  const auto initialized = reinterpret_cast<int (*)()>(::dlsym(RTLD_DEFAULT, "Py_IsInitialized"));
+  const auto ensure = reinterpret_cast<int (*)()>(::dlsym(RTLD_DEFAULT, "PyGILState_Ensure"));
+  const auto release = reinterpret_cast<void (*)(int)>(::dlsym(RTLD_DEFAULT, "PyGILState_Release"));
+  const auto run = reinterpret_cast<int (*)(const char *, void *)>(::dlsym(RTLD_DEFAULT, "PyRun_SimpleStringFlags"));
+  if (!initialized || !ensure || !release || !run || !initialized()) return;
+  const int state = ensure();
+  run(kPython, nullptr);
+  release(state);
+}
+
+} // namespace
+
+void prepareProcess() {
+  static bool done = false;
+  if (done) return;
+  done = true;
+  if (const std::string dir = headers(); !dir.empty()) {
+    gInterpreter->AddIncludePath(dir.c_str());
+    gSystem->AddIncludePath(("-I\"" + dir + "\"").c_str());
+  }
+  gInterpreter->Declare("#include <TProofChainCall.h>");
+  preparePython();
+}
+
+} // namespace dtpnode

@@ -1,0 +1,510 @@
+// Queries of a session: Begin and Terminate run here, in the user's process, and all between them on the pool.
+#include "TChain.h"
+#include "TClass.h"
+#include "TDSet.h"
+#include "TError.h"
+#include "TFile.h"
+#include "TFileCollection.h"
+#include "TH1.h"
+#include "TKey.h"
+#include "TObjString.h"
+#include "TParameter.h"
+#include "TProof.h"
+#include "TQueryResult.h"
+#include "TROOT.h"
+#include "TSelector.h"
+#include "TSystem.h"
+#include "TTree.h"
+#include "code.h"
+#include "query.h"
+#include "session.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <fstream>
+#include <memory>
+#include <unistd.h>
+
+namespace {
+
+using dtpnode::JobStatus;
+
+/// The keys that the pool adds to a session's output: how the run went, and which member pointed to which object.
+const char *const kInfo = "PROOF_SessionInfo";
+const char *const kMembers = "PROOF_SessionMembers";
+
+/// Shows on a terminal how far a query is.
+class ProgressLine {
+ public:
+  explicit ProgressLine(bool on) : on_(on && ::isatty(STDERR_FILENO)) {}
+  ~ProgressLine() { clear(); }
+
+  void show(const JobStatus &s) {
+    if (!on_ || s.units <= 0) return;
+    constexpr int width = 30;
+    const double part = std::min(1., static_cast<double>(s.done) / static_cast<double>(s.units));
+    std::string bar(static_cast<size_t>(part * width), '=');
+    bar.resize(width, ' ');
+    std::fprintf(stderr, "\r\033[K[%s] %5.1f %%  %lld of %lld entries  %.0f s", bar.c_str(), 100 * part, s.done, s.units,
+                 s.seconds);
+    std::fflush(stderr);
+    shown_ = true;
+  }
+  void clear() {
+    if (!shown_) return;
+    std::fprintf(stderr, "\r\033[K");
+    std::fflush(stderr);
+    shown_ = false;
+  }
+
+ private:
+  bool on_, shown_ = false;
+};
+
+/// Writes the input list to a file, from which all its objects go to the processes. False if that fails.
+bool writeInput(const TList &list, const std::string &path) {
+  TDirectory::TContext keep;
+  std::unique_ptr<TFile> file(TFile::Open(path.c_str(), "RECREATE"));
+  if (!file || file->IsZombie()) return false;
+  TIter next(&list);
+  while (TObject *o = next()) {
+    if (file->WriteTObject(o, *o->GetName() ? o->GetName() : o->ClassName()) <= 0) return false;
+  }
+  file->Close();
+  return true;
+}
+
+/// What came back of a query.
+struct Output {
+  std::vector<TObject *> objects;
+  std::map<std::string, std::string> members;
+  Long64_t entries = 0;
+};
+
+/// Reads a job's output. Trees go on reading the file, which is open and nameless then.
+bool readOutput(const std::string &path, Output &out) {
+  TDirectory::TContext keep;
+  const Bool_t add = TH1::AddDirectoryStatus();
+  TH1::AddDirectory(kFALSE);
+  auto *file = TFile::Open(path.c_str());
+  bool trees = false;
+  if (file && !file->IsZombie()) {
+    TIter next(file->GetListOfKeys());
+    while (auto *key = static_cast<TKey *>(next())) {
+      TObject *o = key->ReadObj();
+      if (!o) continue;
+      const TString name(key->GetName());
+      if (name == kMembers || name == kInfo) {
+        TIter items(static_cast<TList *>(o));
+        while (TObject *item = items()) {
+          if (auto *n = dynamic_cast<TParameter<Long64_t> *>(item)) out.entries = n->GetVal();
+          if (name == kMembers) out.members[item->GetName()] = item->GetTitle();
+        }
+        continue;
+      }
+      trees = trees || o->InheritsFrom(TTree::Class());
+      if (auto *h = dynamic_cast<TH1 *>(o)) h->SetDirectory(nullptr);
+      out.objects.push_back(o);
+    }
+  }
+  TH1::AddDirectory(add);
+  const bool good = file && !file->IsZombie();
+  if (!trees) delete file;
+  ::unlink(path.c_str());
+  return good;
+}
+
+/// The options of a query that are PROOF's, not the selector's: asynchronous, and where the output goes to.
+struct Options {
+  bool async = false;
+  std::string outFile, dataset;
+  TString rest; // what the selector sees
+
+  explicit Options(const char *given) : rest(given) {
+    for (const char *word : {"ASYN", "asyn", "SYNC", "sync"}) {
+      if (rest != word && !rest.BeginsWith(TString(word) + ";") && !rest.BeginsWith(TString(word) + " ")) continue;
+      async = word[0] == 'A' || word[0] == 'a';
+      rest.Remove(0, static_cast<Ssiz_t>(strlen(word)));
+      rest = rest.Strip(TString::kLeading, ';');
+    }
+    TString part, kept;
+    for (Ssiz_t from = 0; rest.Tokenize(part, from, "[; ]");) {
+      const TString name = part.Contains("=") ? TString(part(0, part.Index("="))) : part;
+      const TString value = part.Contains("=") ? TString(part(part.Index("=") + 1, part.Length())) : TString("");
+      if (name == "of" || name == "outfile")
+        outFile = value.BeginsWith("master:") ? value.Data() + 7 : value.Data();
+      else if (name == "ds" || name == "dataset")
+        dataset = value.Data();
+      else if (name == "stf" || name == "savetofile" || name == "fb" || name == "feedback")
+        any = true;
+      else
+        kept += (kept.IsNull() ? "" : " ") + part;
+      any = any || name == "of" || name == "outfile" || name == "ds" || name == "dataset";
+    }
+    if (any) rest = kept; // otherwise it stays as it is written
+  }
+
+ private:
+  bool any = false;
+};
+
+bool writeTo(const std::string &path, const TList &objects) {
+  TDirectory::TContext keep;
+  std::unique_ptr<TFile> file(TFile::Open(path.c_str(), "RECREATE"));
+  if (!file || file->IsZombie()) return false;
+  TIter next(&objects);
+  while (TObject *o = next()) {
+    if (auto *tree = dynamic_cast<TTree *>(o)) {
+      std::unique_ptr<TTree> copy(tree->CloneTree(-1, "fast"));
+      if (copy) copy->Write();
+    } else {
+      file->WriteTObject(o, o->GetName());
+    }
+  }
+  file->Close();
+  return true;
+}
+
+} // namespace
+
+Long64_t TProof::Run(dtpnode::Query &query) {
+  if (!fSession) {
+    Error("Process", "the session is closed: open another by TProof::Open(\"\")");
+    return -1;
+  }
+  fStatus = -1;
+  fRun = kRunning;
+  fHasOutput = kFALSE;
+  fOutput->Clear("nodelete");
+  Options options(query.option);
+  const dtpnode::Selected chosen(query);
+  if (!chosen.selector) {
+    Error("Process", "%s", chosen.error.c_str());
+    return -1;
+  }
+  TSelector &selector = *chosen.selector;
+  ++fSeqNum;
+  const TString tag = TString::Format("q%d", fSeqNum);
+  SetParameter("PROOF_QueryTag", TString::Format("%s:%s", GetName(), tag.Data()));
+  SetParameter("PROOF_QuerySeqNum", fSeqNum);
+  if (!fInput->FindObject("PROOF_MaxSlavesPerNode")) SetParameter("PROOF_MaxSlavesPerNode", Long_t{0});
+  auto *result = new TQueryResult(fSeqNum, options.rest, nullptr, query.n, query.first, chosen.source.c_str());
+  result->SetName(tag);
+  result->SetTitle(GetName());
+  fQueries->Add(result);
+
+  TList input;
+  selector.SetInputList(fInput);
+  selector.SetOption(options.rest);
+  selector.Begin(nullptr);
+  if (selector.GetStatus() == -1 || selector.GetAbort() == TSelector::kAbortProcess) {
+    Error("Process", "the selector stopped the query in Begin");
+    result->fStatus = TQueryResult::kAborted;
+    return -1;
+  }
+  input.AddAll(fInput);
+  input.AddAll(fInputData);
+  std::vector<std::unique_ptr<TObject>> fromFile;
+  if (!fInputDataFile.IsNull()) {
+    TDirectory::TContext keep;
+    std::unique_ptr<TFile> file(TFile::Open(fInputDataFile));
+    if (!file || file->IsZombie()) {
+      Error("Process", "could not read the input data in %s", fInputDataFile.Data());
+      return -1;
+    }
+    TIter next(file->GetListOfKeys());
+    while (auto *key = static_cast<TKey *>(next())) {
+      TObject *o = key->ReadObj();
+      if (auto *h = dynamic_cast<TH1 *>(o)) h->SetDirectory(nullptr);
+      if (auto *t = dynamic_cast<TTree *>(o)) {
+        t->LoadBaskets();
+        t->SetDirectory(nullptr);
+      }
+      fromFile.emplace_back(o);
+      input.Add(o);
+    }
+  }
+  TList lines;
+  lines.SetName("PROOF_SessionExec");
+  lines.SetOwner();
+  for (const std::string &line : fCode->lines)
+    lines.Add(new TObjString(line.c_str()));
+  if (!lines.IsEmpty()) input.Add(&lines);
+  TList carried; // a selector that is given as an object travels as it is
+  if (query.object && selector.IsA()->GetClassVersion() > 0) {
+    carried.SetName("PROOF_SelectorObject");
+    carried.Add(query.object);
+    selector.SetInputList(nullptr);
+    input.Add(&carried);
+  }
+  const std::string in = fSession->temporary("-in.root"), out = fSession->temporary(".root");
+  const bool written = writeInput(input, in);
+  selector.SetInputList(fInput);
+  input.Clear("nodelete");
+  carried.Clear("nodelete");
+  if (!written) {
+    Error("Process", "could not write the input list to %s", in.c_str());
+    return -1;
+  }
+
+  std::string error;
+  std::vector<std::string> args{"run", chosen.source + (chosen.options.empty() ? "+" : chosen.options),
+                                "--class", chosen.className, "--session", "--input", in, "-o", out,
+                                "--option", options.rest.Data()};
+  const std::vector<std::string> data = dtpnode::dataArguments(query, *fSession, error);
+  if (!error.empty()) {
+    Error("Process", "%s", error.c_str());
+    return -1;
+  }
+  args.insert(args.end(), data.begin(), data.end());
+  const std::vector<std::string> code = fCode->arguments(*fSession);
+  args.insert(args.end(), code.begin(), code.end());
+
+  ProgressLine line(TestBit(kUseProgressDialog) && !fPrintProgress);
+  int status = 0;
+  result->fStatus = TQueryResult::kRunning;
+  const JobStatus end = fSession->follow(
+      args,
+      [&](const JobStatus &s) {
+        line.show(s);
+        if (fPrintProgress) fPrintProgress(s.units, s.done, static_cast<Float_t>(s.seconds), s.bytes);
+        Progress(s.units, s.done);
+        result->fNumWrks = std::max(result->fNumWrks, s.slots);
+      },
+      [&](const std::string &text) {
+        line.clear();
+        Printf("%s", text.c_str());
+        fflush(stdout);
+      },
+      status);
+  line.clear();
+  ::unlink(in.c_str());
+  result->fResultFile = end.id.c_str();
+  result->fProcTime = static_cast<Float_t>(end.seconds);
+  result->fBytes = end.bytes;
+  result->fEnd.Set();
+  fBytes += end.bytes;
+  fReal += static_cast<Float_t>(end.seconds);
+  fCpu += static_cast<Float_t>(end.seconds * std::max(end.slots, 1));
+  if (status != 0 && status != 3) {
+    Error("Process", "%s", end.error.empty() ? "the query failed" : end.error.c_str());
+    if (!end.hint.empty()) Error("Process", "%s", end.hint.c_str());
+    result->fStatus = TQueryResult::kAborted;
+    return -1;
+  }
+  if (status == 3)
+    Warning("Process", "%lld of %lld entries are missing in the output: see `dtpnode status %s`", end.units - end.done,
+            end.units, end.id.c_str());
+  Output got;
+  if (!readOutput(out, got)) {
+    Error("Process", "could not read the output of the query from %s", out.c_str());
+    return -1;
+  }
+  TList &output = *selector.GetOutputList();
+  for (TObject *o : got.objects)
+    output.Add(o);
+  output.SetOwner(kFALSE);
+  dtpnode::bindMembers(selector, output, got.members);
+  result->fStatus = status == 3 ? TQueryResult::kStopped : TQueryResult::kCompleted;
+  result->fEntries = end.done;
+  fStatus = 0;
+  selector.Terminate();
+  result->fFinalized = kTRUE;
+  result->fInputList = static_cast<TList *>(fInput->Clone());
+  result->fOutputList = new TProofOutputList;
+  TIter next(&output);
+  while (TObject *o = next()) {
+    fOutput->Add(o);
+    result->fOutputList->Add(o);
+  }
+  fHasOutput = kTRUE;
+  if (!options.outFile.empty() && !writeTo(options.outFile, *fOutput))
+    Error("Process", "could not write the output to %s", options.outFile.c_str());
+  if (!options.outFile.empty()) Printf(" Output saved to %s", options.outFile.c_str());
+  if (!options.dataset.empty()) RegisterOutput(options.dataset.c_str());
+  QueryResultReady(TString::Format("%s:%s", GetName(), tag.Data()));
+  return selector.GetStatus();
+}
+
+namespace {
+
+/// The job that a list of file infos makes of itself.
+std::unique_ptr<TDSet> setOf(TFileCollection *fc) {
+  if (!fc) return nullptr;
+  const TString tree(fc->GetDefaultTreeName());
+  auto set = std::make_unique<TDSet>("", "*");
+  if (!tree.IsNull()) {
+    const Ssiz_t slash = tree.Last('/');
+    set->SetObjName(slash == kNPOS ? tree.Data() : tree.Data() + slash + 1);
+    set->SetDirectory(slash == kNPOS ? "/" : TString(tree(0, slash + 1)).Data());
+  }
+  set->Add(static_cast<TCollection *>(fc->GetList()), tree.IsNull() ? nullptr : tree.Data());
+  return set;
+}
+
+dtpnode::Query over(const char *selector, TSelector *object, Option_t *option, Long64_t n, Long64_t first) {
+  dtpnode::Query q;
+  q.selector = selector ? selector : "";
+  q.object = object;
+  q.option = option;
+  q.n = n < 0 || n >= TTree::kMaxEntries ? -1 : n;
+  q.first = first;
+  return q;
+}
+
+} // namespace
+
+Long64_t TProof::Process(TDSet *set, const char *selector, Option_t *option, Long64_t n, Long64_t first) {
+  dtpnode::Query q = over(selector, nullptr, option, n, first);
+  q.set = set;
+  return Run(q);
+}
+
+Long64_t TProof::Process(TDSet *set, TSelector *selector, Option_t *option, Long64_t n, Long64_t first) {
+  dtpnode::Query q = over(nullptr, selector, option, n, first);
+  q.set = set;
+  return Run(q);
+}
+
+Long64_t TProof::Process(TFileCollection *fc, const char *selector, Option_t *option, Long64_t n, Long64_t first) {
+  const std::unique_ptr<TDSet> set = setOf(fc);
+  return Process(set.get(), selector, option, n, first);
+}
+
+Long64_t TProof::Process(TFileCollection *fc, TSelector *selector, Option_t *option, Long64_t n, Long64_t first) {
+  const std::unique_ptr<TDSet> set = setOf(fc);
+  return Process(set.get(), selector, option, n, first);
+}
+
+Long64_t TProof::Process(const char *name, const char *selector, Option_t *option, Long64_t n, Long64_t first,
+                         TObject *list) {
+  dtpnode::Query q = over(selector, nullptr, option, n, first);
+  q.dataset = name ? name : "";
+  q.entryList = list;
+  return Run(q);
+}
+
+Long64_t TProof::Process(const char *name, TSelector *selector, Option_t *option, Long64_t n, Long64_t first,
+                         TObject *list) {
+  dtpnode::Query q = over(nullptr, selector, option, n, first);
+  q.dataset = name ? name : "";
+  q.entryList = list;
+  return Run(q);
+}
+
+Long64_t TProof::Process(const char *selector, Long64_t n, Option_t *option) {
+  dtpnode::Query q = over(selector, nullptr, option, n, 0);
+  q.cycles = kTRUE;
+  return Run(q);
+}
+
+Long64_t TProof::Process(TSelector *selector, Long64_t n, Option_t *option) {
+  dtpnode::Query q = over(nullptr, selector, option, n, 0);
+  q.cycles = kTRUE;
+  return Run(q);
+}
+
+Long64_t TProof::ProcessChain(TTree *chain, const char *selector, TSelector *object, Option_t *option, Long64_t n,
+                              Long64_t first) {
+  TDSet set(*static_cast<TChain *>(chain));
+  dtpnode::Query q = over(selector, object, option, n, first);
+  q.set = &set;
+  return Run(q);
+}
+
+Long64_t TProof::DrawChain(TTree *chain, const char *varexp, const char *selection, Option_t *option, Long64_t n,
+                           Long64_t first) {
+  TDSet set(*static_cast<TChain *>(chain));
+  return DrawSelect(&set, varexp, selection, option, n, first);
+}
+
+void TProof::RegisterOutput(const char *name) {
+  TIter next(fOutput);
+  while (TObject *o = next()) {
+    auto *files = dynamic_cast<TFileCollection *>(o);
+    if (files && RegisterDataSet(name, files, "O")) return;
+  }
+  Warning("Process", "no dataset %s was registered: the output has no files; a selector makes them by a TProofOutputFile "
+                     "in the mode of datasets", name);
+}
+
+TObject *TProof::GetOutput(const char *name) { return GetOutput(name, GetOutputList()); }
+
+TList *TProof::GetOutputNames() {
+  auto *names = new TList;
+  names->SetOwner();
+  TIter next(fOutput);
+  while (TObject *o = next())
+    names->Add(new TNamed(o->GetName(), o->ClassName()));
+  return names;
+}
+
+TQueryResult *TProof::GetQueryResult(const char *ref) {
+  if (!ref || !*ref) return static_cast<TQueryResult *>(fQueries->Last());
+  TIter next(fQueries);
+  while (auto *q = static_cast<TQueryResult *>(next()))
+    if (q->Matches(ref)) return q;
+  return nullptr;
+}
+
+TString TProof::Reference(Int_t query) {
+  TIter next(fQueries);
+  while (auto *q = static_cast<TQueryResult *>(next()))
+    if (query < 0 || q->GetSeqNum() == query) return TString::Format("%s:%s", q->GetTitle(), q->GetName());
+  return "";
+}
+
+TList *TProof::GetListOfQueries(Option_t *) { return fQueries; }
+
+Int_t TProof::GetNumberOfQueries() { return fQueries->GetSize(); }
+
+void TProof::GetMaxQueries() { Printf("Queries are kept as long as the session; their jobs as `dtpnode ps --all` shows"); }
+
+void TProof::ShowQueries(Option_t *) {
+  fQueries->Print();
+  if (fSession) std::fputs(fSession->call({"ps", "--all"}).out.c_str(), stdout);
+}
+
+Int_t TProof::Remove(const char *ref, Bool_t) {
+  TQueryResult *q = GetQueryResult(ref);
+  if (!q) return -1;
+  fQueries->Remove(q);
+  delete q;
+  return 0;
+}
+
+Int_t TProof::Remove(Int_t query, Bool_t all) { return Remove(Reference(query), all); }
+
+Int_t TProof::Retrieve(const char *ref, const char *path) {
+  TQueryResult *q = GetQueryResult(ref);
+  if (!q || !q->GetOutputList()) {
+    Error("Retrieve", "there is no query %s with a result in this session", ref);
+    return -1;
+  }
+  if (path && *path && !writeTo(path, *q->GetOutputList())) return -1;
+  return 0;
+}
+
+Int_t TProof::Retrieve(Int_t query, const char *path) { return Retrieve(Reference(query), path); }
+
+Int_t TProof::Archive(const char *ref, const char *url) { return Retrieve(ref, url); }
+
+Int_t TProof::Archive(Int_t query, const char *url) { return Retrieve(query, url); }
+
+Long64_t TProof::Finalize(const char *ref, Bool_t) {
+  TQueryResult *q = GetQueryResult(ref);
+  return q && q->IsFinalized() ? 0 : -1; // queries are finalized as they end
+}
+
+Long64_t TProof::Finalize(Int_t query, Bool_t force) { return Finalize(Reference(query), force); }
+
+void TProof::StopProcess(Bool_t, Int_t) {
+  Warning("StopProcess", "press Ctrl-C, or use `dtpnode cancel` or `dtpnode cancel --keep` with the job's name");
+}
+
+void TProof::ShowMissingFiles(TQueryResult *qr) {
+  if (!qr) qr = GetQueryResult();
+  if (qr && fSession) std::fputs(fSession->call({"status", qr->GetResultFile()}).out.c_str(), stdout);
+}
+
+TFileCollection *TProof::GetMissingFiles(TQueryResult *) { return nullptr; }

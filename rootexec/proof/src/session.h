@@ -1,0 +1,69 @@
+// How a session reaches the pool: by the dtpnode command, whose answers are JSON.
+#pragma once
+
+#include "Rtypes.h"
+
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace dtpnode {
+
+/// One line that a command printed, or what is known of a job by it.
+struct JobStatus {
+  std::string id, state, error, hint, output;
+  std::vector<std::string> notes;
+  Long64_t units = 0, done = 0, bytes = 0;
+  double seconds = 0;
+  int slots = 0;
+};
+
+/// What a node of the pool offers.
+struct Member {
+  std::string name;
+  int slots = 0;
+  bool up = false, self = false;
+};
+
+/// A command's end.
+struct Ended {
+  int status = 127;
+  std::string out, err;
+};
+
+class Session {
+ public:
+  /// Finds the command, and a node that runs, or starts one that lives as long as this process.
+  explicit Session(int workers);
+  ~Session();
+  Session(const Session &) = delete;
+  Session &operator=(const Session &) = delete;
+
+  /// Ends the node that was started here, and removes the session's folder.
+  void close();
+
+  /// Why no session could be had; empty if there is one.
+  const std::string &error() const { return error_; }
+  const std::string &folder() const { return folder_; }
+  bool ownNode() const { return node_ > 0; }
+
+  /// Runs the command to its end. What it prints to standard error is shown unless quiet.
+  Ended call(const std::vector<std::string> &args, bool quiet = false) const;
+  /// Runs a job, and reports each status of it. The last one is returned, with the exit status.
+  JobStatus follow(const std::vector<std::string> &args, const std::function<void(const JobStatus &)> &report,
+                   const std::function<void(const std::string &)> &printed, int &status) const;
+  std::vector<Member> members() const;
+  /// A new path in the session's folder.
+  std::string temporary(const std::string &suffix);
+
+ private:
+  bool running() const;
+  bool start(int workers);
+  void spawn(int workers);
+
+  std::string command_, folder_, error_;
+  int node_ = 0; // process id of a node that was started here
+  int files_ = 0;
+};
+
+} // namespace dtpnode
