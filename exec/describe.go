@@ -34,6 +34,9 @@ type Description struct {
 	Notes []string
 	// Items is how many items the job runs over if it has no files; 0: it runs over files.
 	Items int64
+	// Whole says, in words for the user, why no file of the job may be divided between processes; it is empty if files
+	// may be.
+	Whole string
 }
 
 // Blob is what goes to other nodes for a job.
@@ -43,8 +46,11 @@ type Blob struct {
 	// Key names the content where making it takes time: it is packed once for jobs at the same time. Empty: it is not
 	// known.
 	Key string
-	// Pack makes the content.
+	// Pack makes the content; nil if File has it.
 	Pack func() ([]byte, error)
+	// File is the path of a file with the content, if that may be too large for memory. The file is the runtime's, and
+	// stays where it is as long as the Program is not released.
+	File string
 }
 
 // Order is the work of a job as its description has it, with what is needed to make a program of it.
@@ -53,6 +59,9 @@ type Order struct {
 	Work      tasks.Work
 	// Fetch gets one of Work.Ships by its name, from whoever has it.
 	Fetch func(ctx context.Context, name string) ([]byte, error)
+	// FetchFile does so for one that may be too large for memory, and returns the path of a file, which stays as long as
+	// the program is used and must not be written to.
+	FetchFile func(ctx context.Context, name string) (path string, err error)
 }
 
 // NeedsText names a job's needs for the user: "ROOT 6.40.00".

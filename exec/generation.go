@@ -5,7 +5,7 @@ import "errors"
 // GenSpec says how a generation runs.
 type GenSpec struct {
 	Job   uint64 // seed of the canaries
-	Input []byte // what Session.Begin returned
+	Input string // path of a file on this host with what Session.Begin has made; empty if that was nothing
 	Dir   string // working directory; must exist and be empty; the data files of the program go there
 	Limits
 }

@@ -37,6 +37,8 @@ type Packet struct {
 	// UUID is that of the file where it was planned. One with another is refused in the same way. Empty leaves that
 	// unchecked.
 	UUID string `msgpack:"uuid,omitempty"`
+	// End is the local entry at which ends what the job wants of the file, for one that may be given up; 0 if unknown.
+	End int64 `msgpack:"end,omitempty"`
 }
 
 // Units are the global units of the packet's entries.
@@ -103,6 +105,12 @@ type Object struct {
 // were planned and are accounted for in the units, but that the user's code was not called for.
 type Skipped struct {
 	File    string `msgpack:"file"`
+	Part    string `msgpack:"part"`
 	First   int64  `msgpack:"first"` // local entry
 	Entries int64  `msgpack:"entries"`
+	Entry   int64  `msgpack:"entry"`  // at which the code said so; -1 if it did before any entry of the file
+	Step    string `msgpack:"step"`   // what was being done then, as in Failure.Op
+	Reason  string `msgpack:"reason"` // what the code gave as its reason, one line; may be empty
+	// Ran is how many entries behind First may be in the result nevertheless, since a failure had divided the file.
+	Ran int64 `msgpack:"ran"`
 }

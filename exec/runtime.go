@@ -27,6 +27,12 @@ func (i Info) Offer() tasks.Offer {
 	return append(tasks.Offer{i.Kind, Needed(i.Kind, i.Version)}, i.Capabilities...)
 }
 
+// Words among the capabilities of runtimes, for jobs that those of earlier versions would run wrong.
+const (
+	NeedsInputFile  = "input-file"  // GenSpec.Input is a file
+	NeedsWholeFiles = "whole-files" // tasks.Dataset.Whole
+)
+
 // Needs are what a job needs that is led with the runtime, unless it needs more.
 func (i Info) Needs() []string { return []string{Needed(i.Kind, i.Version)} }
 
@@ -112,8 +118,9 @@ type SessionSpec struct {
 
 // Session is the submitting side of one job.
 type Session interface {
-	// Begin runs what the user wants to run before the first packet. Its result goes to every generation (GenSpec.Input).
-	Begin(ctx context.Context) (input []byte, err error)
+	// Begin runs what the user wants to run before the first packet. What it makes is for every generation
+	// (GenSpec.Input), and is in a file, which the caller removes; the path is empty if that is nothing.
+	Begin(ctx context.Context) (input string, err error)
 	// Finish merges the partials, runs what the user wants to run over the whole, and writes the output to outPath, an
 	// absolute path, which appears whole or not at all; an empty path writes nothing. The partials stay.
 	Finish(ctx context.Context, partials []string, outPath string) (Finished, error)

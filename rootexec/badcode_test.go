@@ -5,7 +5,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -230,34 +229,6 @@ func TestOutputFlood(t *testing.T) {
 	}
 }
 
-func TestAbortFileSkipsTheRest(t *testing.T) {
-	g, r, file := startBad(t, "abortfile", exec.GenSpec{Job: 5})
-	other := makeData(t, "other.root", 100, 5000)
-	for range 2 {
-		r.wait(t)
-	}
-	if err := g.Lease(exec.Packet{ID: 3, File: other, Part: "T", Last: 100, Base: 1000}); err != nil {
-		t.Fatal(err)
-	}
-	r.wait(t)
-	path := filepath.Join(t.TempDir(), "p")
-	sealed, err := g.Seal(t.Context(), path)
-	if err != nil || sealed.Units != 1100 {
-		t.Errorf("%d units of %s, %v; want 1100", sealed.Units, file, err)
-	}
-	// What was skipped goes through a merge, and adds up there.
-	s := load(t, "Bad")
-	merged := filepath.Join(t.TempDir(), "m")
-	if _, err := s.Merge(t.Context(), []string{path, path}, merged); err != nil {
-		t.Fatal(explain(err))
-	}
-	fin, err := s.Save(t.Context(), []string{merged, path}, filepath.Join(t.TempDir(), "out.root"))
-	want := []exec.Skipped{{File: file, First: 701, Entries: 3 * 299}}
-	if err != nil || !slices.Equal(fin.Skipped, want) || fin.SkippedFiles != 1 || fin.SkippedEntries != 3*299 {
-		t.Errorf("got %+v, %v; want %+v", fin, err, want)
-	}
-}
-
 func TestSlaveBeginCrashIsTheCode(t *testing.T) {
 	_, r, _ := startBad(t, "slavebegin", exec.GenSpec{})
 	if f := r.waitFailure(t); f.Kind != exec.KindCode || f.Op != "SlaveBegin" || f.Signal != int(unix.SIGSEGV) ||
@@ -347,24 +318,5 @@ func TestQueueOfTwo(t *testing.T) {
 	g, _, _ := startBad(t, "loop", exec.GenSpec{})
 	if err := g.Lease(exec.Packet{ID: 3}); !errors.Is(err, exec.ErrQueueFull) && err != nil {
 		t.Errorf("third lease: %v", err)
-	}
-}
-
-// TestAbortFileKeepsWhatIsBefore has the entries before the one that aborts come to the process later, as stolen work
-// does, and another file in between: they are processed, and what is behind it is not, in whatever order it comes.
-func TestAbortFileKeepsWhatIsBefore(t *testing.T) {
-	file, other := makeData(t, "bad.root", 1000, 0), makeData(t, "other.root", 100, 5000)
-	input, _ := mustBegin(t, "Bad", map[string]string{"bad": "abortfile", "at": "700"})
-	sealed := runPackets(t, load(t, "Bad"), exec.GenSpec{Job: 5, Input: input}, []exec.Packet{
-		{ID: 1, File: file, Part: "T", First: 600, Last: 800},
-		{ID: 2, File: file, Part: "T", First: 200, Last: 600},
-		{ID: 3, File: other, Part: "T", Last: 100, Base: 1000},
-		{ID: 4, File: file, Part: "T", First: 800, Last: 1000},
-		{ID: 5, File: file, Part: "T", Last: 200},
-	})
-	fin, err := load(t, "Bad").Save(t.Context(), []string{sealed.Path}, filepath.Join(t.TempDir(), "out.root"))
-	want := []exec.Skipped{{File: file, First: 701, Entries: 299}}
-	if err != nil || sealed.Units != 1100 || !slices.Equal(fin.Skipped, want) {
-		t.Errorf("%d units, got %+v, %v; want %+v", sealed.Units, fin, err, want)
 	}
 }

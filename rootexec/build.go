@@ -132,7 +132,8 @@ func unpackSources(dir string) ([]string, error) {
 // setupOnly are the sources that run when a process starts, a job is loaded or ends, and not for every packet or
 // partial. The rest is optimized more.
 var setupOnly = []string{
-	"client.cc", "code.cc", "listing.cc", "main.cc", "proof.cc", "roles.cc", "selector.cc", "warm.cc", "world.cc",
+	"client.cc", "code.cc", "inputlist.cc", "listing.cc", "main.cc", "proof.cc", "roles.cc", "selector.cc", "warm.cc",
+	"world.cc",
 	"zygote.cc",
 }
 

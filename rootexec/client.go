@@ -3,7 +3,7 @@ package rootexec
 import (
 	"context"
 	"fmt"
-	"maps"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -15,7 +15,8 @@ import (
 // ClientSpec says how the submitting side of a job runs.
 type ClientSpec struct {
 	Option string            // GetOption() of the selector
-	Params map[string]string // TNamed objects in fInput
+	Params map[string]string // parameters in fInput, by name or name:type
+	Given  string            // path of the blob of objects that are in fInput besides; empty for none
 	Dir    string            // working directory of Begin and Terminate
 	Env    []string          // NAME=value, added to the environment
 	Seed   *uint64           // of gRandom; nil: as ROOT has it
@@ -30,6 +31,7 @@ type ClientSpec struct {
 // Terminate.
 type Client struct {
 	p    *child.Process
+	e    *Executor
 	spec ClientSpec
 	wg   sync.WaitGroup // the goroutine that hands on lines
 }
@@ -59,7 +61,7 @@ func (s *Selector) StartClient(ctx context.Context, spec ClientSpec, out func(li
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{p: p, spec: spec}
+	c := &Client{p: p, e: s.e, spec: spec}
 	c.wg.Go(func() { // ends with the process's output
 		for line := range p.Lines() {
 			out(line)
@@ -68,17 +70,28 @@ func (s *Selector) StartClient(ctx context.Context, spec ClientSpec, out func(li
 	return c, nil
 }
 
-// Begin runs the selector's Begin(nullptr) and returns its input list: the parameters and what Begin
-// added.
-func (c *Client) Begin(ctx context.Context) (input []byte, err error) {
-	r, err := c.p.Call(ctx, startFrame{Op: "start", Option: c.spec.Option,
-		Params: maps.Clone(c.spec.Params), Dir: c.spec.Dir, Env: slices.Clone(c.spec.Env), Seed: c.spec.Seed, Session: c.spec.Session})
+// Begin runs the selector's Begin(nullptr) and returns the path of a file, of the caller's from then on, with what its
+// input list is then: what the user has given, and what Begin has made of it. It is empty if the list is.
+func (c *Client) Begin(ctx context.Context) (input string, err error) {
+	path, err := c.e.tempName("input-")
 	if err != nil {
-		return nil, err
+		return "", err
+	}
+	r, err := c.p.Call(ctx, startFrame{
+		Op: "start", Option: c.spec.Option, Params: paramFrames(c.spec.Params), Given: c.spec.Given, Dir: c.spec.Dir,
+		Env: slices.Clone(c.spec.Env), Seed: c.spec.Seed, Session: c.spec.Session, Path: path,
+	})
+	if err != nil {
+		c.p.RemoveTemp(path)
+		_ = os.Remove(path)
+		return "", err
 	}
 	var out begun
-	err = r.Decode(&out)
-	return out.Input, err
+	if err := r.Decode(&out); err != nil || out.Objects == 0 {
+		_ = os.Remove(path)
+		return "", err
+	}
+	return path, nil
 }
 
 // Finish merges the partials (there may be none), binds the selector's members to the merged objects,

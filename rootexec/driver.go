@@ -19,6 +19,8 @@ var (
 	roleMerger     = child.Role{Name: "merger"}
 	roleClient     = child.Role{Name: "client"}
 	roleViewer     = child.Role{Name: "viewer", GoesOn: true} // what cannot be shown once may be the next time
+	roleCollector  = child.Role{Name: "collector"}
+	roleInput      = child.Role{Name: "input"}
 )
 
 // phases are Phase of child/protocol.h, in its order.

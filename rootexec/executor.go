@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dtpnode/dtpnode/exec"
 	"github.com/dtpnode/dtpnode/exec/child"
 )
 
@@ -66,6 +67,16 @@ type Executor struct {
 	planners  chan struct{}    // semaphore
 	idle      []*child.Process // planners without work
 	selectors selectorCache
+}
+
+// tempName is a path in the scratch folder where nothing is, not even later when others ask for one. What is put there is
+// removed with the folder if nobody does so before.
+func (e *Executor) tempName(prefix string) (string, error) {
+	f, err := os.CreateTemp(e.cfg.Scratch, prefix)
+	if err != nil {
+		return "", &exec.Failure{Kind: exec.KindDisk, Op: "prepare", Entry: -1, Msg: err.Error()}
+	}
+	return f.Name(), f.Close()
 }
 
 // Open starts the base zygote and returns once it is warm. Close must be called.

@@ -19,7 +19,7 @@ import (
 func TestLoadRefusesBadClasses(t *testing.T) {
 	e := executor(t)
 	for class, msg := range map[string]string{
-		"NoSuch":         "the selectors there are: Apart, Arrays, Bad",
+		"NoSuch":         "the selectors there are: AborterCut, Apart, Arrays",
 		"NoSelector":     "does not derive from TSelector",
 		"BadConstructor": "SIGABRT",
 	} {

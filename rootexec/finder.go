@@ -89,7 +89,7 @@ func (f *Finder) remember(root *Root) {
 func infoOf(root *Root) exec.Info {
 	return exec.Info{
 		Kind: Kind, Version: root.Version, Platform: root.Platform, Dir: root.Dir,
-		Capabilities: []string{arch(), exec.SelectionNeed},
+		Capabilities: []string{arch(), exec.SelectionNeed, exec.NeedsInputFile, exec.NeedsWholeFiles},
 	}
 }
 

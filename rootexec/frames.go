@@ -76,6 +76,8 @@ type beginFrame struct {
 	Seed      *uint64 `msgpack:"seed,omitempty"`
 	Selection string  `msgpack:"selection,omitempty"` // path of an exec.Selection
 	Home      string  `msgpack:"home,omitempty"`      // the submitter's working folder
+	Whole     bool    `msgpack:"whole"`
+	Given     string  `msgpack:"given,omitempty"` // path of the blob of given objects
 }
 
 // listFrame asks a planner for an exec.Listing.
@@ -85,6 +87,25 @@ type listFrame struct {
 	Object string `msgpack:"object"`
 }
 
+// inputFrame has a process read fInput, for those that it forks then.
+type inputFrame struct {
+	Op    string `msgpack:"op"`
+	Given string `msgpack:"given,omitempty"`
+	Input string `msgpack:"input,omitempty"` // path of what Begin has made
+}
+
+// collectFrame has objects of files collected in a blob at Path.
+type collectFrame struct {
+	Op    string      `msgpack:"op"`
+	Files []InputFile `msgpack:"files"`
+	Path  string      `msgpack:"path"`
+}
+
+// collected is the answer to a collectFrame.
+type collected struct {
+	Objects int `msgpack:"objects"`
+}
+
 type mergeFrame struct {
 	Op     string   `msgpack:"op"`
 	Inputs []string `msgpack:"inputs"`
@@ -92,14 +113,21 @@ type mergeFrame struct {
 }
 
 type startFrame struct {
-	Op     string            `msgpack:"op"`
-	Option string            `msgpack:"option"`
-	Params map[string]string `msgpack:"params,omitempty"`
-	Dir    string            `msgpack:"dir"`
-	Env    []string          `msgpack:"env,omitempty"`
-	Seed   *uint64           `msgpack:"seed,omitempty"`
-	// Session leaves Begin and Terminate to the user's process
-	Session bool `msgpack:"session,omitempty"`
+	Op      string       `msgpack:"op"`
+	Option  string       `msgpack:"option"`
+	Params  []paramFrame `msgpack:"params,omitempty"` // in the order of their names
+	Given   string       `msgpack:"given,omitempty"`
+	Dir     string       `msgpack:"dir"`
+	Env     []string     `msgpack:"env,omitempty"`
+	Seed    *uint64      `msgpack:"seed,omitempty"`
+	Session bool         `msgpack:"session,omitempty"` // leaves Begin and Terminate to the user's process
+	Path    string       `msgpack:"path"`              // where fInput is written
+}
+
+type paramFrame struct {
+	Name  string `msgpack:"name"`
+	Type  string `msgpack:"type,omitempty"`
+	Value string `msgpack:"value"`
 }
 
 type finishFrame struct {
@@ -120,5 +148,5 @@ type planned struct {
 
 // begun is the answer to a startFrame.
 type begun struct {
-	Input []byte `msgpack:"input"`
+	Objects int `msgpack:"objects"` // in fInput
 }

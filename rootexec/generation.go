@@ -22,12 +22,21 @@ type Told struct {
 	Seed      *uint64
 	Selection string // path of an exec.Selection; empty: all entries of the files, and nothing beside them
 	Dir       string // the submitter's working folder, for relative names of friends
+	Whole     bool   // no file is divided, but behind entries that went well
+	Given     string // path of the blob of given objects in fInput; empty for none
 }
 
 // Start forks a generation. It returns as soon as the child exists: SlaveBegin runs while the first
 // packets are leased, and reports its failure to sink as everything later does.
 func (s *Selector) Start(ctx context.Context, spec exec.GenSpec, told Told, sink exec.Sink) (*Generation, error) {
-	p, err := s.forkGeneration(ctx, spec)
+	return s.start(ctx, s.z, spec, told, sink)
+}
+
+// start is Start for a generation that is forked from z.
+func (s *Selector) start(
+	ctx context.Context, z *child.Zygote, spec exec.GenSpec, told Told, sink exec.Sink,
+) (*Generation, error) {
+	p, err := s.forkGeneration(ctx, z, spec)
 	if err != nil {
 		return nil, err
 	}
@@ -37,7 +46,14 @@ func (s *Selector) Start(ctx context.Context, spec exec.GenSpec, told Told, sink
 // Probe tries a generation on the first entry of a file: SlaveBegin, Init, Notify, Process. It finds
 // what would fail everywhere, a missing branch above all, before the work is dealt out.
 func (s *Selector) Probe(ctx context.Context, spec exec.GenSpec, told Told, file, tree string) error {
-	p, err := s.forkGeneration(ctx, spec)
+	return s.probe(ctx, s.z, spec, told, file, tree)
+}
+
+// probe is Probe with a generation that is forked from z.
+func (s *Selector) probe(
+	ctx context.Context, z *child.Zygote, spec exec.GenSpec, told Told, file, tree string,
+) error {
+	p, err := s.forkGeneration(ctx, z, spec)
 	if err != nil {
 		return err
 	}
@@ -48,12 +64,15 @@ func (s *Selector) Probe(ctx context.Context, spec exec.GenSpec, told Told, file
 func (t Told) extend(b child.BeginFrame) any {
 	return beginFrame{
 		BeginFrame: b, Option: t.Option, Lax: t.AllowMissingBranches, Seed: t.Seed, Selection: t.Selection, Home: t.Dir,
+		Whole: t.Whole, Given: t.Given,
 	}
 }
 
 // forkGeneration forks a process that works in the folder of spec, with data files of its own: what it writes to them
 // must not reach others.
-func (s *Selector) forkGeneration(ctx context.Context, spec exec.GenSpec) (*child.Process, error) {
+func (s *Selector) forkGeneration(
+	ctx context.Context, z *child.Zygote, spec exec.GenSpec,
+) (*child.Process, error) {
 	if _, err := os.Stat(s.data); spec.Dir != "" && !errors.Is(err, fs.ErrNotExist) {
 		if err := os.CopyFS(spec.Dir, os.DirFS(s.data)); err != nil {
 			return nil, &exec.Failure{
@@ -72,5 +91,5 @@ func (s *Selector) forkGeneration(ctx context.Context, spec exec.GenSpec) (*chil
 			}
 		}
 	}
-	return s.z.Fork(ctx, roleGeneration)
+	return z.Fork(ctx, roleGeneration)
 }

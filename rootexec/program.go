@@ -18,6 +18,7 @@ import (
 const (
 	sourcesBlob = "sources"
 	libraryBlob = "library"
+	inputBlob   = tasks.InputShip // the objects of files that the user gives, if there are any
 )
 
 // program is a loaded selector with what one job wants of it beside its class. It is an exec.Program.
@@ -26,10 +27,16 @@ type program struct {
 	work   work
 	key    string
 	chosen string // path of the job's selection on this host, empty if it has none
+	given  givenBlob
+	in     inputs
 }
 
-func newProgram(s *Selector, lib Library, w work) *program {
-	return &program{Selector: s, work: w, key: fmt.Sprintf("%s %s %q %v", lib.Key, w.Class, w.Option, w.Lax)}
+func newProgram(s *Selector, lib Library, w work, given givenBlob) *program {
+	key := fmt.Sprintf("%s %s %q %v", lib.Key, w.Class, w.Option, w.Lax)
+	if w.Whole {
+		key += " whole"
+	}
+	return &program{Selector: s, work: w, key: key, given: given}
 }
 
 // choose puts the selection of the program's job where its generations find it. Programs with other selections have
@@ -53,8 +60,10 @@ func (p *program) choose(scratch string, selection []byte) error {
 	return nil
 }
 
-// Release gives the program back, and removes its selection.
+// Release gives the program back, and removes its selection and what it has of its input.
 func (p *program) Release() {
+	p.in.release()
+	p.given.remove()
 	if p.chosen != "" {
 		_ = os.Remove(p.chosen)
 	}
@@ -110,18 +119,26 @@ func (e *Executor) Describe(ctx context.Context, r exec.Request) (out exec.Descr
 		sel.Release()
 		return out, err
 	}
-	p := newProgram(sel, lib, w)
+	given, err := e.collected(ctx, sel, spec, r)
+	if err != nil {
+		sel.Release()
+		return out, err
+	}
+	p := newProgram(sel, lib, w, given)
 	if err := p.choose(e.cfg.Scratch, r.Selection); err != nil {
 		p.Release()
 		return out, err
 	}
-	out.Program = p
+	out.Program, out.Whole = p, whyWhole(spec, w, src)
 	out.Work = tasks.Work{Kind: Kind, Needs: src.needs(e.cfg.Root), Spec: text}
 	out.Params, out.Items = w.Params, spec.Cycles
 	out.Notes = append(out.Notes, unseeded(src, w)...)
 	out.Blobs = []exec.Blob{{Name: sourcesBlob, Keep: true, Pack: func() ([]byte, error) { return packed, nil }}}
 	if src.compiled() {
 		out.Blobs = append(out.Blobs, exec.Blob{Name: libraryBlob, Key: lib.Key, Pack: lib.Pack})
+	}
+	if given.path != "" {
+		out.Blobs = append(out.Blobs, exec.Blob{Name: inputBlob, Keep: true, File: given.path})
 	}
 	if r.Selection != nil {
 		out.Work.Needs = append(out.Work.Needs, exec.SelectionNeed)
@@ -187,6 +204,7 @@ func (e *Executor) wanted(ctx context.Context, spec Spec, r exec.Request) (src S
 		w.Dir, w.Session = r.Dir, spec.Session
 	}
 	w.Params = merged(w.Params, spec.Params)
+	w.Whole = w.Whole || spec.WholeFiles
 	if r.Earlier != nil && !spec.hasCode() {
 		return old, w, nil
 	}
@@ -198,7 +216,7 @@ func (e *Executor) wanted(ctx context.Context, spec Spec, r exec.Request) (src S
 			src.Files[name] = text
 		}
 	}
-	w.Main, w.Class = src.Main, spec.className()
+	w.Main, w.Class, w.Whole = src.Main, spec.className(), w.Whole || mayAbortFiles(src)
 	return src, w, nil
 }
 
@@ -230,11 +248,17 @@ func (e *Executor) Prepare(ctx context.Context, o exec.Order) (exec.Program, err
 		}
 	}
 	lib.Proof = w.Session
+	var given givenBlob
+	if _, ok := o.Work.Ship(inputBlob); ok {
+		if given.path, err = o.FetchFile(ctx, inputBlob); err != nil {
+			return nil, err
+		}
+	}
 	sel, err := e.Load(ctx, lib, w.Class)
 	if err != nil {
 		return nil, err
 	}
-	p := newProgram(sel, lib, w)
+	p := newProgram(sel, lib, w, given)
 	if _, ok := o.Work.Ship(exec.SelectionBlob); ok {
 		var selection []byte
 		if selection, err = o.Fetch(ctx, exec.SelectionBlob); err == nil {
@@ -276,21 +300,46 @@ func (p *program) Key() string { return p.key }
 func (p *program) told() Told {
 	return Told{
 		Option: p.work.Option, AllowMissingBranches: p.work.Lax, Seed: p.work.Seed, Selection: p.chosen, Dir: p.work.Dir,
+		Whole: p.work.Whole, Given: p.given.path,
 	}
 }
 
 // Start begins a generation with the selector's option.
 func (p *program) Start(ctx context.Context, spec exec.GenSpec, sink exec.Sink) (exec.Generation, error) {
-	g, err := p.Selector.Start(ctx, spec, p.told(), sink)
+	shared, err := p.in.shares(ctx, p.Selector, p.given.path, spec.Input)
 	if err != nil {
 		return nil, err
 	}
+	if shared == nil {
+		g, err := p.Selector.Start(ctx, spec, p.told(), sink)
+		if err != nil {
+			return nil, err
+		}
+		return g, nil
+	}
+	g, err := p.start(ctx, shared.z, spec, p.told(), sink)
+	if err != nil {
+		shared.letGo()
+		return nil, err
+	}
+	go func() { // ends with the generation, which the caller ends
+		<-g.Done()
+		shared.letGo()
+	}()
 	return g, nil
 }
 
 // Try runs the first entry of a file: SlaveBegin, Init, Notify, Process.
 func (p *program) Try(ctx context.Context, spec exec.GenSpec, file, tree string) error {
-	return p.Probe(ctx, spec, p.told(), file, tree)
+	shared, err := p.in.shares(ctx, p.Selector, p.given.path, spec.Input)
+	if err != nil {
+		return err
+	}
+	if shared == nil {
+		return p.Probe(ctx, spec, p.told(), file, tree)
+	}
+	defer shared.letGo()
+	return p.probe(ctx, shared.z, spec, p.told(), file, tree)
 }
 
 // Session starts the process that runs Begin and Terminate.
@@ -299,10 +348,11 @@ func (p *program) Session(ctx context.Context, spec exec.SessionSpec) (exec.Sess
 	for _, o := range p.work.Params {
 		params[o.Name] = o.Value
 	}
-	c, err := p.StartClient(ctx, ClientSpec{
-		Option: p.work.Option, Params: params, Dir: spec.Dir, Env: spec.Env, Seed: p.work.Seed, Canvases: p.work.Canvases,
-		Session: p.work.Session,
-	}, spec.Out)
+	client := ClientSpec{
+		Option: p.work.Option, Params: params, Given: p.given.path, Dir: spec.Dir, Env: spec.Env, Seed: p.work.Seed,
+		Canvases: p.work.Canvases, Session: p.work.Session,
+	}
+	c, err := p.StartClient(ctx, client, spec.Out)
 	if err != nil {
 		return nil, err
 	}

@@ -81,6 +81,7 @@ func TestPreparedIsWhatWasDescribed(t *testing.T) {
 	if p.Key() != first.Key() || got.told() != (Told{
 		Option:               "absent",
 		AllowMissingBranches: true,
+		Whole:                true, // Suite.C names kAbortFile
 	}) || len(got.work.Params) != 2 {
 		t.Errorf("prepared %+v, described %+v", got.work, first.work)
 	}

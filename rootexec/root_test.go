@@ -136,7 +136,7 @@ func load(t testing.TB, class string) *Selector {
 }
 
 // begin runs a class's Begin and returns the input list and what it printed.
-func begin(t testing.TB, class string, params map[string]string) (input []byte, out string, err error) {
+func begin(t testing.TB, class string, params map[string]string) (input string, out string, err error) {
 	t.Helper()
 	c, err := load(t, class).StartClient(t.Context(), ClientSpec{Params: params, Dir: t.TempDir()}, func(string) {})
 	if err != nil {
@@ -147,7 +147,7 @@ func begin(t testing.TB, class string, params map[string]string) (input []byte, 
 	return input, c.Output(), err
 }
 
-func mustBegin(t testing.TB, class string, params map[string]string) (input []byte, out string) {
+func mustBegin(t testing.TB, class string, params map[string]string) (input string, out string) {
 	t.Helper()
 	input, out, err := begin(t, class, params)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -41,8 +42,12 @@ type Spec struct {
 	Data   []string `json:"data,omitempty"`   // files for the working folder of each process
 	Option string   `json:"option,omitempty"` // what GetOption() returns; in a retry that of before is kept
 
-	// TNamed objects in fInput; in a retry in place of those of that name
+	// parameters in fInput, by name or name:type, see ParamTypes; in a retry in place of those of that name
 	Params map[string]string `json:"params,omitempty"`
+	// objects of files in fInput, behind the parameters; in a retry in place of all those of before
+	Inputs []InputFile `json:"inputs,omitempty"`
+	// let no two processes divide a file between them, as for code that names kAbortFile; in a retry as before, or so
+	WholeFiles bool `json:"whole_files,omitempty"`
 
 	// let files lack branches that others have; in a retry as before
 	AllowMissingBranches bool `json:"allow_missing_branches,omitempty"`
@@ -110,6 +115,7 @@ type work struct {
 	Session  bool          `msgpack:"x,omitempty"` // Begin and Terminate run in the user's process, see Spec.Session
 	Seed     *uint64       `msgpack:"s,omitempty"` // of gRandom; nil: of chance
 	Canvases []string      `msgpack:"v,omitempty"` // formats in which canvases are saved after Terminate
+	Whole    bool          `msgpack:"w,omitempty"` // no file is divided, see Spec.WholeFiles
 	// Dir is the user's working folder: relative names of friends, as ROOT writes them into trees, are looked up there.
 	Dir string `msgpack:"d,omitempty"`
 }
@@ -126,17 +132,16 @@ func readWork(w tasks.Work) (out work, err error) {
 
 // merged are parameters with others in place of those of the same name, in the order of their names.
 func merged(old []tasks.Param, more map[string]string) []tasks.Param {
-	all := map[string]string{}
+	all := map[string]tasks.Param{}
 	for _, p := range old {
-		all[p.Name] = p.Value
+		name, _ := ParamName(p.Name)
+		all[name] = p
 	}
-	for name, value := range more {
-		all[name] = value
+	for key, value := range more {
+		name, _ := ParamName(key)
+		all[name] = tasks.Param{Name: key, Value: value}
 	}
-	var out []tasks.Param
-	for name, value := range all {
-		out = append(out, tasks.Param{Name: name, Value: value})
-	}
+	out := slices.Collect(maps.Values(all))
 	slices.SortFunc(out, func(a, b tasks.Param) int { return strings.Compare(a.Name, b.Name) })
 	return out
 }

@@ -182,7 +182,21 @@ func tail(d *tasks.Dataset, r tasks.Range, n, slack int64) tasks.Range {
 	if n >= r.Len()-slack/2 {
 		return r
 	}
+	if d.Whole {
+		return wholeTail(d, r, n)
+	}
 	return tasks.R(d.Cut(r, r.Last-n, slack), r.Last)
+}
+
+// wholeTail is about n units from the end of r that begin with a file: all of r if that is nearer than the next file.
+func wholeTail(d *tasks.Dataset, r tasks.Range, n int64) tasks.Range {
+	at := r.Last - n
+	i, _ := d.Locate(at)
+	before, behind := max(d.Units(i).First, r.First), min(d.Units(i).Last, r.Last)
+	if at-before <= behind-at {
+		return tasks.R(before, r.Last)
+	}
+	return tasks.R(behind, r.Last)
 }
 
 // grant gives the ranges of g, which the caller has taken out of j, to a peer. They stay pending until it acknowledges

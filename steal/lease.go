@@ -127,6 +127,9 @@ func (s *Scheduler) nextTask(g *gen) tasks.Range {
 		return tasks.Range{}
 	}
 	cut := j.data.Cut(v.task, v.task.First+v.task.Len()/2, v.task.Len()/8)
+	if j.data.Whole && cut == v.task.Last && len(v.leases) > 0 {
+		cut = v.task.First // a file that cannot be divided, and that nobody has begun
+	}
 	r := tasks.R(cut, v.task.Last)
 	v.task.Last = cut
 	return r
@@ -189,9 +192,9 @@ func (s *Scheduler) lease(g *gen) {
 }
 
 // depth is how many packets a generation may have at a time. Nobody can steal a packet that waits in a generation, so
-// it is one if little work is left, or if a single unit takes, or may take, as long as a packet should.
+// it is one if little work is left, if files are not divided, so that it may be long, or if a single unit takes, or may take, as long as a packet should.
 func (s *Scheduler) depth(j *job) int {
-	if j.units(s.cfg.Packet) < 1 || s.timeFor(j, j.waiting()) < 2*s.cfg.Packet {
+	if j.data.Whole || j.units(s.cfg.Packet) < 1 || s.timeFor(j, j.waiting()) < 2*s.cfg.Packet {
 		return 1
 	}
 	return 2
@@ -239,13 +242,25 @@ func (s *Scheduler) packetDone(ev PacketDone) {
 	g.cover = g.cover.Add(done)
 	g.job.measure(done.Len(), ev.Elapsed, ev.Opened)
 	if rest := tasks.R(last, ev.Packet.Last); !rest.Empty() && !g.job.stopped {
-		g.job.pool = g.job.pool.Union(tasks.Cover{rest}.Minus(g.job.done))
+		s.goOn(g, rest)
 	}
 	if g.job.done.Intersects(tasks.CoverOf(done)) {
 		s.kill(g)
 		return
 	}
 	s.sealIfDrained(g)
+}
+
+// goOn takes the rest of a packet that was cut. Where files are not divided, the generation goes on with it if it
+// may, since nobody else could take less than all of it.
+func (s *Scheduler) goOn(g *gen, rest tasks.Range) {
+	j := g.job
+	if j.data.Whole && !g.sealing && !g.solo && (g.task.Empty() || g.task.First == rest.Last) &&
+		!j.done.Intersects(tasks.CoverOf(rest)) {
+		g.task = tasks.R(rest.First, max(rest.Last, g.task.Last))
+		return
+	}
+	j.pool = j.pool.Union(tasks.Cover{rest}.Minus(j.done))
 }
 
 // packetRefused ends the lease of a packet whose file could not be opened. The generation goes on with another task,

@@ -33,6 +33,10 @@ func (f *File) Total() int64 { return max(f.Of, f.Entries) }
 // after decoding one.
 type Dataset struct {
 	Files []File `msgpack:"f"`
+	// Whole says that the entries of a file are to be run in order, and so by one process at a time: work is divided only
+	// between files. What was run of a file from its first wanted entry on, and went well, may be told apart from the
+	// rest, which then is run as a whole.
+	Whole bool `msgpack:"w,omitempty"`
 
 	base  []int64 // base[i] is the unit of Files[i]'s entry 0; one more element for N
 	start []int64 // start[i] is how many entries, chosen or not, the files before Files[i] have; nil if all are chosen
@@ -85,7 +89,9 @@ func (d *Dataset) startAt(i int) error {
 
 // Clone is a dataset that can grow by itself.
 func (d *Dataset) Clone() *Dataset {
-	return &Dataset{Files: slices.Clone(d.Files), base: slices.Clone(d.base), start: slices.Clone(d.start)}
+	return &Dataset{
+		Files: slices.Clone(d.Files), Whole: d.Whole, base: slices.Clone(d.base), start: slices.Clone(d.start),
+	}
 }
 
 // Append adds files at the end, whose units follow those that there are. Nothing is added if they make no dataset.
@@ -146,8 +152,12 @@ func (d *Dataset) Cluster(u int64) Range {
 
 // Packet cuts the next packet off the front of r: about target units, within one file, ending at a cluster boundary
 // where one lies between half and twice the target. A target of one is for units so long that each goes by itself. r
-// must not be empty.
+// must not be empty. If files are Whole, it is all of r that is in the first file.
 func (d *Dataset) Packet(r Range, target int64) Range {
+	if d.Whole {
+		i, _ := d.Locate(r.First)
+		return R(r.First, min(r.Last, d.base[i+1]))
+	}
 	if target <= 1 {
 		return R(r.First, r.First+1)
 	}
@@ -176,13 +186,23 @@ func (d *Dataset) Packet(r Range, target int64) Range {
 }
 
 // Cut is the unit nearest to at, within r, at which work is best divided: a file boundary if one lies
-// within slack units, else a cluster boundary if one does, else at itself.
+// within slack units, else a cluster boundary if one does, else at itself. If files are Whole, it is the file boundary
+// nearest to at, however far away, and the end of r if there is none inside r.
 func (d *Dataset) Cut(r Range, at, slack int64) int64 {
 	at = min(max(at, r.First), r.Last)
 	if at <= r.First || at >= r.Last {
 		return at
 	}
 	i, _ := d.Locate(at)
+	if d.Whole {
+		if d.base[i+1] < r.Last && (d.base[i] <= r.First || d.base[i+1]-at < at-d.base[i]) {
+			return d.base[i+1]
+		}
+		if d.base[i] > r.First {
+			return d.base[i]
+		}
+		return r.Last
+	}
 	if b, ok := nearest(at, slack, r, d.base[i], d.base[i+1]); ok {
 		return b
 	}

@@ -47,12 +47,14 @@ type Job struct {
 	Work      Work    `msgpack:"k"` // what is done with the units
 	Data      Dataset `msgpack:"d"`
 	Want      Range   `msgpack:"w"` // the units to process, within Data's space
-	Input     []byte  `msgpack:"i"` // what the submitting side's Begin hands to every generation
-	Limits    Limits  `msgpack:"l"`
-	SeedLocal bool    `msgpack:"h"`           // all work starts on the home; others steal it
-	Open      bool    `msgpack:"a,omitempty"` // units may be appended until it is closed, see Append
-	Bad       []Lost  `msgpack:"b"`           // files left out by the planner
-	Ask       Ask     `msgpack:"q"`
+	Input     []byte  `msgpack:"i"` // what the submitting side's Begin hands to every generation, if that is little
+	// Begun is the blob with that, by its content, if it has more than MaxInline bytes; else it has no name.
+	Begun     Ship   `msgpack:"j"`
+	Limits    Limits `msgpack:"l"`
+	SeedLocal bool   `msgpack:"h"`           // all work starts on the home; others steal it
+	Open      bool   `msgpack:"a,omitempty"` // units may be appended until it is closed, see Append
+	Bad       []Lost `msgpack:"b"`           // files left out by the planner
+	Ask       Ask    `msgpack:"q"`
 }
 
 // Ask is what the submitter asked for beside the work itself. It is part of the description, and so signed: whoever
@@ -119,6 +121,31 @@ func NameOf(b []byte) JobID {
 	return JobID(hex.EncodeToString(sum[:]))
 }
 
+// MaxInline is how many bytes a job's input has at most that stands in its description.
+const MaxInline = 64 << 10
+
+// Kept are the blobs that go with every copy of the job's ledger.
+func (j *Job) Kept() []Ship {
+	kept := j.Work.Kept()
+	if j.Begun.Name != "" {
+		kept = append(kept, j.Begun)
+	}
+	return kept
+}
+
+// checkInput refuses an input that is none.
+func (j *Job) checkInput() error {
+	s := j.Begun
+	if s == (Ship{}) {
+		return nil
+	}
+	if s.Name != InputShip || !JobID(s.SHA256).Valid() || s.Size <= 0 || s.Size > MaxInput || !s.Keep || len(j.Input) > 0 {
+		return fmt.Errorf("%w: its input has %d bytes here and a blob %q of %d, want at most %d, and one of both", ErrJob,
+			len(j.Input), s.Name, s.Size, MaxInput)
+	}
+	return nil
+}
+
 // Check validates a decoded job and indexes its dataset.
 func (j *Job) Check() error {
 	if j.Protocol != Protocol {
@@ -129,6 +156,9 @@ func (j *Job) Check() error {
 	}
 	if err := j.Data.Index(); err != nil {
 		return fmt.Errorf("%w: %w", ErrJob, err)
+	}
+	if err := j.checkInput(); err != nil {
+		return err
 	}
 	if err := checkAllItems(j.Data.Files); err != nil {
 		return fmt.Errorf("%w: %w", ErrJob, err)

@@ -35,6 +35,21 @@ const (
 	MaxFreight = 2 * MaxShip // bytes of all
 )
 
+// InputShip names the blob of the objects that a user gives a job as its input. It may have MaxInput bytes, and does not
+// count towards the bounds of the others.
+const (
+	InputShip = "input"
+	MaxInput  = 1 << 30
+)
+
+// mostOf is how many bytes a blob of that name may have.
+func mostOf(name string) int64 {
+	if name == InputShip {
+		return MaxInput
+	}
+	return MaxShip
+}
+
 // Check refuses work that no node takes.
 func (w Work) Check() error {
 	if w.Kind == "" || len(w.Kind) > MaxKind {
@@ -57,10 +72,12 @@ func (w Work) Check() error {
 			return errors.New("its blobs have no names, or not one each")
 		case !JobID(s.SHA256).Valid():
 			return fmt.Errorf("the blob %q has no SHA-256", s.Name)
-		case s.Size < 0 || s.Size > MaxShip:
-			return fmt.Errorf("the blob %q has %d bytes, want at most %d", s.Name, s.Size, MaxShip)
+		case s.Size < 0 || s.Size > mostOf(s.Name):
+			return fmt.Errorf("the blob %q has %d bytes, want at most %d", s.Name, s.Size, mostOf(s.Name))
 		}
-		names[s.Name] = true
+		if names[s.Name] = true; s.Name == InputShip {
+			continue
+		}
 		if all += s.Size; s.Keep {
 			kept += s.Size
 		}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dtpnode/dtpnode/rootexec"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
@@ -16,16 +17,21 @@ func Params(pairs []string) (map[string]string, error) {
 	if len(pairs) == 0 {
 		return nil, nil
 	}
-	params := make(map[string]string, len(pairs))
+	params, seen := make(map[string]string, len(pairs)), map[string]bool{}
 	for _, p := range pairs {
-		name, value, ok := strings.Cut(p, "=")
-		if !ok || name == "" {
+		key, value, ok := strings.Cut(p, "=")
+		if !ok || key == "" {
 			return nil, fmt.Errorf("could not read --param %q: want name=value", p)
 		}
-		if _, twice := params[name]; twice {
+		if err := rootexec.CheckParam(key, value); err != nil {
+			return nil, fmt.Errorf("could not use --param %q: %w", p, err)
+		}
+		name, _ := rootexec.ParamName(key)
+		if seen[name] {
 			return nil, fmt.Errorf("could not use --param %q: %q is given twice", p, name)
 		}
-		params[name] = value
+		seen[name] = true
+		params[key] = value
 	}
 	return params, nil
 }

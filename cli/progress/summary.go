@@ -226,14 +226,11 @@ func skippedOf(st api.JobStatus) string {
 	if st.SkippedEntries == 0 {
 		return ""
 	}
-	entries, files := " entries", " files"
-	if st.SkippedEntries == 1 {
-		entries = " entry"
-	}
+	files := " files"
 	if st.SkippedFiles == 1 {
 		files = " file"
 	}
-	return ", " + Count(st.SkippedEntries) + entries + " skipped by Abort(kAbortFile) in " +
+	return ", " + manyEntries(st.SkippedEntries) + " skipped by Abort(kAbortFile) in " +
 		Count(int64(st.SkippedFiles)) + files
 }
 
@@ -246,10 +243,35 @@ func skipped(w io.Writer, st api.JobStatus) {
 				Short(st.ID))
 			break
 		}
-		fmt.Fprintf(w, "Skipped by Abort(kAbortFile): %s of %s, the first is entry %s\n", Count(s.Entries), line(s.File),
-			Count(s.First))
+		fmt.Fprintf(w, "Skipped by Abort(kAbortFile)%s: the %s behind it in %s%s\n", abortedAt(s), manyEntries(s.Entries),
+			line(s.File), abortReason(s))
+		if s.Ran > 0 {
+			fmt.Fprintf(w, "  %s more behind it may be in the result, since a failure had divided the file: run it again to be "+
+				"sure\n", Count(s.Ran))
+		}
 	}
-	if len(st.Skipped) > 0 {
-		fmt.Fprintln(w, "  (nothing before that entry; behind it, what other processes ran is in the result)")
+}
+
+// abortedAt says where the code gave a file up.
+func abortedAt(s api.Skipped) string {
+	if s.Entry < 0 {
+		return " in " + cmp.Or(line(s.Step), "Init") + ", after which ROOT still runs one entry"
 	}
+	return " at entry " + Count(s.Entry)
+}
+
+// abortReason is the code's own word, to end a line.
+func abortReason(s api.Skipped) string {
+	if s.Reason == "" {
+		return ""
+	}
+	return ": " + line(s.Reason)
+}
+
+// manyEntries is a number of entries, in words.
+func manyEntries(n int64) string {
+	if n == 1 {
+		return "1 entry"
+	}
+	return Count(n) + " entries"
 }

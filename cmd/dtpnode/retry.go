@@ -25,6 +25,7 @@ type retryOptions struct {
 	selector string
 	code     codeFlags
 	params   []string
+	inputs   []string
 	detach   bool
 }
 
@@ -71,7 +72,9 @@ still; 130 interrupted, as in run.`,
 		"mended code for what is missing, named as in run (default the code of the job)")
 	opts.code.add(f)
 	f.StringArrayVar(&opts.params, "param", nil,
-		"`name=value` for the selector's fInput, in place of that of the job; repeatable")
+		"`name=value` for the selector's fInput, in place of that of the job; as for run; repeatable")
+	f.StringArrayVar(&opts.inputs, "input", nil,
+		"ROOT `file` whose objects are in fInput, in place of all those of the job; as for run; repeatable")
 	f.BoolVar(&opts.detach, "detach", false, "return when the job goes on without this host, and print its name")
 	return cmd
 }
@@ -116,6 +119,9 @@ func (o retryOptions) request(g *globals) (req api.RetryRequest, err error) {
 // spec returns what differs from the earlier job's ROOT spec: parameters, and corrected code.
 func (o retryOptions) spec(g *globals) (spec rootexec.Spec, err error) {
 	if spec.Params, err = inputs.Params(o.params); err != nil {
+		return spec, usageError{err}
+	}
+	if spec.Inputs, err = inputs.Objects(o.inputs); err != nil {
 		return spec, usageError{err}
 	}
 	if o.selector == "" && !o.code.given() {

@@ -36,6 +36,8 @@ type runOptions struct {
 	n, first   int64
 	option     string
 	params     []string
+	inputs     []string
+	whole      bool
 	code       codeFlags
 	memory     string
 	stall      time.Duration
@@ -162,7 +164,10 @@ func newRun(g *globals) *cobra.Command {
 	f.Int64VarP(&opts.n, "entries", "n", -1, "number of entries, over all files; -1 for all")
 	f.Int64Var(&opts.first, "first", 0, "first entry, counted over all files")
 	f.StringVar(&opts.option, "option", "", "what the selector's GetOption() returns")
-	f.StringArrayVar(&opts.params, "param", nil, "`name=value` for the selector's fInput, as a TNamed; repeatable")
+	f.StringArrayVar(&opts.params, "param", nil, paramUsage)
+	f.StringArrayVar(&opts.inputs, "input", nil, inputUsage)
+	f.BoolVar(&opts.whole, "whole-files", false,
+		"let each file be read by one process, in order, as for code that names kAbortFile")
 	opts.code.add(f)
 	f.StringVar(&opts.memory, "memory", "", "memory a child may use, e.g. 2G (default the node's)")
 	f.DurationVar(&opts.stall, "stall", 0, "time that one entry may take, e.g. 15m (default 5m)")
@@ -372,11 +377,15 @@ func (o runOptions) spec(g *globals, selector string) (spec rootexec.Spec, err e
 		AllowMissingBranches: o.missingOK,
 		Session:              o.session,
 	}
+	spec.WholeFiles = o.whole
 	if spec.Params, err = inputs.Params(o.params); err != nil {
 		return spec, usageError{err}
 	}
 	if err = o.world.fill(&spec); err != nil {
 		return spec, err
+	}
+	if spec.Inputs, err = inputs.Objects(o.inputs); err != nil {
+		return spec, usageError{err}
 	}
 	return spec, o.code.set(&spec, g, selector)
 }

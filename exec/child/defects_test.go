@@ -32,7 +32,7 @@ var defects = []defect{
 	{"another file of the same name", `p["total"] > 0 and p["total"] != entries`, `False`, "RefusedInputs"},
 	{"an input that ends the generation", `"op": "refused", "id": p["id"], "what"`, `"op": "failed", "what"`,
 		"RefusedInputs"},
-	{"a generation without the session's input", `self.call("start", r.get("input", b""))`,
+	{"a generation without the session's input", `self.call("start", given)`,
 		`self.call("start", b"")`, "PacketsInAnyOrder"},
 	{"a partial that loses the counts", `"counts": dict(self.counts)}`, `"counts": {}}`, "Preempted"},
 	{"a partial left out of a merge", `for path in paths:`, `for path in paths[:1]:`, "SealedEmpty"},

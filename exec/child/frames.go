@@ -12,7 +12,7 @@ import (
 // Protocol is the version of what the package comment describes. A program that says another is not driven.
 const Protocol = 1
 
-// maxFrame bounds a frame: the biggest is what a session hands to generations.
+// maxFrame bounds a frame: the biggest is the list of partials of a merge.
 const maxFrame = 256 << 20
 
 type forkFrame struct {
@@ -31,7 +31,7 @@ type signalFrame struct {
 type BeginFrame struct {
 	Op       string `msgpack:"op"`
 	Job      uint64 `msgpack:"job"`
-	Input    []byte `msgpack:"input,omitempty"`
+	Input    string `msgpack:"input,omitempty"` // path, empty for none
 	Dir      string `msgpack:"dir"`
 	Memory   int64  `msgpack:"memory"`   // bytes, 0 for no limit
 	FileSize int64  `msgpack:"filesize"` // bytes, 0 for no limit

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -343,7 +344,7 @@ type pySessionOf struct {
 	wg   sync.WaitGroup
 }
 
-func (s *pySessionOf) Begin(ctx context.Context) ([]byte, error) {
+func (s *pySessionOf) Begin(ctx context.Context) (string, error) {
 	reply, err := s.p.Call(ctx, struct {
 		Op  string   `msgpack:"op"`
 		Dir string   `msgpack:"dir"`
@@ -355,7 +356,15 @@ func (s *pySessionOf) Begin(ctx context.Context) ([]byte, error) {
 	if err == nil {
 		err = reply.Decode(&out)
 	}
-	return out.Input, err
+	if err != nil || len(out.Input) == 0 {
+		return "", err
+	}
+	f, err := os.CreateTemp("", "begun-")
+	if err != nil {
+		return "", err
+	}
+	_, err = f.Write(out.Input)
+	return f.Name(), errors.Join(err, f.Close())
 }
 
 func (s *pySessionOf) Finish(ctx context.Context, partials []string, out string) (exec.Finished, error) {

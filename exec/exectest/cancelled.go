@@ -61,7 +61,7 @@ func testCancelled(t *testing.T, e *env) {
 		"Begin": func() error {
 			s := j.session(t, nil)
 			defer s.Close()
-			_, err := s.Begin(ctx)
+			_, err := begin(ctx, s)
 			return err
 		},
 	} {
@@ -113,7 +113,7 @@ func testCancelledMidway(t *testing.T, e *env) {
 				}
 				cancel()
 			}()
-			_, err := s.Begin(ctx)
+			_, err := begin(ctx, s)
 			dir := t.TempDir()
 			if step == AtFinish && err == nil {
 				_, err = s.Finish(ctx, nil, filepath.Join(dir, "out"))
@@ -188,7 +188,7 @@ func (e *env) closedBusy(t *testing.T, j *job, scratch string) {
 	if f := g.waitFailure(t); f.Kind != exec.KindKilled {
 		t.Errorf("a generation of a runtime that was closed: %+v", f)
 	}
-	if _, err := s.Begin(t.Context()); err == nil {
+	if _, err := begin(t.Context(), s); err == nil {
 		t.Error("a session begins after its runtime was closed")
 	}
 	s.Close()

@@ -144,7 +144,7 @@ func testFailedSteps(t *testing.T, e *env) {
 	for _, how := range []How{Throw, Crash} {
 		j := e.describe(t, e.rt, Code{How: how, Step: AtBegin})
 		s := j.session(t, nil)
-		_, err := s.Begin(t.Context())
+		_, err := begin(t.Context(), s)
 		checkCode(t, "begun", asFailure(err))
 		s.Close()
 
@@ -175,7 +175,7 @@ func (e *env) failedFinish(t *testing.T, how How) {
 	p := g.seal(t, e, filepath.Join(t.TempDir(), "partial"), packets)
 	s := j.session(t, nil)
 	defer s.Close()
-	if _, err := s.Begin(t.Context()); err != nil {
+	if _, err := begin(t.Context(), s); err != nil {
 		t.Fatal(explain(err))
 	}
 	dir := t.TempDir()
@@ -289,9 +289,8 @@ func testSession(t *testing.T, e *env) {
 	if err != nil {
 		t.Fatalf("could not start a session: %s", explain(err))
 	}
-	input, err := s.Begin(t.Context())
-	if err != nil || string(input) != string(j.input) {
-		t.Errorf("begun again is %q, not %q: %v", input, j.input, err)
+	if input, err := begin(t.Context(), s); err != nil || input != j.begun {
+		t.Errorf("begun again is %q, not %q: %v", input, j.begun, err)
 	}
 	other := t.TempDir()
 	_, written := j.finish(t, other, []string{p.Path})
@@ -324,7 +323,7 @@ func (e *env) begun(t *testing.T) (s exec.Session, failed <-chan error, letGo fu
 	s = j.session(t, out)
 	result := make(chan error, 1)
 	go func() {
-		_, err := s.Begin(context.Background())
+		_, err := begin(context.Background(), s)
 		result <- err
 	}()
 	out.waitMark(t)
@@ -416,7 +415,7 @@ func testProgramKilled(t *testing.T, e *env) {
 	again := &job{e: e, rt: rt, desc: j.desc, prog: prog}
 	s := again.session(t, nil)
 	defer s.Close()
-	if _, err := s.Begin(t.Context()); err != nil {
+	if _, err := begin(t.Context(), s); err != nil {
 		t.Errorf("the program that was prepared again: %s", explain(err))
 	}
 }

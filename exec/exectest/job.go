@@ -36,7 +36,8 @@ type job struct {
 	rt    exec.Runtime
 	desc  exec.Description
 	prog  exec.Program
-	input []byte
+	input string // path of what Begin has made; empty for nothing
+	begun string // its content
 }
 
 // job makes code ready for the time of a test, and runs its Begin.
@@ -45,12 +46,27 @@ func (e *env) job(t *testing.T, c Code) *job {
 	j := e.describe(t, e.rt, c)
 	s := j.session(t, nil)
 	defer s.Close()
-	input, err := s.Begin(t.Context())
-	if err != nil {
+	var err error
+	if j.begun, err = begin(t.Context(), s); err != nil {
 		t.Fatalf("could not begin: %s", explain(err))
 	}
-	j.input = input
+	if j.begun != "" {
+		j.input = filepath.Join(t.TempDir(), "begun")
+		if err := os.WriteFile(j.input, []byte(j.begun), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	return j
+}
+
+// begin runs a session's Begin, and returns what it has made, whose file it removes.
+func begin(ctx context.Context, s exec.Session) (made string, err error) {
+	path, err := s.Begin(ctx)
+	if err != nil || path == "" {
+		return "", err
+	}
+	b, err := os.ReadFile(path)
+	return string(b), errors.Join(err, os.Remove(path))
 }
 
 // describe makes code ready.
@@ -133,7 +149,7 @@ func (j *job) finish(t reporter, dir string, partials []string) (exec.Finished, 
 		t.Fatalf("could not start a session: %s", explain(err))
 	}
 	defer s.Close()
-	if _, err := s.Begin(ctx); err != nil {
+	if _, err := begin(ctx, s); err != nil {
 		t.Fatalf("could not begin: %s", explain(err))
 	}
 	out := filepath.Join(dir, "out")

@@ -213,9 +213,9 @@ type session struct {
 	cancel context.CancelFunc
 }
 
-func (c *session) Begin(ctx context.Context) ([]byte, error) {
+func (c *session) Begin(ctx context.Context) (string, error) {
 	c.out("Begin")
-	return nil, c.step(ctx, "Begin")
+	return "", c.step(ctx, "Begin")
 }
 
 // step waits, or fails, as it was told to in a step.

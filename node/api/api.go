@@ -352,12 +352,18 @@ type Elsewhere struct {
 	Files  []string `json:"files,omitempty"` // that are left there, the first ones
 }
 
-// Skipped is what a program left out of a file of its own will, as a selector does by Abort(kAbortFile): the rest of a
-// packet, and what the same process would have run of the file later. Such entries count as done.
+// Skipped is what a program left out of a file of its own will, as a selector does by Abort(kAbortFile): the rest of the
+// file. Such entries count as done.
 type Skipped struct {
 	File    string `json:"file"`
-	First   int64  `json:"first"` // local entry
+	Part    string `json:"part,omitempty"` // that was read of the file
+	First   int64  `json:"first"`          // local entry
 	Entries int64  `json:"entries"`
+	Entry   int64  `json:"entry"`            // at which the code said so, -1 if it did before any entry of the file
+	Step    string `json:"step,omitempty"`   // what was being done then: Process, or Init for Init and Notify
+	Reason  string `json:"reason,omitempty"` // what the code gave as its reason
+	// entries behind First that may be in the result nevertheless, since a failure had divided the file
+	Ran int64 `json:"ran,omitempty"`
 }
 
 // Missing is a range that is not in the result, and why. Last is -1 if the file's length is unknown.

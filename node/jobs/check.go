@@ -141,12 +141,13 @@ func checkFailure(err error) error {
 
 // checking is one check under way.
 type checking struct {
-	room *Room
-	j    *Job
-	rt   exec.Runtime
-	desc *tasks.Job
-	dir  string
-	out  *api.Check
+	room  *Room
+	j     *Job
+	rt    exec.Runtime
+	desc  *tasks.Job
+	input string // path of what Begin has made; empty for nothing
+	dir   string
+	out   *api.Check
 	// shift is added to the numbers of units, so that what is tried can be merged with what has run.
 	shift int64
 }
@@ -187,8 +188,11 @@ func (c *checking) run() error {
 		c.out.Stdout = strings.Join(c.j.linesFrom(0), "\n")
 	}()
 	c.j.phase(api.Preparing, "running Begin")
-	if c.desc.Input, err = session.Begin(c.j.ctx); err != nil {
+	if c.input, err = session.Begin(c.j.ctx); err != nil {
 		return err
+	}
+	if c.input != "" {
+		defer os.Remove(c.input)
 	}
 	var partials []string
 	halves := c.halves()
@@ -231,6 +235,10 @@ func (c *checking) halves() (out []tasks.Range) {
 			continue
 		}
 		n := min(units.Len(), checkEntries)
+		if c.desc.Data.Whole {
+			c.out.File, c.out.Entries = f.URL, n
+			return append(out, tasks.R(units.First, units.First+n))
+		}
 		c.out.File, c.out.Entries = f.URL, n
 		out = append(out, tasks.R(units.First, units.First+n-n/2))
 		if n > 1 {
@@ -255,7 +263,7 @@ func (c *checking) generation(number int, r tasks.Range) (string, error) {
 	}()
 	var g exec.Generation
 	err := c.room.use(c.j.ctx, c.j, func(p exec.Program, _ *tasks.Job) (err error) {
-		g, err = p.Start(c.j.ctx, c.room.workers.Limits.Spec(c.desc, 1, dir), sink)
+		g, err = p.Start(c.j.ctx, c.room.workers.Limits.Spec(c.desc, c.input, 1, dir), sink)
 		return err
 	})
 	if err != nil {
@@ -263,6 +271,9 @@ func (c *checking) generation(number int, r tasks.Range) (string, error) {
 	}
 	defer g.Kill()
 	warm := tasks.R(r.First, r.First+min(r.Len(), warmEntries))
+	if c.desc.Data.Whole {
+		warm = r
+	}
 	for _, part := range []tasks.Range{warm, tasks.R(warm.Last, r.Last)} {
 		if part.Empty() {
 			continue

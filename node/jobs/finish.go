@@ -158,7 +158,7 @@ func (r *ender) terminate(j *Job, paths []string, result string) (exec.Finished,
 		session := j.s.Session
 		j.mu.Unlock()
 		if session == nil { // Begin has run on another node, or on this one before a restart
-			if _, err := r.startSession(j); err != nil {
+			if err := r.restartSession(j); err != nil {
 				return exec.Finished{}, fmt.Errorf("could not start the process that runs Terminate: %w", err)
 			}
 			continue
@@ -170,7 +170,7 @@ func (r *ender) terminate(j *Job, paths []string, result string) (exec.Finished,
 		}
 		again = true
 		r.log.Warn("the process that ran Begin was killed; starting another", "job", api.Short(j.Name))
-		if _, err := r.startSession(j); err != nil {
+		if err := r.restartSession(j); err != nil {
 			return fin, err
 		}
 	}
@@ -217,7 +217,7 @@ func (r *ender) emptyPartial(j *Job) (string, error) {
 	}
 	var g exec.Generation
 	err := r.use(r.ctx, j, func(p exec.Program, desc *tasks.Job) (err error) {
-		g, err = p.Start(r.ctx, r.workers.Limits.Spec(desc, j.s.ID.Seed(), work), emptySink{j})
+		g, err = p.Start(r.ctx, r.workers.Limits.Spec(desc, j.inputPath(), j.s.ID.Seed(), work), emptySink{j})
 		return err
 	})
 	if err != nil {
@@ -565,8 +565,18 @@ func (r *ender) EndSealed(e engine.EndSealed) {
 	})
 }
 
-// startSession starts the process of the submitting side, which replaces an earlier one, and runs Begin in it.
-func (r *ender) startSession(j *Job) (input []byte, err error) {
+// restartSession is startSession for a job whose generations have had their input.
+func (r *ender) restartSession(j *Job) error {
+	input, err := r.startSession(j)
+	if input != "" {
+		_ = os.Remove(input)
+	}
+	return err
+}
+
+// startSession starts the process of the submitting side, which replaces an earlier one, and runs Begin in it. What
+// that has made for generations is in a file, which the caller removes.
+func (r *ender) startSession(j *Job) (input string, err error) {
 	dir, env := r.surroundings(j)
 	if dir == "" {
 		dir = r.elsewhere(j)
@@ -577,7 +587,7 @@ func (r *ender) startSession(j *Job) (input []byte, err error) {
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	j.mu.Lock()
 	old, over := j.s.Session, j.s.Freed
@@ -591,7 +601,7 @@ func (r *ender) startSession(j *Job) (input []byte, err error) {
 		old.Close()
 	}
 	if over {
-		return nil, ErrOver
+		return "", ErrOver
 	}
 	return session.Begin(j.ctx)
 }

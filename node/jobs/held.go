@@ -19,6 +19,8 @@ type Held struct {
 	Work    tasks.Work
 	Params  []tasks.Param
 	Items   int64
+	Whole   string             // why no file is divided, known while the job is being prepared here
+	Input   string             // path of what Begin has made, for generations here; empty for nothing
 	Ships   map[string]func()  // by hash of a blob that is kept here for the job: what gives the blob back
 	Freed   bool               // Release was called
 	Refused map[string]refusal // by URL

@@ -20,6 +20,7 @@ type Job struct {
 	Tell   func(text string) // called with each phase that the job comes to, besides its status; may be nil
 
 	loading    sync.Mutex // held while its program is prepared again
+	shipping   sync.Mutex // held while a large blob of it is brought here
 	Delivering sync.Mutex // held while its output is written
 
 	mu sync.Mutex // guards s, and is held for moments

@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -60,8 +61,8 @@ func (r *copies) FillCopy(c *store.Copy, from tasks.PeerID) (err error) {
 		r.ledgers.Remove(c.Dir)
 		return err
 	}
-	for _, s := range c.Job.Work.Kept() {
-		if _, err = r.bring(s.SHA256, c.ID, from, s.Size, c.ShipPath(s.SHA256)); err != nil {
+	for _, s := range c.Job.Kept() {
+		if err = r.bringFile(c.ID, from, s, c.ShipPath(s.SHA256)); err != nil {
 			return err
 		}
 	}
@@ -97,6 +98,24 @@ func (r *copies) bring(hash string, id tasks.JobID, from tasks.PeerID, limit int
 	}
 	r.blobs.Add(hash, path)
 	return b, nil
+}
+
+// bringFile puts a blob that a job ships at path, durably and without holding it in memory. If from is empty the blob
+// must be on this node.
+func (r *copies) bringFile(id tasks.JobID, from tasks.PeerID, s tasks.Ship, path string) error {
+	if store.Verify(path, s.SHA256) == nil {
+		r.blobs.Add(s.SHA256, path)
+		return nil
+	}
+	err := r.placeShip(r.ctx, id, from, s, path)
+	if err == nil {
+		err = errors.Join(durable.Sync(path), durable.Sync(filepath.Dir(path)))
+	}
+	if err != nil {
+		return err
+	}
+	r.blobs.Add(s.SHA256, path)
+	return nil
 }
 
 // KeepBlob keeps a partial for the job's home, which is another node, and tells the engine of the outcome.

@@ -125,7 +125,7 @@ func (r *programs) describe(ctx context.Context, rt exec.Runtime, j *Job, earlie
 		return ErrOver
 	}
 	j.s.Program, j.s.Work, j.s.CodeKey = out.Program, work, out.Program.Key()
-	j.s.Params, j.s.Items = out.Params, out.Items
+	j.s.Params, j.s.Items, j.s.Whole = out.Params, out.Items, out.Whole
 	j.s.Status.Kind = work.Kind
 	return nil
 }
@@ -167,6 +167,10 @@ func (r *programs) Load(ctx context.Context, j *Job, submitter tasks.PeerID, wor
 	if err != nil {
 		return err
 	}
+	if err := r.loadInput(ctx, j); err != nil {
+		p.Release()
+		return err
+	}
 	// The folder is made last, since it is removed only with a job that is known here.
 	if err := os.MkdirAll(r.blobs.JobDir(j.s.ID), 0o700); err != nil {
 		p.Release()
@@ -197,6 +201,12 @@ func (r *programs) orderOf(j *Job, submitter tasks.PeerID, work tasks.Work) exec
 			return nil, fmt.Errorf("the job ships no %s", name)
 		}
 		return r.fetchShip(ctx, j, ship)
+	}, FetchFile: func(ctx context.Context, name string) (string, error) {
+		ship, ok := work.Ship(name)
+		if !ok {
+			return "", fmt.Errorf("the job ships no %s", name)
+		}
+		return r.fetchShipFile(ctx, j, ship)
 	}}
 }
 

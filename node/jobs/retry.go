@@ -166,7 +166,7 @@ func (r *Room) leadAgain(j *Job, nonce []byte, old *foundParts) error {
 	if err := r.takeItems(j.ctx, j, old); err != nil {
 		return err
 	}
-	earlier := r.earlier(old)
+	earlier := r.earlier(j, old)
 	chosen, lists, err := selectionOf(j.ctx, earlier)
 	if err != nil {
 		return err
@@ -228,7 +228,7 @@ func chooseAgain(files []tasks.File, lists []exec.List) error {
 
 // earlier is the order to prepare the work of the job that is retried. What that job shipped comes from this node's
 // disk, or from the member that keeps it.
-func (r *Room) earlier(old *foundParts) *exec.Order {
+func (r *Room) earlier(j *Job, old *foundParts) *exec.Order {
 	work := old.desc.Work
 	return &exec.Order{
 		Submitter: old.desc.Submitter,
@@ -243,6 +243,20 @@ func (r *Room) earlier(old *foundParts) *exec.Order {
 				return nil, fmt.Errorf("could not get the %s of job %s: %w", name, api.Short(store.NameOf(old.desc)), err)
 			}
 			return b, nil
+		},
+		FetchFile: func(ctx context.Context, name string) (string, error) {
+			ship, ok := work.Ship(name)
+			if !ok {
+				return "", fmt.Errorf("job %s ships no %s", api.Short(store.NameOf(old.desc)), name)
+			}
+			err := r.blobs.ShipWith(ship.SHA256, func(path string) error {
+				return r.placeShip(ctx, old.Job, old.at, ship, path)
+			})
+			if err != nil {
+				return "", fmt.Errorf("could not get the %s of job %s: %w", name, api.Short(store.NameOf(old.desc)), err)
+			}
+			j.holds(ship.SHA256, func() { r.blobs.Unship(ship.SHA256) })
+			return r.blobs.ShipPath(ship.SHA256), nil
 		},
 	}
 }
@@ -410,6 +424,10 @@ func (r *Room) composeAgain(
 	if err != nil {
 		return nil, err
 	}
+	if why := j.whole(); why != "" && !hasItems(files) {
+		data.Whole = true
+		j.note(wholeNote(why))
+	}
 	desc := *old.desc
 	desc.Submitter, desc.Nonce, desc.Data, desc.Bad = r.net.ID(), nonce, *data, bad
 	if more := data.Space().Last; more > old.desc.Data.Space().Last {
@@ -418,6 +436,7 @@ func (r *Room) composeAgain(
 	if most := desc.Ask.Most; most > 0 {
 		desc.Want.Last = min(desc.Want.Last, desc.Want.First+most)
 	}
+	desc.Input, desc.Begun = nil, tasks.Ship{}
 	desc.Protocol, desc.Work, desc.Limits, desc.Ask = tasks.Protocol, j.ownWork(), limitsOf(j.s.Req), askOf(j)
 	desc.Ask.Again = &tasks.Again{Job: store.NameOf(old.desc)}
 	for _, p := range old.Parts {

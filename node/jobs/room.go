@@ -58,6 +58,8 @@ import (
 	"log/slog"
 	"time"
 
+	"golang.org/x/sync/singleflight"
+
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/node/members"
@@ -158,6 +160,8 @@ type base struct {
 	planner  *plan.Planner
 	workers  *worker.Workers
 	book     *Book
+
+	placing singleflight.Group // blobs that jobs ship and that are being brought, by their hashes
 }
 
 // Room has all jobs of a node. It is made of parts, each of which uses only those that are named before it. The room

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 
 	"github.com/dtpnode/dtpnode/engine"
@@ -48,6 +49,67 @@ func (r *programs) fetchShip(ctx context.Context, j *Job, ship tasks.Ship) ([]by
 	return b, nil
 }
 
+// fetchShipFile is fetchShip for a blob that may be too large for memory. It returns the path of a file, which stays
+// until the job is released. Calls for the same blob wait for one another, so that it crosses the links once.
+func (r *programs) fetchShipFile(ctx context.Context, j *Job, ship tasks.Ship) (string, error) {
+	j.shipping.Lock()
+	defer j.shipping.Unlock()
+	from := j.homeNow()
+	err := r.blobs.ShipWith(ship.SHA256, func(path string) error { return r.placeShip(ctx, j.s.ID, from, ship, path) })
+	if store.DiskError(err) != nil {
+		return "", &exec.Failure{Kind: exec.KindDisk, Op: "prepare", Entry: -1, Msg: err.Error()}
+	}
+	if err != nil {
+		return "", err
+	}
+	j.holds(ship.SHA256, func() { r.blobs.Unship(ship.SHA256) })
+	path := r.blobs.ShipPath(ship.SHA256)
+	c := r.ledgers.Of(j.s.ID)
+	if c == nil || !ship.Keep || r.blobs.Has(ship.SHA256, c.ShipPath(ship.SHA256)) {
+		return path, nil
+	}
+	if err := r.placeShip(ctx, j.s.ID, from, ship, c.ShipPath(ship.SHA256)); err != nil {
+		return "", err
+	}
+	r.blobs.Add(ship.SHA256, c.ShipPath(ship.SHA256))
+	return path, nil
+}
+
+// placeShip puts a blob at path, whole or not at all: from this node's disk, where it then has two names, else from a
+// member. If from is empty the blob must be on this node.
+func (r *base) placeShip(ctx context.Context, id tasks.JobID, from tasks.PeerID, s tasks.Ship, path string) error {
+	key := s.SHA256
+	_, err, _ := r.placing.Do(key, func() (any, error) { return nil, r.placeOnce(ctx, id, from, s, path) })
+	if err == nil && store.SizeOf(path) != s.Size { // it was brought to another path
+		_, err, _ = r.placing.Do(key, func() (any, error) { return nil, r.placeOnce(ctx, id, from, s, path) })
+	}
+	return err
+}
+
+func (r *base) placeOnce(ctx context.Context, id tasks.JobID, from tasks.PeerID, s tasks.Ship, path string) error {
+	for _, there := range r.blobs.Paths(s.SHA256) {
+		if there == path && store.Verify(there, s.SHA256) == nil || store.LinkVerified(there, path, s.SHA256) == nil {
+			return nil
+		}
+		if durable.Place(path, func(f *os.File) error { return store.CopyVerified(f, there, s.SHA256) }) == nil {
+			return nil // on another file system
+		}
+	}
+	if from == "" {
+		return fmt.Errorf("could not find blob %s here", s.SHA256)
+	}
+	err := r.askAround(id, from, s.SHA256, func(from tasks.PeerID) error {
+		return durable.Place(path, func(f *os.File) error {
+			_, err := r.net.Fetch(ctx, from, s.SHA256, s.Size, f)
+			return err
+		})
+	})
+	if err == nil { // another path for the same bytes is a second name from now on
+		r.blobs.Add(s.SHA256, path)
+	}
+	return err
+}
+
 // maxAsked bounds the members that are asked for one blob before the search fails.
 const maxAsked = 8
 
@@ -70,7 +132,7 @@ func (r *programs) fetchBytes(
 // askAround calls fetch for one member after the other that may have a blob of a job, until one call succeeds: first
 // for the member at, then for the replicas of the job's ledger, then for all others that are up, since nodes that run
 // the job have its blobs.
-func (r *programs) askAround(id tasks.JobID, at tasks.PeerID, hash string, fetch func(from tasks.PeerID) error) error {
+func (r *base) askAround(id tasks.JobID, at tasks.PeerID, hash string, fetch func(from tasks.PeerID) error) error {
 	var v engine.LedgerView
 	r.loop.Ask(func(p *engine.Peer) { v, _ = p.Ledger(id) })
 	var asked []tasks.PeerID
@@ -108,6 +170,9 @@ func (r *programs) shipBlob(j *Job, b exec.Blob) (tasks.Ship, error) {
 			return ship, nil
 		}
 	}
+	if b.File != "" {
+		return ship, r.shipFile(j, b, &ship)
+	}
 	data, err := b.Pack()
 	if err != nil {
 		return ship, err
@@ -124,6 +189,27 @@ func (r *programs) shipBlob(j *Job, b exec.Blob) (tasks.Ship, error) {
 		r.book.SetPacked(b.Key, ship)
 	}
 	return ship, nil
+}
+
+// shipFile is shipBlob for a blob that is a file.
+func (r *programs) shipFile(j *Job, b exec.Blob, ship *tasks.Ship) (err error) {
+	info, err := os.Stat(b.File)
+	if err == nil && info.Size() > tasks.MaxInput {
+		err = tooMuchInput(info.Size())
+	}
+	if err != nil {
+		return fmt.Errorf("could not ship the %s of the job: %w", b.Name, err)
+	}
+	if ship.SHA256, ship.Size, err = r.blobs.ShipFile(b.File); err == nil {
+		j.holds(ship.SHA256, func() { r.blobs.Unship(ship.SHA256) })
+	}
+	return err
+}
+
+// tooMuchInput is the error for an input that no job may have.
+func tooMuchInput(bytes int64) error {
+	return fmt.Errorf("what is handed to every process has %d bytes, the limit is %d: let the code open a file that all "+
+		"hosts see instead", bytes, int64(tasks.MaxInput))
 }
 
 // ship serves bytes to other nodes, which fetch them by their hash to take part in a job, until the job ends.

@@ -180,6 +180,10 @@ func (r *Room) compose(j *Job, nonce []byte, files []tasks.File, bad []tasks.Los
 	if err != nil {
 		return nil, err
 	}
+	if why := j.whole(); why != "" && j.s.Items == 0 {
+		data.Whole = true
+		j.note(wholeNote(why))
+	}
 	want, err := wanted(j.s.Req, data)
 	if err != nil {
 		return nil, err
@@ -225,12 +229,6 @@ func limitsOf(req api.JobRequest) tasks.Limits {
 	}
 }
 
-// begin runs Begin on the submitting side, and puts its result, which every generation gets, into the description.
-func (r *Room) begin(j *Job, desc *tasks.Job) (err error) {
-	desc.Input, err = r.startSession(j)
-	return err
-}
-
 // probe runs the first entry in a process that is thrown away, so that what would fail everywhere is found before any
 // worker starts. A program that passed with the same file is not probed again.
 func (r *Room) probe(j *Job, desc *tasks.Job) error {
@@ -254,7 +252,7 @@ func (r *Room) probe(j *Job, desc *tasks.Job) error {
 	}
 	defer os.RemoveAll(dir)
 	err = r.use(j.ctx, j, func(p exec.Program, _ *tasks.Job) error {
-		return p.Try(j.ctx, r.workers.Limits.Spec(desc, 1, dir), f.URL, f.Part)
+		return p.Try(j.ctx, r.workers.Limits.Spec(desc, j.inputPath(), 1, dir), f.URL, f.Part)
 	})
 	var fail *exec.Failure
 	if errors.As(err, &fail) && (!everywhere(fail) || hostsOwn(fail) && len(r.cluster.Up()) > 0) {

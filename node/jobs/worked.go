@@ -20,8 +20,8 @@ func (r *programs) worked(id tasks.JobID) (worker.Job, bool) {
 	return worked{r, j}, j != nil
 }
 
-func (w worked) Use(ctx context.Context, do func(exec.Program, *tasks.Job) error) error {
-	return w.of.use(ctx, w.j, do)
+func (w worked) Use(ctx context.Context, do func(exec.Program, *tasks.Job, string) error) error {
+	return w.of.use(ctx, w.j, func(p exec.Program, desc *tasks.Job) error { return do(p, desc, w.j.inputPath()) })
 }
 
 func (w worked) Described() *tasks.Job {

@@ -213,6 +213,57 @@ func (b *Blobs) Ship(data []byte) (hash string, err error) {
 	return hash, err
 }
 
+// ShipFile is Ship for a file that may be too large for memory, which stays: it gets a second name, or is copied where it
+// is on another file system.
+func (b *Blobs) ShipFile(path string) (hash string, size int64, err error) {
+	h := sha256.New()
+	f, err := os.Open(path)
+	if err != nil {
+		return "", 0, fmt.Errorf("could not ship a file: %w", err)
+	}
+	size, err = io.Copy(h, f)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return "", 0, fmt.Errorf("could not ship a file: %w", err)
+	}
+	hash = hex.EncodeToString(h.Sum(nil))
+	return hash, size, b.ShipWith(hash, func(to string) error {
+		if os.Link(path, to) == nil {
+			return nil
+		}
+		return durable.Place(to, func(out *os.File) error { return CopyVerified(out, path, hash) })
+	})
+}
+
+// ShipWith is Ship for a blob that make puts whole at a path in ShipDir, unless it is there already.
+func (b *Blobs) ShipWith(hash string, make func(path string) error) error {
+	path := filepath.Join(b.ShipDir(), hash)
+	b.shipping.Lock()
+	if b.Has(hash, path) && SizeOf(path) >= 0 {
+		b.held[hash]++
+		b.shipping.Unlock()
+		return nil
+	}
+	b.shipping.Unlock()
+	// Others ship meanwhile, since this may take minutes.
+	err := os.MkdirAll(b.ShipDir(), 0o700)
+	if err == nil {
+		if err = make(path); errors.Is(err, fs.ErrExist) {
+			err = nil
+		}
+	}
+	if err != nil {
+		return err
+	}
+	b.shipping.Lock()
+	defer b.shipping.Unlock()
+	b.Add(hash, path)
+	b.held[hash]++
+	return nil
+}
+
+// ShipPath is where a blob is that was shipped.
+func (b *Blobs) ShipPath(hash string) string { return filepath.Join(b.ShipDir(), hash) }
+
 // ShipAgain is Ship for bytes that are there already; false if they are not.
 func (b *Blobs) ShipAgain(hash string) bool {
 	b.shipping.Lock()

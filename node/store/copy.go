@@ -262,7 +262,7 @@ func (c *Copy) giveUp(keepLog bool) error {
 // files are the files of a copy, apart from partials, that others may fetch, by their hashes.
 func (c *Copy) files() map[string]string {
 	files := map[string]string{string(c.ID): c.BodyPath()}
-	for _, s := range c.Job.Work.Kept() {
+	for _, s := range c.Job.Kept() {
 		files[s.SHA256] = c.ShipPath(s.SHA256)
 	}
 	ships, _ := filepath.Glob(filepath.Join(c.Dir, shipFile+"*"))
@@ -299,7 +299,7 @@ func (c *Copy) RoomForItems(hash string, size int64) bool {
 				r.of[hash] = n
 			}
 		}
-		for _, s := range c.Job.Work.Kept() {
+		for _, s := range c.Job.Kept() {
 			delete(r.of, s.SHA256)
 		}
 		for _, n := range r.of {

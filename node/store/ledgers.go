@@ -175,7 +175,7 @@ func (l *Ledgers) share(c *Copy) {
 	for hash, path := range c.files() {
 		l.Blobs.AddUnread(hash, path)
 	}
-	for _, s := range c.Job.Work.Kept() {
+	for _, s := range c.Job.Kept() {
 		l.Blobs.Add(s.SHA256, c.ShipPath(s.SHA256))
 	}
 	l.Blobs.Add(string(c.ID), c.BodyPath())

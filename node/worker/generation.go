@@ -99,11 +99,11 @@ func (g *generation) start() (child exec.Generation, err error) {
 	if g.of == nil {
 		return nil, errors.New("could not start a generation: its job is gone")
 	}
-	err = g.of.Use(g.ctx, func(p exec.Program, job *tasks.Job) (err error) {
+	err = g.of.Use(g.ctx, func(p exec.Program, job *tasks.Job, input string) (err error) {
 		if err := os.MkdirAll(g.workDir(), 0o700); err != nil {
 			return &exec.Failure{Kind: exec.KindDisk, Op: "start", Entry: -1, Msg: err.Error()}
 		}
-		child, err = p.Start(g.ctx, g.w.Limits.Spec(job, g.job.Seed(), g.workDir()), g)
+		child, err = p.Start(g.ctx, g.w.Limits.Spec(job, input, g.job.Seed(), g.workDir()), g)
 		return err
 	})
 	if err != nil {
@@ -126,6 +126,7 @@ func (g *generation) lease(child exec.Generation, p tasks.Range) {
 		File:    f.URL,
 		Part:    f.Part,
 		First:   first,
+		End:     min(job.Data.Units(i).Last, job.Want.Last) - base,
 		Last:    p.Last - base,
 		Base:    base,
 		Start:   job.Data.Start(i),

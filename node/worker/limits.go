@@ -13,9 +13,10 @@ type Limits struct {
 	Own    exec.Limits // what the node was set to beside Memory; zero values are none, or exec's defaults
 }
 
-// Spec is how a generation of a job runs on this node, in the folder dir. seed is of its canaries.
-func (l Limits) Spec(desc *tasks.Job, seed uint64, dir string) exec.GenSpec {
-	return exec.GenSpec{Job: seed, Input: desc.Input, Dir: dir, Limits: l.For(desc.Limits)}
+// Spec is how a generation of a job runs on this node, in the folder dir, with the input in the file at that path. seed
+// is of its canaries.
+func (l Limits) Spec(desc *tasks.Job, input string, seed uint64, dir string) exec.GenSpec {
+	return exec.GenSpec{Job: seed, Input: input, Dir: dir, Limits: l.For(desc.Limits)}
 }
 
 // For joins what a job asks for and what this node allows. A job may ask for more memory and time than the node gives

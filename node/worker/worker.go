@@ -25,8 +25,9 @@ import (
 
 // Job is a job as far as generations of it need it. Its methods may be called from any goroutine.
 type Job interface {
-	// Use has the job's program do something, which is made ready first if need be.
-	Use(ctx context.Context, do func(p exec.Program, desc *tasks.Job) error) error
+	// Use has the job's program do something, which is made ready first if need be. input is the path of what generations
+	// are given.
+	Use(ctx context.Context, do func(p exec.Program, desc *tasks.Job, input string) error) error
 	// Described is the job's description, nil while it is not known.
 	Described() *tasks.Job
 	// Items has a blob of items here (tasks.File.Items), and returns its path.

@@ -35,8 +35,8 @@ func (j *oneJob) Items(context.Context, tasks.File) (string, error) { return "",
 
 var errNoItems = errors.New("nobody has the items")
 
-func (j *oneJob) Use(_ context.Context, do func(exec.Program, *tasks.Job) error) error {
-	return do(j.program, j.desc)
+func (j *oneJob) Use(_ context.Context, do func(exec.Program, *tasks.Job, string) error) error {
+	return do(j.program, j.desc, "")
 }
 func (j *oneJob) Described() *tasks.Job { return j.desc }
 func (j *oneJob) Refused(*exec.Failure) {}

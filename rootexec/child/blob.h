@@ -32,8 +32,7 @@ namespace dtpnode {
 constexpr const char *kUnits = "dtpnode.units";
 constexpr const char *kCanary = "dtpnode.canary";
 constexpr const char *kMembers = "dtpnode.members";
-/// What Abort(kAbortFile) left out. For each file the list has the number of skipped entries under the file's name,
-/// which merges add up, and the first skipped entry under '<' and the file's name, of which merges keep the smallest.
+/// What Abort(kAbortFile) left out, a TList that skips.h describes.
 constexpr const char *kSkipped = "dtpnode.skipped";
 /// The selector's fStatus (Status); there is none where it stayed 0.
 constexpr const char *kStatus = "dtpnode.status";

@@ -1,11 +1,11 @@
 #include "client.h"
 
+#include "inputlist.h"
 #include "merge.h"
 #include "random.h"
 #include "selector.h"
 #include "world.h"
 
-#include <TBufferFile.h>
 #include <TChain.h>
 #include <TDirectory.h>
 #include <TFile.h>
@@ -27,24 +27,6 @@
 namespace dtpnode {
 
 using nlohmann::json;
-
-std::vector<uint8_t> packInput(const TList &list) {
-  TBufferFile buffer(TBuffer::kWrite);
-  buffer.WriteObjectAny(&list, TList::Class());
-  const char *p = buffer.Buffer();
-  return {p, p + buffer.Length()};
-}
-
-TList *unpackInput(const std::vector<uint8_t> &bytes) {
-  if (bytes.empty()) return new TList;
-  auto *copy = static_cast<char *>(std::malloc(bytes.size()));
-  std::memcpy(copy, bytes.data(), bytes.size());
-  TBufferFile buffer(TBuffer::kRead, static_cast<Int_t>(bytes.size()), copy, false);
-  auto *list = static_cast<TList *>(buffer.ReadObjectAny(TList::Class()));
-  std::free(copy);
-  if (!list) throw Failure("internal", "could not read the input list");
-  return list;
-}
 
 namespace {
 
@@ -107,21 +89,6 @@ json objectsOf(const TList &list) {
   return out;
 }
 
-/// Says what Abort(kAbortFile) left out: all of it in numbers, and by file for the first files.
-void tellSkipped(json &reply, const Merger &merger) {
-  constexpr size_t most = 100; // files named
-  long long entries = 0;
-  json files = json::array();
-  for (const auto &[file, what] : merger.skipped()) {
-    entries += what.second;
-    if (files.size() < most)
-      files.push_back({{"file", file}, {"first", what.first}, {"entries", what.second}});
-  }
-  reply["skipped"] = files;
-  reply["skippedfiles"] = merger.skipped().size();
-  reply["skippedentries"] = entries;
-}
-
 /// Adds to the output of a PROOF session what its Terminate, in the user's process, has to know besides.
 void addForSession(TList &output, const std::map<std::string, std::string> &members, long long units,
                    long long status) {
@@ -164,9 +131,10 @@ json Client::start(const json &request) {
     if (eq != std::string::npos)
       ::setenv(variable.substr(0, eq).c_str(), variable.c_str() + eq + 1, 1);
   }
-  input_ = new TList;
-  for (const auto &[name, value] : request.value("params", std::map<std::string, std::string>{}))
-    input_->Add(new TNamed(name.c_str(), value.c_str()));
+  const json params = request.value("params", json::array());
+  std::unique_ptr<GivenInput> input;
+  guard_.run(Phase::Load, [&] { input = std::make_unique<GivenInput>(params, request.value("given", ""), guard_); });
+  input_ = input->list();
   if (const auto seed = request.find("seed"); seed != request.end() && seed->is_number()) {
     random_ = installStreams(seed->get<uint64_t>());
     random_->enter(StreamRandom::kBegin);
@@ -176,16 +144,19 @@ json Client::start(const json &request) {
   guard_.run(Phase::Construct, [&] { selector_ = class_.make(); });
   guard_.run(Phase::Begin, [&] {
     if (session_) return; // Begin has run there
-    selector_->SetInputList(input_);
+    selector_->SetInputList(input->list());
     selector_->SetOption(request.value("option", "").c_str());
     selector_->Begin(nullptr);
   });
   if (selector_->GetAbort() != TSelector::kContinue) {
-    Failure f("abort", "the selector called Abort() in Begin");
+    Failure f("abort", "the selector called Abort() in Begin" + guard_.abortReason());
     f.step = "Begin";
     throw f;
   }
-  return {{"op", "begun"}, {"input", json::binary(packInput(*input_))}};
+  const std::string path = request.value("path", "");
+  const int objects = input->list()->GetSize();
+  if (!path.empty() && objects > 0) guard_.run(Phase::Begin, [&] { input->write(path, guard_); });
+  return {{"op", "begun"}, {"objects", objects}};
 }
 
 // Writes the merged output as it was before Terminate(), which had crashed in another process.
@@ -218,7 +189,7 @@ json Client::finish(const json &request, bool terminate) {
     reply["units"] = merger.units();
     reply["canary"] = merger.canary();
     reply["apart"] = tree.apart(merger);
-    tellSkipped(reply, merger);
+    merger.skipped().tell(reply);
     status = merger.statusFrom(selector_->GetStatus());
     if (session_) addForSession(output, merger.members(), merger.units(), status);
   });

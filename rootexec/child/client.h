@@ -16,10 +16,6 @@ namespace dtpnode {
 class SelectorClass;
 class StreamRandom;
 
-/// Bytes of an input list, and back: a blob in memory would be one copy more.
-std::vector<uint8_t> packInput(const TList &list);
-TList *unpackInput(const std::vector<uint8_t> &bytes);
-
 class Client {
  public:
   Client(Channel &channel, RootGuard &guard, const SelectorClass &cls);

@@ -1,7 +1,6 @@
 #include "generation.h"
 
 #include "blob.h"
-#include "client.h"
 #include "entrylist.h"
 #include "proof.h"
 #include "random.h"
@@ -58,8 +57,8 @@ uint64_t canary(uint64_t job, int64_t first, int64_t last) {
   return mix(mix(mix(job) ^ static_cast<uint64_t>(first)) ^ static_cast<uint64_t>(last));
 }
 
-Generation::Generation(Channel &channel, RootGuard &guard, const SelectorClass &cls)
-    : channel_(channel), guard_(guard), class_(cls), inputs_(guard) {}
+Generation::Generation(Channel &channel, RootGuard &guard, const SelectorClass &cls, const LoadedInput *loaded)
+    : channel_(channel), guard_(guard), class_(cls), loaded_(loaded), inputs_(guard) {}
 
 int Generation::run() {
   answer(channel_, guard_, [&](const json &request) { return handle(request); }, [&] { return sealed_; });
@@ -88,16 +87,24 @@ json Generation::begin(const json &request) {
   guard_.setLax(request.value("lax", false));
   job_ = request.at("job");
   inputs_.setSelection(request.value("selection", ""), request.value("home", ""));
-  const auto input = request.find("input");
-  input_ = unpackInput(input != request.end() && input->is_binary() ? input->get_binary()
-                                                                    : json::binary_t{});
+  whole_ = request.value("whole", false);
+  const InputSource source = InputSource::of(request);
+  if (loaded_ && loaded_->source == source)
+    input_ = loaded_->list;
+  else
+    guard_.run(Phase::Load, [&] { input_ = readInput(source, guard_); });
   seedRandom(request);
   guard_.run(Phase::Construct, [&] {
     selector_ = enterProofWorker(*input_, dir, job_);
     if (!selector_ || selector_->IsA() != class_.type()) selector_ = class_.make();
   });
   guard_.run(Phase::SlaveBegin, [&] { startSelector(request.value("option", "")); });
-  aborted(Phase::SlaveBegin, -1);
+  if (aborted(Phase::SlaveBegin, -1)) {
+    Failure f("abort", "the selector called Abort(kAbortFile) before there was a file" + guard_.abortReason() +
+                           "; call it in Init, Notify or Process, or Abort(kAbortProcess) to end the job");
+    f.step = phaseName(Phase::SlaveBegin);
+    throw f;
+  }
   if (version_ == 0 && selector_->GetStatus() == -1) {
     Failure f("abort", "SlaveBegin set the status to -1");
     f.step = "SlaveBegin";
@@ -134,7 +141,7 @@ json Generation::process(const json &request) {
   Packet p{request.at("id"),   request.at("seq"),           request.at("file"),
            request.at("part"), request.at("first"),         request.at("last"),
            request.at("base"), request.value("clip", false), request.value("total", 0LL),
-           request.value("uuid", ""), request.value("start", 0LL)};
+           request.value("uuid", ""), request.value("start", 0LL), request.value("end", 0LL)};
   SharedPage &page = guard_.page();
   page.packet.store(p.id);
   page.entry.store(-1);
@@ -194,7 +201,11 @@ void Generation::open(Packet &p, bool &opened) {
     attach(p, *in);
     inputs_.shrinkOthers();
     if (guard_.tripped()) failData(-1);
-    if (aborted(Phase::Init, -1)) skipBehind(p, 0); // ROOT still processes the first entry
+    abortedInit_ = aborted(Phase::Init, -1);
+    if (abortedInit_) {
+      initReason_ = guard_.abortText();
+      mayAbortFile(p, Phase::Init, -1);
+    }
   } else {
     compare(p, *current_);
     inputs_.prepareCache(*current_, current_->entryOf(p.first));
@@ -262,13 +273,11 @@ void Generation::leaveCurrent() {
 
 long long Generation::loop(const Packet &p) {
   SharedPage &page = guard_.page();
-  long long e = p.first, last = p.last;
-  // What is before the entry that aborted counts, though it comes to this process later.
-  if (const auto it = skipFrom_.find(p.file + '\n' + p.tree); it != skipFrom_.end()) last = std::min(last, it->second);
-  if (p.first >= last) {
-    skipped(p, p.first);
-    return p.last;
-  }
+  long long e = p.first, last = p.last, at = -1;
+  std::string step = phaseName(Phase::Init), reason = initReason_;
+  const bool opened = !p.file.empty() && abortedInit_;
+  if (opened) last = std::min(last, p.first + 1); // ROOT still processes the first entry
+  bool aborts = opened;
   clusterEnd_ = -1;
   guard_.run(Phase::Process, [&] {
     for (; e < last && page.stop.load(std::memory_order_relaxed) < p.seq; ++e) {
@@ -276,15 +285,33 @@ long long Generation::loop(const Packet &p) {
       page.progress.store(page.progress.load(std::memory_order_relaxed) + 1,
                           std::memory_order_relaxed);
       if (random_) random_->enter(p.base + e);
-      if (!step(e)) {
-        skipBehind(p, e);
-        last = e + 1;
-      }
+      if (this->step(e) || opened) continue;
+      mayAbortFile(p, Phase::Process, e);
+      aborts = true;
+      at = current_ ? current_->entryOf(e) : e;
+      last = e + 1;
+      step = phaseName(Phase::Process);
+      reason = guard_.abortText();
     }
   });
   if (e < last) return e; // preempted
-  skipped(p, last);
+  if (aborts) skips_.note({p.base, p.file, p.tree}, last, p.last, std::max(p.end, p.last), at, step, reason);
   return p.last;
+}
+
+// Throws unless what Abort(kAbortFile) leaves out is the same however the work is divided.
+void Generation::mayAbortFile(const Packet &p, Phase phase, long long number) {
+  if (whole_) return;
+  Failure f("abort", "the selector called Abort(kAbortFile)" + guard_.abortReason());
+  if (p.file.empty())
+    f.msg += "; this job has no files: Abort(kAbortProcess) ends it";
+  else
+    f.msg += "; since several processes share a file, what counts of it would depend on chance: give --whole-files, "
+             "with which each file is read by one process, in order";
+  f.step = phaseName(phase);
+  f.file = p.file;
+  f.entry = number;
+  throw f;
 }
 
 // One entry, by its number among those that are run. False if the rest of the file is to be skipped.
@@ -302,20 +329,6 @@ bool Generation::step(long long number) {
   if (guard_.tripped()) failData(number);
   if (selector_->GetAbort() != TSelector::kContinue && aborted(Phase::Process, number)) return false;
   return true;
-}
-
-// Notes that the entries of a file behind one are to be left out.
-void Generation::skipBehind(const Packet &p, long long entry) {
-  auto [it, fresh] = skipFrom_.try_emplace(p.file + '\n' + p.tree, entry + 1);
-  it->second = std::min(it->second, entry + 1);
-}
-
-// Notes that the entries of a packet from first on are left out, since the selector wants no more of the file.
-void Generation::skipped(const Packet &p, long long first) {
-  if (first >= p.last) return;
-  auto [it, fresh] = skippedIn_.try_emplace(p.file, Skipped{first, 0});
-  it->second.first = std::min(it->second.first, first);
-  it->second.entries += p.last - first;
 }
 
 // ROOT has printed an error that user code would not look at.
@@ -346,7 +359,7 @@ bool Generation::aborted(Phase phase, long long entry) {
   if (abort == TSelector::kContinue) return false;
   selector_->ResetAbort();
   if (abort == TSelector::kAbortFile) return true;
-  Failure f("abort", "the selector called Abort(kAbortProcess)");
+  Failure f("abort", "the selector called Abort(kAbortProcess)" + guard_.abortReason());
   f.step = phaseName(phase);
   f.entry = entry;
   throw f;
@@ -386,13 +399,11 @@ json Generation::seal(const json &request) {
     for (const auto &[member, object] : class_.membersIn(*selector_, output))
       members.Add(new TNamed(member.c_str(), object.c_str()));
     blob.add(members, kMembers, 0, false);
-    TList skipped;
-    skipped.SetOwner();
-    for (const auto &[file, what] : skippedIn_) {
-      skipped.Add(new TParameter<Long64_t>(file.c_str(), what.entries, '+'));
-      skipped.Add(new TParameter<Long64_t>(("<" + file).c_str(), what.first, 'm'));
+    if (!skips_.empty()) {
+      TList skipped;
+      skips_.list(skipped);
+      blob.add(skipped, kSkipped, 0, false);
     }
-    if (!skipped.IsEmpty()) blob.add(skipped, kSkipped, 0, false);
     TList status;
     status_.write(status);
     if (!status_.isZero()) blob.add(status, kStatus, 0, false);

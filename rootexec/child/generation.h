@@ -1,11 +1,12 @@
 // One generation: one selector object, one SlaveBegin, many packets, one SlaveTerminate.
 #pragma once
 
-#include "rootguard.h"
 #include "input.h"
+#include "inputlist.h"
+#include "rootguard.h"
+#include "skips.h"
 #include "status.h"
 
-#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -20,9 +21,16 @@ class StreamRandom;
 /// The checksum of one packet of global units, which must agree with tasks.Canary in Go.
 uint64_t canary(uint64_t job, int64_t first, int64_t last);
 
+/// fInput as the process has it from which a generation is forked.
+struct LoadedInput {
+  InputSource source;
+  TList *list;
+};
+
 class Generation {
  public:
-  Generation(Channel &channel, RootGuard &guard, const SelectorClass &cls);
+  /// loaded is nullptr if the generation is to read fInput itself.
+  Generation(Channel &channel, RootGuard &guard, const SelectorClass &cls, const LoadedInput *loaded);
 
   /// Works off requests until dtpnode is gone, the generation is sealed, or something fails.
   int run();
@@ -36,6 +44,7 @@ class Generation {
     long long total; // entries of the tree when it was planned, 0 if unknown
     std::string uuid; // of the file when it was planned, empty if unknown
     long long start;  // number of the tree's first entry over all files of the job
+    long long end;    // where what is wanted of the file ends, 0 if unknown
   };
 
   nlohmann::json handle(const nlohmann::json &request);
@@ -56,15 +65,17 @@ class Generation {
   [[noreturn]] void failData(long long entry);
   void enterCluster(long long entry);
   bool aborted(Phase phase, long long entry);
-  void skipped(const Packet &p, long long first);
-  void skipBehind(const Packet &p, long long entry);
+  void mayAbortFile(const Packet &p, Phase phase, long long number);
 
   Channel &channel_;
   RootGuard &guard_;
   const SelectorClass &class_;
+  const LoadedInput *loaded_;
   Inputs inputs_;
   Input *current_ = nullptr;
-  std::map<std::string, long long> skipFrom_; // by file and tree: the first entry behind Abort(kAbortFile)
+  bool whole_ = false; // no file is divided but where everything before went well
+  bool abortedInit_ = false; // Abort(kAbortFile) was called when current_ was opened
+  std::string initReason_;
   long long clusterEnd_ = -1; // of the entry that runs
   TSelector *selector_ = nullptr;
   int version_ = 2;
@@ -74,10 +85,7 @@ class Generation {
   TList *input_ = nullptr;
   uint64_t job_ = 0, canary_ = 0;
   long long units_ = 0;
-  struct Skipped {
-    long long first, entries;
-  };
-  std::map<std::string, Skipped> skippedIn_; // by file
+  Skips skips_;
   bool sealed_ = false;
 };
 

@@ -111,28 +111,13 @@ void Merger::note(const Group &g) {
   auto *number = dynamic_cast<TParameter<Long64_t> *>(g.objects[0].get());
   if (number && g.name == kUnits) units_ = number->GetVal();
   if (number && g.name == kCanary) canary_ = static_cast<unsigned long long>(number->GetVal());
-  if (g.name == kSkipped) noteSkipped(*g.objects[0]);
+  if (g.name == kSkipped) skipped_.add(*g.objects[0]);
   if (g.name == kStatus) status_.read(*g.objects[0]);
   auto *list = dynamic_cast<TList *>(g.objects[0].get());
   if (!list || g.name != kMembers) return;
   TIter next(list);
   while (TObject *o = next())
     members_[o->GetName()] = o->GetTitle();
-}
-
-void Merger::noteSkipped(const TObject &object) {
-  auto *list = dynamic_cast<const TList *>(&object);
-  if (!list) return;
-  TIter next(list);
-  while (TObject *o = next()) {
-    auto *number = dynamic_cast<TParameter<Long64_t> *>(o);
-    if (!number) continue;
-    const std::string name = number->GetName();
-    if (name.rfind('<', 0) == 0)
-      skipped_[name.substr(1)].first = number->GetVal();
-    else
-      skipped_[name].second = number->GetVal();
-  }
 }
 
 Objects Merger::readAll(const std::vector<Record> &records) const {

@@ -3,6 +3,7 @@
 
 #include "blob.h"
 #include "combine.h"
+#include "skips.h"
 #include "status.h"
 
 #include <map>
@@ -45,15 +46,14 @@ class Merger {
   long long statusFrom(long long before) const { return status_.from(before); }
   /// Names that are wanted and were left out, since they are too large.
   const std::set<std::string> &left() const { return left_; }
-  /// What Abort(kAbortFile) left out, by file: the first entry, and how many.
-  const std::map<std::string, std::pair<long long, long long>> &skipped() const { return skipped_; }
+  /// What Abort(kAbortFile) left out.
+  const Skips &skipped() const { return skipped_; }
 
  private:
   std::vector<std::unique_ptr<TObject>> readAll(const std::vector<Record> &records) const;
   bool mergeRecords(const std::vector<Record> &records, std::vector<std::unique_ptr<TObject>> &out);
   bool mergeOnce(const std::vector<Record> &records, std::vector<std::unique_ptr<TObject>> &out);
   void note(const Group &g);
-  void noteSkipped(const TObject &list);
 
   RootGuard &guard_;
   Combiner combiner_;
@@ -65,7 +65,7 @@ class Merger {
   std::set<std::string> left_;
   std::map<std::string, std::string> members_;
   Status status_;
-  std::map<std::string, std::pair<long long, long long>> skipped_;
+  Skips skipped_;
 };
 
 /// Merges many lists in batches until so few are left that one Merger can open them all: it holds

@@ -1,7 +1,8 @@
 // The frames between dtpnode (Go) and its ROOT child that only ROOT has. Those that any child has, and the shared page,
 // are described in exec/child/doc.go. The Go side is rootexec/frames.go.
 //
-//   role of base: selector planner compiler; of selector: generation merger client check viewer
+//   role of base: selector planner compiler; of selector: generation input merger client check collector viewer; of
+//   input: generation
 //   selector
 //     ->  load {so, macro, macros, dir, class, lacking, proof, code} <-  loaded {}, then it is a zygote
 //         so is the library that was compiled of the selector, macro the source that the interpreter is to run in its
@@ -11,6 +12,10 @@
 //         what SETUP() is given, the user's libraries in the order of loading, libraries of further sources
 //   check
 //     ->  make {}                         <-  made {}
+//   collector
+//     ->  collect {files, path}           <-  collected {objects}   files are of {path, names}; see inputlist.h
+//   input
+//     ->  input {given, input}            <-  loaded {}, then it is a zygote whose generations share fInput
 //   planner
 //     ->  plan {file, tree}               <-  planned {tree, entries, clusters, bytes, uuid}
 //     ->  list {file, object}             <-  listed {object, class, inputs, friends, aliases, lists, global}
@@ -18,7 +23,9 @@
 //     ->  compile {dir, sources, main, lib, cxx, options, proof, parts [{sources, main, lib}], code} <- compiled {so}
 //     ->  setup {code}                    <-  compiled {}
 //   generation
-//     ->  begin {..., option, lax, seed, selection, home}  input is fInput; part of a packet is the path of the tree
+//     ->  begin {..., option, lax, seed, selection, home, whole, given}  fInput is made of the blob at input, and of
+//                                         that of objects at given; part of a packet is the path of the tree; with
+//                                         whole, no file is divided but behind what went well
 //     ->  snapshot {id, names, most, path}  <-  snapped {id, units, left} or, if it failed, {id, units: -1, msg}
 //   viewer
 //     ->  pick {inputs, names, most, path}  <-  picked {units, canary, left}
@@ -26,7 +33,8 @@
 //   merger
 //     ->  merge {inputs, path}            <-  sealed {units, canary, apart, mixed}
 //   client
-//     ->  start {option, params, dir, env, seed}  <-  begun {input}
+//     ->  start {option, params, given, dir, env, seed, path}  <-  begun {objects}  fInput is then a blob at
+//                                         path, unless either is empty
 //     ->  finish {partials, path, canvases} <-  finished {units, canary, apart, keys, objects, ...}
 //     ->  save {partials, path}             <-  finished {...}  in place of start and finish: no Terminate
 //

@@ -5,6 +5,7 @@
 #include "feedback.h"
 #include "generation.h"
 #include "input.h"
+#include "inputlist.h"
 #include "listing.h"
 #include "merge.h"
 #include "proof.h"
@@ -136,11 +137,34 @@ RootGuard &guardOf(Channel &channel, SharedPage *page, Fd pageFd) {
   return *new RootGuard(page, std::move(pageFd), &channel);
 }
 
+// A zygote of its own reads fInput: what user code does there crashes nothing else, and each process that is forked has
+// all of it without another copy, until it writes to some of it.
+int runInput(Channel &channel, RootGuard &guard, const SelectorClass &selector) {
+  json request;
+  if (!channel.read(request)) return 0;
+  LoadedInput loaded{InputSource::of(request), nullptr};
+  try {
+    guard.run(Phase::Load, [&] { loaded.list = readInput(loaded.source, guard); });
+  } catch (const Failure &f) {
+    channel.write(failureFrame(f));
+    return 0;
+  }
+  if (!channel.write({{"op", "loaded"}})) return 0;
+  Zygote(channel, {{"generation"}, [&](const std::string &, Channel &c, SharedPage *page, Fd pageFd) {
+                     return Generation(c, guardOf(c, page, std::move(pageFd)), selector, &loaded).run();
+                   }}).processRequests();
+  return 0;
+}
+
 Roles selectorRoles(const SelectorClass &selector) {
-  return {{"generation", "merger", "client", "check", "viewer"},
+  return {{"generation", "input", "merger", "client", "check", "collector", "viewer"},
           [&selector](const std::string &role, Channel &channel, SharedPage *page, Fd pageFd) {
             RootGuard &guard = guardOf(channel, page, std::move(pageFd));
-            if (role == "generation") return Generation(channel, guard, selector).run();
+            if (role == "generation") return Generation(channel, guard, selector, nullptr).run();
+            if (role == "input") return runInput(channel, guard, selector);
+            if (role == "collector")
+              return serve(channel, guard, Phase::Load, false,
+                           [&](const json &r) { return collectObjects(r.at("files"), r.at("path"), guard); });
             if (role == "client") return Client(channel, guard, selector).run();
             if (role == "merger")
               return serve(channel, guard, Phase::Merge, false,

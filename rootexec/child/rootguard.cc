@@ -17,6 +17,11 @@ bool startsWith(const char *s, const char *prefix) {
   return std::strncmp(s, prefix, std::strlen(prefix)) == 0;
 }
 
+bool endsWith(const char *s, const char *suffix) {
+  const size_t n = std::strlen(s), m = std::strlen(suffix);
+  return n >= m && std::strcmp(s + n - m, suffix) == 0;
+}
+
 bool has(const char *s, const char *part) {
   return std::strstr(s, part) != nullptr;
 }
@@ -104,6 +109,17 @@ void RootGuard::rootErrorHandler(int level, bool abort, const char *location, co
   userHandler(level, abort, location, msg);
   if (theGuard && level >= kError)
     theGuard->onRootError(level, location ? location : "", msg ? msg : "");
+  // TSelector::Abort() keeps its reason nowhere, and only tells it in this way.
+  if (theGuard && level == kInfo && location && (endsWith(location, "::AbortFile") || endsWith(location, "::AbortProcess")))
+    theGuard->onAbort(msg ? msg : "");
+}
+
+void RootGuard::onAbort(const char *reason) {
+  constexpr size_t most = 200;
+  abortReason_ = reason;
+  if (abortReason_.size() > most) abortReason_ = abortReason_.substr(0, most) + "...";
+  for (char &c : abortReason_)
+    if (static_cast<unsigned char>(c) < ' ') c = ' ';
 }
 
 void RootGuard::onRootError(int, const char *location, const char *msg) {

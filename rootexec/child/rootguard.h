@@ -23,16 +23,20 @@ class RootGuard : public Guard {
   /// The first error that ROOT printed since clear(), for messages.
   const std::string &firstError() const { return firstError_; }
   bool diskFull() const { return diskFull_; }
+  /// What the selector said last when it called Abort(), as ": " and the text, to end a message; empty if nothing.
+  std::string abortReason() const { return abortReason_.empty() ? "" : ": " + abortReason_; }
+  const std::string &abortText() const { return abortReason_; }
   void clear();
 
  private:
+  void onAbort(const char *reason);
   void onRootError(int level, const char *location, const char *msg);
   static void rootErrorHandler(int level, bool abort, const char *location, const char *msg);
 
   bool lax_ = false;
   bool tripped_ = false;
   bool diskFull_ = false;
-  std::string kind_, text_, firstError_;
+  std::string kind_, text_, firstError_, abortReason_;
 };
 
 } // namespace dtpnode

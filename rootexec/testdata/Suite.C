@@ -309,3 +309,112 @@ void Expect::Begin(TTree *) {
     Abort("unexpected");
   }
 }
+
+void Aborter::may(const char *step, Long64_t entry) {
+  if (in == step && entry == at) Abort(TString::Format("no more of it, says %s", step), kind);
+}
+
+void Aborter::SlaveBegin(TTree *) {
+  in = param(fInput, "in");
+  at = param(fInput, "at", "-1").Atoll();
+  if (param(fInput, "kind") == "process") kind = kAbortProcess;
+  fOutput->Add(seen = new TH1D("seen", "", 1000, 0, 1000));
+  may("SlaveBegin");
+}
+
+void Aborter::Init(TTree *t) {
+  tree = t;
+  may("Init");
+}
+
+bool Aborter::Notify() {
+  may("Notify");
+  return true;
+}
+
+bool Aborter::Process(Long64_t entry) {
+  see(entry);
+  may("Process", entry);
+  return true;
+}
+
+bool Aborter::ProcessCut(Long64_t entry) {
+  may("ProcessCut", entry);
+  return true;
+}
+
+// What an object of fInput is to somebody who looks for it in the ways that selectors do.
+static TString seenAs(TObject *o) {
+  if (!o) return "none";
+  TString out;
+  if (auto *p = dynamic_cast<TParameter<double> *>(o)) out += TString::Format(" double %g", p->GetVal());
+  if (auto *p = dynamic_cast<TParameter<float> *>(o)) out += TString::Format(" float %g", p->GetVal());
+  if (auto *p = dynamic_cast<TParameter<Long64_t> *>(o)) out += TString::Format(" long64 %lld", p->GetVal());
+  if (auto *p = dynamic_cast<TParameter<Long_t> *>(o)) out += TString::Format(" long %ld", p->GetVal());
+  if (auto *p = dynamic_cast<TParameter<int> *>(o)) out += TString::Format(" int %d", p->GetVal());
+  if (auto *p = dynamic_cast<TParameter<bool> *>(o)) out += TString::Format(" bool %d", p->GetVal());
+  if (dynamic_cast<TNamed *>(o)) out += TString::Format(" named %s", static_cast<TNamed *>(o)->GetTitle());
+  if (auto *h = dynamic_cast<TH1 *>(o)) out += TString::Format(" sum %g", h->GetSumOfWeights());
+  if (auto *l = dynamic_cast<TCollection *>(o)) {
+    TIter next(l);
+    while (TObject *e = next())
+      out += TString::Format(" [%s%s]", e->GetName(), seenAs(e).Data());
+  }
+  return out;
+}
+
+void Given::say(const char *step) {
+  TString out = TString(step) + ":";
+  TIter next(fInput);
+  while (TObject *o = next())
+    out += TString::Format(" %s%s;", o->GetName(), seenAs(o).Data());
+  printf("%s\n", out.Data());
+}
+
+void Given::Begin(TTree *) {
+  say("Begin");
+  if (auto *h = dynamic_cast<TH1 *>(fInput->FindObject("changed"))) h->Fill(0.5, 10);
+  if (param(fInput, "adds") == "") return;
+  auto *outer = new TList;
+  outer->SetName("outer");
+  outer->Add(new TNamed("in", "deep"));
+  auto *inner = new TList;
+  inner->SetName("inner");
+  auto *h = new TH1F("far", "", 10, 0, 10);
+  h->SetDirectory(nullptr);
+  h->Fill(3, 4);
+  inner->Add(h);
+  outer->Add(inner);
+  fInput->Add(outer);
+  auto *large = new TH1D("large", "", param(fInput, "adds").Atoi(), 0, 1);
+  large->SetDirectory(nullptr);
+  large->Fill(0.5, 7);
+  fInput->Add(large);
+}
+
+void Given::SlaveBegin(TTree *) {
+  say("SlaveBegin");
+  // What this process does to its list no other may see.
+  if (auto *h = dynamic_cast<TH1 *>(fInput->FindObject("large"))) h->Fill(0.5, 1000);
+  fInput->Add(new TNamed("mine", "alone"));
+}
+
+static void writeHist(TDirectory &dir, const char *name, double weight) {
+  TH1D h(name, "", 10, 0, 1);
+  h.SetDirectory(nullptr);
+  h.Fill(0.5, weight);
+  dir.WriteTObject(&h);
+}
+
+void MakeObjects::Begin(TTree *) {
+  TFile file(param(fInput, "file"), "RECREATE");
+  writeHist(file, "changed", 3);
+  TDirectory *dir = file.mkdir("dir");
+  writeHist(*dir, "h2", 5);
+  const TNamed named("n", "x");
+  dir->mkdir("deeper")->WriteTObject(&named);
+  writeHist(file, "h1", 1);
+  writeHist(file, "h1", 2); // a second cycle
+  file.WriteTObject(&named);
+  file.Close();
+}

@@ -131,6 +131,54 @@ class Bad : public TSelector {
   ClassDefOverride(Bad, 0);
 };
 
+// Calls Abort() for a file, or for the process if "kind" says so, in the step "in": there at once, or at the entry of each
+// file that "at" says. It counts the entries that it sees, one by one.
+class Aborter : public TSelector {
+ public:
+  TTree *tree = nullptr;
+  TH1D *seen = nullptr;
+  TString in;
+  EAbort kind = kAbortFile;
+  Long64_t at = -1;
+
+  int Version() const override { return 2; }
+  void SlaveBegin(TTree *) override;
+  void Init(TTree *t) override;
+  bool Notify() override;
+  bool Process(Long64_t entry) override;
+  bool ProcessCut(Long64_t entry) override;
+  void ProcessFill(Long64_t entry) override { see(entry); }
+  void see(Long64_t entry) { seen->Fill(entry); }
+  void may(const char *step, Long64_t entry = -1);
+  ClassDefOverride(Aborter, 0);
+};
+
+// An Aborter whose entries go through ProcessCut and ProcessFill.
+class AborterCut : public Aborter {
+ public:
+  int Version() const override { return 0; }
+  ClassDefOverride(AborterCut, 0);
+};
+
+// Writes a file of objects in Begin.
+class MakeObjects : public TSelector {
+ public:
+  int Version() const override { return 2; }
+  void Begin(TTree *) override;
+  ClassDefOverride(MakeObjects, 0);
+};
+
+// Says in a line what it finds in fInput, in each step, and changes it in SlaveBegin.
+class Given : public TSelector {
+ public:
+  int Version() const override { return 2; }
+  void Begin(TTree *) override;
+  void SlaveBegin(TTree *) override;
+  void Terminate() override { say("Terminate"); }
+  void say(const char *step);
+  ClassDefOverride(Given, 0);
+};
+
 // What the tests of package exectest want of code: it counts the entries, and does what "bad" says at the entry "at" or
 // in the whole of "step".
 class Conform : public Bad {

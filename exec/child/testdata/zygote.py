@@ -278,7 +278,11 @@ class Generation(Worker):
         self.job, self.file, self.units, self.canary = r["job"], None, 0, 0
         self.counts = collections.Counter()
         self.page.phase = "start"
-        self.call("start", r.get("input", b""))
+        given = b""
+        if r.get("input"):
+            with open(r["input"], "rb") as f:
+                given = f.read()
+        self.call("start", given)
         return {"op": "ready"}
 
     def do_packet(self, p):
