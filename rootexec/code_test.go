@@ -176,7 +176,7 @@ func TestCodeOfSeveralSources(t *testing.T) {
 	}
 	byName.IncludeDirs = []string{codeFile(t, ".")}
 	d = mustDescribe(t, byName)
-	if len(d.Blobs) != 1 || !slices.Contains(d.Work.Needs, arch()) {
+	if len(d.Blobs) != 2 || !slices.Contains(d.Work.Needs, arch()) {
 		t.Errorf("ships %d blobs and needs %q, want the libraries alone and %q", len(d.Blobs), d.Work.Needs, arch())
 	}
 	if got := printed(t, prepared(t, d)); !strings.HasPrefix(got, "sum 10000 offset 1 package 42") {
@@ -383,7 +383,8 @@ func TestPackedCode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := unpackSource(b)
+	libraries := func(src Source) func() ([]byte, error) { return func() ([]byte, error) { return packLibraries(src) } }
+	got, err := unpackSource(b, libraries(src))
 	if err != nil || got.Hash() != src.Hash() {
 		t.Errorf("%+v, %v", got, err)
 	}
@@ -410,7 +411,7 @@ func TestPackedCode(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := unpackSource(packed); err == nil {
+		if _, err := unpackSource(packed, libraries(bad)); err == nil {
 			t.Errorf("%s is taken from others", name)
 		}
 	}

@@ -2,16 +2,18 @@ package rootexec
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"debug/elf"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/dtpnode/dtpnode/exec"
@@ -214,5 +216,14 @@ func (s Source) needs(root *Root) []string {
 	return needs
 }
 
-// mebibytes is a number of bytes for the user.
-func mebibytes(n int64) string { return strconv.FormatInt(n>>20, 10) + " MiB" }
+// librariesKey names the libraries of a source, with what is beside them, by their content.
+func librariesKey(src Source) string {
+	h := sha256.New()
+	for _, name := range slices.Sorted(maps.Keys(src.Files)) {
+		if isLibrary(name) {
+			fmt.Fprintf(h, "%s %d\n", name, len(src.Files[name]))
+			h.Write(src.Files[name])
+		}
+	}
+	return "libraries " + hex.EncodeToString(h.Sum(nil))
+}

@@ -19,6 +19,8 @@ const (
 	sourcesBlob = "sources"
 	libraryBlob = "library"
 	inputBlob   = tasks.InputShip // the objects of files that the user gives, if there are any
+	// librariesBlob has the user's own libraries.
+	librariesBlob = tasks.LibrariesShip
 )
 
 // program is a loaded selector with what one job wants of it beside its class. It is an exec.Program.
@@ -134,6 +136,11 @@ func (e *Executor) Describe(ctx context.Context, r exec.Request) (out exec.Descr
 	out.Params, out.Items = w.Params, spec.Cycles
 	out.Notes = append(out.Notes, unseeded(src, w)...)
 	out.Blobs = []exec.Blob{{Name: sourcesBlob, Keep: true, Pack: func() ([]byte, error) { return packed, nil }}}
+	if len(src.Libs) > 0 {
+		out.Blobs = append(out.Blobs, exec.Blob{
+			Name: librariesBlob, Keep: true, Key: librariesKey(src), Pack: func() ([]byte, error) { return packLibraries(src) },
+		})
+	}
 	if src.compiled() {
 		out.Blobs = append(out.Blobs, exec.Blob{Name: libraryBlob, Key: lib.Key, Pack: lib.Pack})
 	}
@@ -182,7 +189,7 @@ func notInterpreted(f *exec.Failure, err error) error {
 func interpretedNote(src Source, why *exec.Failure) string {
 	first, _, _ := strings.Cut(cmp.Or(why.Tail, why.Msg), "\n")
 	return fmt.Sprintf("%s is interpreted by ROOT on every node, as it is named without + and does not compile (%s); compiled "+
-		"it would run faster, and its errors would have line numbers", src.title(), strings.TrimSpace(first))
+		"it would run faster, and stacks of its crashes would name its functions", src.title(), strings.TrimSpace(first))
 }
 
 // wanted reads the sources of a request, and what it wants of them.
@@ -196,7 +203,7 @@ func (e *Executor) wanted(ctx context.Context, spec Spec, r exec.Request) (src S
 		if err != nil {
 			return src, w, fmt.Errorf("could not get the sources of the earlier job: %w", err)
 		}
-		if old, err = unpackSource(packed); err != nil {
+		if old, err = unpackSource(packed, func() ([]byte, error) { return r.Earlier.Fetch(ctx, librariesBlob) }); err != nil {
 			return src, w, err
 		}
 	} else {
@@ -231,7 +238,7 @@ func (e *Executor) Prepare(ctx context.Context, o exec.Order) (exec.Program, err
 	if err != nil {
 		return nil, err
 	}
-	src, err := unpackSource(packed)
+	src, err := unpackSource(packed, func() ([]byte, error) { return o.Fetch(ctx, librariesBlob) })
 	if err != nil {
 		return nil, err
 	}

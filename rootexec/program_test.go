@@ -140,7 +140,7 @@ func TestDescribedAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if src, err := unpackSource(packed); err != nil || string(src.Files[DataDir+"/w.txt"]) != "weights" {
+	if src, err := unpackSource(packed, nil); err != nil || string(src.Files[DataDir+"/w.txt"]) != "weights" {
 		t.Errorf("the data file of before does not go along: %v", err)
 	}
 	for _, text := range []string{"", "{", `{"selectr": "x"}`} {

@@ -56,9 +56,12 @@ const (
 // isData tells a file for the working folder of each process from one to be compiled.
 func isData(name string) bool { return strings.HasPrefix(name, DataDir+"/") }
 
+// isLibrary tells a library of the user, or what is beside it, from the rest.
+func isLibrary(name string) bool { return strings.HasPrefix(name, LibDir+"/") }
+
 // isCode tells a source or a header from data, libraries and packages.
 func isCode(name string) bool {
-	return !isData(name) && !strings.HasPrefix(name, LibDir+"/") && !strings.HasPrefix(name, PackageDir+"/")
+	return !isData(name) && !isLibrary(name) && !strings.HasPrefix(name, PackageDir+"/")
 }
 
 // Hash names the source by its content.

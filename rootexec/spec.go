@@ -273,7 +273,7 @@ func (r *sourceReader) read(name, file string) error {
 	return nil
 }
 
-// packedSource is a Source on its way to other nodes: a blob, compressed with zstd, for libraries shrink to a third.
+// packedSource is a Source on its way to other nodes: a blob, compressed with zstd: libraries shrink to a third.
 type packedSource struct {
 	Main  string       `msgpack:"m"`
 	Files []packedFile `msgpack:"f"` // sorted by name
@@ -285,10 +285,20 @@ type packedFile struct {
 	Data []byte `msgpack:"d"`
 }
 
+// packSource packs a source but for its libraries, which packLibraries packs.
 func packSource(src Source) ([]byte, error) {
+	return packFiles(src, func(name string) bool { return !isLibrary(name) })
+}
+
+// packLibraries packs the libraries of a source, which are large and stay the same while its code is worked on.
+func packLibraries(src Source) ([]byte, error) { return packFiles(Source{Files: src.Files}, isLibrary) }
+
+func packFiles(src Source, which func(name string) bool) ([]byte, error) {
 	p := packedSource{Main: src.Main, Shape: src.Shape}
 	for name, data := range src.Files {
-		p.Files = append(p.Files, packedFile{name, data})
+		if which(name) {
+			p.Files = append(p.Files, packedFile{name, data})
+		}
 	}
 	slices.SortFunc(p.Files, func(a, b packedFile) int { return strings.Compare(a.Name, b.Name) })
 	b, err := wire.Marshal(&p)
@@ -306,22 +316,41 @@ func packSource(src Source) ([]byte, error) {
 // maxUnpackedSource bounds what a blob of sources may become.
 const maxUnpackedSource = maxSources + maxLibraries + 64<<20
 
-func unpackSource(b []byte) (Source, error) {
-	z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxUnpackedSource))
+// unpackSource reads packed sources, and calls libraries for what packLibraries has packed if there are any.
+func unpackSource(b []byte, libraries func() ([]byte, error)) (Source, error) {
+	p, err := unpackFiles(b)
 	if err != nil {
 		return Source{}, err
 	}
+	src := Source{Main: p.Main, Files: map[string][]byte{}, Shape: p.Shape}
+	files := p.Files
+	if len(src.Libs) > 0 {
+		if b, err = libraries(); err != nil {
+			return Source{}, err
+		}
+		more, err := unpackFiles(b)
+		if err != nil {
+			return Source{}, err
+		}
+		files = append(files, more.Files...)
+	}
+	for _, f := range files {
+		src.Files[f.Name] = f.Data
+	}
+	return src, src.validate()
+}
+
+func unpackFiles(b []byte) (p packedSource, err error) {
+	z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxUnpackedSource))
+	if err != nil {
+		return p, err
+	}
 	defer z.Close()
-	var p packedSource
 	if b, err = z.DecodeAll(b, nil); err == nil {
 		err = wire.Unmarshal(b, &p)
 	}
 	if err != nil {
-		return Source{}, fmt.Errorf("could not read packed sources: %w", err)
+		return p, fmt.Errorf("could not read packed sources: %w", err)
 	}
-	src := Source{Main: p.Main, Files: map[string][]byte{}, Shape: p.Shape}
-	for _, f := range p.Files {
-		src.Files[f.Name] = f.Data
-	}
-	return src, src.validate()
+	return p, nil
 }

@@ -16,12 +16,12 @@ func TestSourcesSurvivePacking(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := unpackSource(b)
+	got, err := unpackSource(b, nil)
 	if err != nil || got.Hash() != src.Hash() {
 		t.Errorf("got %+v, error %v", got, err)
 	}
 	for i := range b {
-		_, _ = unpackSource(b[:i]) // no panic
+		_, _ = unpackSource(b[:i], nil) // no panic
 	}
 }
 
@@ -60,7 +60,7 @@ func FuzzSource(f *testing.F) {
 	}
 	f.Add(b)
 	f.Fuzz(func(t *testing.T, b []byte) {
-		src, err := unpackSource(b)
+		src, err := unpackSource(b, nil)
 		if err != nil {
 			return
 		}

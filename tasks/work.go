@@ -35,17 +35,22 @@ const (
 	MaxFreight = 2 * MaxShip // bytes of all
 )
 
-// InputShip names the blob of the objects that a user gives a job as its input. It may have MaxInput bytes, and does not
-// count towards the bounds of the others.
+// Blobs of these names may be larger than others, and do not count towards the bounds of those: what a user gives a job
+// as its input, MaxInput bytes, and the libraries that its code needs, MaxLibraries bytes.
 const (
-	InputShip = "input"
-	MaxInput  = 1 << 30
+	InputShip     = "input"
+	MaxInput      = 1 << 30
+	LibrariesShip = "libraries"
+	MaxLibraries  = 512 << 20
 )
 
-// mostOf is how many bytes a blob of that name may have.
-func mostOf(name string) int64 {
-	if name == InputShip {
+// MostOf is how many bytes a blob of that name may have.
+func MostOf(name string) int64 {
+	switch name {
+	case InputShip:
 		return MaxInput
+	case LibrariesShip:
+		return MaxLibraries
 	}
 	return MaxShip
 }
@@ -72,10 +77,10 @@ func (w Work) Check() error {
 			return errors.New("its blobs have no names, or not one each")
 		case !JobID(s.SHA256).Valid():
 			return fmt.Errorf("the blob %q has no SHA-256", s.Name)
-		case s.Size < 0 || s.Size > mostOf(s.Name):
-			return fmt.Errorf("the blob %q has %d bytes, want at most %d", s.Name, s.Size, mostOf(s.Name))
+		case s.Size < 0 || s.Size > MostOf(s.Name):
+			return fmt.Errorf("the blob %q has %d bytes, want at most %d", s.Name, s.Size, MostOf(s.Name))
 		}
-		if names[s.Name] = true; s.Name == InputShip {
+		if names[s.Name] = true; MostOf(s.Name) != MaxShip {
 			continue
 		}
 		if all += s.Size; s.Keep {

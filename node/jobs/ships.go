@@ -171,15 +171,16 @@ func (r *programs) shipBlob(j *Job, b exec.Blob) (tasks.Ship, error) {
 		}
 	}
 	if b.File != "" {
-		return ship, r.shipFile(j, b, &ship)
+		err := r.shipFile(j, b, &ship)
+		return ship, err
 	}
 	data, err := b.Pack()
 	if err != nil {
 		return ship, err
 	}
-	if len(data) > tasks.MaxShip {
+	if int64(len(data)) > tasks.MostOf(b.Name) {
 		return ship, fmt.Errorf("could not ship the %s of the job: it has %d bytes, the limit is %d", b.Name, len(data),
-			tasks.MaxShip)
+			tasks.MostOf(b.Name))
 	}
 	if ship.SHA256, err = r.ship(j, data); err != nil {
 		return ship, err
