@@ -32,9 +32,9 @@ func TestChains(t *testing.T) {
 	alice := c.nodes[0]
 	lists := at("lists.root")
 	for name, change := range map[string]func(j *job){
-		"entry list":          func(j *job) { j.EntryList = lists + ":el" },
-		"event list":          func(j *job) { j.EntryList = lists + ":ev2" },
-		"part of a list":      func(j *job) { j.EntryList, j.First, j.N = lists+":el", 33, 100 },
+		"entry list":     func(j *job) { j.EntryList = lists + ":el" },
+		"event list":     func(j *job) { j.EntryList = lists + ":ev2" },
+		"part of a list": func(j *job) { j.EntryList, j.First, j.N = lists+":el", 33, 100 },
 		"friend in two files": func(j *job) {
 			j.Friends, j.Option = []string{"fr=" + at("f0.root") + "," + at("f1.root")}, "x"
 		},

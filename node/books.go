@@ -22,6 +22,7 @@ func (d *Daemon) books() control.Books {
 		Growth:     growthBook{d},
 		Recoveries: recoveryBook{d},
 		Outputs:    outputBook{d},
+		Datasets:   datasetBook{d},
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/dtpnode/dtpnode/exec"
 	"github.com/dtpnode/dtpnode/internal/failpoint"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/datasets"
 	"github.com/dtpnode/dtpnode/node/jobs"
 	"github.com/dtpnode/dtpnode/node/members"
 	"github.com/dtpnode/dtpnode/node/plan"
@@ -54,6 +55,7 @@ type Daemon struct {
 	runtimes *jobs.Runtimes // what this host can run
 	planner  *plan.Planner  // of jobs' files
 	jobs     *jobs.Room
+	datasets *datasets.Room // lists of files by name
 
 	steals     *worker.Meter // times from asking for work to having some
 	recoveries recoveries    // under way here
@@ -112,6 +114,9 @@ func (d *Daemon) open(ctx context.Context) error {
 		return errors.Join(elsewhere(err), d.lock.Unlock())
 	}
 	d.openRooms()
+	if err := d.openDatasets(); err != nil {
+		return errors.Join(err, d.net.Close(), d.lock.Unlock())
+	}
 	d.loop.peer, err = engine.New(d.engineConfig())
 	if err != nil {
 		return errors.Join(err, d.net.Close(), d.lock.Unlock())

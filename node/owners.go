@@ -61,6 +61,9 @@ func byJobs(
 //	logs              -> text that the job's children printed here
 //	result            -> hash of the result, a blob
 //	parts             -> handle of store.MadeOf, JSON: what a job's partial result was made of
+//	datasets          -> heads of datasets, JSON: which lists of files are kept here under which names
+//	dataset    owner, slash, name -> datasets.Signed, JSON: one of them
+//	dataset-new owner, slash, name -> hash: the asker has registered or removed it, and it is fetched from there
 //	fetched           -> empty: the job's submitter, or an admin, has the result
 var requests = map[string]request{
 	"signature": {
@@ -231,6 +234,24 @@ var requests = map[string]request{
 		owner:  byJobs((*jobs.Room).LedOwner),
 		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, j *jobs.Job, _ string) ([]byte, error) {
 			return d.jobs.ServeParts(j.Name)
+		},
+	},
+	"datasets": {
+		access: members.ForAll,
+		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *jobs.Job, _ string) ([]byte, error) {
+			return d.datasets.ServeHeads()
+		},
+	},
+	"dataset": {
+		access: members.ForAll,
+		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *jobs.Job, arg string) ([]byte, error) {
+			return d.datasets.ServeRecord(arg)
+		},
+	},
+	"dataset-new": {
+		access: members.ForAll,
+		answer: func(ctx context.Context, d *Daemon, from tasks.PeerID, _ *jobs.Job, arg string) ([]byte, error) {
+			return d.datasets.ServeNew(ctx, from, arg)
 		},
 	},
 	"fetched": {

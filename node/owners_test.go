@@ -125,6 +125,9 @@ func TestRequestsAreForWhoMayMakeThem(t *testing.T) {
 		"result":             {look, nil},
 		"parts":              {look, nil},
 		"fetched":            {rule, nil},
+		"datasets":           {all, nil},
+		"dataset":            {all, nil},
+		"dataset-new":        {nil, nil}, // each for its own names; see TestDatasetsAreOnAllMembers
 	}
 	for kind := range requests {
 		if _, ok := table[kind]; !ok {
@@ -140,7 +143,7 @@ func TestRequestsAreForWhoMayMakeThem(t *testing.T) {
 			if refused == slices.Contains(want.may, role) {
 				t.Errorf("%s asked by %s: %v", kind, role, err)
 			}
-			if refused && kind != "plan" && kind != "glob" &&
+			if refused && kind != "plan" && kind != "glob" && kind != "dataset-new" &&
 				(!strings.Contains(e.Message, "owner's") || !strings.Contains(e.Message, "admin") ||
 					!strings.Contains(e.Hint, "--rights")) {
 				t.Errorf("%s asked by %s: the refusal does not say whose it is, and what right is needed: %v, %s", kind, role, e,

@@ -67,7 +67,7 @@ func exitCode(err error) int {
 	case errors.As(err, &usage):
 		return exitUsage
 	case errors.Is(err, submit.ErrPartial), errors.Is(err, errLines), errors.Is(err, errUnits),
-		errors.Is(err, errUnchecked):
+		errors.Is(err, errUnchecked), errors.Is(err, errChanged):
 		return exitPartial
 	case errors.Is(err, submit.ErrCancelled), errors.Is(err, submit.ErrInterrupted), errors.Is(err, submit.ErrDetached),
 		errors.Is(err, context.Canceled):

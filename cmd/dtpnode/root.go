@@ -75,7 +75,7 @@ Exit status: 0 done, 1 error, 2 wrong usage, 3 partial result, 4 not cancelled y
 		newRecoveryKey(g), newTakeBack(g), newDown(g),
 		newRun(g), newPs(g), newStatus(g), newLogs(g), newUnits(g), newWatch(g), newAppend(g), newClose(g),
 		newCancel(g), newAttach(g), newGet(g),
-		newFinish(g), newRetry(g), newPackage(g),
+		newFinish(g), newRetry(g), newPackage(g), newDataset(g),
 		newRecover(g),
 		newSession(g), newConfig(g), newDoctor(g), newDemo(g), newBench(g), newMan(g), newSchema(g), newVersion(g))
 	addCompletions(g, cmd)

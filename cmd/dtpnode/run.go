@@ -29,6 +29,8 @@ import (
 type runOptions struct {
 	tree       string
 	files      []string
+	datasets   []string
+	ofDatasets []api.InputFile // the files of these
 	entryLists []string
 	friends    []string
 	aliases    []string
@@ -80,6 +82,10 @@ A host on which a file is not the one that was planned, by its number of entries
 it was written, which cp keeps, leaves it to others: --allow-copies compares the number of entries alone.
 A file named twice, be it through a link or another spelling of its tree, is an error, since its entries
 would be counted twice: --allow-duplicates.
+
+--dataset NAME runs over the files that are registered under a name (` + "`dtpnode dataset`" + `), after those of
+--files. Several, divided by commas or |, follow each other; NAME#TREE reads another tree of the files, and
+NAME<<FILE:LIST, or NAME?enl=FILE:LIST, is NAME with --entry-list FILE:LIST.
 
 --entry-list FILE:NAME has only the listed entries run. A TEntryList names files and trees, which are compared as
 TChain::SetEntryList does it, relative names made absolute and links followed; one that names no file of the job is an
@@ -149,17 +155,16 @@ func newRun(g *globals) *cobra.Command {
 			if err := opts.given(g, cmd.Flags()); err != nil {
 				return err
 			}
+			if err := opts.inDatasets(cmd.Context(), g); err != nil {
+				return err
+			}
 			return runRun(cmd.Context(), g, selector, opts)
 		},
 	}
 	f := cmd.Flags()
 	f.StringVar(&opts.tree, "tree", "", "path of the tree in the files")
 	f.StringArrayVar(&opts.files, "files", nil, "file, glob, URL or @list; repeatable")
-	f.StringArrayVar(&opts.entryLists, "entry-list", nil,
-		"`file.root:name` of a TEntryList or TEventList: only the entries that it lists are run; repeatable")
-	f.StringArrayVar(&opts.friends, "friend", nil,
-		"`tree=files` that are read beside the files, as alias:tree=files under another name; repeatable")
-	f.StringArrayVar(&opts.aliases, "alias", nil, "`name=expression` that the trees get as an alias; repeatable")
+	opts.readFlags(f)
 	f.BoolVar(&opts.duplicates, "allow-duplicates", false, "count a file that is named twice twice")
 	f.Int64VarP(&opts.n, "entries", "n", -1, "number of entries, over all files; -1 for all")
 	f.Int64Var(&opts.first, "first", 0, "first entry, counted over all files")
@@ -300,8 +305,8 @@ func (o runOptions) request(g *globals, selector string) (api.JobRequest, error)
 		return req, usagef("could not use --open with -n or --first: how many entries there will be is not known yet")
 	case o.open && o.check:
 		return req, usagef("could not use --open with --check: a check runs over what is there")
-	case len(o.files) == 0 && !o.open && !o.world.inCycles():
-		return req, usagef("could not run %q: no --files given, nor --cycles", selector)
+	case len(o.files)+len(o.ofDatasets) == 0 && !o.open && !o.world.inCycles():
+		return req, usagef("could not run %q: no --files given, nor --dataset or --cycles", selector)
 	case o.n < -1 || o.first < 0:
 		return req, usagef("could not use -n %d --first %d: want -n of at least 0, or -1 for all, and --first of at least 0",
 			o.n, o.first)
@@ -327,15 +332,8 @@ func (o runOptions) request(g *globals, selector string) (api.JobRequest, error)
 	if err = o.beside(&req); err != nil {
 		return req, err
 	}
-	if len(o.files) > 0 { // an open job may begin without any
-		if req.Files, req.Globs, err = inputs.Files(o.files, o.tree, o.duplicates); err != nil {
-			return req, err
-		}
-	}
-	for _, f := range req.Files {
-		if f.Part == "" && o.tree == "" && f.Object == "" {
-			return req, usagef("could not choose the tree of %q: give --tree, or its path as FILE/TREE", f.URL)
-		}
+	if err = o.inputFiles(&req); err != nil {
+		return req, err
 	}
 	if o.out != toStdout { // this command writes to standard output, not the daemon
 		if req.Output, err = submit.OutputPath(o.out); err != nil {
@@ -351,6 +349,38 @@ func (o runOptions) request(g *globals, selector string) (api.JobRequest, error)
 	req.Part, req.N, req.First, req.StaysOpen = o.tree, o.n, o.first, o.open
 	req.Stall, req.AllowCopies, req.SeedLocal = o.stall.Seconds(), o.copies, o.seedLocal
 	return req, nil
+}
+
+// inputFiles adds to a request the files that the job runs over.
+func (o runOptions) inputFiles(req *api.JobRequest) (err error) {
+	if len(o.files) > 0 { // an open job may begin without any
+		if req.Files, req.Globs, err = inputs.Files(o.files, o.tree, o.duplicates); err != nil {
+			return err
+		}
+	}
+	if len(o.ofDatasets) > 0 {
+		req.Files = append(req.Files, o.ofDatasets...)
+		if err := inputs.Once(req.Files, o.tree, o.duplicates); err != nil {
+			return err
+		}
+	}
+	for _, f := range req.Files {
+		if f.Part == "" && o.tree == "" && f.Object == "" {
+			return usagef("could not choose the tree of %q: give --tree, or its path as FILE/TREE", f.URL)
+		}
+	}
+	return nil
+}
+
+// readFlags are the flags that say what is read beside --files, and of them.
+func (o *runOptions) readFlags(f *pflag.FlagSet) {
+	f.StringArrayVar(&o.datasets, "dataset", nil,
+		"`name` of a dataset to run over (dtpnode dataset), several with commas; NAME<<FILE:LIST with a list of entries")
+	f.StringArrayVar(&o.entryLists, "entry-list", nil,
+		"`file.root:name` of a TEntryList or TEventList: only the entries that it lists are run; repeatable")
+	f.StringArrayVar(&o.friends, "friend", nil,
+		"`tree=files` that are read beside the files, as alias:tree=files under another name; repeatable")
+	f.StringArrayVar(&o.aliases, "alias", nil, "`name=expression` that the trees get as an alias; repeatable")
 }
 
 // beside adds to a request what is chosen of the files, and what is read beside them.

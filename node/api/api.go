@@ -14,6 +14,11 @@
 //	POST /v1/check                  JobRequest -> newline-delimited CheckEvent: its first entries run, nothing is kept
 //	GET  /v1/jobs                   []JobStatus (all jobs of the members that answer, without their long parts;
 //	                                with ?at-once=1, of those that answer without delay)
+//	POST /v1/datasets               DatasetRequest -> Dataset: files are registered under a name
+//	GET  /v1/datasets               []Dataset, without their files
+//	GET  /v1/dataset?name=          Dataset
+//	POST /v1/dataset/verify?name=   DatasetCheck
+//	POST /v1/dataset/remove?name=   Dataset
 //	GET  /v1/jobs/{id}              JobStatus; id may be a unique prefix
 //	GET  /v1/jobs/{id}/events       newline-delimited Event until the job ends
 //	POST /v1/jobs/{id}/stop         finish with what is done: partial result

@@ -19,6 +19,20 @@ type Books struct {
 	Growth     Growth
 	Recoveries Recoveries
 	Outputs    Outputs
+	Datasets   Datasets
+}
+
+// Datasets are lists of files by name, which all members keep.
+type Datasets interface {
+	// Add registers files under a name, if all of them can be read.
+	Add(ctx context.Context, req api.DatasetRequest) (api.Dataset, error)
+	// List are those that there are, without their files.
+	List(ctx context.Context) []api.Dataset
+	Get(ctx context.Context, name string) (api.Dataset, error)
+	// Verify opens all files of one again.
+	Verify(ctx context.Context, name string) (api.DatasetCheck, error)
+	// Remove takes a name of this node back.
+	Remove(ctx context.Context, name string) (api.Dataset, error)
 }
 
 // Node is the daemon itself.

@@ -109,7 +109,23 @@ func routes(b Books, log *slog.Logger) http.Handler {
 	})
 	recoveryRoutes(mux, b.Recoveries)
 	outputRoutes(mux, b.Outputs, log)
+	datasetRoutes(mux, b.Datasets)
 	return mux
+}
+
+func datasetRoutes(mux router, s Datasets) {
+	name := func(r *http.Request) string { return r.URL.Query().Get("name") }
+	accept(mux, "POST /v1/datasets", func(r *http.Request, req api.DatasetRequest) (api.Dataset, error) {
+		return s.Add(r.Context(), req)
+	})
+	handle(mux, "GET /v1/datasets", func(r *http.Request) ([]api.Dataset, error) { return s.List(r.Context()), nil })
+	handle(mux, "GET /v1/dataset", func(r *http.Request) (api.Dataset, error) { return s.Get(r.Context(), name(r)) })
+	handle(mux, "POST /v1/dataset/verify", func(r *http.Request) (api.DatasetCheck, error) {
+		return s.Verify(r.Context(), name(r))
+	})
+	handle(mux, "POST /v1/dataset/remove", func(r *http.Request) (api.Dataset, error) {
+		return s.Remove(r.Context(), name(r))
+	})
 }
 
 func nodeRoutes(mux router, n Node) {

@@ -165,8 +165,14 @@ func (pl *Planner) nobodySees(f *exec.Failure, asked []tasks.PeerID) error {
 	if len(asked) > 0 {
 		where = "neither on this host nor on " + strings.Join(pl.Members.Names().Of(asked), ", ")
 	}
-	return &api.Error{Message: fmt.Sprintf("could not open input file %q: no such file %s", f.File, where)}
+	return &api.Error{Message: fmt.Sprintf("could not open input file %q: no such file %s", f.File, where), Err: errMissing}
 }
+
+// errMissing says that nobody sees a file.
+var errMissing = errors.New("no such file")
+
+// IsMissing reports whether an error of Files says that nobody sees a file.
+func IsMissing(err error) bool { return errors.Is(err, errMissing) }
 
 // asker asks a member to plan files. It returns the answers for the first of the files, at least for one.
 type asker func(ctx context.Context, m tasks.PeerID, files []api.InputFile, limit time.Duration) ([]Answer, error)
