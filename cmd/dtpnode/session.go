@@ -148,7 +148,7 @@ func startSession(ctx context.Context, g *globals, args []string) error {
 		return err
 	}
 	exe := filepath.Join(root.Bin, "root")
-	argv := append([]string{"root", "-e", "#include <TProofChainCall.h>"}, args...)
+	argv := append([]string{"root", "-e", `gSystem->Load("libProof");`, "-e", "#include <TProofChainCall.h>"}, args...)
 	env = append(env, "PATH="+inFront(root.Bin, os.Getenv("PATH")))
 	if len(args) > 0 && strings.HasSuffix(args[0], ".py") {
 		if exe, err = pythonOf(root); err != nil {

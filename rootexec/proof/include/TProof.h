@@ -8,6 +8,7 @@
 #include "TMD5.h"
 #include "TMacro.h"
 #include "TNamed.h"
+#include "TProofChainCall.h"
 #include "TProofDebug.h"
 #include "TProofMgr.h"
 #include "TProofOutputList.h"

@@ -7,7 +7,9 @@
 #ifndef DTPNODE_ProofChainCall
 #define DTPNODE_ProofChainCall
 
+#ifndef SetProof // as in a compiler's arguments, see src/process.cxx
 #define DTPNODE_FIRST(a, ...) SetTimerInterval(a)
 #define SetProof(...) DTPNODE_FIRST(__VA_ARGS__, )
+#endif
 
 #endif

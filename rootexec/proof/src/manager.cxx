@@ -193,7 +193,7 @@ Int_t TProofLog::Retrieve(const char *ord, ERetrieveOpt, const char *file, const
   TIter next(fElem);
   std::set<TString> given; // the lines of a node go to the first of its processes
   while (auto *e = static_cast<TProofLogElem *>(next())) {
-    e->GetMacro()->GetListOfLines()->Delete();
+    if (TList *old = e->GetMacro()->GetListOfLines()) old->Delete();
     if (!e->IsWorker() || !given.insert(e->GetTitle()).second || !all) continue;
     TIter lines(all->GetListOfLines());
     while (TObject *line = lines()) {

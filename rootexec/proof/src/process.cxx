@@ -3,6 +3,7 @@
 #include "TInterpreter.h"
 #include "TSystem.h"
 
+#include <cstdlib>
 #include <dlfcn.h>
 
 namespace dtpnode {
@@ -39,16 +40,24 @@ void preparePython() {
   release(state);
 }
 
+/// Gives ACLiC the headers and the call of chains, as the library is loaded into a process of the user's: `dtpnode root`
+/// loads it at the start, before any macro is compiled. ACLiC has ROOT's folder before all others, so that ROOT's own
+/// TChain.h is the one that is found there.
+struct ForACLiC {
+  ForACLiC() {
+    if (!std::getenv("DTPNODE_EXE") || !gSystem) return;
+    if (const std::string dir = headers(); !dir.empty()) gSystem->AddIncludePath(("-I\"" + dir + "\"").c_str());
+    gSystem->AddIncludePath("-D\"DTPNODE_FIRST(a,...)=SetTimerInterval(a)\" -D\"SetProof(...)=DTPNODE_FIRST(__VA_ARGS__,)\"");
+  }
+} const forACLiC;
+
 } // namespace
 
 void prepareProcess() {
   static bool done = false;
   if (done) return;
   done = true;
-  if (const std::string dir = headers(); !dir.empty()) {
-    gInterpreter->AddIncludePath(dir.c_str());
-    gSystem->AddIncludePath(("-I\"" + dir + "\"").c_str());
-  }
+  if (const std::string dir = headers(); !dir.empty()) gInterpreter->AddIncludePath(dir.c_str());
   gInterpreter->Declare("#include <TProofChainCall.h>");
   preparePython();
 }
