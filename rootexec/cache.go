@@ -31,7 +31,7 @@ type Library struct {
 	Platform string // of the host that compiled it
 	Main     string // of the Source
 	Shape    Shape
-	Proof    bool   // what stands for PROOF is loaded whether the code names it or not
+	Proof    bool // what stands for PROOF is loaded whether the code names it or not
 }
 
 // Origin names a library that came from another member: the submitter that has signed its hash.

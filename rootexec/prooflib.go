@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	osexec "os/exec"
 	"path/filepath"
@@ -104,15 +105,19 @@ func buildProof(ctx context.Context, root *Root, dir string, p ProofLib) error {
 	}
 	jobs, jctx := errgroup.WithContext(ctx)
 	jobs.SetLimit(2)
-	units := append([]string{"G__Proof.cxx"}, proof.Units()...)
+	const dictionary = "G__Proof.cxx"
+	units := map[string]string{dictionary: ""}
+	maps.Copy(units, proof.Units())
 	var objects []string
-	for _, unit := range units {
+	for unit, text := range units {
 		objects = append(objects, unit+".o")
 		jobs.Go(func() error {
-			if unit == units[0] {
+			if unit == dictionary {
 				if err := proofDictionary(jctx, root, tmp, p); err != nil {
 					return err
 				}
+			} else if err := os.WriteFile(filepath.Join(tmp, unit), []byte(text), 0o600); err != nil {
+				return err
 			}
 			args := append(proofFlags(root), "-I", p.Include, "-isystem", root.Include, "-c", unit, "-o", unit+".o")
 			return compiler(jctx, root, tmp, args...)

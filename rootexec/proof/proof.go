@@ -2,7 +2,7 @@
 // that selectors and macros that include them compile and do here what they did there. Nothing of it is PROOF: the
 // classes have the names and the calls that user code makes, and work on this pool.
 //
-// include has what user code includes, src what only the library needs; each file of src is compiled by itself.
+// include has what user code includes, src what only the library needs, compiled in the units that Units tells.
 // src/LinkDef.h lists the classes with a dictionary. Who adds a class puts its header into include, its source into src
 // and its name into the list.
 package proof
@@ -36,8 +36,24 @@ var Aliases = []string{"libProofPlayer", "libProofDraw", "libProofBench", "libPr
 // Headers lists the headers that user code may include, sorted.
 func Headers() []string { return names("include", ".h") }
 
-// Units lists the sources to compile, sorted.
-func Units() []string { return names("src", ".cxx") }
+// Units are the files to compile, as their names and texts: each includes sources that use the same large headers, which
+// take most of the time of compiling. So sources of one unit cannot have the same name in their unnamed namespaces,
+// which the compiler tells.
+func Units() map[string]string {
+	units := map[string]string{}
+	for _, name := range names("src", ".cxx") {
+		b, err := sources.ReadFile(path.Join("src", name))
+		if err != nil {
+			panic(err) // as below
+		}
+		unit := "unit-classes.cc"
+		if bytes.Contains(b, []byte("<nlohmann/json.hpp>")) {
+			unit = "unit-session.cc"
+		}
+		units[unit] += fmt.Sprintf("#include %q\n", name)
+	}
+	return units
+}
 
 func names(dir, suffix string) []string {
 	entries, err := sources.ReadDir(dir)
