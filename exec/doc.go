@@ -5,6 +5,7 @@
 //	describe.go    what a user asks of a kind, and what becomes of it in a job's description
 //	generation.go  how a generation runs, and what it reports
 //	packet.go      inputs, packets and partials
+//	result.go      results of jobs, and the files in them
 //	items.go       blobs of items, which a job's user may append as its inputs
 //	values.go      the values of single units, as far as a kind of work has any
 //	failure.go     the closed set of ways to fail

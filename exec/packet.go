@@ -86,11 +86,37 @@ type Finished struct {
 	// those that could not be written, with the reason. Only of Session.Finish with a path.
 	Canvases []string `msgpack:"canvases"`
 	Unsaved  []string `msgpack:"unsaved"`
+	// Files are what the user's code has written to files of its own, merged: the first thousand of them.
+	Files []OutputFile `msgpack:"files"`
+	// Left are other files that were left in the working folders of generations, and are gone.
+	Left []LeftFile `msgpack:"left"`
 
 	// Objects are those of the output after the user's last step: the first thousand, and only of Finish without a path.
 	Objects []Object `msgpack:"objects"`
 	// Notes are what the user should know of the output, a sentence each; only of Finish without a path.
 	Notes []string `msgpack:"-"`
+}
+
+// OutputFile is a file that the user's code has written beside its output, merged over all generations.
+type OutputFile struct {
+	Name    string        `msgpack:"name"`    // in the result (ResultFile)
+	Path    string        `msgpack:"path"`    // where Finish has written it, absolute; empty if it is in the result alone
+	Dataset string        `msgpack:"dataset"` // that the file is a part of; empty if it is none
+	Note    string        `msgpack:"note"`    // what the user should know of it; mostly empty
+	Size    int64         `msgpack:"size"`    // bytes; 0 if the user's last step has removed it
+	Trees   []TreeEntries `msgpack:"trees"`   // the first 20
+}
+
+// TreeEntries says how many entries a tree in a file has.
+type TreeEntries struct {
+	Name    string `msgpack:"name"` // with its folders
+	Entries int64  `msgpack:"entries"`
+}
+
+// LeftFile is a file that generations have left, and that is no output.
+type LeftFile struct {
+	Name  string `msgpack:"name"`  // in the working folder; empty for all that are not named
+	Times int64  `msgpack:"times"` // how many generations left one of that name
 }
 
 // Object is one object of an output.

@@ -112,6 +112,12 @@ type Program interface {
 type SessionSpec struct {
 	Dir string   // working folder of the user's code; empty: one that nobody cares for
 	Env []string // NAME=value, added to the environment
+	// Away says that Dir is not the folder of whoever submitted the job, who is on another host: absolute paths that the
+	// user's code names for output files mean nothing here, and the files go to Dir under their base names.
+	Away bool
+	// Inputs returns the paths and URLs of the job's inputs, which no output file replaces; nil stands for none. It is
+	// called when Finish begins.
+	Inputs func() []string
 	// Out receives each line that the user's code prints, from one goroutine.
 	Out func(line string)
 }
@@ -122,7 +128,8 @@ type Session interface {
 	// (GenSpec.Input), and is in a file, which the caller removes; the path is empty if that is nothing.
 	Begin(ctx context.Context) (input string, err error)
 	// Finish merges the partials, runs what the user wants to run over the whole, and writes the output to outPath, an
-	// absolute path, which appears whole or not at all; an empty path writes nothing. The partials stay.
+	// absolute path, which appears whole or not at all; an empty path writes nothing. Files that the user's code has
+	// written go to the working folder, and behind the output at outPath (ReadResult). The partials stay.
 	Finish(ctx context.Context, partials []string, outPath string) (Finished, error)
 	Close()
 }

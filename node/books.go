@@ -2,7 +2,7 @@ package node
 
 import (
 	"context"
-	"os"
+	"errors"
 
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/node/control"
@@ -140,9 +140,16 @@ func (b outputBook) Logs(ctx context.Context, name string, follow bool, send fun
 }
 
 // Result opens the output for its user, and tells the other members once that one has it.
-func (b outputBook) Result(ctx context.Context, name string) (*os.File, func(), error) {
+func (b outputBook) Result(ctx context.Context, name string) (control.Result, error) {
 	st, f, err := b.d.jobs.FindResult(ctx, name)
-	return f, func() { b.d.jobs.Fetched(st.ID, st.Submitter) }, err
+	if err != nil {
+		return control.Result{}, err
+	}
+	size, err := jobs.OutputSize(f)
+	if err != nil {
+		return control.Result{}, errors.Join(err, f.Close())
+	}
+	return control.Result{File: f, Output: size, Fetched: func() { b.d.jobs.Fetched(st.ID, st.Submitter) }}, nil
 }
 
 func (b outputBook) Partials(ctx context.Context, name string) (control.Partials, error) {

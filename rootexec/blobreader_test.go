@@ -159,16 +159,21 @@ func TestRecordsOfAnySize(t *testing.T) {
 	}
 	const maxName, maxObject = 1 << 16, 1<<31 - 1
 	for _, c := range []struct {
+		flags  uint32
 		name   int
 		object uint64
 		ok     bool
 	}{
-		{maxName, 0, true},
-		{maxName + 1, 0, false},
-		{1, maxObject, true},
-		{1, maxObject + 1, false},
+		{0, maxName, 0, true},
+		{0, maxName + 1, 0, false},
+		{0, 1, maxObject, true},
+		{1, 1, maxObject + 1, false},
+		{2, 1, maxObject + 1, true}, // a file
+		{3, 1, 5 << 32, true},
+		{2, maxName + 1, 1, false},
 	} {
 		blob := blobOf(uint32(version), [3]string{strings.Repeat("n", c.name), "TH1F", ""})
+		binary.BigEndian.PutUint32(blob[16:], c.flags)
 		binary.BigEndian.PutUint64(blob[16+16:], c.object)
 		path := filepath.Join(t.TempDir(), "blob")
 		if err := os.WriteFile(path, blob, 0o600); err != nil {
@@ -181,9 +186,8 @@ func TestRecordsOfAnySize(t *testing.T) {
 		if err != nil || strings.HasPrefix(string(got), "ok 1\n") != c.ok {
 			t.Errorf("a name of %d and an object of %d bytes: %q, %v", c.name, c.object, got, err)
 		}
-		// The node's reader says so before it has read that much.
-		err = scanCounters(bufio.NewReader(bytes.NewReader(blob)), map[string]uint64{})
-		if errors.Is(err, errImpossible) == c.ok {
+		// The node's reader reads nothing of what is that large.
+		if _, _, err = Counted(path); errors.Is(err, errImpossible) == c.ok {
 			t.Errorf("a name of %d and an object of %d bytes: %v", c.name, c.object, err)
 		}
 	}
@@ -199,13 +203,18 @@ func FuzzBlobReader(f *testing.F) {
 	f.Add(blobOf(cpp.version, empty, units, empty))
 	f.Add(blobOf(cpp.version, units)[:50])
 	f.Add(blobOf(cpp.version^1, units))
+	file := blobOf(cpp.version, units, [3]string{"out.root", "TFile", "root"})
+	f.Add(append(file[:16:16], append([]byte{0, 0, 0, 2}, file[20:]...)...))
 	for _, length := range []uint64{1<<31 - 1, 1 << 31, 1 << 32, 1 << 63, 1<<64 - 1, 1<<64 - 8} {
 		huge := blobOf(cpp.version, units)
 		binary.BigEndian.PutUint64(huge[16+16:], length)
 		f.Add(huge)
+		large := bytes.Clone(huge)
+		large[16+3] = 2
+		f.Add(large)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		err := scanCounters(bufio.NewReader(bytes.NewReader(b)), map[string]uint64{})
+		err := scanCounters(bytes.NewReader(b), int64(len(b)), map[string]uint64{})
 		want := err == nil && binary.BigEndian.Uint32(b[8:]) == cpp.version
 		if records, ok := cpp.read(t, b); ok != want {
 			t.Errorf("%d bytes: a blob of %d records (%t) for the child, and for the node %v", len(b), records, ok, err)

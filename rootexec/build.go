@@ -24,7 +24,7 @@ var childSources embed.FS
 const childName = "dtpnode-root"
 
 // childLibs are the ROOT libraries the child itself calls; user code loads what else it needs.
-var childLibs = []string{"-lCore", "-lRIO", "-lTree", "-lTreePlayer", "-lHist", "-lPhysics", "-lMathCore"}
+var childLibs = []string{"-lCore", "-lRIO", "-lNet", "-lTree", "-lTreePlayer", "-lHist", "-lPhysics", "-lMathCore"}
 
 // BuildChild compiles the child against root, once for each version of its sources, ROOT and compiler;
 // parallel callers, of several daemons too, wait for the first. The executable is in the cache folder.
@@ -132,9 +132,8 @@ func unpackSources(dir string) ([]string, error) {
 // setupOnly are the sources that run when a process starts, a job is loaded or ends, and not for every packet or
 // partial. The rest is optimized more.
 var setupOnly = []string{
-	"client.cc", "code.cc", "inputlist.cc", "listing.cc", "main.cc", "proof.cc", "roles.cc", "selector.cc", "warm.cc",
-	"world.cc",
-	"zygote.cc",
+	"client.cc", "code.cc", "inputlist.cc", "listing.cc", "main.cc", "outputfile.cc", "proof.cc", "results.cc",
+	"roles.cc", "selector.cc", "warm.cc", "world.cc", "zygote.cc",
 }
 
 // childUnit is one translation unit: one file that includes sources. Nearly all the time of compiling a source goes

@@ -25,6 +25,8 @@ type ClientSpec struct {
 	Session bool
 	// Canvases are the formats in which Finish with a path saves all canvases that Terminate leaves, in Dir.
 	Canvases []string
+	Away     bool            // as in exec.SessionSpec
+	Inputs   func() []string // as in exec.SessionSpec
 }
 
 // Client is the submitting side of a job: a process with the one selector object that runs Begin and
@@ -98,9 +100,12 @@ func (c *Client) Begin(ctx context.Context) (input string, err error) {
 // runs Terminate and writes the output list to outPath, an absolute path, which appears whole or not
 // at all; an empty outPath writes nothing. The partials stay. A full disk is KindDisk.
 func (c *Client) Finish(ctx context.Context, partials []string, outPath string) (exec.Finished, error) {
-	frame := finishFrame{Op: "finish", Partials: append([]string{}, partials...), Path: outPath}
+	frame := finishFrame{Op: "finish", Partials: append([]string{}, partials...), Path: outPath, Away: c.spec.Away}
 	if outPath != "" {
 		frame.Canvases = c.spec.Canvases
+	}
+	if c.spec.Inputs != nil {
+		frame.Inputs = localPaths(c.spec.Inputs())
 	}
 	r, err := c.p.Call(ctx, frame)
 	if err != nil {
@@ -108,6 +113,16 @@ func (c *Client) Finish(ctx context.Context, partials []string, outPath string) 
 		return exec.Finished{}, err
 	}
 	return finishedAs(r, outPath)
+}
+
+// localPaths are those of inputs that are files of this host.
+func localPaths(inputs []string) (paths []string) {
+	for _, url := range inputs {
+		if path := strings.TrimPrefix(url, "file://"); !strings.Contains(path, "://") {
+			paths = append(paths, path)
+		}
+	}
+	return paths
 }
 
 // Save writes what Finish would have written had Terminate done nothing: the merged output of a job

@@ -1,7 +1,6 @@
 package rootexec
 
 import (
-	"bufio"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -17,8 +16,12 @@ func Counted(path string) (units int64, canary uint64, err error) {
 		return 0, 0, fmt.Errorf("could not count blob: %w", err)
 	}
 	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return 0, 0, fmt.Errorf("could not count blob: %w", err)
+	}
 	found := map[string]uint64{}
-	if err := scanCounters(bufio.NewReader(f), found); err != nil {
+	if err := scanCounters(f, info.Size(), found); err != nil {
 		return 0, 0, fmt.Errorf("could not count blob %q: %w", path, err)
 	}
 	u, ok := found["dtpnode.units"]
@@ -29,50 +32,60 @@ func Counted(path string) (units int64, canary uint64, err error) {
 	return int64(u), c, nil
 }
 
-// errImpossible says that a record is larger than any that child/blob.cc writes.
+// errImpossible says that a record is larger than any that child/blob.cc writes, or than what is left of the blob.
 var errImpossible = errors.New("a record's length is impossible")
 
-// scanCounters walks over a blob's records and keeps the last eight bytes of the counters. It takes what BlobReader in
-// child/blob.cc takes, but for blobs of another ROOT.
-func scanCounters(r *bufio.Reader, found map[string]uint64) error {
+// recordHead is what child/blob.h says of a record, before the name.
+type recordHead struct {
+	flags, name, class uint32
+	object             uint64 // bytes of the object, or of the file
+}
+
+// fits reports whether a record can have that head, where left bytes follow it.
+func (h recordHead) fits(left int64) bool {
 	const (
+		isFile    = 2
 		maxName   = 1 << 16
 		maxObject = 1<<31 - 1 // of ROOT's buffers
 	)
+	names := int64(h.name) + int64(h.class)
+	return h.name <= maxName && h.class <= maxName && (h.object <= maxObject || h.flags&isFile != 0) && names <= left &&
+		h.object <= uint64(left-names)
+}
+
+// scanCounters walks over the records of a blob of that size and keeps the last eight bytes of the counters. It reads
+// nothing else of objects and files, which may have gigabytes. It takes what BlobReader in child/blob.cc takes, but for
+// blobs of another ROOT.
+func scanCounters(r io.ReaderAt, size int64, found map[string]uint64) error {
 	var head [16]byte
-	if _, err := io.ReadFull(r, head[:]); err != nil || string(head[:8]) != "DTPBLOB1" {
+	if _, err := io.ReadFull(io.NewSectionReader(r, 0, size), head[:]); err != nil || string(head[:8]) != "DTPBLOB1" {
 		return errors.Join(errors.New("not a blob of dtpnode"), err)
 	}
-	for {
+	for at := int64(len(head)); at < size; {
 		var rec [24]byte
-		if _, err := io.ReadFull(r, rec[:]); err == io.EOF {
-			return nil
-		} else if err != nil {
+		if _, err := io.ReadFull(io.NewSectionReader(r, at, size-at), rec[:]); err != nil {
 			return err
 		}
-		n, c := int64(binary.BigEndian.Uint32(rec[8:])), int64(binary.BigEndian.Uint32(rec[12:]))
-		size := binary.BigEndian.Uint64(rec[16:])
-		if n > maxName || c > maxName || size > maxObject {
+		at += int64(len(rec))
+		h := recordHead{
+			flags: binary.BigEndian.Uint32(rec[:]), name: binary.BigEndian.Uint32(rec[8:]),
+			class: binary.BigEndian.Uint32(rec[12:]), object: binary.BigEndian.Uint64(rec[16:]),
+		}
+		if !h.fits(size - at) {
 			return errImpossible
 		}
-		name := make([]byte, n)
-		if _, err := io.ReadFull(r, name); err != nil {
+		name := make([]byte, h.name)
+		if _, err := io.ReadFull(io.NewSectionReader(r, at, size-at), name); err != nil {
 			return err
 		}
-		skip := c + int64(size)
-		counter := size >= 8 && (string(name) == "dtpnode.units" || string(name) == "dtpnode.canary")
-		if counter {
-			skip -= 8
-		}
-		if _, err := io.CopyN(io.Discard, r, skip); err != nil {
-			return err
-		}
-		if counter {
+		at += int64(h.name) + int64(h.class) + int64(h.object)
+		if h.object >= 8 && (string(name) == "dtpnode.units" || string(name) == "dtpnode.canary") {
 			var v [8]byte
-			if _, err := io.ReadFull(r, v[:]); err != nil {
+			if _, err := r.ReadAt(v[:], at-8); err != nil {
 				return err
 			}
 			found[string(name)] = binary.BigEndian.Uint64(v[:])
 		}
 	}
+	return nil
 }

@@ -135,6 +135,8 @@ type finishFrame struct {
 	Partials []string `msgpack:"partials"`
 	Path     string   `msgpack:"path"`
 	Canvases []string `msgpack:"canvases,omitempty"` // formats
+	Away     bool     `msgpack:"away,omitempty"`     // as in exec.SessionSpec
+	Inputs   []string `msgpack:"inputs,omitempty"`   // local paths
 }
 
 // planned is the answer to a planFrame.

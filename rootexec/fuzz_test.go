@@ -1,7 +1,6 @@
 package rootexec
 
 import (
-	"bufio"
 	"bytes"
 	"testing"
 )
@@ -11,7 +10,7 @@ func FuzzBlob(f *testing.F) {
 	f.Add([]byte("DTPBLOB1\x00\x00\x00\x00\x00\x00\x00\x01"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		found := map[string]uint64{}
-		_ = scanCounters(bufio.NewReader(bytes.NewReader(b)), found)
+		_ = scanCounters(bytes.NewReader(b), int64(len(b)), found)
 		if len(found) > len(b) {
 			t.Fatalf("%d counters out of %d bytes", len(found), len(b))
 		}

@@ -357,7 +357,8 @@ func (p *program) Session(ctx context.Context, spec exec.SessionSpec) (exec.Sess
 	}
 	client := ClientSpec{
 		Option: p.work.Option, Params: params, Given: p.given.path, Dir: spec.Dir, Env: spec.Env, Seed: p.work.Seed,
-		Canvases: p.work.Canvases, Session: p.work.Session,
+		Canvases: p.work.Canvases, Session: p.work.Session, Away: spec.Away,
+		Inputs: spec.Inputs,
 	}
 	c, err := p.StartClient(ctx, client, spec.Out)
 	if err != nil {

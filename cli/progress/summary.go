@@ -50,6 +50,7 @@ func Summary(w io.Writer, st api.JobStatus) {
 	if len(st.Apart) > 0 {
 		fmt.Fprintf(w, "Not merged, kept apart in the output: %s\n", line(strings.Join(st.Apart, ", ")))
 	}
+	outputFiles(w, st)
 	switch {
 	case st.Output != "":
 		fmt.Fprintf(w, "Output: %s\n", line(st.Output))

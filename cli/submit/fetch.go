@@ -1,26 +1,31 @@
 package submit
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"unicode/utf8"
 
+	"github.com/dtpnode/dtpnode/exec"
 	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
 // Results provides the output of a job; *api.Client does.
 type Results interface {
-	Result(ctx context.Context, id string, w io.Writer) (int64, error)
+	WholeResult(ctx context.Context, id string, w io.Writer) (int64, error)
 }
 
-// Fetch writes the output of job id to path and returns path made absolute. The file appears under its
-// name only when it is complete.
+// Fetch writes the output of job id to path and returns path made absolute. What the job's program has written to
+// files of its own goes to their names in the same folder first; files that are there with another content are not
+// replaced, since their names are not the user's choice. Each file appears under its name only when it is complete.
 func Fetch(ctx context.Context, results Results, id, path string) (string, error) {
 	path, err := OutputPath(path)
 	if err != nil {
@@ -28,8 +33,12 @@ func Fetch(ctx context.Context, results Results, id, path string) (string, error
 	}
 	var fetching error
 	err = durable.Place(path, func(f *os.File) error {
-		if _, err := results.Result(ctx, id, f); err != nil {
+		size, err := results.WholeResult(ctx, id, f)
+		if err != nil {
 			fetching = fmt.Errorf("could not fetch the output of job %s: %w", id, err)
+			return fetching
+		}
+		if fetching = split(f, size, id, path); fetching != nil {
 			return fetching
 		}
 		return publish(f)
@@ -38,6 +47,61 @@ func Fetch(ctx context.Context, results Results, id, path string) (string, error
 		return "", cmp.Or(fetching, err)
 	}
 	return path, nil
+}
+
+// split takes the files behind the output out of a result, whose file becomes the output alone.
+func split(f *os.File, size int64, id, path string) error {
+	output, files, err := exec.ReadResult(f, size)
+	if err != nil {
+		return fmt.Errorf("could not read the result of job %s: %w", id, err)
+	}
+	dir := filepath.Dir(path)
+	for i := 0; i < len(files); {
+		there, err := os.Open(filepath.Join(dir, filepath.FromSlash(files[i].Name)))
+		if errors.Is(err, fs.ErrNotExist) {
+			i++
+			continue
+		}
+		if err == nil {
+			same, cmpErr := sameContent(there, io.NewSectionReader(f, files[i].Offset, files[i].Size))
+			if err = errors.Join(cmpErr, there.Close()); err == nil && same && there.Name() != path {
+				files = slices.Delete(files, i, i+1)
+				continue
+			}
+		}
+		return &api.Error{
+			Message: fmt.Sprintf("could not write %s, which job %s has written beside its output, to %s: there is another "+
+				"file of that name", files[i].Name, api.Short(id), dir),
+			Hint: fmt.Sprintf("move that file away, or `dtpnode get %s -o` with a path in another folder", api.Short(id)),
+			Err:  err,
+		}
+	}
+	if _, err := exec.PlaceFiles(f, files, dir, nil); err != nil {
+		return fmt.Errorf("could not write the files of job %s: %w", id, err)
+	}
+	return f.Truncate(output)
+}
+
+// sameContent reports whether two readers have the same bytes.
+func sameContent(a, b io.Reader) (bool, error) {
+	x, y := make([]byte, 1<<20), make([]byte, 1<<20)
+	for {
+		n, errA := io.ReadFull(a, x)
+		m, errB := io.ReadFull(b, y)
+		if n != m || !bytes.Equal(x[:n], y[:m]) {
+			return false, nil
+		}
+		endA := errors.Is(errA, io.EOF) || errors.Is(errA, io.ErrUnexpectedEOF)
+		endB := errors.Is(errB, io.EOF) || errors.Is(errB, io.ErrUnexpectedEOF)
+		switch {
+		case errA != nil && !endA:
+			return false, errA
+		case errB != nil && !endB:
+			return false, errB
+		case endA || endB:
+			return endA && endB, nil
+		}
+	}
 }
 
 // publish makes a complete file readable by all, and syncs it before it gets its name.

@@ -352,7 +352,7 @@ type results struct {
 	err  error
 }
 
-func (r results) Result(_ context.Context, _ string, w io.Writer) (int64, error) {
+func (r results) WholeResult(_ context.Context, _ string, w io.Writer) (int64, error) {
 	n, err := io.WriteString(w, r.text)
 	return int64(n), errors.Join(err, r.err)
 }

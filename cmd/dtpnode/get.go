@@ -37,6 +37,9 @@ they can be merged here, as the output list was before Terminate, and manifest.j
 files are in them. Of a job that cannot be finished get without --partials fetches the merged output as it was before
 Terminate.
 
+Files that the selector has written beside its output, such as a skimmed tree, go to their names in the same folder;
+one that is there with another content is not replaced. -o - writes the output alone.
+
 Exit status: 0 fetched, 1 error, 2 wrong usage, 3 fetched but partial, 130 interrupted.`,
 		Example: "  dtpnode get 3fa9 -o dimuon.root\n  dtpnode get --partials 3fa9 -o parts",
 		Args:    exactly("JOB"),
@@ -93,6 +96,25 @@ func mergedSoFar(ctx context.Context, client *api.Client, st api.JobStatus, out 
 	}
 	if !m.Merged {
 		return &api.Error{Message: "could not get the merged output: " + m.Note, Hint: api.Advice(st.ID)}
+	}
+	for _, p := range m.Parts[1:] {
+		to := filepath.Join(filepath.Dir(out), filepath.FromSlash(p.File))
+		if !filepath.IsLocal(filepath.FromSlash(p.File)) || to == out {
+			return fmt.Errorf("could not write %q: this is no name of an output file", p.File)
+		}
+		if _, err := os.Lstat(to); err == nil {
+			return &api.Error{
+				Message: fmt.Sprintf("could not write %s, which the job has written beside its output: there is a file of that name",
+					to),
+				Hint: "move that file away, or name a path in another folder with -o",
+			}
+		}
+		if err := os.MkdirAll(filepath.Dir(to), 0o777); err != nil {
+			return fmt.Errorf("could not write %q: %w", to, err)
+		}
+		if err := os.Rename(filepath.Join(temp, p.Name), to); err != nil {
+			return fmt.Errorf("could not write %q: %w", to, err)
+		}
 	}
 	return os.Rename(filepath.Join(temp, m.Parts[0].Name), out)
 }

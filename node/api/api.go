@@ -290,6 +290,11 @@ type JobStatus struct {
 	// of a partial result: over what it was made of, which retry goes on with
 	PartsSHA256 string `json:"parts_sha256,omitempty"`
 
+	// files that the program has written beside its output, the first thousand, and other files that it left where it ran
+	// and that are gone; once final
+	OutputFiles []OutputFile `json:"output_files,omitempty"`
+	Left        []LeftFile   `json:"left_files,omitempty"`
+
 	SkippedFiles   int   `json:"skipped_files,omitempty"`   // all files of which something was left out so
 	SkippedEntries int64 `json:"skipped_entries,omitempty"` // and all entries
 
@@ -369,6 +374,29 @@ type Skipped struct {
 	Reason  string `json:"reason,omitempty"` // what the code gave as its reason
 	// entries behind First that may be in the result nevertheless, since a failure had divided the file
 	Ran int64 `json:"ran,omitempty"`
+}
+
+// OutputFile is a file that the program has written beside its output, merged over all processes. `get` fetches it with
+// the output.
+type OutputFile struct {
+	Name    string        `json:"name"`              // relative, as `get` names it
+	Path    string        `json:"path,omitempty"`    // where it was written when Terminate ran, on that node
+	Dataset string        `json:"dataset,omitempty"` // that it is a part of
+	Note    string        `json:"note,omitempty"`    // what the user should know of it
+	Bytes   int64         `json:"bytes"`             // 0 if Terminate has removed it
+	Trees   []TreeEntries `json:"trees,omitempty"`   // the first 20 in it
+}
+
+// TreeEntries says how many entries a tree has.
+type TreeEntries struct {
+	Name    string `json:"name"` // with its folders in the file
+	Entries int64  `json:"entries"`
+}
+
+// LeftFile is a file that processes have left in their working folders, and that is no output.
+type LeftFile struct {
+	Name  string `json:"name"`  // empty for all that are not named
+	Times int64  `json:"times"` // how many processes left one
 }
 
 // Missing is a range that is not in the result, and why. Last is -1 if the file's length is unknown.
@@ -723,6 +751,9 @@ type Part struct {
 	SHA256  string        `json:"sha256"`
 	Units   int64         `json:"units"`
 	Entries []EntryRanges `json:"entries"`
+	// File is the name of the output file that this is, of those that the program writes beside its output; it has the same
+	// entries as the part before it that is none
+	File string `json:"file,omitempty"`
 }
 
 // EntryRanges are the entries of one input file that are in a part, as half-open ranges.

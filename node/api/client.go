@@ -276,6 +276,12 @@ func (c *Client) Result(ctx context.Context, id string, w io.Writer) (int64, err
 	return c.copy(ctx, jobPath(id, "/result"), w)
 }
 
+// WholeResult copies the job's output to w with all files that the program has written beside it, as exec.ReadResult
+// takes them apart, and returns how many bytes these are.
+func (c *Client) WholeResult(ctx context.Context, id string, w io.Writer) (int64, error) {
+	return c.copy(ctx, jobPath(id, "/result?whole=1"), w)
+}
+
 // Partials copies to w a tar of what is committed of a job that has not ended: see Manifest.
 func (c *Client) Partials(ctx context.Context, id string, w io.Writer) (int64, error) {
 	return c.copy(ctx, jobPath(id, "/partials"), w)

@@ -99,6 +99,13 @@ type Recoveries interface {
 	Recover(ctx context.Context, name string, agreed api.RecoverRequest) (api.Recovery, error)
 }
 
+// Result is a job's output, which is open, with what the program has written beside it.
+type Result struct {
+	File    *os.File
+	Output  int64  // bytes of the output, with which the file begins; other files may follow
+	Fetched func() // to be called once the user has the output
+}
+
 // Outputs is what comes out of jobs, in pieces. send and tell hand one piece to the user; the error of send is that of
 // a user who has gone.
 type Outputs interface {
@@ -106,8 +113,8 @@ type Outputs interface {
 	Follow(ctx context.Context, name string, send func(api.Event) error) error
 	// Logs sends what the job printed on all nodes; with follow until the job ends.
 	Logs(ctx context.Context, name string, follow bool, send func(api.LogPart) error) error
-	// Result opens a job's output. The caller closes the file, and calls fetched once its user has it.
-	Result(ctx context.Context, name string) (f *os.File, fetched func(), err error)
+	// Result opens a job's output. The caller closes the file.
+	Result(ctx context.Context, name string) (Result, error)
 	// Partials collects what is committed of a job that has not ended. The caller closes it.
 	Partials(ctx context.Context, name string) (Partials, error)
 	// Units sends the results of single units, as far as they are committed, each once.

@@ -130,12 +130,12 @@ func (f *fake) Units(
 		send(api.UnitsEvent{Over: &api.UnitsEnd{Units: 9}}))
 }
 
-func (f *fake) Result(_ context.Context, name string) (*os.File, func(), error) {
+func (f *fake) Result(_ context.Context, name string) (control.Result, error) {
 	if err := f.ask("result", name); err != nil {
-		return nil, nil, err
+		return control.Result{}, err
 	}
 	file, err := os.Open(f.result)
-	return file, func() { _ = f.ask("fetched", name) }, err
+	return control.Result{File: file, Output: int64(len("histograms")), Fetched: func() { _ = f.ask("fetched", name) }}, err
 }
 
 func (f *fake) Partials(_ context.Context, name string) (control.Partials, error) {

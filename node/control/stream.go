@@ -135,26 +135,31 @@ func check(w http.ResponseWriter, r *http.Request, o Outputs) {
 	_ = s.send(api.CheckEvent{Check: &out})
 }
 
-// result sends a finished job's output. Its length goes ahead, so that a reader sees when some of it is missing.
+// result sends a finished job's output or, if it is asked for the whole, what the program has written beside it too. The
+// length goes ahead, so that a reader sees when some of it is missing.
 func result(w http.ResponseWriter, r *http.Request, o Outputs, log *slog.Logger) {
-	f, fetched, err := o.Result(r.Context(), job(r))
+	out, err := o.Result(r.Context(), job(r))
 	if err != nil {
 		writeError(w, err)
 		return
 	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		writeError(w, fmt.Errorf("could not read the result: %w", err))
-		return
+	defer out.File.Close()
+	size := out.Output
+	if r.URL.Query().Has("whole") {
+		info, err := out.File.Stat()
+		if err != nil {
+			writeError(w, fmt.Errorf("could not read the result: %w", err))
+			return
+		}
+		size = info.Size()
 	}
 	w.Header().Set("Content-Type", "application/octet-stream")
-	w.Header().Set("Content-Length", strconv.FormatInt(info.Size(), 10))
-	if _, err := io.Copy(w, f); err != nil {
+	w.Header().Set("Content-Length", strconv.FormatInt(size, 10))
+	if _, err := io.CopyN(w, out.File, size); err != nil {
 		log.Warn("could not send a job's result", "job", job(r), "reason", err)
 		return
 	}
-	fetched()
+	out.Fetched()
 }
 
 // partials sends what is committed of a job as a tar. Where that fails the connection is cut, so that the reader sees

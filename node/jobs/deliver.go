@@ -51,7 +51,14 @@ func (r *outputs) deliver(j *Job, open func() (*os.File, error)) error {
 			return err
 		}
 		defer in.Close()
-		if _, err := io.Copy(f, in); err != nil {
+		if err := r.deliverFiles(j, in, out); err != nil {
+			return err
+		}
+		size, _, err := readResult(in)
+		if err != nil {
+			return err
+		}
+		if _, err := io.Copy(f, io.NewSectionReader(in, 0, size)); err != nil {
 			return err
 		}
 		return f.Chmod(0o644)

@@ -367,7 +367,10 @@ func packStatus(st api.JobStatus) []byte {
 				st.Missing[i].Stack, st.Missing[i].Tail = "", ""
 			}
 		},
-		func() { st.Missing, st.Skipped = st.Missing[:min(len(st.Missing), 200)], nil },
+		func() {
+			st.Missing, st.Skipped = st.Missing[:min(len(st.Missing), 200)], nil
+			st.OutputFiles, st.Left = st.OutputFiles[:min(len(st.OutputFiles), 50)], nil
+		},
 		func() { st.Stdout, st.Nodes = "", nil },
 	} {
 		cut()
@@ -578,12 +581,15 @@ func (r *ender) restartSession(j *Job) error {
 // that has made for generations is in a file, which the caller removes.
 func (r *ender) startSession(j *Job) (input string, err error) {
 	dir, env := r.surroundings(j)
-	if dir == "" {
+	away := dir == ""
+	if away {
 		dir = r.elsewhere(j)
 	}
 	var session exec.Session
 	err = r.use(j.ctx, j, func(p exec.Program, _ *tasks.Job) (err error) {
-		session, err = p.Session(j.ctx, exec.SessionSpec{Dir: dir, Env: env, Out: j.clientLine})
+		session, err = p.Session(j.ctx, exec.SessionSpec{
+			Dir: dir, Env: env, Away: away, Inputs: j.inputs, Out: j.clientLine,
+		})
 		return err
 	})
 	if err != nil {

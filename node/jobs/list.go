@@ -79,6 +79,7 @@ func Listed(all []api.JobStatus, room int) []api.JobStatus {
 	out := all[:0]
 	for _, st := range all {
 		st.Missing, st.Failing, st.Skipped, st.Stdout = nil, nil, nil, ""
+		st.OutputFiles, st.Left = nil, nil
 		if st.State.Final() {
 			st.Nodes = nil
 		}

@@ -177,11 +177,15 @@ func (r *collector) convert(ctx context.Context, b *bundle, j *Job, desc *tasks.
 		for _, p := range b.view.Parts {
 			cover = cover.Union(p.Cover)
 		}
-		b.Parts = []api.Part{{Name: filepath.Base(merged), Units: b.Committed, Entries: entriesOf(desc, cover)}}
-		b.Format, b.Merged = api.FormatOutput, true
-		return
+		part := api.Part{Name: filepath.Base(merged), Units: b.Committed, Entries: entriesOf(desc, cover)}
+		var parts []api.Part
+		if parts, err = takeApart(b.dir, part); err == nil {
+			b.Parts, b.Format, b.Merged = parts, api.FormatOutput, true
+			return
+		}
 	}
 	why := err.Error()
+	var parts []api.Part
 	for i, blob := range b.parts {
 		path := filepath.Join(b.dir, fmt.Sprintf("part-%04d%s", i+1, suffix))
 		if err := save([]string{blob}, path); err != nil {
@@ -191,8 +195,16 @@ func (r *collector) convert(ctx context.Context, b *bundle, j *Job, desc *tasks.
 			}
 			return
 		}
-		b.Parts[i].Name = filepath.Base(path)
+		part := b.Parts[i]
+		part.Name = filepath.Base(path)
+		more, err := takeApart(b.dir, part)
+		if err != nil {
+			b.Note = "a part is left out: " + err.Error()
+			continue
+		}
+		parts = append(parts, more...)
 	}
+	b.Parts = parts
 	b.Format, b.Note = api.FormatOutput, "they are not merged, since that failed: "+why
 }
 

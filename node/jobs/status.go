@@ -170,6 +170,7 @@ func (j *Job) tellSkipped(st *api.JobStatus) {
 	for _, s := range j.s.Skipped.Skipped {
 		st.Skipped = append(st.Skipped, api.Skipped(s))
 	}
+	st.OutputFiles, st.Left = outputFilesOf(j.s.Skipped)
 	st.Canvases, st.Unsaved = j.s.Skipped.Canvases, j.s.Skipped.Unsaved
 }
 

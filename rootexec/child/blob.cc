@@ -20,7 +20,8 @@ namespace dtpnode {
 namespace {
 
 constexpr char kMagic[] = "DTPBLOB1";
-constexpr size_t kHead = 16, kRecordHead = 24, kFlushAt = 1 << 20, kMaxName = 1 << 16;
+constexpr size_t kHead = 16, kRecordHead = 24, kLengthAt = 16, kFlushAt = 1 << 20, kMaxName = 1 << 16;
+constexpr uint32_t kApart = 1, kFile = 2;
 constexpr uint64_t kMaxObject = INT32_MAX; // ROOT's buffers count in Int_t
 
 void put32(char *p, uint32_t v) {
@@ -35,6 +36,11 @@ uint32_t get32(const char *p) {
   return v;
 }
 
+void put64(char *p, uint64_t v) {
+  put32(p, static_cast<uint32_t>(v >> 32));
+  put32(p + 4, static_cast<uint32_t>(v));
+}
+
 uint64_t get64(const char *p) {
   return uint64_t{get32(p)} << 32 | get32(p + 4);
 }
@@ -47,7 +53,7 @@ Failure diskFailure(const std::string &path) {
 
 BlobWriter::BlobWriter(std::string path)
     : path_(std::move(path)), temp_(path_ + ".tmp" + std::to_string(::getpid())),
-      fd_(::open(temp_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600)) {
+      fd_(::open(temp_.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600)) {
   if (fd_.get() < 0) throw diskFailure(temp_);
   char head[kHead] = {};
   std::memcpy(head, kMagic, 8);
@@ -70,19 +76,55 @@ bool BlobWriter::addWithin(const TObject &object, const std::string &name, uint3
     throw Failure("code", "could not write object " + name + " of class " + object.ClassName() +
                               ": it has no dictionary");
   if (static_cast<uint64_t>(buffer.Length()) > most) return false;
-  const std::string cls = object.ClassName();
+  writeHead(apart ? kApart : 0, ordinal, name, object.ClassName(), static_cast<uint64_t>(buffer.Length()));
+  write(buffer.Buffer(), static_cast<size_t>(buffer.Length()));
+  return true;
+}
+
+void BlobWriter::writeHead(uint32_t flags, uint32_t ordinal, const std::string &name, const std::string &cls,
+                           uint64_t length) {
   char head[kRecordHead];
-  put32(head, apart ? 1 : 0);
+  put32(head, flags);
   put32(head + 4, ordinal);
   put32(head + 8, static_cast<uint32_t>(name.size()));
   put32(head + 12, static_cast<uint32_t>(cls.size()));
-  put32(head + 16, 0);
-  put32(head + 20, static_cast<uint32_t>(buffer.Length()));
+  put64(head + kLengthAt, length);
   write(head, sizeof head);
   write(name.data(), name.size());
   write(cls.data(), cls.size());
-  write(buffer.Buffer(), static_cast<size_t>(buffer.Length()));
-  return true;
+}
+
+Span BlobWriter::beginFile(const std::string &name, const std::string &cls, uint32_t ordinal, bool apart) {
+  flush();
+  record_ = written_;
+  writeHead(kFile | (apart ? kApart : 0), ordinal, name, cls, 0);
+  flush();
+  file_ = written_;
+  return {fd_.get(), file_, 0};
+}
+
+void BlobWriter::endFile(uint64_t length) {
+  char bytes[8];
+  put64(bytes, length);
+  written_ = file_ + length;
+  if (::pwrite(fd_.get(), bytes, sizeof bytes, static_cast<off_t>(record_ + kLengthAt)) != sizeof bytes ||
+      ::ftruncate(fd_.get(), static_cast<off_t>(written_)) != 0 ||
+      ::lseek(fd_.get(), static_cast<off_t>(written_), SEEK_SET) < 0)
+    throw diskFailure(temp_);
+}
+
+void BlobWriter::dropFile() {
+  written_ = record_;
+  if (::ftruncate(fd_.get(), static_cast<off_t>(written_)) != 0 ||
+      ::lseek(fd_.get(), static_cast<off_t>(written_), SEEK_SET) < 0)
+    throw diskFailure(temp_);
+}
+
+void BlobWriter::addFile(const Span &from, const std::string &name, const std::string &cls, uint32_t ordinal,
+                         bool apart) {
+  const Span to = beginFile(name, cls, ordinal, apart);
+  if (!copySpan(from, to.fd, to.offset)) throw diskFailure(temp_);
+  endFile(from.length);
 }
 
 void BlobWriter::write(const char *p, size_t n) {
@@ -97,6 +139,7 @@ void BlobWriter::flush() {
     if (put < 0) throw diskFailure(temp_);
     at += static_cast<size_t>(put);
   }
+  written_ += buffer_.size();
   buffer_.clear();
 }
 
@@ -132,7 +175,8 @@ BlobReader::BlobReader(const std::string &path)
     const uint32_t nameLen = get32(rec + 8), clsLen = get32(rec + 12);
     if (nameLen > kMaxName || clsLen > kMaxName) throw Failure("internal", path + " is damaged");
     Record r;
-    r.apart = get32(rec) & 1;
+    r.apart = get32(rec) & kApart;
+    r.file = get32(rec) & kFile;
     r.ordinal = get32(rec + 4);
     r.name.resize(nameLen);
     r.cls.resize(clsLen);
@@ -140,7 +184,7 @@ BlobReader::BlobReader(const std::string &path)
     readAt(r.name.data(), nameLen, at);
     readAt(r.cls.data(), clsLen, at + nameLen);
     r.offset = at + nameLen + clsLen;
-    if (r.length > kMaxObject || r.length > size_ - r.offset)
+    if ((r.length > kMaxObject && !r.file) || r.length > size_ - r.offset)
       throw Failure("internal", path + " is damaged");
     at = r.offset + r.length;
     records_.push_back(std::move(r));

@@ -3,6 +3,7 @@
 #include "inputlist.h"
 #include "merge.h"
 #include "random.h"
+#include "results.h"
 #include "selector.h"
 #include "world.h"
 
@@ -30,48 +31,9 @@ using nlohmann::json;
 
 namespace {
 
-Failure writeFailure(const std::string &path, const RootGuard &guard, const std::string &why) {
-  std::string reason = guard.diskFull() ? "no space left on the disk" : why;
-  if (!guard.diskFull() && !guard.firstError().empty()) reason = guard.firstError();
-  Failure f("disk", "could not write " + path + ": " + reason);
-  f.step = "write";
-  return f;
-}
-
-void syncPath(const std::string &path, int flags) {
-  Fd fd(::open(path.c_str(), flags | O_CLOEXEC));
-  if (fd.get() < 0 || ::fsync(fd.get()) != 0)
-    throw Failure("disk", "could not sync " + path + ": " + std::strerror(errno));
-}
-
-std::string folderOf(const std::string &path) {
-  const size_t slash = path.rfind('/');
-  if (slash == std::string::npos) return ".";
-  return slash == 0 ? "/" : path.substr(0, slash);
-}
-
-/// A file that is removed again unless it was renamed.
-struct TempFile {
-  std::string path;
-  bool keep = false;
-  ~TempFile() {
-    if (!keep) ::unlink(path.c_str());
-  }
-};
-
 /// The tree that an object is. A chain, which is one to C++, is a list of files that has no baskets of its own.
 TTree *treeOf(TObject &o) {
   return o.InheritsFrom(TChain::Class()) ? nullptr : dynamic_cast<TTree *>(&o);
-}
-
-bool writeObject(TFile &file, TObject &o) {
-  if (TTree *tree = treeOf(o)) {
-    tree->SetDirectory(&file); // its baskets move into the file
-    const bool ok = tree->Write() > 0;
-    tree->SetDirectory(nullptr);
-    return ok;
-  }
-  return file.WriteTObject(&o, o.GetName()) > 0;
 }
 
 /// What an output list holds, for one who does not write it.
@@ -86,6 +48,14 @@ json objectsOf(const TList &list) {
     if (out.size() < most)
       out.push_back({{"name", o->GetName()}, {"class", o->ClassName()}, {"entries", entries}});
   }
+  return out;
+}
+
+/// The files that generations have left in their folders and that are no output, and how many generations did.
+json leftBehind(const Merger &merger) {
+  json out = json::array();
+  for (const auto &[name, times] : merger.leftFiles())
+    out.push_back({{"name", name}, {"times", times}});
   return out;
 }
 
@@ -169,14 +139,19 @@ json Client::finish(const json &request, bool terminate) {
   const std::string path = request.at("path");
   json reply{{"op", "finished"}};
   long long status = 0;
+  const std::vector<std::string> partials = request.at("partials");
+  const std::string beside = path.empty() && !partials.empty() ? partials[0] : path;
+  Results results(path, beside, guard_);
+  std::unique_ptr<MergeTree> tree;
+  std::unique_ptr<Merger> merger;
+  TList &output = *selector_->GetOutputList();
   guard_.run(Phase::Merge, [&] {
-    const std::vector<std::string> partials = request.at("partials");
-    MergeTree tree(partials, path.empty() && !partials.empty() ? partials[0] : path, guard_);
-    Merger merger(tree.paths(), guard_);
-    TList &output = *selector_->GetOutputList();
+    tree = std::make_unique<MergeTree>(partials, beside, guard_);
+    merger = std::make_unique<Merger>(tree->paths(), guard_);
     Merger::Group group;
-    while (merger.next(group)) {
+    while (merger->next(group)) {
       if (isOurs(group.name)) continue;
+      if (!group.files.records.empty()) results.take(*merger, group.files, output, apart_);
       for (size_t i = 0; i < group.objects.size(); ++i) {
         TObject *o = group.objects[i].release();
         if (output.FindObject(o->GetName()))
@@ -185,19 +160,23 @@ json Client::finish(const json &request, bool terminate) {
           output.Add(o);
       }
     }
-    class_.bind(*selector_, output, merger.members());
-    reply["units"] = merger.units();
-    reply["canary"] = merger.canary();
-    reply["apart"] = tree.apart(merger);
-    merger.skipped().tell(reply);
-    status = merger.statusFrom(selector_->GetStatus());
-    if (session_) addForSession(output, merger.members(), merger.units(), status);
+    results.place(*merger, output,
+                  {terminate, request.value("away", false), request.value("inputs", std::vector<std::string>{})});
+    class_.bind(*selector_, output, merger->members());
+    reply["units"] = merger->units();
+    reply["canary"] = merger->canary();
+    merger->skipped().tell(reply);
+    status = merger->statusFrom(selector_->GetStatus());
+    if (session_) addForSession(output, merger->members(), merger->units(), status);
   });
   if (terminate && !session_) this->terminate(reply, request.value("canvases", std::vector<std::string>{}), status);
   if (path.empty()) reply["objects"] = objectsOf(*selector_->GetOutputList());
   int keys = 0;
-  if (!path.empty()) guard_.run(Phase::Write, [&] { keys = writeOutput(path); });
+  if (!path.empty()) guard_.run(Phase::Write, [&] { keys = results.write(*merger, outputs()); });
   reply["keys"] = keys;
+  reply["apart"] = tree->apart(*merger);
+  reply["files"] = results.told();
+  reply["left"] = leftBehind(*merger);
   return reply;
 }
 
@@ -215,38 +194,13 @@ void Client::terminate(json &reply, const std::vector<std::string> &formats, lon
   reply["unsaved"] = failed;
 }
 
-int Client::writeOutput(const std::string &path) {
-  TDirectory::TContext keepDirectory;
-  guard_.clear();
-  // ROOT takes a path for a URL: a # in it would cut it. So it sees a name of ours, in a folder
-  // that the system has entered.
-  const std::string name = ".dtpnode-" + std::to_string(::getpid()) + ".root";
-  TempFile temp{folderOf(path) + "/" + name};
-  if (!gSystem->ChangeDirectory(folderOf(path).c_str()))
-    throw writeFailure(path, guard_, std::strerror(errno));
-  std::unique_ptr<TFile> file(TFile::Open(name.c_str(), "RECREATE"));
-  if (!file || file->IsZombie()) throw writeFailure(path, guard_, "could not create it");
+std::vector<TObject *> Client::outputs() const {
   std::vector<TObject *> all;
   TIter next(selector_->GetOutputList());
   while (TObject *o = next())
     all.push_back(o);
   all.insert(all.end(), apart_.begin(), apart_.end());
-  int keys = 0;
-  for (TObject *o : all) {
-    if (!writeObject(*file, *o) || file->TestBit(TFile::kWriteError))
-      throw writeFailure(path, guard_, std::string("could not write object ") + o->GetName());
-    ++keys;
-    guard_.enter(Phase::Write);
-  }
-  file->Close();
-  if (file->TestBit(TFile::kWriteError) || guard_.diskFull())
-    throw writeFailure(path, guard_, "write error");
-  syncPath(temp.path, O_RDWR);
-  if (::rename(temp.path.c_str(), path.c_str()) != 0)
-    throw writeFailure(path, guard_, std::strerror(errno));
-  temp.keep = true;
-  syncPath(folderOf(path), O_RDONLY | O_DIRECTORY);
-  return keys;
+  return all;
 }
 
 } // namespace dtpnode

@@ -27,7 +27,7 @@ class Client {
   nlohmann::json finish(const nlohmann::json &request, bool terminate);
   nlohmann::json save(const nlohmann::json &request);
   void terminate(nlohmann::json &reply, const std::vector<std::string> &formats, long long status);
-  int writeOutput(const std::string &path);
+  std::vector<TObject *> outputs() const;
 
   Channel &channel_;
   RootGuard &guard_;

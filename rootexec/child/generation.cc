@@ -79,6 +79,7 @@ json Generation::begin(const json &request) {
   const std::string dir = request.value("dir", "");
   if (!dir.empty() && !gSystem->ChangeDirectory(dir.c_str()))
     throw Failure("disk", "could not enter working directory " + dir);
+  if (!dir.empty()) files_.begin();
   limitMemory(request.value("memory", 0LL));
   if (const long long bytes = request.value("filesize", 0LL); bytes > 0) {
     guard_.catchFileSize();
@@ -156,6 +157,7 @@ json Generation::process(const json &request) {
         if (opened) bytes = 0;
       }
       end = loop(p);
+      files_.spill(*selector_->GetOutputList());
       if (!p.file.empty()) bytes = current_->reads().GetBytesRead() - bytes;
     } catch (Failure &f) {
       if (f.file.empty()) f.file = p.file;
@@ -385,6 +387,7 @@ json Generation::seal(const json &request) {
       selector_->Terminate();
     else
       selector_->SlaveTerminate();
+    files_.flush();
   });
   status_.end(selector_->GetStatus());
   guard_.clear();
@@ -407,7 +410,8 @@ json Generation::seal(const json &request) {
     TList status;
     status_.write(status);
     if (!status_.isZero()) blob.add(status, kStatus, 0, false);
-    addAll(blob, output);
+    files_.addObjects(blob, output);
+    files_.addFiles(blob);
     blob.finish();
   });
   sealed_ = true;

@@ -6,6 +6,7 @@
 #include "rootguard.h"
 #include "skips.h"
 #include "status.h"
+#include "localfiles.h"
 
 #include <nlohmann/json.hpp>
 #include <string>
@@ -86,6 +87,7 @@ class Generation {
   uint64_t job_ = 0, canary_ = 0;
   long long units_ = 0;
   Skips skips_;
+  LocalFiles files_;
   bool sealed_ = false;
 };
 

@@ -38,6 +38,7 @@ void writeMerged(Merger &merger, const std::string &path, RootGuard &guard) {
     uint32_t ordinal = group.ordinal;
     for (auto &o : group.objects)
       out.add(*o, group.name, ordinal++, group.apart);
+    if (!group.files.records.empty()) merger.writeFiles(group.files, out);
     guard.enter(Phase::Write);
   }
   out.finish();
@@ -51,7 +52,8 @@ void addNames(std::vector<std::string> &to, const std::vector<std::string> &name
 } // namespace
 
 bool isOurs(const std::string &name) {
-  return name == kUnits || name == kCanary || name == kMembers || name == kSkipped || name == kStatus;
+  return name == kUnits || name == kCanary || name == kMembers || name == kSkipped || name == kStatus ||
+         name == kLeft;
 }
 
 Merger::Merger(const std::vector<std::string> &paths, RootGuard &guard, const Wanted *wanted)
@@ -63,11 +65,11 @@ Merger::Merger(const std::vector<std::string> &paths, RootGuard &guard, const Wa
     for (Record r : blobs_[i].records()) {
       r.blob = i;
       if (wanted && !isOurs(r.name)) {
-        if (!wanted->matches(r.name)) continue;
+        if (r.file || !wanted->matches(r.name)) continue;
         if (r.length > wanted->most()) left_.insert(r.name);
         if (r.length > wanted->most()) continue;
       }
-      if (!isOurs(r.name)) combiner_.addClass(r.name, r.cls);
+      if (!isOurs(r.name) && r.cls != kFileClass && r.cls != kPartClass) combiner_.addClass(r.name, r.cls);
       // What could not be merged once is never merged: all of a name share one group.
       auto key = std::make_tuple(r.name, r.cls, r.apart ? 0 : r.ordinal);
       auto [it, fresh] = index.emplace(key, groups_.size());
@@ -83,7 +85,13 @@ bool Merger::next(Group &out) {
   out.name = records[0].name;
   out.ordinal = records[0].ordinal;
   out.objects.clear();
+  out.files = {};
   guard_.enter(Phase::Merge); // progress: a merge of many objects is no stall
+  if (mergedAsFiles(records)) {
+    const bool apart = std::any_of(records.begin(), records.end(), [](const Record &r) { return r.apart; });
+    out.files = {out.name, records[0].cls, apart, out.ordinal, records};
+    return true;
+  }
   out.apart =
       std::any_of(records.begin(), records.end(), [](const Record &r) { return r.apart; }) ||
       !mergeRecords(records, out.objects);
@@ -113,6 +121,7 @@ void Merger::note(const Group &g) {
   if (number && g.name == kCanary) canary_ = static_cast<unsigned long long>(number->GetVal());
   if (g.name == kSkipped) skipped_.add(*g.objects[0]);
   if (g.name == kStatus) status_.read(*g.objects[0]);
+  if (g.name == kLeft) noteLeft(*g.objects[0]);
   auto *list = dynamic_cast<TList *>(g.objects[0].get());
   if (!list || g.name != kMembers) return;
   TIter next(list);

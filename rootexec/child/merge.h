@@ -5,6 +5,7 @@
 #include "combine.h"
 #include "skips.h"
 #include "status.h"
+#include "filemerge.h"
 
 #include <map>
 #include <memory>
@@ -13,7 +14,9 @@
 #include <string>
 #include <vector>
 
+class TFile;
 class TObject;
+class TTree;
 
 namespace dtpnode {
 
@@ -26,14 +29,39 @@ class Merger {
   /// wanted says which names are merged, and up to which size; all if it is null.
   Merger(const std::vector<std::string> &paths, RootGuard &guard, const Wanted *wanted = nullptr);
 
+  struct FileGroup {
+    std::string name, cls;
+    bool apart = false;
+    uint32_t ordinal = 0;
+    std::vector<Record> records;
+  };
   struct Group {
     std::string name;
     std::vector<std::unique_ptr<TObject>> objects; // one, or several that stay apart
     bool apart = false;
     uint32_t ordinal = 0;
+    /// What is merged as files, or as trees in files, by writeFiles() or by what follows it. Of objects and such records
+    /// there is one or the other.
+    FileGroup files;
   };
   /// Merges the next name; false at the end. Objects come in the order of their first appearance.
   bool next(Group &out);
+
+  /// Writes what comes of a group's files to a blob.
+  void writeFiles(const FileGroup &group, BlobWriter &out);
+  /// Files of a group that become one each; one that has a single file stays as it is.
+  static std::vector<std::vector<Record>> packs(const FileGroup &group);
+  /// Merges a pack into one file at a place, of which used becomes the length. False if they are to be kept apart,
+  /// because of why.
+  bool writePack(const FileGroup &group, const std::vector<Record> &pack, int fd, uint64_t offset, uint64_t &used,
+                 std::string &why);
+  /// Merges a group's trees into one in a file, which is returned; null if they are to be kept apart.
+  TTree *writeTree(const std::vector<Record> &records, TFile &to);
+  /// ROOT's number for how the first file of some records is compressed.
+  int compressionOf(const std::vector<Record> &records) const;
+  Span span(const Record &r) const { return blobs_[r.blob].span(r); }
+  static bool hasTrees(const FileGroup &group) { return group.cls != kFileClass && group.cls != kPartClass; }
+  void noteApart(const std::string &name);
 
   /// Known once next() has come to the end.
   long long units() const { return units_; }
@@ -48,8 +76,13 @@ class Merger {
   const std::set<std::string> &left() const { return left_; }
   /// What Abort(kAbortFile) left out.
   const Skips &skipped() const { return skipped_; }
+  /// Other files that generations have left in their folders, by name: how many left one.
+  const std::map<std::string, long long> &leftFiles() const { return leftFiles_; }
 
  private:
+  static bool mergedAsFiles(const std::vector<Record> &records);
+  LargeTree openTree(const Record &r) const;
+  void noteLeft(TObject &list);
   std::vector<std::unique_ptr<TObject>> readAll(const std::vector<Record> &records) const;
   bool mergeRecords(const std::vector<Record> &records, std::vector<std::unique_ptr<TObject>> &out);
   bool mergeOnce(const std::vector<Record> &records, std::vector<std::unique_ptr<TObject>> &out);
@@ -66,6 +99,7 @@ class Merger {
   std::map<std::string, std::string> members_;
   Status status_;
   Skips skipped_;
+  std::map<std::string, long long> leftFiles_;
 };
 
 /// Merges many lists in batches until so few are left that one Merger can open them all: it holds

@@ -4,6 +4,7 @@
 // together with blob.cc under the address and undefined behaviour sanitizers, which end the process at the first error.
 #include "blob.cc"
 #include "channel.cc"
+#include "spanfile.cc"
 
 #include <sys/mman.h>
 

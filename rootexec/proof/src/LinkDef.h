@@ -20,6 +20,7 @@
 #pragma link C++ class TProofLogElem;
 #pragma link C++ class TProofMgr;
 #pragma link C++ class TProofNodeInfo+;
+#pragma link C++ class TProofOutputFile+;
 #pragma link C++ class TProofOutputList+;
 #pragma link C++ class TProofPlayer;
 #pragma link C++ class TProofProgressStatus+;

@@ -1,0 +1,127 @@
+package exec
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/dtpnode/dtpnode/internal/durable"
+)
+
+// A result, which Session.Finish and Program.Save write, is one file, so that nodes keep and ship it as one blob. It is
+// the output, as users get it, alone or followed by further files that the user's code has written:
+//
+//	offset  size
+//	0       m     the output
+//	...           the other files
+//	t       j     JSON: a list of ResultFile
+//	t+j     8     j, big-endian
+//	t+j+8   8     m, big-endian
+//	t+j+16  8     "DTPFILES"
+
+// ResultFile is a file that stands behind the output in a result.
+type ResultFile struct {
+	Name   string `json:"name"` // relative and local, with slashes
+	Offset int64  `json:"offset"`
+	Size   int64  `json:"size"`
+}
+
+const (
+	resultEnd   = "DTPFILES"
+	resultTail  = 24
+	maxIndex    = 16 << 20 // bytes of the list
+	maxNameSize = 4096
+)
+
+// ErrResult says that a result ends like one that is followed by files, and is none.
+var ErrResult = errors.New("the list of files behind the output is damaged")
+
+// ReadResult returns the size of the output in a result of that size, and the files behind it. It reads only the list.
+// Names are local, differ from each other, and none is a folder of another; the files lie within the result, behind the
+// output, and do not overlap.
+func ReadResult(r io.ReaderAt, size int64) (output int64, files []ResultFile, err error) {
+	var tail [resultTail]byte
+	if size < resultTail {
+		return size, nil, nil
+	}
+	if _, err := r.ReadAt(tail[:], size-resultTail); err != nil {
+		return 0, nil, fmt.Errorf("could not read a result: %w", err)
+	}
+	if string(tail[16:]) != resultEnd {
+		return size, nil, nil
+	}
+	length, main := binary.BigEndian.Uint64(tail[:]), binary.BigEndian.Uint64(tail[8:])
+	if length > maxIndex || length > uint64(size-resultTail) || main > uint64(size-resultTail)-length {
+		return 0, nil, ErrResult
+	}
+	index := make([]byte, length)
+	if _, err := r.ReadAt(index, size-resultTail-int64(length)); err != nil {
+		return 0, nil, fmt.Errorf("could not read a result: %w", err)
+	}
+	if err := json.Unmarshal(index, &files); err != nil {
+		return 0, nil, fmt.Errorf("%w: %w", ErrResult, err)
+	}
+	return int64(main), files, checkFiles(files, int64(main), size-resultTail-int64(length))
+}
+
+// checkFiles compares a list of files with the bytes [first, last) of a result, in which they must lie in order.
+func checkFiles(files []ResultFile, first, last int64) error {
+	names := map[string]bool{}
+	folders := map[string]bool{}
+	for _, f := range files {
+		if !localName(f.Name) || names[f.Name] || f.Offset < first || f.Size < 0 || f.Size > last-f.Offset {
+			return ErrResult
+		}
+		first = f.Offset + f.Size
+		names[f.Name] = true
+		for dir := path.Dir(f.Name); dir != "."; dir = path.Dir(dir) {
+			folders[dir] = true
+		}
+	}
+	for name := range names {
+		if folders[name] {
+			return ErrResult
+		}
+	}
+	return nil
+}
+
+// localName reports whether a name leads to a file below the folder that it is joined with, on any host.
+func localName(name string) bool {
+	return name != "" && len(name) <= maxNameSize && name == path.Clean(name) && !path.IsAbs(name) && name != "." &&
+		name != ".." && !strings.HasPrefix(name, "../") && !strings.ContainsAny(name, "\x00\\")
+}
+
+// PlaceFiles writes files of a result to their names below a folder, each whole or not at all, and returns their paths.
+// Those that replaced refuses are not written; it may be nil. What was written before an error stays.
+func PlaceFiles(r io.ReaderAt, files []ResultFile, dir string, replaced func(path string) error) ([]string, error) {
+	var paths []string
+	for _, f := range files {
+		path := filepath.Join(dir, filepath.FromSlash(f.Name))
+		if replaced != nil {
+			if err := replaced(path); err != nil {
+				return paths, err
+			}
+		}
+		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+			return paths, fmt.Errorf("could not write %q: %w", path, err)
+		}
+		err := durable.PlaceSynced(path, func(to *os.File) error {
+			if _, err := io.Copy(to, io.NewSectionReader(r, f.Offset, f.Size)); err != nil {
+				return err
+			}
+			return to.Chmod(0o644)
+		})
+		if err != nil {
+			return paths, err
+		}
+		paths = append(paths, path)
+	}
+	return paths, nil
+}

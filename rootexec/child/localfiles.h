@@ -1,0 +1,66 @@
+// The files that user code leaves in the working folder of a generation, and trees that are too large for memory.
+#pragma once
+
+#include "blob.h"
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+class TFile;
+class TList;
+class TTree;
+
+namespace dtpnode {
+
+/// Watches over one working folder. ROOT files that appear in it are output of the generation; what else appears is
+/// told by name. Files that were there before, which the job shipped, are neither.
+class LocalFiles {
+ public:
+  /// Notes what is in the folder that the process is in.
+  void begin();
+
+  /// Moves trees of an output list that fill memory to files of the folder. Nothing happens to other trees and to
+  /// those whose user has given them a file. Called now and then, since a tree may be added at any time.
+  void spill(const TList &output);
+  /// Writes what the files that user code has left open hold in memory, as it would be lost otherwise, but closes
+  /// none: what they own may be in the output list. Throws Failure "disk".
+  void flush();
+  /// Adds an output list to a blob, numbering objects of one name and class. A tree with a file of this object's
+  /// becomes that file. TProofOutputFiles are told under which names their files are in the blob.
+  void addObjects(BlobWriter &out, const TList &output);
+  /// Closes the files that are open, and adds all that are output to a blob. What cannot be read is told of as what is
+  /// left. Call it last: closing a file ends what it owns.
+  void addFiles(BlobWriter &out);
+
+ private:
+  struct Seen {
+    unsigned long long inode, size;
+    long long seconds, nanoseconds; // when it was changed last
+  };
+  struct Spilled {
+    TTree *tree; // compared with trees of the output list, which may be deleted meanwhile
+    Fd fd;
+    std::unique_ptr<TFile> file;
+    std::shared_ptr<uint64_t> used;
+  };
+
+  std::vector<std::string> walk(std::map<std::string, Seen> &found) const;
+  std::vector<TFile *> openHere() const;
+  std::string inside(const std::string &path) const;
+  Spilled *spilled(const TObject &object);
+  void addSpilled(BlobWriter &out, Spilled &s, uint32_t ordinal);
+  void noteLeft(const std::string &name);
+
+  std::string dir_; // absolute, without links
+  std::map<std::string, Seen> before_; // by path in the folder
+  std::vector<Spilled> spilled_;
+  std::map<std::string, std::string> classes_; // of records of files, by path in the folder
+  std::map<std::string, long long> left_;
+};
+
+/// Whether a tree's baskets should not be kept in memory any more.
+bool fillsMemory(TTree &tree);
+
+} // namespace dtpnode

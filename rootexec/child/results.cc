@@ -1,0 +1,406 @@
+#include "results.h"
+
+#include "outputfile.h"
+#include "rootguard.h"
+
+#include <TChain.h>
+#include <TFile.h>
+#include <TFileCollection.h>
+#include <TFileInfo.h>
+#include <TList.h>
+#include <TNamed.h>
+#include <TROOT.h>
+#include <TTree.h>
+#include <TUrl.h>
+#include <cerrno>
+#include <climits>
+#include <cstdlib>
+#include <cstring>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace dtpnode {
+
+using nlohmann::json;
+
+namespace {
+
+constexpr char kResultEnd[] = "DTPFILES";
+constexpr size_t kMostOutputs = 50000; // files of one job
+
+std::string folderOf(const std::string &path) {
+  const size_t slash = path.rfind('/');
+  if (slash == std::string::npos) return ".";
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+std::string baseOf(const std::string &path) {
+  return path.substr(path.rfind('/') + 1);
+}
+
+void syncFolder(const std::string &path) {
+  Fd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (fd.get() < 0 || ::fsync(fd.get()) != 0)
+    throw Failure("disk", "could not sync " + path + ": " + std::strerror(errno));
+}
+
+bool makeFolders(const std::string &path) {
+  for (size_t at = 1; at != std::string::npos;) {
+    at = path.find('/', at + 1);
+    if (::mkdir(path.substr(0, at).c_str(), 0777) != 0 && errno != EEXIST) return false;
+  }
+  return true;
+}
+
+// name with "-k" before its ending.
+std::string numbered(const std::string &name, const std::string &mark) {
+  const size_t slash = name.rfind('/'), dot = name.rfind('.');
+  const bool ending = dot != std::string::npos && (slash == std::string::npos || dot > slash + 1) && dot > 0;
+  return ending ? name.substr(0, dot) + "-" + mark + name.substr(dot) : name + "-" + mark;
+}
+
+// The path without "." and "..", so that what is unpacked somewhere stays there.
+std::string within(const std::string &path) {
+  std::vector<std::string> parts;
+  for (size_t at = 0; at <= path.size();) {
+    const size_t end = std::min(path.find('/', at), path.size());
+    const std::string part = path.substr(at, end - at);
+    at = end + 1;
+    if (part.empty() || part == ".") continue;
+    if (part == "..") {
+      if (!parts.empty()) parts.pop_back();
+    } else {
+      parts.push_back(part);
+    }
+  }
+  std::string out;
+  for (const std::string &part : parts)
+    out += (out.empty() ? "" : "/") + part;
+  return out;
+}
+
+std::string here() {
+  char buffer[PATH_MAX];
+  return ::getcwd(buffer, sizeof buffer) ? buffer : ".";
+}
+
+bool sameFile(const std::string &a, const std::string &b) {
+  struct stat x{}, y{};
+  return ::stat(a.c_str(), &x) == 0 && ::stat(b.c_str(), &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+bool writeFully(int fd, const std::string &text, uint64_t at) {
+  for (size_t done = 0; done < text.size();) {
+    const ssize_t n = ::pwrite(fd, text.data() + done, text.size() - done, static_cast<off_t>(at + done));
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return false;
+    done += static_cast<size_t>(n);
+  }
+  return true;
+}
+
+std::string bigEndian(uint64_t v) {
+  std::string out;
+  for (int shift = 56; shift >= 0; shift -= 8)
+    out += static_cast<char>(v >> shift);
+  return out;
+}
+
+} // namespace
+
+Results::Results(std::string path, std::string beside, RootGuard &guard)
+    : path_(std::move(path)), beside_(std::move(beside)), guard_(guard) {}
+
+Results::~Results() {
+  if (!temp_.empty()) ::unlink(temp_.c_str());
+}
+
+Failure Results::failure(const std::string &why) const {
+  std::string reason = guard_.diskFull() ? "no space left on the disk" : why;
+  if (!guard_.diskFull() && !guard_.firstError().empty()) reason = guard_.firstError();
+  Failure f("disk", "could not write " + (path_.empty() ? "the output" : path_) + ": " + reason);
+  f.step = "write";
+  return f;
+}
+
+// The file that becomes the result. It is open from the first large tree on until the objects are written beside it, so
+// that Terminate reads the trees where they stay.
+TFile &Results::main() {
+  if (main_) return *main_;
+  guard_.clear();
+  const std::string folder = path_.empty() ? folderOf(beside_) : folderOf(path_);
+  temp_ = folder + "/.dtpnode-" + std::to_string(::getpid()) + ".root";
+  fd_ = Fd(::open(temp_.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+  if (fd_.get() < 0) {
+    const int why = errno;
+    temp_.clear();
+    throw failure(std::strerror(why));
+  }
+  TDirectory::TContext keepDirectory;
+  main_ = std::make_unique<SpanFile>(fd_.get(), 0, ROOT::RCompressionSetting::EDefaults::kUseCompiledDefault, used_);
+  if (main_->IsZombie()) throw failure("could not create it");
+  gROOT->GetListOfFiles()->Remove(main_.get()); // it is nobody's to close
+  return *main_;
+}
+
+void Results::take(Merger &merger, const Merger::FileGroup &group, TList &output, std::vector<TObject *> &apart) {
+  if (!Merger::hasTrees(group)) {
+    waiting_.push_back(group);
+    return;
+  }
+  const auto add = [&](TTree *tree) {
+    if (output.FindObject(tree->GetName())) {
+      apart.push_back(tree);
+    } else {
+      output.Add(tree);
+      tree->SetDirectory(&main()); // a selector's list takes it out of its file
+    }
+  };
+  if (!group.apart)
+    if (TTree *tree = merger.writeTree(group.records, main())) return add(tree);
+  if (!group.apart) merger.noteApart(group.name);
+  TDirectory::TContext keepDirectory;
+  main().Delete((group.name + ";*").c_str());
+  for (const Record &r : group.records) {
+    TTree *tree = merger.writeTree({r}, main());
+    if (!tree) throw failure("could not write the tree " + group.name);
+    add(tree);
+  }
+}
+
+void Results::place(Merger &merger, TList &output, const Places &places) {
+  std::vector<std::pair<TObject *, OutputFile>> objects;
+  TIter next(&output);
+  while (TObject *o = next()) {
+    OutputFile file;
+    if (!describeOutputFile(*o, file)) continue;
+    objects.emplace_back(o, file);
+    wanted_[file.path] = {file.name, file.dataset};
+  }
+  if (!places.write) return; // the files go straight into the result
+  placed_ = true;
+  eachFile(merger, places, [&](File &file, const Merger::FileGroup &group, const std::vector<Record> &pack,
+                               std::string &why) { return placeFile(merger, file, group, pack, why); });
+  for (auto &[object, file] : objects) {
+    if (!file.dataset.empty()) {
+      collect(*object, file.dataset, output);
+      continue;
+    }
+    for (const File &f : files_)
+      if (f.record == file.path) {
+        placeOutputFile(*object, f.path, f.remote.empty() ? f.path : f.remote);
+        break;
+      }
+  }
+}
+
+// Calls write for each file that there shall be. Where it says that files cannot be merged, each becomes one itself.
+void Results::eachFile(Merger &merger, const Places &places, const Write &write) {
+  for (const Merger::FileGroup &group : waiting_) {
+    const auto it = wanted_.find(group.name);
+    Wanted wanted = it == wanted_.end() ? Wanted{} : it->second;
+    if (wanted.name.empty()) wanted.name = group.name;
+    size_t number = 0;
+    const auto next = [&](const std::vector<Record> &pack, std::string &why) {
+      if (files_.size() == kMostOutputs)
+        throw failure("the selector has written more than " + std::to_string(kMostOutputs) +
+                      " output files, the last one " + wanted.name);
+      File file;
+      file.record = group.name;
+      file.dataset = wanted.dataset;
+      if (!why.empty()) file.note = "not merged with the others: " + why;
+      if (group.apart && group.cls == kFileClass) file.note = "not merged with the others, since that failed";
+      name(file, wanted, number, places);
+      if (!write(file, group, pack, why)) return false;
+      files_.push_back(std::move(file));
+      ++number;
+      return true;
+    };
+    for (const std::vector<Record> &pack : Merger::packs(group)) {
+      std::string why;
+      if (next(pack, why)) continue;
+      merger.noteApart(group.name);
+      for (const Record &r : pack)
+        next({r}, why);
+    }
+  }
+}
+
+void Results::name(File &file, const Wanted &wanted, size_t number, const Places &places) const {
+  std::string path = wanted.name;
+  for (const char *side : {"client:", "master:"})
+    if (path.rfind(side, 0) == 0) path = path.substr(std::strlen(side));
+  if (path.rfind("file:", 0) == 0) {
+    path = TUrl(path.c_str()).GetFile();
+  } else if (path.find("://") != std::string::npos) {
+    file.remote = path;
+    path = baseOf(TUrl(path.c_str()).GetFile());
+  }
+  if (number > 0 || !wanted.dataset.empty()) {
+    path = numbered(path, std::to_string(number + 1));
+    if (!file.remote.empty()) file.remote = numbered(file.remote, std::to_string(number + 1));
+  }
+  const bool absolute = path.rfind('/', 0) == 0;
+  file.name = absolute ? baseOf(path) : within(path);
+  if (file.name.empty()) file.name = "output.root";
+  const std::string first = file.name;
+  for (int i = 2; std::any_of(files_.begin(), files_.end(), [&](const File &f) { return f.name == file.name; }); ++i)
+    file.name = numbered(first, "of-" + std::to_string(i));
+  if (!places.write) return;
+  if (absolute && !places.away)
+    file.path = path;
+  else
+    file.path = here() + "/" + (places.away ? file.name : path);
+  for (const std::string &input : places.inputs)
+    if (file.path == input || sameFile(file.path, input)) {
+      file.path = numbered(file.path, "merged");
+      file.note = "not written to " + input + ", which is an input of the job";
+      break;
+    }
+}
+
+bool Results::placeFile(Merger &merger, File &file, const Merger::FileGroup &group, const std::vector<Record> &pack,
+                        std::string &why) {
+  const std::string folder = folderOf(file.path);
+  if (!makeFolders(folder)) throw failure("could not make the folder " + folder + ": " + std::strerror(errno));
+  const std::string temp = folder + "/.dtpnode-" + std::to_string(::getpid()) + ".output.root";
+  Fd fd(::open(temp.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+  if (fd.get() < 0) throw failure("could not write " + file.path + ": " + std::strerror(errno));
+  try {
+    if (!merger.writePack(group, pack, fd.get(), 0, file.size, why)) {
+      ::unlink(temp.c_str());
+      return false;
+    }
+    describe(file, {fd.get(), 0, file.size});
+    if (::fsync(fd.get()) != 0 || ::rename(temp.c_str(), file.path.c_str()) != 0)
+      throw failure("could not write " + file.path + ": " + std::strerror(errno));
+  } catch (...) {
+    ::unlink(temp.c_str());
+    throw;
+  }
+  syncFolder(folder);
+  if (file.remote.empty()) return true;
+  guard_.clear();
+  if (TFile::Cp(file.path.c_str(), file.remote.c_str(), false))
+    file.note = "copied to " + file.remote;
+  else
+    file.note = "not copied to " + file.remote + ": " + guard_.firstError();
+  return true;
+}
+
+void Results::describe(File &file, const Span &span) const {
+  constexpr size_t most = 20; // trees told of one file
+  SpanFile in(span);
+  if (in.IsZombie()) return;
+  for (const auto &[path, entries] : contentOf(in).trees)
+    if (file.trees.size() < most) file.trees.push_back({{"name", path}, {"entries", entries}});
+}
+
+// The files of a data set, in place of the object that stood for one of them on each side.
+void Results::collect(TObject &object, const std::string &dataset, TList &output) {
+  TFileCollection *files = takeFileCollection(object);
+  if (!files) files = new TFileCollection(dataset.c_str());
+  for (const File &file : files_) {
+    if (file.dataset != dataset) continue;
+    auto *info = new TFileInfo(("file://" + file.path).c_str(), static_cast<Long64_t>(file.size));
+    for (const auto &tree : file.trees) {
+      auto *meta = new TFileInfoMeta(("/" + tree.at("name").get<std::string>()).c_str(), "TTree",
+                                     tree.at("entries").get<Long64_t>());
+      info->AddMetaData(meta);
+    }
+    files->Add(info);
+  }
+  files->Update();
+  output.Remove(&object);
+  output.Add(files);
+}
+
+int Results::write(Merger &merger, const std::vector<TObject *> &objects) {
+  TDirectory::TContext keepDirectory;
+  TFile &file = main();
+  guard_.clear();
+  int keys = 0;
+  for (TObject *o : objects) {
+    // A chain is a tree to C++, and has no baskets of its own.
+    auto *tree = o->InheritsFrom(TChain::Class()) ? nullptr : dynamic_cast<TTree *>(o);
+    bool ok = false;
+    if (tree) {
+      tree->SetDirectory(&file); // its baskets move into the file
+      file.cd();
+      ok = tree->Write(nullptr, TObject::kOverwrite) > 0;
+      tree->SetDirectory(nullptr);
+    } else {
+      ok = file.WriteTObject(o, o->GetName()) > 0;
+    }
+    if (!ok || file.TestBit(TFile::kWriteError))
+      throw failure(std::string("could not write object ") + o->GetName());
+    ++keys;
+    guard_.enter(Phase::Write);
+  }
+  file.Close();
+  if (file.TestBit(TFile::kWriteError) || guard_.diskFull()) throw failure("write error");
+  append(merger);
+  if (path_.empty()) return keys;
+  if (::fsync(fd_.get()) != 0 || ::rename(temp_.c_str(), path_.c_str()) != 0) throw failure(std::strerror(errno));
+  temp_.clear();
+  syncFolder(folderOf(path_));
+  return keys;
+}
+
+// Puts the output files behind the output list.
+void Results::append(Merger &merger) {
+  const uint64_t mainSize = *used_;
+  if (placed_) {
+    for (File &file : files_)
+      copyIn(file);
+  } else {
+    eachFile(merger, {}, [&](File &file, const Merger::FileGroup &group, const std::vector<Record> &pack,
+                             std::string &why) {
+      file.offset = *used_;
+      if (!merger.writePack(group, pack, fd_.get(), file.offset, file.size, why)) return false;
+      describe(file, {fd_.get(), file.offset, file.size});
+      *used_ += file.size;
+      return true;
+    });
+  }
+  if (files_.empty()) return;
+  json index = json::array();
+  for (const File &file : files_)
+    if (file.size > 0) index.push_back({{"name", file.name}, {"offset", file.offset}, {"size", file.size}});
+  // What a merge that failed has left behind the files goes.
+  if (::ftruncate(fd_.get(), static_cast<off_t>(*used_)) != 0) throw failure(std::strerror(errno));
+  const std::string text = index.dump(-1, ' ', false, json::error_handler_t::replace);
+  const std::string end = text + bigEndian(text.size()) + bigEndian(mainSize) + kResultEnd;
+  if (!writeFully(fd_.get(), end, *used_)) throw failure(std::strerror(errno));
+}
+
+// Copies an output file as it is now, for Terminate may have changed it.
+void Results::copyIn(File &file) {
+  Fd fd(::open(file.path.c_str(), O_RDONLY | O_CLOEXEC));
+  struct stat st{};
+  if (fd.get() < 0 || ::fstat(fd.get(), &st) != 0) {
+    file.size = 0;
+    file.note = "Terminate has removed it";
+    return;
+  }
+  file.offset = *used_;
+  file.size = static_cast<uint64_t>(st.st_size);
+  if (!path_.empty() && !copySpan({fd.get(), 0, file.size}, fd_.get(), file.offset))
+    throw failure(std::strerror(errno));
+  *used_ += file.size;
+  guard_.enter(Phase::Write);
+}
+
+json Results::told() const {
+  constexpr size_t most = 1000; // files told of
+  json out = json::array();
+  for (const File &file : files_) {
+    if (out.size() == most) break;
+    out.push_back({{"name", file.name}, {"path", file.path},   {"dataset", file.dataset}, {"note", file.note},
+                   {"size", file.size}, {"trees", file.trees}});
+  }
+  return out;
+}
+
+} // namespace dtpnode

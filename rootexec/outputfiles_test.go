@@ -1,0 +1,123 @@
+package rootexec_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/dtpnode/dtpnode/exec"
+	"github.com/dtpnode/dtpnode/rootexec"
+	"github.com/dtpnode/dtpnode/rootexec/roottest"
+)
+
+// outputJob runs the packets of a job in four generations, each in a folder of its own, as a node does, merges their
+// outputs two by two, and finishes in a folder, which is returned with the result.
+func outputJob(
+	t *testing.T, s *rootexec.Selector, job roottest.Job, spec rootexec.ClientSpec,
+) (dir, out string, fin exec.Finished) {
+	t.Helper()
+	dir = t.TempDir()
+	spec.Option, spec.Dir = job.Option, dir
+	c, err := s.StartClient(t.Context(), spec, func(string) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	input, err := c.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var partials []string
+	for _, packets := range dealPackets(t, rootexec.SharedExecutor(t), job) {
+		for half := range slices.Chunk(packets, (len(packets)+1)/2) {
+			spec := exec.GenSpec{Job: 1, Input: input, Dir: t.TempDir()}
+			partials = append(partials, runGeneration(t, s, spec, rootexec.Told{Option: job.Option}, half))
+		}
+	}
+	merged := filepath.Join(t.TempDir(), "merged")
+	if _, err := s.Merge(t.Context(), partials[:2], merged); err != nil {
+		t.Fatal(err)
+	}
+	out = filepath.Join(t.TempDir(), "result.out")
+	if fin, err = c.Finish(t.Context(), append(partials[2:], merged), out); err != nil {
+		var f *exec.Failure
+		if errors.As(err, &f) {
+			t.Log(f.Stack, f.Tail)
+		}
+		t.Fatalf("%v\n%s", err, c.Output())
+	}
+	return dir, out, fin
+}
+
+// unpackResult takes a result apart in a new folder, and returns the paths of the output and of the folder.
+func unpackResult(t *testing.T, path string) (out, dir string) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	size, files, err := exec.ReadResult(f, info.Size())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir = t.TempDir()
+	if _, err := exec.PlaceFiles(f, files, dir, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Truncate(size); err != nil {
+		t.Fatal(err)
+	}
+	return path, dir
+}
+
+// TestOutputFiles runs a selector that writes trees, in memory and in files of its own, in each way that there is, and
+// compares all of it with what ROOT's single process writes.
+func TestOutputFiles(t *testing.T) {
+	r := roottest.Find(t)
+	job := roottest.Job{
+		Selector: roottest.Selector(t, "Outputs.C"), Tree: "Events", Files: r.MakeUneven(t, t.TempDir()), Dir: t.TempDir(),
+	}
+	want := filepath.Join(t.TempDir(), "want.root")
+	r.Reference(t, job, want)
+	s := loadJob(t, rootexec.SharedExecutor(t), job.Selector)
+	defer s.Release()
+	outputs, more := filepath.Join(job.Dir, "outputs.root"), filepath.Join(job.Dir, "sub", "more.root")
+	for _, option := range []string{"closed", "open", "merge", "dataset"} {
+		t.Run(option, func(t *testing.T) {
+			job.Option = option
+			dir, result, fin := outputJob(t, s, job, rootexec.ClientSpec{})
+			if len(fin.Apart) > 0 || len(fin.Left) > 0 {
+				t.Errorf("apart: %v, left: %v", fin.Apart, fin.Left)
+			}
+			out, taken := unpackResult(t, result)
+			r.Compare(t, out, want)
+			for _, in := range []string{dir, taken} {
+				switch option {
+				case "dataset": // which Terminate has compared
+					if _, err := os.Stat(filepath.Join(in, "outputs-1.root")); err != nil {
+						t.Error(err)
+					}
+				case "merge":
+					r.Compare(t, filepath.Join(in, "outputs.root"), outputs)
+					r.Compare(t, filepath.Join(in, "renamed", "more.root"), more)
+				default:
+					r.Compare(t, filepath.Join(in, "outputs.root"), outputs)
+					r.Compare(t, filepath.Join(in, "sub", "more.root"), more)
+				}
+			}
+			for _, f := range fin.Files {
+				if !slices.Contains(f.Trees, exec.TreeEntries{Name: "events", Entries: 19001}) && !strings.HasSuffix(f.Name, "more.root") {
+					t.Errorf("%+v", f)
+				}
+			}
+		})
+	}
+}
