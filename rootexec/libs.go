@@ -1,6 +1,7 @@
 package rootexec
 
 import (
+	"archive/tar"
 	"bytes"
 	"crypto/sha256"
 	"debug/elf"
@@ -15,6 +16,8 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+
+	"github.com/klauspost/compress/zstd"
 
 	"github.com/dtpnode/dtpnode/exec"
 )
@@ -214,6 +217,31 @@ func (s Source) needs(root *Root) []string {
 		needs = append(needs, arch())
 	}
 	return needs
+}
+
+// packLibraries packs the libraries of a source, which are large and stay the same while its code is worked on: a
+// zstd-compressed tar.
+func packLibraries(src Source) ([]byte, error) {
+	var buf bytes.Buffer
+	z, err := zstd.NewWriter(&buf, zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		return nil, err
+	}
+	t := tar.NewWriter(z)
+	for _, name := range slices.Sorted(maps.Keys(src.Files)) {
+		if !isLibrary(name) {
+			continue
+		}
+		b := src.Files[name]
+		err = errors.Join(err, t.WriteHeader(&tar.Header{Name: name, Mode: 0o600, Size: int64(len(b))}))
+		if err == nil {
+			_, err = t.Write(b)
+		}
+	}
+	if err = errors.Join(err, t.Close(), z.Close()); err != nil {
+		return nil, fmt.Errorf("could not pack the libraries: %w", err)
+	}
+	return buf.Bytes(), nil
 }
 
 // librariesKey names the libraries of a source, with what is beside them, by their content.

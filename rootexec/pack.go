@@ -78,7 +78,7 @@ func Unpack(
 	if sum := sha256.Sum256(packed); hex.EncodeToString(sum[:]) != from.SHA256 {
 		return Library{}, fmt.Errorf("%w: its SHA-256 is not %s", ErrPack, from.SHA256)
 	}
-	files, err := readPack(packed)
+	files, err := readPack(packed, maxUnpacked)
 	if err != nil {
 		return Library{}, err
 	}
@@ -114,16 +114,16 @@ func Unpack(
 	return lib, nil
 }
 
-// readPack reads all files of a pack, within the limits and with names that stay in their folder.
-func readPack(packed []byte) (map[string][]byte, error) {
+// readPack reads all files of a pack, of at most so many bytes, within the limits and with names that stay in their folder.
+func readPack(packed []byte, most uint64) (map[string][]byte, error) {
 	z, err := zstd.NewReader(bytes.NewReader(packed), zstd.WithDecoderConcurrency(1),
-		zstd.WithDecoderMaxMemory(maxUnpacked), zstd.WithDecoderMaxWindow(64<<20))
+		zstd.WithDecoderMaxMemory(most), zstd.WithDecoderMaxWindow(64<<20))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrPack, err)
 	}
 	defer z.Close()
 	files := map[string][]byte{}
-	t := tar.NewReader(io.LimitReader(z, maxUnpacked))
+	t := tar.NewReader(io.LimitReader(z, int64(most)))
 	for {
 		h, err := t.Next()
 		if errors.Is(err, io.EOF) {
@@ -137,8 +137,12 @@ func readPack(packed []byte) (map[string][]byte, error) {
 			len(files) == maxPackFiles {
 			return nil, fmt.Errorf("%w: it holds %q", ErrPack, name)
 		}
-		if files[name], err = io.ReadAll(t); err != nil {
+		// What the header says of the size is believed up to a bound, so that large files are read without copies.
+		var file bytes.Buffer
+		file.Grow(int(min(h.Size, int64(most)) + bytes.MinRead))
+		if _, err = file.ReadFrom(t); err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrPack, err)
 		}
+		files[name] = file.Bytes()
 	}
 }

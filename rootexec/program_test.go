@@ -82,6 +82,7 @@ func TestPreparedIsWhatWasDescribed(t *testing.T) {
 		Option:               "absent",
 		AllowMissingBranches: true,
 		Whole:                true, // Suite.C names kAbortFile
+		Dir:                  first.work.Dir,
 	}) || len(got.work.Params) != 2 {
 		t.Errorf("prepared %+v, described %+v", got.work, first.work)
 	}

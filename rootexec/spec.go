@@ -287,16 +287,9 @@ type packedFile struct {
 
 // packSource packs a source but for its libraries, which packLibraries packs.
 func packSource(src Source) ([]byte, error) {
-	return packFiles(src, func(name string) bool { return !isLibrary(name) })
-}
-
-// packLibraries packs the libraries of a source, which are large and stay the same while its code is worked on.
-func packLibraries(src Source) ([]byte, error) { return packFiles(Source{Files: src.Files}, isLibrary) }
-
-func packFiles(src Source, which func(name string) bool) ([]byte, error) {
 	p := packedSource{Main: src.Main, Shape: src.Shape}
 	for name, data := range src.Files {
-		if which(name) {
+		if !isLibrary(name) {
 			p.Files = append(p.Files, packedFile{name, data})
 		}
 	}
@@ -313,44 +306,35 @@ func packFiles(src Source, which func(name string) bool) ([]byte, error) {
 	return z.EncodeAll(b, nil), nil
 }
 
-// maxUnpackedSource bounds what a blob of sources may become.
-const maxUnpackedSource = maxSources + maxLibraries + 64<<20
+// maxUnpackedSource bounds what a blob of sources may become; packages are among them.
+const maxUnpackedSource = maxSources + maxLibraries
 
 // unpackSource reads packed sources, and calls libraries for what packLibraries has packed if there are any.
 func unpackSource(b []byte, libraries func() ([]byte, error)) (Source, error) {
-	p, err := unpackFiles(b)
+	z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxUnpackedSource))
 	if err != nil {
 		return Source{}, err
 	}
-	src := Source{Main: p.Main, Files: map[string][]byte{}, Shape: p.Shape}
-	files := p.Files
-	if len(src.Libs) > 0 {
-		if b, err = libraries(); err != nil {
-			return Source{}, err
-		}
-		more, err := unpackFiles(b)
-		if err != nil {
-			return Source{}, err
-		}
-		files = append(files, more.Files...)
-	}
-	for _, f := range files {
-		src.Files[f.Name] = f.Data
-	}
-	return src, src.validate()
-}
-
-func unpackFiles(b []byte) (p packedSource, err error) {
-	z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxUnpackedSource))
-	if err != nil {
-		return p, err
-	}
 	defer z.Close()
+	var p packedSource
 	if b, err = z.DecodeAll(b, nil); err == nil {
 		err = wire.Unmarshal(b, &p)
 	}
 	if err != nil {
-		return p, fmt.Errorf("could not read packed sources: %w", err)
+		return Source{}, fmt.Errorf("could not read packed sources: %w", err)
 	}
-	return p, nil
+	src := Source{Main: p.Main, Files: map[string][]byte{}, Shape: p.Shape}
+	if len(src.Libs) > 0 {
+		if b, err = libraries(); err != nil {
+			return Source{}, err
+		}
+		if src.Files, err = readPack(b, maxLibraries); err != nil {
+			return Source{}, err
+		}
+		maps.DeleteFunc(src.Files, func(name string, _ []byte) bool { return !isLibrary(name) })
+	}
+	for _, f := range p.Files {
+		src.Files[f.Name] = f.Data
+	}
+	return src, src.validate()
 }

@@ -239,7 +239,7 @@ func TestUnpackRefuses(t *testing.T) {
 func FuzzReadPack(f *testing.F) {
 	f.Add(pack(f, tar.Header{Name: "a.so"}, []byte("x")))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		files, err := readPack(b)
+		files, err := readPack(b, maxUnpacked)
 		if err != nil && !errors.Is(err, ErrPack) {
 			t.Errorf("an error of another kind: %v", err)
 		}

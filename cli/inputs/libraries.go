@@ -154,8 +154,8 @@ func runPaths(f *elf.File, path string) (out []string) {
 
 func (l *libraries) needed(name string, folders []string) string {
 	if strings.Contains(name, "/") {
-		if isFile(name) {
-			return name
+		if abs, err := filepath.Abs(name); err == nil && isFile(abs) {
+			return abs
 		}
 		name = filepath.Base(name)
 	}
