@@ -167,9 +167,10 @@ func TestJSONSchemas(t *testing.T) {
 	u.run(c, 0, "down", "down")
 	u.run(c, 0, "down", "down") // nothing runs
 	u.founder(a, b, c)
-	for _, name := range []string{"demo", "bench", "recover", "watch"} {
+	for _, name := range []string{"demo", "bench", "recover", "watch", "draw"} {
 		// The first two take ROOT and minutes, and print the types that TestSchemas finds; TestRecoveredEndCounts holds what
-		// recover prints, and TestWatch, whose jobs are ROOT's, what watch does.
+		// recover prints, and TestWatch, whose jobs are ROOT's, what watch does; draw prints what
+		// run does.
 		u.seen[name] = true
 	}
 	for name := range u.of {

@@ -73,7 +73,7 @@ Exit status: 0 done, 1 error, 2 wrong usage, 3 partial result, 4 not cancelled y
 	cmd.AddCommand(
 		newUp(g), newInvite(g), newJoin(g), newMembers(g), newRevoke(g), newForget(g), newRename(g), newHandover(g),
 		newRecoveryKey(g), newTakeBack(g), newDown(g),
-		newRun(g), newPs(g), newStatus(g), newLogs(g), newUnits(g), newWatch(g), newAppend(g), newClose(g),
+		newRun(g), newPs(g), newStatus(g), newDraw(g), newLogs(g), newUnits(g), newWatch(g), newAppend(g), newClose(g),
 		newCancel(g), newAttach(g), newGet(g),
 		newFinish(g), newRetry(g), newPackage(g), newDataset(g),
 		newRecover(g),

@@ -609,6 +609,8 @@ type output struct {
 
 	noted func(api.JobStatus) // called when more is committed; may be nil
 	watch watchFlags          // what is shown of the output meanwhile
+	// takes is told each line that Begin or Terminate prints, and reports whether it is not to be printed; it may be nil
+	takes func(line string) bool
 }
 
 // noting is a printer that also passes a status to noted when it has changed for whoever may continue the job.
@@ -724,6 +726,20 @@ func (g *globals) redraws() bool {
 // printLine returns the function that prints lines of Begin and Terminate: to standard output, or above the bar if that
 // is shown.
 func (g *globals) printLine(p printer, out output) func(string) {
+	print := g.printsLine(p, out)
+	if out.takes == nil {
+		return print
+	}
+	return func(text string) { // of a job that has ended before it was followed, all that it printed comes at once
+		for line := range strings.Lines(text) {
+			if line = strings.TrimSuffix(line, "\n"); !out.takes(line) {
+				print(line)
+			}
+		}
+	}
+}
+
+func (g *globals) printsLine(p printer, out output) func(string) {
 	if g.json() || out.fetch == toStdout || term.IsTerminal(int(g.stdout.Fd())) && g.redraws() {
 		return func(line string) { fmt.Fprintln(p, line) }
 	}

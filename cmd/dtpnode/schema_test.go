@@ -66,6 +66,7 @@ var printed = map[string][]any{
 	"up":             {api.NodeStatus{}},
 	"version":        {versionInfo{}},
 	"watch":          {api.WatchEvent{}},
+	"draw":           {api.Event{}},
 }
 
 // textOnly lists the commands that print no JSON, but text or a script.
