@@ -82,3 +82,46 @@ func TestCanvasesElsewhere(t *testing.T) {
 		}
 	}
 }
+
+// TestBranchStyles reads branches of all kinds, split and unsplit, of classes of the user's own, of ROOT and of the
+// standard library, in the ways in which selectors do, from trees in a folder of the files: each as ROOT's own process.
+func TestBranchStyles(t *testing.T) {
+	c, r := threeNodes.get(t), roottest.Find(t)
+	files := r.MakeStyles(t, t.TempDir())
+	for _, option := range []string{"", "reader"} {
+		exact(t, c.nodes[0], job{Job: roottest.Job{
+			Selector: roottest.Selector(t, "Styles.C"), Tree: "deep/styles", Files: files, Option: option,
+		}})
+	}
+}
+
+// TestMakeProxy runs what TTree::MakeProxy generates around a user's functions. The histogram that it makes by itself
+// is in the output too, and Terminate finds it as it does in one process.
+func TestMakeProxy(t *testing.T) {
+	c, r := threeNodes.get(t), roottest.Find(t)
+	dir, files := t.TempDir(), fourFiles(t)
+	for name, text := range map[string]string{
+		"script.h": "#include <TH1D.h>\n#include <TNamed.h>\n",
+		"cut.C":    "double cut() { return nMuon > 0; }\n",
+		"script.C": `double script() { return MET_pt; }
+TH1D *pt = nullptr;
+void script_SlaveBegin(TTree *) { fOutput->Add(pt = new TH1D("pt", "", 50, 0, 200)); }
+bool script_Process(Long64_t) { for (UInt_t i = 0; i < nMuon; ++i) pt->Fill(Muon_pt[i]); return true; }
+void script_Terminate() {
+  printf("found %s, filled %d\n", htemp ? htemp->GetName() : "none", htemp && htemp->GetEntries() > 0);
+  while (TObject *o = fOutput->FindObject("htemp")) fOutput->Remove(o); // the reference does not have it there
+}
+`,
+		"generate.C": fmt.Sprintf("void generate() { TFile f(%q); f.Get<TTree>(\"Events\")->MakeProxy(\"Proxy\", \"script.C\", "+
+			"\"cut.C\"); }\n", files[0]),
+	} {
+		check(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
+	}
+	r.Macro(t, dir, nil, "generate.C")
+	o := exact(t, c.nodes[0], job{Job: roottest.Job{
+		Selector: filepath.Join(dir, "Proxy.h"), Tree: "Events", Files: files,
+	}})
+	if !slices.Contains(o.lines, "found htemp, filled 1") {
+		t.Errorf("Terminate does not find the histogram: %q", o.lines)
+	}
+}

@@ -1,5 +1,6 @@
 #include "client.h"
 
+#include "drawn.h"
 #include "inputlist.h"
 #include "merge.h"
 #include "random.h"
@@ -163,6 +164,8 @@ json Client::finish(const json &request, bool terminate) {
     results.place(*merger, output,
                   {terminate, request.value("away", false), request.value("inputs", std::vector<std::string>{})});
     class_.bind(*selector_, output, merger->members());
+    if (const auto drawn = merger->members().find(kDrawn); drawn != merger->members().end())
+      selector_->SetObject(output.FindObject(drawn->second.c_str()));
     reply["units"] = merger->units();
     reply["canary"] = merger->canary();
     merger->skipped().tell(reply);

@@ -269,8 +269,12 @@ bool Combiner::combineOnce(TObject &into, Objects &others, const std::string &pa
 // nothing else.
 bool Combiner::combineCounted(TObject &into, Objects &others, const std::string &path) {
   TList list;
-  for (auto &o : others)
+  // Lists delete objects with this bit, which drawn ones have, though they do not own them: also those inside ROOT.
+  into.ResetBit(kCanDelete);
+  for (auto &o : others) {
+    o->ResetBit(kCanDelete);
     list.Add(o.get());
+  }
   const auto merge = [&] { return tallied(into, others, [&] { return callMerge(into, list); }); };
   if (isUserClass(*into.IsA())) {
     const std::string why = tried(merge);

@@ -1,6 +1,7 @@
 #include "generation.h"
 
 #include "blob.h"
+#include "drawn.h"
 #include "entrylist.h"
 #include "proof.h"
 #include "random.h"
@@ -394,6 +395,7 @@ json Generation::seal(const json &request) {
   limitFileSize(RLIM_INFINITY);
   guard_.run(Phase::Seal, [&] {
     TList &output = *selector_->GetOutputList();
+    const TObject *drawn = addDrawn(*selector_, class_);
     recountEntryLists(output);
     BlobWriter blob(path);
     blob.add(TParameter<Long64_t>(kUnits, units_), kUnits, 0, false);
@@ -401,6 +403,7 @@ json Generation::seal(const json &request) {
     TList members;
     for (const auto &[member, object] : class_.membersIn(*selector_, output))
       members.Add(new TNamed(member.c_str(), object.c_str()));
+    if (drawn) members.Add(new TNamed(kDrawn, drawn->GetName()));
     blob.add(members, kMembers, 0, false);
     if (!skips_.empty()) {
       TList skipped;

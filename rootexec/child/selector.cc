@@ -181,6 +181,14 @@ TObject **SelectorClass::slot(const TSelector &s, const Member &m) const {
   return reinterpret_cast<TObject **>(start + m.offset);
 }
 
+bool SelectorClass::pointsAt(const TSelector &s, const TObject *object) const {
+  for (const Member &m : members_) {
+    const char *p = reinterpret_cast<const char *>(*slot(s, m));
+    if (p && p + m.baseOffset == reinterpret_cast<const char *>(object)) return true;
+  }
+  return false;
+}
+
 std::map<std::string, std::string> SelectorClass::membersIn(const TSelector &s,
                                                             const TList &list) const {
   std::map<const void *, std::string> objects;

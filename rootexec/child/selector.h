@@ -27,6 +27,8 @@ class SelectorClass {
 
   /// Whether the class, or one that it derives from other than TSelector, has a method of its own of that name.
   bool overrides(const char *method) const;
+  /// Whether a member of s points at an object, which is not looked at.
+  bool pointsAt(const TSelector &s, const TObject *object) const;
   /// Which members of s point at objects of the list: member name -> object name. As PROOF did it,
   /// by value, so that a member keeps its object also where their names differ.
   std::map<std::string, std::string> membersIn(const TSelector &s, const TList &list) const;
