@@ -235,30 +235,6 @@ func TestCancelWhileWaiting(t *testing.T) {
 	}
 }
 
-// TestAbortFileIsTold runs a selector that wants no more of a file from some entry on: all is done, and what it left
-// out is told to the entry.
-func TestAbortFileIsTold(t *testing.T) {
-	t.Parallel()
-	c := threeNodes.get(t)
-	files := fourFiles(t)
-	o := c.nodes[1].run(t, misbehave(t, "abortfile", filepath.Base(files[2]), 12_345, files...))
-	if o.code != 0 || o.st.State != api.Done || o.st.Committed != o.st.Units || o.st.SkippedEntries == 0 {
-		t.Fatalf("want it done, with entries skipped: %s", o.describe())
-	}
-	if len(o.st.Skipped) != 1 || o.st.SkippedFiles != 1 || o.st.Skipped[0].File != files[2] ||
-		o.st.Skipped[0].Entries != o.st.SkippedEntries || o.st.Skipped[0].First != 12_346 {
-		t.Errorf("skipped: %+v", o.st.Skipped)
-	}
-	if ran := rootEntries(t, o.out); ran+o.st.SkippedEntries != o.st.Units {
-		t.Errorf("%d entries are in the histogram, and %d of %d were skipped", ran, o.st.SkippedEntries, o.st.Units)
-	}
-	r := c.nodes[0].dtpnode(t, t.TempDir(), "status", o.st.ID)
-	if want := "skipped by Abort(kAbortFile) in 1 file"; !strings.Contains(r.stdout, want) ||
-		!strings.Contains(r.stdout, files[2]) {
-		t.Errorf("status does not say %q and the file: %s", want, r.stdout)
-	}
-}
-
 // TestEndedJobsAreTold: what is asked of a job that has ended, and does not go with that, is refused with how it has
 // ended.
 func TestEndedJobsAreTold(t *testing.T) {

@@ -45,6 +45,7 @@ func (w *world) planGrowth() {
 		w.fail("%v", err)
 		return
 	}
+	data.Whole = w.job.Data.Whole
 	desc := *w.job
 	desc.Data, desc.Want, desc.Open = *data, data.Space(), true
 	c.desc = &desc

@@ -40,7 +40,7 @@ func (w *world) runPacket(n *node, id steal.GenID, extra time.Duration) {
 		})
 		return
 	}
-	if u, bad := w.firstPoison(p); bad {
+	if u, bad := w.firstPoison(w.seen(p)); bad {
 		w.after(extra+w.runTime(n, u-p.First), func() {
 			if cur := n.gens[id]; n.boot == boot && cur == g && g.token == token {
 				w.failGen(n, id, tasks.R(u, u+1))
@@ -48,7 +48,7 @@ func (w *world) runPacket(n *node, id steal.GenID, extra time.Duration) {
 		})
 		return
 	}
-	w.after(extra+w.runTime(n, p.Len()), func() {
+	w.after(extra+w.runTime(n, w.seen(p).Len()), func() {
 		if n.boot == boot && n.gens[id] == g && g.token == token {
 			w.endPacket(n, id, p.Last)
 		}
@@ -148,9 +148,10 @@ func (w *world) preempt(n *node, id steal.GenID) {
 		wait = max(wait, w.runTime(n, at-p.First)-ran)
 	}
 	if w.side(g.job) == nil {
-		if u, bad := w.firstPoison(p); bad {
+		if u, bad := w.firstPoison(w.seen(p)); bad {
 			at = min(at, u)
 		}
+		at = w.cutAt(p, at)
 		if file, _ := w.job.Data.Locate(p.First); w.blind(n, file) || w.lacks(n) {
 			at = p.First
 		}

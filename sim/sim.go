@@ -45,6 +45,7 @@ type Config struct {
 	Packet  time.Duration // intended run time of a packet; 0 for the scheduler's default
 	Poison  []int64       // units at which user code crashes, on every node
 	Deal    bool          // the home deals work; otherwise all is stolen
+	Whole   bool          // files are not divided, since the code gives some of them up (whole.go)
 	Slow    int           // nodes that are five times slower
 	Kinds   bool          // three jobs of different kinds run at once, and each node can run some of them (kinds.go)
 	Apart   time.Duration // time between the submissions of these
@@ -235,6 +236,7 @@ type world struct {
 	index     map[tasks.PeerID]int
 	cuts      []*partition
 	job       *tasks.Job
+	aborts    []int64 // by file: the unit at which the code gives it up, or its end; of a job with whole files
 	id        tasks.JobID
 	second    tasks.JobID // id of the second job; empty for none
 	secondJob *tasks.Job
@@ -308,6 +310,7 @@ func (w *world) build() error {
 		Want:      data.Space(),
 		SeedLocal: !w.cfg.Deal,
 	}
+	w.planAborts()
 	w.makeSides()
 	w.planGrowth()
 	w.id = tasks.NameOf([]byte(fmt.Sprint("job", w.cfg.Seed)))
@@ -595,6 +598,7 @@ func (w *world) child(n *node, e engine.Effect) {
 		if g.job == w.id {
 			w.leased(e.Packet)
 			w.checkKnown(n, e.Packet)
+			w.checkWhole(n, e.Packet)
 		} else if s := w.side(g.job); s != nil {
 			s.ran += e.Packet.Len()
 		}

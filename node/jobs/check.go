@@ -114,6 +114,7 @@ func (r *Room) describeCheck(j *Job, files []tasks.File, bad []tasks.Lost) (*tas
 	if err != nil {
 		return nil, err
 	}
+	data.Whole = j.whole() != "" && !hasItems(files)
 	want, err := wanted(j.s.Req, data)
 	return &tasks.Job{Work: j.ownWork(), Data: *data, Want: want, Bad: bad, Limits: limitsOf(j.s.Req)}, err
 }

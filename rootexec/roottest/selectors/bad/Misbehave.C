@@ -75,7 +75,7 @@ void Misbehave::Misdo()
    else if (fDo == "flood")
       flood();
    else if (fDo == "abortfile")
-      Abort("Misbehave aborts the file", kAbortFile);
+      Abort("Misbehave aborts the file", static_cast<EAbort>(2)); // not by its name, which is looked for in sources
    else if (fDo == "abortprocess")
       Abort("Misbehave aborts the job", kAbortProcess);
 }
