@@ -65,8 +65,8 @@ TFileCollection *TProof::GetDataSet(const char *name, const char *) {
   if (shown.status != 0 || !set.is_object()) return nullptr;
   auto *fc = new TFileCollection(name);
   for (const auto &f : set.value("files", json::array())) {
-    auto *info = new TFileInfo(f.value("url", "").c_str(), f.value("size", Long64_t{0}));
-    const std::string tree = "/" + f.value("tree", "");
+    auto *info = new TFileInfo(f.value("url", "").c_str(), f.value("bytes", Long64_t{0}));
+    const std::string tree = "/" + f.value("part", "");
     info->AddMetaData(new TFileInfoMeta(tree.c_str(), "TTree", f.value("entries", Long64_t{-1})));
     info->SetBit(TFileInfo::kStaged);
     fc->Add(info);
@@ -83,7 +83,7 @@ TMap *TProof::GetDataSets(const char *, const char *) {
   const json sets = json::parse(fSession->call({"dataset", "ls", "--output", "json"}).out, nullptr, false);
   if (!sets.is_array()) return all;
   for (const auto &s : sets) {
-    const std::string name = s.value("name", "");
+    const std::string name = "/default/" + s.value("name", ""); // as PROOF named them, by group and owner
     all->Add(new TObjString(name.c_str()), GetDataSet(name.c_str()));
   }
   return all;

@@ -202,7 +202,9 @@ std::vector<std::string> dataArguments(const Query &query, Session &session, std
   TObject *list = query.entryList;
   std::unique_ptr<TEntryList> own;
   if (!query.dataset.empty()) {
-    args = {"--dataset", query.dataset};
+    TString name;
+    for (Ssiz_t from = 0; TString(query.dataset).Tokenize(name, from, " ");) // PROOF took several, apart by blanks
+      args.insert(args.end(), {"--dataset", name.Data()});
   } else {
     if (!query.set || query.set->GetListOfElements()->IsEmpty()) {
       error = "there are no files to run over";
