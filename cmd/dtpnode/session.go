@@ -154,8 +154,10 @@ func startSession(ctx context.Context, g *globals, args []string) error {
 		if exe, err = pythonOf(root); err != nil {
 			return err
 		}
-		argv = append([]string{"python3"}, args...)
-		env = append(env, "PYTHONPATH="+inFront(root.Lib, os.Getenv("PYTHONPATH")))
+		argv = append([]string{exe}, args...) // Python finds its environment by the path that it is called by
+		if _, err := os.Stat(filepath.Join(root.Lib, "ROOT")); err == nil { // it is no package of that Python itself
+			env = append(env, "PYTHONPATH="+inFront(root.Lib, os.Getenv("PYTHONPATH")))
+		}
 	}
 	err = syscall.Exec(exe, argv, append(slices.DeleteFunc(os.Environ(), func(v string) bool {
 		name, _, _ := strings.Cut(v, "=")
