@@ -121,3 +121,54 @@ func TestOutputFiles(t *testing.T) {
 		})
 	}
 }
+
+// TestOutputNames names the merged file in the ways that SetOutputFileName knows.
+func TestOutputNames(t *testing.T) {
+	r := roottest.Find(t)
+	files := r.MakeChain(t, t.TempDir(), 2, 100)
+	selector := roottest.Selector(t, "Outputs.C")
+	s := loadJob(t, rootexec.SharedExecutor(t), selector)
+	defer s.Release()
+	there := t.TempDir()
+	input := filepath.Join(there, "input.root")
+	if err := os.Link(files[0], input); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.ReadFile(input)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name string
+		away bool
+		want string // absolute, or in the folder of the job
+	}{
+		{"deep/er/<file>", false, "deep/er/outputs.root"},
+		{filepath.Join(there, "new", "all.root"), false, filepath.Join(there, "new", "all.root")},
+		{"file://" + filepath.Join(there, "all.root"), false, filepath.Join(there, "all.root")},
+		{filepath.Join(there, "away.root"), true, "away.root"},
+		{"../../client:up.root", true, "client:up.root"},
+		{"client:mine.root", false, "mine.root"},
+		{input, false, filepath.Join(there, "input-merged.root")},
+	} {
+		job := roottest.Job{Selector: selector, Tree: "Events", Files: files, Option: "name=" + c.name}
+		dir, _, fin := outputJob(t, s, job, rootexec.ClientSpec{Away: c.away, Inputs: func() []string { return files }})
+		want := c.want
+		if !filepath.IsAbs(want) {
+			want = filepath.Join(dir, want)
+		}
+		i := slices.IndexFunc(fin.Files, func(f exec.OutputFile) bool { return f.Path == want })
+		if i < 0 || !slices.Contains(fin.Files[i].Trees, exec.TreeEntries{Name: "events", Entries: 200}) {
+			t.Errorf("%s: %+v, want %s", c.name, fin.Files, want)
+		}
+		if info, err := os.Stat(want); err != nil || i >= 0 && info.Size() != fin.Files[i].Size {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		if !slices.ContainsFunc(fin.Left, func(l exec.LeftFile) bool { return l.Name == "text.txt" && l.Times > 1 }) {
+			t.Errorf("%s: left %v", c.name, fin.Left)
+		}
+	}
+	if after, err := os.ReadFile(input); err != nil || !slices.Equal(after, before) {
+		t.Errorf("an input was replaced: %v", err)
+	}
+}

@@ -1,5 +1,5 @@
 // Output in files of the selector's own. The option says how: "open" leaves plain files open, "merge" and "dataset" use
-// TProofOutputFile; else plain files are closed. Terminate reads what came of them into the output list.
+// TProofOutputFile, "name=PATH" does so with that path for the first file, and leaves a text; else plain files are closed. Terminate reads what came of them into the output list.
 #include <TDirectory.h>
 #include <TFile.h>
 #include <TFileCollection.h>
@@ -11,6 +11,7 @@
 #include <TTree.h>
 #include <TTreeReader.h>
 #include <TTreeReaderValue.h>
+#include <cstdio>
 #if __has_include(<TProofOutputFile.h>)
 #include <TProofOutputFile.h>
 #define WITH_PROOF
@@ -45,6 +46,13 @@ TFile *Outputs::Open(const char *path)
 {
 #ifdef WITH_PROOF
    TString how = fOption;
+   if (how.BeginsWith("name=")) {
+      auto *out = new TProofOutputFile(path);
+      if (TString(path) == "outputs.root") out->SetOutputFileName(how.Data() + 5);
+      fOutput->Add(out);
+      if (FILE *text = fopen("text.txt", "w")) fclose(text);
+      return out->OpenFile("RECREATE");
+   }
    if (how == "merge" || how == "dataset") {
       auto *out = how == "merge" ? new TProofOutputFile(path, "M") : new TProofOutputFile(path, "D", "found");
       if (how == "merge" && TString(path) == "sub/more.root") out->SetOutputFileName("renamed/<file>");
