@@ -6,6 +6,7 @@ import "errors"
 type GenSpec struct {
 	Job   uint64 // seed of the canaries
 	Input string // path of a file on this host with what Session.Begin has made; empty if that was nothing
+	Hints []byte // what Foreseer.Foresee has found out; may be empty
 	Dir   string // working directory; must exist and be empty; the data files of the program go there
 	Limits
 }

@@ -51,6 +51,8 @@ type Done struct {
 	Elapsed time.Duration `msgpack:"ns"`    // in the child, file switch included
 	Bytes   int64         `msgpack:"bytes"` // read from the file
 	Opened  bool          `msgpack:"opened"`
+	// Hints are what a process that tries the first entries of a job has found out, see Foreseer.
+	Hints []byte `msgpack:"hints,omitempty"`
 	// Refused is why nothing of the packet was done: its file could not be opened; the generation goes on.
 	Refused *Failure `msgpack:"-"`
 }

@@ -108,6 +108,18 @@ type Program interface {
 	Release()
 }
 
+// Foreseer is what a program is besides whose generations are to know something of a job that only its first entries
+// show, such as the limits that a histogram gets from them.
+type Foreseer interface {
+	// Foresee is Try, of the first entry of a packet that lies where the job begins. It returns what all generations of
+	// the job are to be told (GenSpec.Hints), at most MaxHints bytes; empty if there is nothing. For that it may run more
+	// entries than the first, and nothing that happens to those is a failure.
+	Foresee(ctx context.Context, spec GenSpec, p Packet) (hints []byte, err error)
+}
+
+// MaxHints bounds the bytes of what Foresee returns, which are part of the job's description.
+const MaxHints = 1 << 20
+
 // SessionSpec says how the submitting side of a job runs.
 type SessionSpec struct {
 	Dir string   // working folder of the user's code; empty: one that nobody cares for

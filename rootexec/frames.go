@@ -78,6 +78,7 @@ type beginFrame struct {
 	Home      string  `msgpack:"home,omitempty"`      // the submitter's working folder
 	Whole     bool    `msgpack:"whole"`
 	Given     string  `msgpack:"given,omitempty"` // path of the blob of given objects
+	Trial     bool    `msgpack:"trial,omitempty"` // look at what the first entries show of histograms
 }
 
 // listFrame asks a planner for an exec.Listing.

@@ -24,6 +24,8 @@ type Told struct {
 	Dir       string // the submitter's working folder, for relative names of friends
 	Whole     bool   // no file is divided, but behind entries that went well
 	Given     string // path of the blob of given objects in fInput; empty for none
+
+	foresees bool // looks what the first entries show of histograms
 }
 
 // Start forks a generation. It returns as soon as the child exists: SlaveBegin runs while the first
@@ -46,25 +48,40 @@ func (s *Selector) start(
 // Probe tries a generation on the first entry of a file: SlaveBegin, Init, Notify, Process. It finds
 // what would fail everywhere, a missing branch above all, before the work is dealt out.
 func (s *Selector) Probe(ctx context.Context, spec exec.GenSpec, told Told, file, tree string) error {
-	return s.probe(ctx, s.z, spec, told, file, tree)
+	_, err := s.probe(ctx, s.z, spec, told, exec.Packet{File: file, Part: tree})
+	return err
 }
 
-// probe is Probe with a generation that is forked from z.
+// Foresee is Probe of the first entry of a packet. It goes on behind it, within the file and for seconds at most, until
+// histograms that find their limits from their first entries have found them, and returns these limits for all
+// generations of the job.
+func (s *Selector) Foresee(
+	ctx context.Context, spec exec.GenSpec, told Told, pk exec.Packet,
+) (hints []byte, err error) {
+	told.foresees = true
+	return s.probe(ctx, s.z, spec, told, pk)
+}
+
+// probe tries the first entry of a packet with a generation that is forked from z.
 func (s *Selector) probe(
-	ctx context.Context, z *child.Zygote, spec exec.GenSpec, told Told, file, tree string,
-) error {
+	ctx context.Context, z *child.Zygote, spec exec.GenSpec, told Told, pk exec.Packet,
+) (hints []byte, err error) {
 	p, err := s.forkGeneration(ctx, z, spec)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return child.Try(ctx, p, spec, told.extend, exec.Packet{ID: 1, File: file, Part: tree, Last: 1})
+	pk.ID, pk.Last = 1, pk.First+1
+	if hints, err = child.Try(ctx, p, spec, told.extend, pk); len(hints) > exec.MaxHints {
+		hints = nil // merges join what generations find by themselves
+	}
+	return hints, err
 }
 
 // extend adds to the request with which a generation begins what ROOT is told.
 func (t Told) extend(b child.BeginFrame) any {
 	return beginFrame{
 		BeginFrame: b, Option: t.Option, Lax: t.AllowMissingBranches, Seed: t.Seed, Selection: t.Selection, Home: t.Dir,
-		Whole: t.Whole, Given: t.Given,
+		Whole: t.Whole, Given: t.Given, Trial: t.foresees,
 	}
 }
 

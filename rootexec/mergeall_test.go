@@ -17,6 +17,7 @@ import (
 type split struct {
 	rand        *rand.Rand
 	generations int
+	blind       bool // nothing is foreseen, as where the submitter sees none of the files
 }
 
 func newSplit(seed uint64) split {
@@ -78,6 +79,15 @@ func (s split) run(t *testing.T, job roottest.Job) outcome {
 		t.Fatal(err)
 	}
 	spec := exec.GenSpec{Job: 1, Input: input, Dir: dir}
+	if !s.blind {
+		tried := spec
+		tried.Dir = t.TempDir()
+		spec.Hints, err = sel.Foresee(t.Context(), tried, rootexec.Told{Option: job.Option},
+			exec.Packet{File: job.Files[0], Part: job.Tree})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 	var partials, apart []string
 	for _, packets := range s.deal(t, e, job) {
 		partials = append(partials, runGeneration(t, sel, spec, rootexec.Told{Option: job.Option}, packets))
@@ -175,4 +185,67 @@ func terminated(t *testing.T, printed string) string {
 		t.Fatalf("Terminate printed nothing:\n%s", printed)
 	}
 	return after
+}
+
+// TestChangingAxesMerge merges histograms that find their limits, extend them or get labels. Where the first entries
+// have been seen all is as in one process; where they have not, there is still one object with all entries.
+func TestChangingAxesMerge(t *testing.T) {
+	r := roottest.Find(t)
+	dir := t.TempDir()
+	job := roottest.Job{Selector: roottest.Selector(t, "Autos.C"), Tree: "Events", Files: r.MakeEvents(t,
+		roottest.EventFile{Path: filepath.Join(dir, "a.root"), Index: 1, Entries: 6000, Cluster: 300},
+		roottest.EventFile{Path: filepath.Join(dir, "b.root"), Index: 2, Entries: 6000, Cluster: 700},
+	)}
+	want := filepath.Join(dir, "want.root")
+	r.Reference(t, job, want)
+	for seed := range uint64(8) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			s := newSplit(seed)
+			s.blind = seed >= 5
+			o := s.run(t, job)
+			if len(o.apart) > 0 {
+				t.Errorf("of %d generations apart are %v", s.generations, o.apart)
+			}
+			differences, err := r.Differences(t, o.out, want)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for line := range strings.Lines(differences) {
+				name, what, _ := strings.Cut(strings.TrimPrefix(line, "/"), ":")
+				if !strings.HasPrefix(line, "/") {
+					continue
+				}
+				// What is filled in the second file alone cannot be foreseen.
+				if entries := strings.HasPrefix(what, " entries:") || strings.HasPrefix(what, " object"); entries ||
+					!s.blind && name != "late" {
+					t.Errorf("%d generations: %s:%s", s.generations, name, what)
+				}
+			}
+			if t.Failed() {
+				t.Log(o.printed)
+			}
+		})
+	}
+}
+
+// TestClonesFollowTheFiles copies rows with trees that are cloned from the first file, as from a chain.
+func TestClonesFollowTheFiles(t *testing.T) {
+	r := roottest.Find(t)
+	dir := t.TempDir()
+	var files []roottest.EventFile
+	for i := range 6 {
+		path := filepath.Join(dir, fmt.Sprintf("%d.root", i))
+		files = append(files, roottest.EventFile{Path: path, Index: i, Entries: 500, Cluster: 90})
+	}
+	job := roottest.Job{Selector: roottest.Selector(t, "Cloner.C"), Tree: "Events", Files: r.MakeEvents(t, files...)}
+	want := filepath.Join(dir, "want.root")
+	r.Reference(t, job, want)
+	for seed := range uint64(4) {
+		s := newSplit(seed)
+		o := s.run(t, job)
+		r.Compare(t, o.out, want)
+		if o.keys != 3 || len(o.apart) > 0 {
+			t.Errorf("%d keys, apart %v; want two trees and one histogram", o.keys, o.apart)
+		}
+	}
 }

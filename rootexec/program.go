@@ -338,15 +338,28 @@ func (p *program) Start(ctx context.Context, spec exec.GenSpec, sink exec.Sink) 
 
 // Try runs the first entry of a file: SlaveBegin, Init, Notify, Process.
 func (p *program) Try(ctx context.Context, spec exec.GenSpec, file, tree string) error {
+	_, err := p.probed(ctx, spec, p.told(), exec.Packet{File: file, Part: tree})
+	return err
+}
+
+// Foresee tries the first entry of a packet, and looks which limits histograms get from the first entries.
+func (p *program) Foresee(ctx context.Context, spec exec.GenSpec, pk exec.Packet) ([]byte, error) {
+	told := p.told()
+	told.foresees = true
+	return p.probed(ctx, spec, told, pk)
+}
+
+// probed tries the first entry of a packet, with fInput as generations on this host have it.
+func (p *program) probed(ctx context.Context, spec exec.GenSpec, told Told, pk exec.Packet) ([]byte, error) {
 	shared, err := p.in.shares(ctx, p.Selector, p.given.path, spec.Input)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if shared == nil {
-		return p.Probe(ctx, spec, p.told(), file, tree)
+		return p.probe(ctx, p.z, spec, told, pk)
 	}
 	defer shared.letGo()
-	return p.probe(ctx, shared.z, spec, p.told(), file, tree)
+	return p.probe(ctx, shared.z, spec, told, pk)
 }
 
 // Session starts the process that runs Begin and Terminate.

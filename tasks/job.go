@@ -50,6 +50,7 @@ type Job struct {
 	Input     []byte  `msgpack:"i"` // what the submitting side's Begin hands to every generation, if that is little
 	// Begun is the blob with that, by its content, if it has more than MaxInline bytes; else it has no name.
 	Begun     Ship   `msgpack:"j"`
+	Hints     []byte `msgpack:"f,omitempty"` // what the first entries have shown, for every generation
 	Limits    Limits `msgpack:"l"`
 	SeedLocal bool   `msgpack:"h"`           // all work starts on the home; others steal it
 	Open      bool   `msgpack:"a,omitempty"` // units may be appended until it is closed, see Append

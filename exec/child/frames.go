@@ -32,6 +32,7 @@ type BeginFrame struct {
 	Op       string `msgpack:"op"`
 	Job      uint64 `msgpack:"job"`
 	Input    string `msgpack:"input,omitempty"` // path, empty for none
+	Hints    []byte `msgpack:"hints,omitempty"`
 	Dir      string `msgpack:"dir"`
 	Memory   int64  `msgpack:"memory"`   // bytes, 0 for no limit
 	FileSize int64  `msgpack:"filesize"` // bytes, 0 for no limit
@@ -39,7 +40,7 @@ type BeginFrame struct {
 
 func newBegin(spec exec.GenSpec) BeginFrame {
 	return BeginFrame{
-		Op: "begin", Job: spec.Job, Input: spec.Input, Dir: spec.Dir,
+		Op: "begin", Job: spec.Job, Input: spec.Input, Hints: spec.Hints, Dir: spec.Dir,
 		Memory: spec.Memory, FileSize: spec.FileSize,
 	}
 }

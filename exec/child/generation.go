@@ -321,31 +321,34 @@ func (g *Generation) reading(now time.Time) reading {
 }
 
 // Try runs a generation over one packet, whose end may lie behind that of the file, and throws it away. It finds what
-// would fail everywhere before the work is dealt out. The process is the generation's, as with Begin.
-func Try(ctx context.Context, p *Process, spec exec.GenSpec, extend func(BeginFrame) any, pk exec.Packet) error {
-	sink := &probeSink{result: make(chan *exec.Failure, 2)} // room for the packet and for a failure after it
+// would fail everywhere before the work is dealt out. The process is the generation's, as with Begin. It returns the
+// hints that the process gives with the packet.
+func Try(
+	ctx context.Context, p *Process, spec exec.GenSpec, extend func(BeginFrame) any, pk exec.Packet,
+) (hints []byte, err error) {
+	sink := &probeSink{result: make(chan exec.Done, 2)} // room for the packet and for a failure after it
 	g, err := Begin(p, spec, extend, sink)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer g.Kill()
 	// A generation may fail, and so end, before its packet is leased. Then the sink is told the reason.
 	if err := g.lease(pk, true); err != nil && !errors.Is(err, exec.ErrEnded) {
-		return err
+		return nil, err
 	}
 	select {
-	case f := <-sink.result:
-		if f != nil {
-			return f
+	case d := <-sink.result:
+		if d.Refused != nil {
+			return nil, d.Refused
 		}
-		return nil
+		return d.Hints, nil
 	case <-ctx.Done():
-		return fmt.Errorf("could not try the code on %q: %w", pk.File, ctx.Err())
+		return nil, fmt.Errorf("could not try the code on %q: %w", pk.File, ctx.Err())
 	}
 }
 
-type probeSink struct{ result chan *exec.Failure }
+type probeSink struct{ result chan exec.Done }
 
-func (s *probeSink) PacketDone(d exec.Done) { s.result <- d.Refused }
-func (s *probeSink) Failed(f *exec.Failure) { s.result <- f }
+func (s *probeSink) PacketDone(d exec.Done) { s.result <- d }
+func (s *probeSink) Failed(f *exec.Failure) { s.result <- exec.Done{Refused: f} }
 func (s *probeSink) Output(string)          {}

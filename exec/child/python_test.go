@@ -4,10 +4,10 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"errors"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -280,7 +280,8 @@ func (p *pyProgram) Try(ctx context.Context, spec exec.GenSpec, file, _ string) 
 	if err != nil {
 		return err
 	}
-	return child.Try(ctx, proc, spec, nil, exec.Packet{ID: 1, File: file, Last: 1})
+	_, err = child.Try(ctx, proc, spec, nil, exec.Packet{ID: 1, File: file, Last: 1})
+	return err
 }
 
 func (p *pyProgram) Merge(ctx context.Context, inputs []string, out string) (exec.Partial, error) {

@@ -235,7 +235,7 @@ func (r *Room) probe(j *Job, desc *tasks.Job) error {
 	if desc.Want.Empty() {
 		return nil
 	}
-	f, key, local, ok := firstSeen(desc)
+	first, key, local, ok := firstSeen(desc)
 	if !ok {
 		return nil // this host sees none of the files, so errors are found by the first node that opens one
 	}
@@ -251,33 +251,43 @@ func (r *Room) probe(j *Job, desc *tasks.Job) error {
 		return fmt.Errorf("could not make a folder for trying the first entry: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	err = r.use(j.ctx, j, func(p exec.Program, _ *tasks.Job) error {
-		return p.Try(j.ctx, r.workers.Limits.Spec(desc, j.inputPath(), 1, dir), f.URL, f.Part)
+	err = r.use(j.ctx, j, func(p exec.Program, _ *tasks.Job) (err error) {
+		spec := r.workers.Limits.Spec(desc, j.inputPath(), 1, dir)
+		if ahead, ok := p.(exec.Foreseer); ok {
+			desc.Hints, err = ahead.Foresee(j.ctx, spec, first)
+			return err
+		}
+		return p.Try(j.ctx, spec, first.File, first.Part)
 	})
 	var fail *exec.Failure
 	if errors.As(err, &fail) && (!everywhere(fail) || hostsOwn(fail) && len(r.cluster.Up()) > 0) {
 		return nil // only this entry, file or host may be bad, so the job goes on
 	}
-	if err == nil {
+	if err == nil && len(desc.Hints) == 0 { // hints depend on what Begin hands on, too
 		r.planner.SetProbed(mark)
 	}
 	return err
 }
 
-// firstSeen is the first file with wanted entries that this host seems to see; ok is false if there is none.
-func firstSeen(desc *tasks.Job) (f tasks.File, key plan.FileKey, local, ok bool) {
-	i, _ := desc.Data.Locate(desc.Want.First)
+// firstSeen is a packet that begins at the first wanted entry of the first file with any that this host seems to see;
+// ok is false if there is none.
+func firstSeen(desc *tasks.Job) (p exec.Packet, key plan.FileKey, local, ok bool) {
+	i, first := desc.Data.Locate(desc.Want.First)
 	for ; i < len(desc.Data.Files) && desc.Data.Units(i).First < desc.Want.Last; i++ {
-		f = desc.Data.Files[i]
+		f, units := desc.Data.Files[i], desc.Data.Units(i)
 		if f.Entries == 0 {
 			continue
 		}
 		var err error
 		if key, local, err = plan.KeyOf(f.URL, f.Part); err == nil {
-			return f, key, local, true
+			return exec.Packet{
+				File: f.URL, Part: f.Part, First: first, End: min(units.Last, desc.Want.Last) - units.First,
+				Start: desc.Data.Start(i),
+			}, key, local, true
 		}
+		first = 0
 	}
-	return f, key, local, false
+	return p, key, local, false
 }
 
 // everywhere reports whether the failure of the first entry would happen with every entry.

@@ -5,13 +5,11 @@
 #include <RVersion.h>
 #include <TBufferFile.h>
 #include <TClass.h>
-#include <TCollection.h>
 #include <TROOT.h>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <fcntl.h>
-#include <map>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -147,13 +145,6 @@ void BlobWriter::finish() {
   flush();
   if (::rename(temp_.c_str(), path_.c_str()) != 0) throw diskFailure(path_);
   fd_.reset();
-}
-
-void addAll(BlobWriter &out, const TCollection &list) {
-  std::map<std::pair<std::string, std::string>, uint32_t> seen;
-  TIter next(&list);
-  while (TObject *o = next())
-    out.add(*o, o->GetName(), seen[{o->GetName(), o->ClassName()}]++, false);
 }
 
 BlobReader::BlobReader(const std::string &path)

@@ -31,7 +31,6 @@
 #include <string>
 #include <vector>
 
-class TCollection;
 class TObject;
 
 namespace dtpnode {
@@ -44,6 +43,9 @@ constexpr const char *kMembers = "dtpnode.members";
 constexpr const char *kSkipped = "dtpnode.skipped";
 /// The selector's fStatus (Status); there is none where it stayed 0.
 constexpr const char *kStatus = "dtpnode.status";
+
+/// What was announced of the axes of histograms (limits.h): the title of a TNamed.
+constexpr const char *kLimits = "dtpnode.limits";
 
 /// Classes of records that are files.
 constexpr const char *kFileClass = "TFile";
@@ -92,9 +94,6 @@ class BlobWriter {
   uint64_t written_ = 0; // bytes in the file, without the buffer
   uint64_t record_ = 0, file_ = 0; // where the record that beginFile() began lies, and the file in it
 };
-
-/// Adds every object of list, numbering those of the same name and class.
-void addAll(BlobWriter &out, const TCollection &list);
 
 /// Reads a blob, one object at a time. Throws Failure "internal" for what is no blob of ours.
 class BlobReader {

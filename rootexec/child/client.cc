@@ -1,7 +1,9 @@
 #include "client.h"
 
+#include "axes.h"
 #include "drawn.h"
 #include "inputlist.h"
+#include "limits.h"
 #include "merge.h"
 #include "random.h"
 #include "results.h"
@@ -73,6 +75,20 @@ void addForSession(TList &output, const std::map<std::string, std::string> &memb
   info->Add(new TParameter<Long64_t>("entries", units));
   info->Add(new TParameter<Long64_t>("status", status));
   output.Add(info);
+}
+
+/// Says which histograms have bins that no process alone would have given them.
+void tellOwnLimits(const std::vector<std::string> &names) {
+  if (names.empty()) return;
+  constexpr size_t most = 20;
+  std::string all;
+  for (size_t i = 0; i < names.size() && i < most; ++i)
+    all += (i ? ", " : "") + names[i];
+  if (names.size() > most) all += ", ...";
+  std::printf("Limits were found from different entries by several processes, and joined, of: %s. Their bins depend on "
+              "who ran what; give these histograms limits of their own if they must not.\n",
+              all.c_str());
+  std::fflush(stdout);
 }
 
 } // namespace
@@ -163,6 +179,8 @@ json Client::finish(const json &request, bool terminate) {
     }
     results.place(*merger, output,
                   {terminate, request.value("away", false), request.value("inputs", std::vector<std::string>{})});
+    tellOwnLimits(finishAxes(output));
+    LimitsFinder::remove(); // what the user does next is not of a generation
     class_.bind(*selector_, output, merger->members());
     if (const auto drawn = merger->members().find(kDrawn); drawn != merger->members().end())
       selector_->SetObject(output.FindObject(drawn->second.c_str()));

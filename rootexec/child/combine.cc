@@ -1,5 +1,6 @@
 #include "combine.h"
 
+#include "axes.h"
 #include "isolate.h"
 #include "rootguard.h"
 #include "tally.h"
@@ -43,6 +44,7 @@ enum class Rule {
   Stack,  // histogram by histogram, as a list
   Graphs, // graph by graph, as a list
   Points, // the points of all, one after the other
+  Own,    // by a method Merge that is user code
   Method, // by the method Merge of the class
 };
 
@@ -75,7 +77,7 @@ bool cannotUseMerge(const TClass &cls) {
 Rule ruleOf(TClass &cls) {
   if (isUserClass(cls)) {
     TClass *its = declaresMerge(cls);
-    if (its && isUserClass(*its)) return Rule::Method;
+    if (its && isUserClass(*its)) return Rule::Own;
   }
   if (cannotUseMerge(cls)) return Rule::Apart;
   if (cls.InheritsFrom(TClonesArray::Class())) return Rule::Clones;
@@ -99,7 +101,7 @@ Rule ruleFor(TClass &cls) {
 
 bool hasMerge(TClass &cls) {
   const Rule rule = ruleFor(cls);
-  if (rule != Rule::Method) return rule != Rule::Apart;
+  if (rule != Rule::Method && rule != Rule::Own) return rule != Rule::Apart;
   if (cls.GetMerge()) return true;
   TMethodCall call;
   call.InitWithPrototype(&cls, "Merge", "TCollection*");
@@ -107,7 +109,14 @@ bool hasMerge(TClass &cls) {
 }
 
 // ROOT's Merge, wherever the class has it: in its dictionary or as a method that the interpreter knows.
-bool callMerge(TObject &into, TList &others) {
+bool callMerge(TObject &into, Objects &objects) {
+  TList others;
+  // Lists delete objects with this bit, which drawn ones have, though they do not own them: also those inside ROOT.
+  into.ResetBit(kCanDelete);
+  for (auto &o : objects) {
+    o->ResetBit(kCanDelete);
+    others.Add(o.get());
+  }
   TClass *cls = into.IsA();
   if (ROOT::MergeFunc_t merge = cls->GetMerge()) {
     TFileMergeInfo info(gROOT);
@@ -121,6 +130,14 @@ bool callMerge(TObject &into, TList &others) {
   call.SetParam(reinterpret_cast<Long_t>(static_cast<TCollection *>(&others)));
   call.Execute(&into, result);
   return call.ReturnType() == TMethodCall::kLong ? result >= 0 : true;
+}
+
+bool mergeByMethod(TObject &into, Objects &others) {
+  if (auto *h = dynamic_cast<TH1 *>(&into)) {
+    const AxesMerge how = mergeAxes(*h, others);
+    if (how != AxesMerge::NotNeeded) return how == AxesMerge::Done;
+  }
+  return callMerge(into, others);
 }
 
 bool combineClones(TObject &into, Objects &others) {
@@ -259,33 +276,24 @@ bool Combiner::combineOnce(TObject &into, Objects &others, const std::string &pa
     return combineParts(into, others, path, [](TObject &o) { return static_cast<THStack &>(o).GetHists(); });
   case Rule::Graphs:
     return combineParts(into, others, path, [](TObject &o) { return static_cast<TMultiGraph &>(o).GetListOfGraphs(); });
+  case Rule::Own:
+    return combineTried(into, others, path);
   case Rule::Method:
     break;
   }
-  return combineCounted(into, others, path);
+  return tallied(into, others, [&] { return mergeByMethod(into, others); });
 }
 
 // A Merge of the user's own may do anything: it is tried first where what it breaks costs its object the merge, and
 // nothing else.
-bool Combiner::combineCounted(TObject &into, Objects &others, const std::string &path) {
-  TList list;
-  // Lists delete objects with this bit, which drawn ones have, though they do not own them: also those inside ROOT.
-  into.ResetBit(kCanDelete);
-  for (auto &o : others) {
-    o->ResetBit(kCanDelete);
-    list.Add(o.get());
-  }
-  const auto merge = [&] { return tallied(into, others, [&] { return callMerge(into, list); }); };
-  if (isUserClass(*into.IsA())) {
-    const std::string why = tried(merge);
-    guard_.enter(Phase::Merge);
-    if (!why.empty()) {
-      std::fprintf(stderr, "Objects %s stay apart: the Merge of class %s %s\n", path.c_str(), into.ClassName(),
-                   why.c_str());
-      return false;
-    }
-  }
-  return merge();
+bool Combiner::combineTried(TObject &into, Objects &others, const std::string &path) {
+  const auto merge = [&] { return tallied(into, others, [&] { return callMerge(into, others); }); };
+  const std::string why = tried(merge);
+  guard_.enter(Phase::Merge);
+  if (why.empty()) return merge();
+  std::fprintf(stderr, "Objects %s stay apart: the Merge of class %s %s\n", path.c_str(), into.ClassName(),
+               why.c_str());
+  return false;
 }
 
 bool Combiner::combineLists(TCollection &into, Objects &others, const std::string &path) {

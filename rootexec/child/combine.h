@@ -58,7 +58,7 @@ class Combiner {
   bool combineMaps(TMap &into, Objects &others, const std::string &path);
   bool combineParts(TObject &into, Objects &others, const std::string &path,
                     const std::function<TCollection *(TObject &)> &listOf);
-  bool combineCounted(TObject &into, Objects &others, const std::string &path);
+  bool combineTried(TObject &into, Objects &others, const std::string &path);
 
   RootGuard &guard_;
   bool dirty_ = false;

@@ -3,6 +3,7 @@
 #include "blob.h"
 #include "drawn.h"
 #include "entrylist.h"
+#include "isolate.h"
 #include "proof.h"
 #include "random.h"
 #include "feedback.h"
@@ -21,6 +22,7 @@
 #include <algorithm>
 #include <chrono>
 #include <nlohmann/json.hpp>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -101,6 +103,7 @@ json Generation::begin(const json &request) {
     if (!selector_ || selector_->IsA() != class_.type()) selector_ = class_.make();
   });
   guard_.run(Phase::SlaveBegin, [&] { startSelector(request.value("option", "")); });
+  announceLimits(request);
   if (aborted(Phase::SlaveBegin, -1)) {
     Failure f("abort", "the selector called Abort(kAbortFile) before there was a file" + guard_.abortReason() +
                            "; call it in Init, Notify or Process, or Abort(kAbortProcess) to end the job");
@@ -138,6 +141,45 @@ void Generation::startSelector(const std::string &option) {
   status_.begun = selector_->GetStatus();
 }
 
+// All generations of a job are to find the same limits of histograms. The process that tries a job's first entry looks
+// which these are.
+void Generation::announceLimits(const json &request) {
+  LimitsFinder &finder = LimitsFinder::install();
+  if (request.value("trial", false)) {
+    trial_ = std::make_unique<LimitsTrial>(*selector_->GetOutputList());
+    return;
+  }
+  if (const auto hints = request.find("hints"); hints != request.end() && hints->is_binary())
+    announced_.assign(hints->get_binary().begin(), hints->get_binary().end());
+  finder.announce(Announced(announced_));
+  finder.prepare(*selector_->GetOutputList());
+}
+
+// Runs the entries behind a packet until histograms have found their limits, or for a while, in a process of its own:
+// that the code may fail there says nothing yet.
+std::string Generation::lookAhead(const Packet &p) {
+  constexpr auto most = std::chrono::seconds(2);
+  constexpr unsigned atMost = 10; // seconds, where a single entry takes long
+  constexpr long long lookEvery = 64;
+  const TList &output = *selector_->GetOutputList();
+  const Fd fd(::memfd_create("limits", MFD_CLOEXEC));
+  if (!current_ || fd.get() < 0) return "";
+  const auto begun = Clock::now();
+  const long long entries = p.end > 0 ? p.end : current_->tree->GetEntries();
+  guard_.enter(Phase::Process);
+  tried(
+      [&] {
+        for (long long e = p.last; e < entries && step(e); ++e)
+          if ((e - p.last) % lookEvery == 0 && (trial_->done(output, e - p.first) || Clock::now() - begun > most)) break;
+        const std::string text = trial_->result(output, LimitsFinder::install()).text();
+        return ::write(fd.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
+      },
+      atMost);
+  guard_.enter(Phase::Idle);
+  std::string out(static_cast<size_t>(::lseek(fd.get(), 0, SEEK_END)), '\0');
+  return ::pread(fd.get(), out.data(), out.size(), 0) == static_cast<ssize_t>(out.size()) ? out : "";
+}
+
 json Generation::process(const json &request) {
   const auto start = Clock::now();
   Packet p{request.at("id"),   request.at("seq"),           request.at("file"),
@@ -169,6 +211,8 @@ json Generation::process(const json &request) {
       return out;
     }
   }
+  std::string hints;
+  if (trial_ && trial_->wanted() && end == p.last) hints = lookAhead(p);
   page.entry.store(-1);
   if (end > p.first) {
     units_ += end - p.first;
@@ -177,7 +221,8 @@ json Generation::process(const json &request) {
   const auto ns =
       std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - start).count();
   return {{"op", "done"}, {"id", p.id},     {"last", end},
-          {"ns", ns},     {"bytes", bytes}, {"opened", opened}};
+          {"ns", ns},     {"bytes", bytes}, {"opened", opened},
+          {"hints", json::binary({hints.begin(), hints.end()})}};
 }
 
 void Generation::open(Packet &p, bool &opened) {
@@ -195,6 +240,7 @@ void Generation::open(Packet &p, bool &opened) {
       guard_.enter(Phase::Idle);
       throw;
     }
+    if (current_) moveClones(*current_->shown(), *in->shown());
     leaveCurrent();
     current_ = in;
     guard_.clear();
@@ -219,7 +265,11 @@ void Generation::open(Packet &p, bool &opened) {
 // Shows the selector the tree of another file. Entry lists of the output go on with it.
 void Generation::attach(const Packet &p, Input &in) {
   if (random_) random_->enter(StreamRandom::initOf(p.base));
+  initObjects_.before(*selector_->GetOutputList());
   guard_.run(Phase::Init, [&] { init(p, in); });
+  initObjects_.after(*selector_->GetOutputList());
+  if (in.shown() != in.tree) moveClones(*in.tree, *in.shown());
+  updateClones(*in.shown());
   guard_.run(Phase::Notify, [&] { selector_->Notify(); });
   TIter next(selector_->GetOutputList());
   while (TObject *o = next())
@@ -405,6 +455,7 @@ json Generation::seal(const json &request) {
       members.Add(new TNamed(member.c_str(), object.c_str()));
     if (drawn) members.Add(new TNamed(kDrawn, drawn->GetName()));
     blob.add(members, kMembers, 0, false);
+    if (!announced_.empty()) blob.add(TNamed(kLimits, announced_.c_str()), kLimits, 0, false);
     if (!skips_.empty()) {
       TList skipped;
       skips_.list(skipped);
@@ -413,7 +464,7 @@ json Generation::seal(const json &request) {
     TList status;
     status_.write(status);
     if (!status_.isZero()) blob.add(status, kStatus, 0, false);
-    files_.addObjects(blob, output);
+    files_.addObjects(blob, output, initObjects_.parts());
     files_.addFiles(blob);
     blob.finish();
   });

@@ -1,13 +1,17 @@
 // One generation: one selector object, one SlaveBegin, many packets, one SlaveTerminate.
 #pragma once
 
+#include "clones.h"
 #include "input.h"
 #include "inputlist.h"
+#include "limits.h"
 #include "rootguard.h"
 #include "skips.h"
 #include "status.h"
 #include "localfiles.h"
 
+#include <map>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -56,6 +60,8 @@ class Generation {
   void startSelector(const std::string &option);
   void seedRandom(const nlohmann::json &request);
   void attach(const Packet &p, Input &in);
+  void announceLimits(const nlohmann::json &request);
+  std::string lookAhead(const Packet &p);
 
   void open(Packet &p, bool &opened);
   static void compare(Packet &p, const Input &in);
@@ -73,6 +79,9 @@ class Generation {
   const SelectorClass &class_;
   const LoadedInput *loaded_;
   Inputs inputs_;
+  InitObjects initObjects_;
+  std::string announced_; // limits of histograms, as Announced::text() gives them
+  std::unique_ptr<LimitsTrial> trial_; // of a process that tries the first entries of a job
   Input *current_ = nullptr;
   bool whole_ = false; // no file is divided but where everything before went well
   bool abortedInit_ = false; // Abort(kAbortFile) was called when current_ was opened

@@ -16,18 +16,17 @@ namespace dtpnode {
 
 namespace {
 
-constexpr unsigned kTrySeconds = 60;
 constexpr int kReturnedFalse = 201, kThrew = 202; // exit statuses that user code hardly gives
 
 // A crash of the process that tries is no crash of its parent, with which it shares the page that tells of one.
-void dropSignals(pid_t parent) {
+void dropSignals(pid_t parent, unsigned seconds) {
   for (int sig = 1; sig < 32; ++sig)
     if (sig != SIGKILL && sig != SIGSTOP) ::signal(sig, SIG_DFL);
   ::signal(SIGPIPE, SIG_IGN);
   ::prctl(PR_SET_DUMPABLE, 0); // no core file
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (::getppid() != parent) ::_exit(kReturnedFalse);
-  ::alarm(kTrySeconds);
+  ::alarm(seconds);
 }
 
 int statusOf(const std::function<bool()> &f) {
@@ -42,12 +41,12 @@ int statusOf(const std::function<bool()> &f) {
 
 } // namespace
 
-std::string tried(const std::function<bool()> &f) {
+std::string tried(const std::function<bool()> &f, unsigned seconds) {
   std::fflush(nullptr);
   const pid_t parent = ::getpid(), pid = ::fork();
   if (pid < 0) return std::string("could not be tried: ") + std::strerror(errno);
   if (pid == 0) {
-    dropSignals(parent);
+    dropSignals(parent, seconds);
     const int status = statusOf(f);
     std::fflush(nullptr);
     ::_exit(status);
@@ -56,7 +55,7 @@ std::string tried(const std::function<bool()> &f) {
   while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
   }
   if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
-    return "took more than " + std::to_string(kTrySeconds) + " s";
+    return "took more than " + std::to_string(seconds) + " s";
   if (WIFSIGNALED(status)) return std::string("crashed: ") + ::strsignal(WTERMSIG(status));
   switch (WEXITSTATUS(status)) {
   case 0:

@@ -167,22 +167,26 @@ void LocalFiles::flush() {
   }
 }
 
-void LocalFiles::addObjects(BlobWriter &out, const TList &output) {
+void LocalFiles::addObjects(BlobWriter &out, const TList &output, const std::vector<TObject *> &parts) {
   std::map<std::pair<std::string, std::string>, uint32_t> seen;
   TIter next(&output);
-  while (TObject *o = next()) {
-    const uint32_t ordinal = seen[{o->GetName(), o->ClassName()}]++;
-    OutputFile file;
-    if (describeOutputFile(*o, file)) {
-      const std::string path = inside(file.path);
-      if (!path.empty()) classes_[path] = file.dataset.empty() ? kFileClass : kPartClass;
-      placeOutputFile(*o, path, "");
-    }
-    if (Spilled *s = spilled(*o))
-      addSpilled(out, *s, ordinal);
-    else
-      out.add(*o, o->GetName(), ordinal, false);
+  while (TObject *o = next())
+    addObject(out, *o, seen[{o->GetName(), o->ClassName()}]++);
+  for (TObject *o : parts)
+    addObject(out, *o, 0);
+}
+
+void LocalFiles::addObject(BlobWriter &out, TObject &object, uint32_t ordinal) {
+  OutputFile file;
+  if (describeOutputFile(object, file)) {
+    const std::string path = inside(file.path);
+    if (!path.empty()) classes_[path] = file.dataset.empty() ? kFileClass : kPartClass;
+    placeOutputFile(object, path, "");
   }
+  if (Spilled *s = spilled(object))
+    addSpilled(out, *s, ordinal);
+  else
+    out.add(object, object.GetName(), ordinal, false);
 }
 
 void LocalFiles::addSpilled(BlobWriter &out, Spilled &s, uint32_t ordinal) {

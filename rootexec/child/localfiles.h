@@ -10,6 +10,7 @@
 
 class TFile;
 class TList;
+class TObject;
 class TTree;
 
 namespace dtpnode {
@@ -28,8 +29,9 @@ class LocalFiles {
   /// none: what they own may be in the output list. Throws Failure "disk".
   void flush();
   /// Adds an output list to a blob, numbering objects of one name and class. A tree with a file of this object's
-  /// becomes that file. TProofOutputFiles are told under which names their files are in the blob.
-  void addObjects(BlobWriter &out, const TList &output);
+  /// becomes that file. TProofOutputFiles are told under which names their files are in the blob. parts are further
+  /// objects, which are merged with the first of their name and class in the list.
+  void addObjects(BlobWriter &out, const TList &output, const std::vector<TObject *> &parts);
   /// Closes the files that are open, and adds all that are output to a blob. What cannot be read is told of as what is
   /// left. Call it last: closing a file ends what it owns.
   void addFiles(BlobWriter &out);
@@ -50,6 +52,7 @@ class LocalFiles {
   std::vector<TFile *> openHere() const;
   std::string inside(const std::string &path) const;
   Spilled *spilled(const TObject &object);
+  void addObject(BlobWriter &out, TObject &object, uint32_t ordinal);
   void addSpilled(BlobWriter &out, Spilled &s, uint32_t ordinal);
   void noteLeft(const std::string &name);
 

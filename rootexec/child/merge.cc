@@ -1,6 +1,7 @@
 #include "merge.h"
 
 #include "feedback.h"
+#include "limits.h"
 #include "rootguard.h"
 
 #include <TH1.h>
@@ -53,7 +54,7 @@ void addNames(std::vector<std::string> &to, const std::vector<std::string> &name
 
 bool isOurs(const std::string &name) {
   return name == kUnits || name == kCanary || name == kMembers || name == kSkipped || name == kStatus ||
-         name == kLeft;
+         name == kLeft || name == kLimits;
 }
 
 Merger::Merger(const std::vector<std::string> &paths, RootGuard &guard, const Wanted *wanted)
@@ -77,6 +78,19 @@ Merger::Merger(const std::vector<std::string> &paths, RootGuard &guard, const Wa
       groups_[it->second].push_back(std::move(r));
     }
   }
+  announceLimits();
+}
+
+void Merger::announceLimits() {
+  LimitsFinder &finder = LimitsFinder::install();
+  for (const BlobReader &blob : blobs_)
+    for (const Record &r : blob.records()) {
+      if (r.name != kLimits) continue;
+      const std::unique_ptr<TObject> text = blob.read(r);
+      finder.announce(Announced(text->GetTitle()));
+      return;
+    }
+  finder.announce(Announced());
 }
 
 bool Merger::next(Group &out) {
@@ -148,8 +162,8 @@ bool Merger::mergeRecords(const std::vector<Record> &records, Objects &out) {
 
 bool Merger::mergeOnce(const std::vector<Record> &records, Objects &out) {
   out.push_back(blobs_[records[0].blob].read(records[0]));
-  if (records[0].name == kMembers)
-    return true; // the same in all generations that filled the member
+  if (records[0].name == kMembers || records[0].name == kLimits)
+    return true; // the same in all generations that filled the member, or that had limits announced
   if (!isOurs(records[0].name)) combiner_.noteClass(*out[0], records[0].name, true);
   for (size_t at = 1; at < records.size();) {
     Objects others;

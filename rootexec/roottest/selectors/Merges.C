@@ -276,7 +276,8 @@ void Merges::others()
    }
    ADD(TFileCollection, new TFileCollection("files"),
        if (id % 400 == 0) o.Add(new TFileInfo(TString::Format("file:///data/%lld.root", id))));
-   ADD(TChain, new TChain("Events"), if (o.GetNtrees() == 0) { o.AddFile("one.root", 100); o.AddFile("two.root", 50); });
+   ADD(TChain, new TChain("Events"),
+       if (o.GetNtrees() == 0) { o.AddFile("one.root", 100); o.AddFile("two.root", 50); });
 }
 
 void Merges::unmergeable()

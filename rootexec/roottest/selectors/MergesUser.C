@@ -104,7 +104,8 @@ class MergesUser : public TSelector {
    {
       for (CountOf *o : std::initializer_list<CountOf *>{
               new CountRight("right"), new CountInfo("info"), new CountOf("none"),
-              new CountRefuses("refuses"), new CountThrows("throws"), new CountCrashes("crashes"), new CountExits("exits")})
+              new CountRefuses("refuses"), new CountThrows("throws"), new CountCrashes("crashes"),
+              new CountExits("exits")})
          fOutput->Add(o);
       fOutput->Add(new PlainHist("plain"));
       fOutput->Add(new CutHist("cut"));
