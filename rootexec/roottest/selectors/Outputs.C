@@ -12,6 +12,7 @@
 #include <TTreeReader.h>
 #include <TTreeReaderValue.h>
 #include <cstdio>
+#include <unistd.h>
 #if __has_include(<TProofOutputFile.h>)
 #include <TProofOutputFile.h>
 #define WITH_PROOF
@@ -38,6 +39,7 @@ class Outputs : public TSelector {
    TH1D *fHist = nullptr, *fCount = nullptr;
    Long64_t fNumber = 0;
    Float_t fPad[256] = {};
+   bool fSlow = false; // each entry takes a millisecond, for tests that kill what works
 
    ClassDefOverride(Outputs, 0);
 };
@@ -67,6 +69,7 @@ TFile *Outputs::Open(const char *path)
 void Outputs::SlaveBegin(TTree *)
 {
    TDirectory::TContext keepDirectory;
+   fSlow = fInput && fInput->FindObject("slow");
    fOutput->Add(fCount = new TH1D("count", "", 100, 0, 100));
    fLarge = new TTree("large", "more than is kept in memory");
    fLarge->Branch("event", &fNumber, "event/L");
@@ -90,6 +93,7 @@ Bool_t Outputs::Process(Long64_t entry)
 {
    fReader.SetLocalEntry(entry);
    fNumber = static_cast<Long64_t>(*fEvent);
+   if (fSlow) usleep(1000);
    fCount->Fill(fNumber % 100);
    fHist->Fill(fNumber % 100);
    fTree->Fill();
