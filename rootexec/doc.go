@@ -4,6 +4,8 @@
 //	base zygote      ROOT loaded and warm, no user code; one for each daemon
 //	└ selector zygote  fork of the base with one selector library loaded; one for each code hash
 //	  ├ generation     fork; SlaveBegin, many packets, SlaveTerminate, one partial
+//	  ├ input          fork with a large fInput, for one job; generations are forked from it then
+//	  ├ collector      fork; puts objects of files into a blob for fInput
 //	  ├ merger         fork; reads partials, writes their merge
 //	  └ client         fork; Begin, later Terminate and the output file
 //	planner, compiler  forks of the base zygote

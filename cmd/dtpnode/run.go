@@ -103,6 +103,19 @@ error; with -o - all but the output file goes to standard error. If this node is
 Terminate() runs on another, after Begin() once more, in a folder of its own there, which the summary names with the
 files that are left in it. Where no daemon runs, run starts a node for the time of the job.
 
+fInput begins with what is given: the parameters, in the order of their names, then the objects of the --input files.
+Begin sees them too, and what it makes of fInput reaches every process, up to 1 GiB, once for each node. A --param
+that is a number is found by a dynamic_cast to a TParameter of Double_t, Float_t, Long64_t, Long_t, Int_t or Bool_t that
+can hold it, and to a TNamed with the number as its title. A selector that casts in the style of C gets a
+TParameter<Long64_t> of 20 and a TParameter<Double_t> of 0.5: for another, give the type, name:double=20. All else is
+a TNamed. --input FILE:NAME,DIR/NAME takes some objects of a file alone, and must where the file has trees too.
+
+A selector that calls Abort(kAbortFile) is called for no entry of that file behind that one; the others all count, also
+those before it. For that its files are not divided between processes: each is read by one, in order, if the sources
+name kAbortFile outside of comments, or with --whole-files. Code without its sources that calls it ends a job without
+--whole-files. In Init or Notify one entry of the file is still run, as by ROOT. What is left out counts as done, and
+the exit status stays 0; the summary says where, why and how much. Abort(kAbortProcess) ends the job.
+
 With --cycles N there are no files and no tree: Process(0) to Process(N-1) are called, each once, by all nodes
 together, as TProof::Process(selector, N) did it. Init and Notify are not called.
 
