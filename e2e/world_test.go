@@ -112,8 +112,11 @@ void script_Terminate() {
   while (TObject *o = fOutput->FindObject("htemp")) fOutput->Remove(o); // the reference does not have it there
 }
 `,
-		"generate.C": fmt.Sprintf("void generate() { TFile f(%q); f.Get<TTree>(\"Events\")->MakeProxy(\"Proxy\", \"script.C\", "+
-			"\"cut.C\"); }\n", files[0]),
+		"generate.C": fmt.Sprintf(`void generate() {
+  TFile f(%q);
+  f.Get<TTree>("Events")->MakeProxy("Proxy", "script.C", "cut.C");
+}
+`, files[0]),
 	} {
 		check(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
 	}

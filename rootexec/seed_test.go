@@ -19,7 +19,10 @@ func TestUnseeded(t *testing.T) {
 		"// new TRandom3(0)":                   "",
 		"TRandom3 r;":                          "",
 	} {
-		src := Source{Files: map[string][]byte{"a/Sel.C": []byte("#include <x>\n" + text), DataDir + "/x": []byte("TRandom3(0)")}}
+		src := Source{Files: map[string][]byte{
+			"a/Sel.C":      []byte("#include <x>\n" + text),
+			DataDir + "/x": []byte("TRandom3(0)"),
+		}}
 		notes := unseeded(src, work{Seed: &seed})
 		if want == "" && len(notes) > 0 || want != "" && (len(notes) != 1 || !strings.Contains(notes[0], want+" in Sel.C:2")) {
 			t.Errorf("%s: %q, want %q", text, notes, want)

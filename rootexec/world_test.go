@@ -70,7 +70,9 @@ func TestSaveCanvases(t *testing.T) {
 	if !slices.Equal(fin.Canvases, want) || len(fin.Unsaved) > 0 {
 		t.Errorf("saved %q, not %q", fin.Canvases, fin.Unsaved)
 	}
-	for name, magic := range map[string]string{"c.pdf": "%PDF", "c.root": "root", "a_b_c_2.pdf": "%PDF", "by_hand.png": "\x89PNG"} {
+	for name, magic := range map[string]string{
+		"c.pdf": "%PDF", "c.root": "root", "a_b_c_2.pdf": "%PDF", "by_hand.png": "\x89PNG",
+	} {
 		text, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil || !strings.HasPrefix(string(text), magic) {
 			t.Errorf("%s: %v, it begins with %.10q", name, err, text)

@@ -208,14 +208,19 @@ func newRun(g *globals) *cobra.Command {
 	f.BoolVar(&opts.check, "check", false,
 		"run the first 1,000 entries only, here, say what came of them, and keep nothing")
 	f.BoolVar(&opts.detach, "detach", false, "return when the job goes on without this host, and print its name")
-	f.StringVar(&opts.root, "root", "", "ROOT's folder, where run starts a node of its own (default that of the settings)")
-	f.StringVar(&opts.version, "root-version", "",
-		"`version` of ROOT to run the job with, e.g. 6.40.00, where nodes have several (default the first of this node)")
-	f.BoolVar(&opts.install, "install-root", false,
-		"install ROOT into the cache if none is found, where run starts a node of its own")
-	f.IntVar(&opts.slots, "slots", 0,
-		"slots, where run starts a node of its own (default those of the settings, else all cores)")
+	opts.rootFlags(f)
 	return cmd
+}
+
+// rootFlags adds the flags that choose a ROOT, and those of a node that run starts.
+func (o *runOptions) rootFlags(f *pflag.FlagSet) {
+	f.StringVar(&o.root, "root", "", "ROOT's folder, where run starts a node of its own (default that of the settings)")
+	f.StringVar(&o.version, "root-version", "",
+		"`version` of ROOT to run the job with, e.g. 6.40.00, where nodes have several (default the first of this node)")
+	f.BoolVar(&o.install, "install-root", false,
+		"install ROOT into the cache if none is found, where run starts a node of its own")
+	f.IntVar(&o.slots, "slots", 0,
+		"slots, where run starts a node of its own (default those of the settings, else all cores)")
 }
 
 // given refuses flags that are given with the zero value, which otherwise means "not given".
