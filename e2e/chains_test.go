@@ -28,8 +28,11 @@ func TestChains(t *testing.T) {
 	dir := t.TempDir()
 	roottest.Find(t).MakeChains(t, dir)
 	at := func(name string) string { return filepath.Join(dir, name) }
-	c := ownCluster(t, nodeSpec{name: "alice", slots: 2}, nodeSpec{name: "bob", slots: 2})
-	alice := c.nodes[0]
+	hidden := at("hidden") // from bob
+	check(t, os.Mkdir(hidden, 0o755))
+	check(t, copyFriends(hidden, dir))
+	c := ownCluster(t, nodeSpec{name: "alice", slots: 2}, blindHost(t, "bob", hidden))
+	alice, bob := c.nodes[0], c.nodes[1]
 	lists := at("lists.root")
 	for name, change := range map[string]func(j *job){
 		"entry list":     func(j *job) { j.EntryList = lists + ":el" },
@@ -62,6 +65,16 @@ func TestChains(t *testing.T) {
 		})
 	}
 
+	t.Run("list that a job has made", func(t *testing.T) {
+		made := alice.run(t, besideJob(t, dir, "pick"))
+		made.wantDone(t)
+		j := besideJob(t, dir, "")
+		j.EntryList = made.out + ":picked"
+		o := exact(t, alice, j)
+		if o.st.Units != 656 { // of 3,277 entries those with event % 5 == 1
+			t.Errorf("%d entries were run, want 656: %s", o.st.Units, o.describe())
+		}
+	})
 	t.Run("chain in a file", func(t *testing.T) {
 		want := besideJob(t, dir, "z")
 		want.Friends = []string{"sh=" + at("short.root")}
@@ -86,6 +99,13 @@ func TestChains(t *testing.T) {
 		j.EntryList = lists + ":none"
 		alice.run(t, j).wantError(t, "no object", "el (TEntryList)")
 	})
+	t.Run("friend that the submitter lacks", func(t *testing.T) {
+		j := besideJob(t, dir, "reader x")
+		j.Friends = []string{"fr=" + filepath.Join(hidden, "f0.root") + "," + filepath.Join(hidden, "f1.root")}
+		if o := exact(t, bob, j); o.work(t, "bob").Units > 0 {
+			t.Errorf("bob has run what it cannot: %s", o.describe())
+		}
+	})
 	t.Run("friend that is gone", func(t *testing.T) {
 		if err := os.Rename(at("fr.root"), at("gone.root")); err != nil {
 			t.Fatal(err)
@@ -94,4 +114,18 @@ func TestChains(t *testing.T) {
 		o := alice.run(t, j)
 		o.wantError(t, "has the friend fr in fr.root")
 	})
+}
+
+// copyFriends copies the friend in two files.
+func copyFriends(to, from string) error {
+	for _, name := range []string{"f0.root", "f1.root"} {
+		b, err := os.ReadFile(filepath.Join(from, name))
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(to, name), b, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -15,8 +15,11 @@ func Object(text string) (ref api.ObjectRef, ok bool, err error) {
 	if i := strings.LastIndexByte(text, ':'); i > 0 && !isFile(text) && !strings.HasPrefix(text[i:], "://") {
 		file, name, found = text[:i], text[i+1:], true
 	}
-	if strings.Contains(file, "://") && !strings.HasPrefix(file, "file://") {
-		return api.ObjectRef{URL: file, Object: name}, found && strings.HasSuffix(file, ".root"), nil
+	if strings.Contains(text, "://") && !strings.HasPrefix(text, "file://") {
+		if !found || !strings.HasSuffix(file, ".root") { // what follows the last colon is a port
+			return api.ObjectRef{URL: text}, false, nil
+		}
+		return api.ObjectRef{URL: file, Object: name}, true, nil
 	}
 	file = strings.TrimPrefix(file, "file://")
 	if !isFile(file) {

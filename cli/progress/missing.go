@@ -194,13 +194,17 @@ func place(m api.Missing) string {
 
 // entries names the entries of a missing range: the whole file, one entry, or a half-open interval.
 func entries(m api.Missing) string {
+	listed := ""
+	if m.Listed {
+		listed = "listed "
+	}
 	switch {
 	case m.Last < 0:
 		return "(whole file)"
 	case m.Last == m.First+1:
-		return fmt.Sprintf("entry %d", m.First)
+		return fmt.Sprintf("%sentry %d", listed, m.First)
 	}
-	return fmt.Sprintf("entries [%d, %d)", m.First, m.Last)
+	return fmt.Sprintf("%sentries [%d, %d)", listed, m.First, m.Last)
 }
 
 // block prints a text of several lines, the last twenty of them.
@@ -227,8 +231,12 @@ func advise(m api.Missing) string {
 		if m.File == "" {
 			return "mend the code"
 		}
-		return fmt.Sprintf("mend the selector; these entries alone: --files '%s' --first %d -n %d",
-			line(m.File), m.First, m.Last-m.First)
+		list := ""
+		if m.Listed {
+			list = ", with the same --entry-list"
+		}
+		return fmt.Sprintf("mend the selector; these entries alone: --files '%s' --first %d -n %d%s",
+			line(m.File), m.First, m.Last-m.First, list)
 	case "stall":
 		return "if these entries may take long, allow it with --stall; else look for an endless loop"
 	case "memory":
@@ -241,7 +249,7 @@ func advise(m api.Missing) string {
 		}
 		return "check that the file is whole and readable at this path on every node"
 	case "schema":
-		return "check the names with `rootls -t FILE`, or say --allow-missing-branches"
+		return api.BranchAdvice(m.Reason)
 	case "disk":
 		return "free disk space on these nodes; see `dtpnode doctor`"
 	case "internal":

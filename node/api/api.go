@@ -38,6 +38,7 @@
 package api
 
 import (
+	"strings"
 	"cmp"
 	"encoding/json"
 	"fmt"
@@ -412,6 +413,25 @@ type Missing struct {
 	Tries  int      `json:"tries"`
 	Stack  string   `json:"stack,omitempty"`
 	Tail   string   `json:"tail,omitempty"` // last lines the child printed
+	// Listed says that First and Last count the entries that lists name (JobRequest.EntryLists), and not all of the file.
+	Listed bool `json:"listed,omitempty"`
+}
+
+// BranchAdvice says what to do about a branch that the selector asks for and that ROOT does not find, or cannot read.
+// reason is what ROOT says: a name with a dot in it may be that of a friend's branch.
+func BranchAdvice(reason string) string {
+	of := "TREE"
+	if words := strings.Fields(reason); len(words) > 0 {
+		last := strings.Trim(words[len(words)-1], ".\"'")
+		if i := strings.Index(reason, "a branch called "); i >= 0 {
+			last, _, _ = strings.Cut(reason[i+len("a branch called "):], " ")
+		}
+		if name, _, ok := strings.Cut(last, "."); ok && name != "" {
+			of = name
+		}
+	}
+	return "`rootls -t FILE` lists the branches; if files may lack it, say --allow-missing-branches; if it is of another " +
+		"tree that is read beside, say --friend " + of + "=FILES"
 }
 
 // Check is what a try of a job's first entries has found. Nothing of it is kept.

@@ -267,10 +267,11 @@ func (r *ender) failure(what string, f ledger.Failed) *api.Error {
 	if f.Tries > 1 {
 		times = fmt.Sprintf("%d times", f.Tries)
 	}
-	return &api.Error{
-		Message: msg,
-		Hint:    fmt.Sprintf("failed %s (%s) on %s", times, f.Kind, strings.Join(r.cluster.Called(f.Nodes), ", ")),
+	hint := fmt.Sprintf("failed %s (%s) on %s", times, f.Kind, strings.Join(r.cluster.Called(f.Nodes), ", "))
+	if f.Kind == string(exec.KindSchema) {
+		hint += "; " + api.BranchAdvice(f.Reason)
 	}
+	return &api.Error{Message: msg, Hint: hint}
 }
 
 // failLed ends a job that is led here, and that has a ledger, with an error.

@@ -240,6 +240,7 @@ func missing(desc *tasks.Job, lost []ledger.Lost, names map[tasks.PeerID]members
 				Tail:   l.Tail,
 				Nodes:  members.NamesOf(l.Nodes, names),
 				Words:  l.Words,
+				Listed: desc.Data.Files[i].Of > 0,
 			}
 			out = append(out, m)
 			r.First = last

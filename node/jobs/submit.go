@@ -263,6 +263,9 @@ func (r *Room) probe(j *Job, desc *tasks.Job) error {
 	if errors.As(err, &fail) && (!everywhere(fail) || hostsOwn(fail) && len(r.cluster.Up()) > 0) {
 		return nil // only this entry, file or host may be bad, so the job goes on
 	}
+	if fail != nil && fail.Kind == exec.KindSchema {
+		return &api.Error{Message: err.Error(), Hint: api.BranchAdvice(fail.Msg), Err: err}
+	}
 	if err == nil && len(desc.Hints) == 0 { // hints depend on what Begin hands on, too
 		r.planner.SetProbed(mark)
 	}

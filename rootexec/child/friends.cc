@@ -40,6 +40,21 @@ std::unique_ptr<TFile> openFriend(const Friend &f, const Friend::File &file, Roo
 
 } // namespace
 
+bool PacketChain::moveTo(const std::string &file, const std::string &tree, long long start, long long entries) {
+  TObject *told = GetNotify();
+  SetNotify(nullptr);
+  start_ = start;
+  fFiles->Delete();
+  fNtrees = 0;
+  fEntries = 0;
+  fTreeNumber = -1; // what is open is closed by LoadTree()
+  if (start > 0) AddFile("before.root", start, tree.c_str()); // never opened
+  AddFile(file.c_str(), entries, tree.c_str());
+  const bool ok = TChain::LoadTree(start) >= 0 && GetTree();
+  SetNotify(told);
+  return ok;
+}
+
 Friends::Friends(const Selection &selection, RootGuard &guard) {
   for (const Friend &f : selection.friends()) {
     Open o{&f, nullptr, nullptr, nullptr};

@@ -12,11 +12,16 @@ class TFile;
 
 namespace dtpnode {
 
-/// A chain of one file, whose first entry has the number that it has over all files of the job: so friends, which may
-/// be chains with other files, are read beside it as beside the chain of all files in one process.
+/// A chain of one file at a time, whose first entry has the number that it has over all files of the job: so friends,
+/// which may be chains with other files, are read beside it as beside the chain of all files in one process. It goes
+/// from file to file as a TChain does, with what a selector has set on it: a TTreeReader follows no second chain.
 class PacketChain : public TChain {
  public:
-  PacketChain(const char *tree, long long start) : TChain(tree), start_(start) {}
+  explicit PacketChain(const char *tree) : TChain(tree) {}
+
+  /// Goes on to the tree in a file, whose first entry has the number start, and of which it has as many entries. It
+  /// tells nobody of that. False if the file cannot be opened.
+  bool moveTo(const std::string &file, const std::string &tree, long long start, long long entries);
 
   /// What is before the first entry is in files that this chain does not have: user code that looks for any entry, as
   /// ROOT's own does, is given the first.
@@ -25,7 +30,7 @@ class PacketChain : public TChain {
   }
 
  private:
-  long long start_;
+  long long start_ = 0;
 };
 
 /// The friends of one input, open.

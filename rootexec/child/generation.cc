@@ -232,15 +232,17 @@ void Generation::open(Packet &p, bool &opened) {
       guard_.run(Phase::Open, [&] {
         in = &inputs_.get(p.file, p.tree, p.start, opened);
         compare(p, *in);
+        inputs_.show();
       });
     } catch (Failure &f) {
       if (opened) inputs_.forgetOpened(); // it was opened well, and is another than was planned
+      if (current_ && current_->chain) current_ = nullptr; // the chain may be at none
       f.refused = f.kind == "open" || f.kind == "schema";
       guard_.clear();
       guard_.enter(Phase::Idle);
       throw;
     }
-    if (current_) moveClones(*current_->shown(), *in->shown());
+    if (current_ && current_->shown() != in->shown()) moveClones(*current_->shown(), *in->shown());
     leaveCurrent();
     current_ = in;
     guard_.clear();
@@ -258,7 +260,8 @@ void Generation::open(Packet &p, bool &opened) {
   } else {
     compare(p, *current_);
     inputs_.prepareCache(*current_, current_->entryOf(p.first));
-    if (current_->friends) current_->friends->readEnds(*current_->chain, p.start + current_->entryOf(p.first));
+    if (inputs_.friends() && current_->chain)
+      inputs_.friends()->readEnds(*current_->chain, p.start + current_->entryOf(p.first));
   }
 }
 
@@ -270,33 +273,38 @@ void Generation::attach(const Packet &p, Input &in) {
   initObjects_.after(*selector_->GetOutputList());
   if (in.shown() != in.tree) moveClones(*in.tree, *in.shown());
   updateClones(*in.shown());
-  guard_.run(Phase::Notify, [&] { selector_->Notify(); });
+  // Readers that Init() attached to a chain are told of it, too; they hand that on to the selector.
+  TObject *told = in.chain && in.chain->GetNotify() ? in.chain->GetNotify() : selector_;
+  guard_.run(Phase::Notify, [&] { told->Notify(); });
   TIter next(selector_->GetOutputList());
   while (TObject *o = next())
     if (auto *list = dynamic_cast<TEntryList *>(o)) list->SetTree(in.tree);
 }
 
-// Calls Init(). If that gives the tree friends, it is called again with a chain of the one file, in which the entry has
-// the number that it has over all files: that is what the entries of friends go by.
+// Calls Init(), for each tree or once for the chain of all: a chain keeps what was set on it, as in one process. If
+// Init() gives a tree friends, it is called again with the chain, in which the entry has the number that it has over all
+// files: that is what the entries of friends go by.
 void Generation::init(const Packet &p, Input &in) {
-  const int before = countFriends(*in.tree);
-  // A friend may come to its next file in the middle of this one. Readers that Init() attaches put themselves before.
-  if (in.chain) in.chain->SetNotify(selector_);
-  selector_->Init(in.shown());
-  if (!in.chain && countFriends(*in.tree) > before) {
+  if (!in.chain) {
+    const int before = countFriends(*in.tree);
+    selector_->Init(in.tree);
+    if (countFriends(*in.tree) == before) return;
     in.tree->ResetBranchAddresses();
     inputs_.chainFront();
-    in.chain->SetNotify(selector_);
-    selector_->Init(in.shown());
   }
-  if (!in.chain) return;
+  if (!chainShown_) {
+    chainShown_ = true;
+    // A friend may come to its next file in the middle of this one. Readers that Init() attaches put themselves before.
+    in.chain->SetNotify(selector_);
+    selector_->Init(in.chain);
+  }
   in.load(in.entryOf(p.first));
-  if (in.friends) in.friends->readEnds(*in.chain, p.start + in.entryOf(p.first));
+  if (inputs_.friends()) inputs_.friends()->readEnds(*in.chain, p.start + in.entryOf(p.first));
 }
 
 // Sees that the file is the one that was planned, and its tree has as many entries.
 void Generation::compare(Packet &p, const Input &in) {
-  const long long entries = in.tree->GetEntries();
+  const long long entries = in.own->GetEntries();
   if (p.clip) p.last = std::min(p.last, in.entries());
   const long long planned = in.chosen ? p.total : std::max(p.total, p.last);
   const std::string uuid = p.uuid.empty() ? "" : uuidOf(*in.file);
@@ -321,7 +329,7 @@ void Generation::compare(Packet &p, const Input &in) {
 void Generation::leaveCurrent() {
   if (!current_) return;
   inputs_.learn(*current_);
-  current_->shown()->ResetBranchAddresses();
+  if (!current_->chain) current_->tree->ResetBranchAddresses(); // a chain sets them again in its next tree
 }
 
 long long Generation::loop(const Packet &p) {

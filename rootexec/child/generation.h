@@ -83,6 +83,7 @@ class Generation {
   std::string announced_; // limits of histograms, as Announced::text() gives them
   std::unique_ptr<LimitsTrial> trial_; // of a process that tries the first entries of a job
   Input *current_ = nullptr;
+  bool chainShown_ = false; // Init() was called with the chain of all inputs
   bool whole_ = false; // no file is divided but where everything before went well
   bool abortedInit_ = false; // Abort(kAbortFile) was called when current_ was opened
   std::string initReason_;

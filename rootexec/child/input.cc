@@ -175,11 +175,11 @@ Input::Input() = default;
 Input::Input(Input &&) noexcept = default;
 Input::~Input() = default;
 
-TTree *Input::shown() const { return chain ? chain.get() : tree; }
+TTree *Input::shown() const { return chain ? chain : tree; }
 
 TFile &Input::reads() const { return chain && chain->GetFile() ? *chain->GetFile() : *file; }
 
-long long Input::entries() const { return chosen ? chosen->size() : tree->GetEntries(); }
+long long Input::entries() const { return chosen ? chosen->size() : own->GetEntries(); }
 
 long long Input::load(long long entry) {
   if (!chain) return tree->LoadTree(entry);
@@ -207,14 +207,13 @@ Input &Inputs::get(const std::string &url, const std::string &path, long long st
   in.start = start;
   in.file = openInput(url, guard_);
   std::string found = path;
-  in.tree = findTree(*in.file, found, guard_);
+  in.tree = in.own = findTree(*in.file, found, guard_);
   findStoredFriends(*in.tree, url, home_);
   selection_.setAliases(*in.tree);
   if (selection_.chooses()) in.chosen = selection_.of(url, path);
-  if (chained_ || countFriends(*in.tree) > 0) { // as a TChain a tree knows the names of branches of stored friends, too
-    in.friends = std::make_unique<Friends>(selection_, guard_);
-    makeChain(in);
-  } else if (in.chosen) {
+  // As a TChain a tree knows the names of branches of stored friends, too.
+  if (countFriends(*in.tree) > 0) chained_ = true;
+  if (!chained_ && in.chosen) {
     TDirectory::TContext keepDirectory(nullptr);
     in.list = std::make_unique<TEntryList>("chosen", "");
     in.chosen->fill(*in.list);
@@ -223,32 +222,43 @@ Input &Inputs::get(const std::string &url, const std::string &path, long long st
   opened = true;
   open_.push_front(std::move(in));
   // The selector still looks at the one that was in front, now second: never closed here.
-  if (open_.size() > kOpenFiles) open_.pop_back();
+  if (open_.size() > kOpenFiles) {
+    if (at_ == &open_.back()) at_ = nullptr;
+    open_.pop_back();
+  }
   return open_.front();
 }
 
-void Inputs::makeChain(Input &in) {
+void Inputs::show() {
+  if (!chained_ || open_.empty() || at_ == &open_.front()) return;
+  Input &in = open_.front();
+  if (!friends_ && !selection_.friends().empty()) friends_ = std::make_unique<Friends>(selection_, guard_);
+  if (!chain_) {
+    chain_ = std::make_unique<PacketChain>(in.path.c_str());
+    if (friends_) friends_->addTo(*chain_);
+    selection_.setAliases(*chain_);
+  }
   const std::string local = localPath(in.url);
   const bool plain = local.empty() || isPlain(local);
   const std::string name = local.empty() ? in.url
                            : plain      ? local
                                         : "/dev/fd/" + std::to_string(in.file->GetFd());
-  in.chain = std::make_unique<PacketChain>(in.path.c_str(), in.start);
-  if (in.start > 0) in.chain->AddFile("before.root", in.start, in.path.c_str()); // never opened
-  in.chain->AddFile(name.c_str(), in.tree->GetEntries(), in.path.c_str());
-  if (in.friends) in.friends->addTo(*in.chain);
-  guard_.clear();
   TDirectory::TContext keepDirectory;
-  if (in.load(0) < 0 || !in.tree) throw openFailure(in.url, "it could not be opened as a chain: " + guard_.firstError());
-  if (!plain) rename(*in.chain->GetFile(), local);
-  selection_.setAliases(*in.chain);
+  guard_.clear();
+  at_ = nullptr;
+  if (!chain_->moveTo(name, in.path, in.start, in.own->GetEntries()))
+    throw openFailure(in.url, "it could not be opened as a chain: " + guard_.firstError());
+  at_ = &in;
+  in.chain = chain_.get();
+  in.tree = chain_->GetTree();
+  if (!plain) rename(*chain_->GetFile(), local);
+  selection_.setAliases(*in.tree); // selectors make formulas of it, too
   if (in.tree->GetListOfFriends()) findStoredFriends(*in.tree, in.url, home_);
 }
 
 void Inputs::chainFront() {
   chained_ = true;
-  Input &in = open_.front();
-  if (!in.chain) makeChain(in);
+  show();
 }
 
 void Inputs::prepareCache(Input &in, long long first) {

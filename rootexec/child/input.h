@@ -50,9 +50,9 @@ struct Input {
   std::shared_ptr<const Chosen> chosen; // the entries that are to be run, null for all
   std::unique_ptr<TEntryList> list;     // they, for the tree's cache
   std::unique_ptr<TFile> file;
-  std::unique_ptr<Friends> friends;
-  std::unique_ptr<PacketChain> chain; // null unless there are friends that need it
-  TTree *tree = nullptr;
+  PacketChain *chain = nullptr; // through which the tree is read; null unless there are friends that need it
+  TTree *own = nullptr;         // of file
+  TTree *tree = nullptr;        // that is read: own, or the chain's, which lives as long as the chain is at this input
   long long cacheFirst = -1; // first entry the TTreeCache was told of; -1 before the first packet
 };
 
@@ -67,11 +67,19 @@ class Inputs {
   /// The input for url and path, whose first entry has the number start; opened tells whether the file was opened for
   /// it.
   Input &get(const std::string &url, const std::string &path, long long start, bool &opened);
-  /// Has the input in front read through a chain, since its selector gives it friends: these go by the numbers of
-  /// entries over all files. Inputs that are opened later are read so from the beginning.
+  /// Makes the input in front the one that the chain of all inputs is at, if there is such a chain. Throws a Failure if
+  /// a friend, or the input, cannot be opened.
+  void show();
+  /// Has the input in front, and all that follow, read through a chain, since its selector gives it friends: these go by
+  /// the numbers of entries over all files.
   void chainFront();
+  /// The friends that the user has named; null if there are none.
+  const Friends *friends() const { return friends_.get(); }
   /// Closes the input that get() has just opened, because its content turned out not to be what was planned.
-  void forgetOpened() { open_.pop_front(); }
+  void forgetOpened() {
+    if (at_ == &open_.front()) at_ = nullptr;
+    open_.pop_front();
+  }
   /// Tells the tree's cache that entries from first on will be read.
   void prepareCache(Input &in, long long first);
   /// Frees the buffers of all trees except the front one, which the selector now reads. The other trees stay open, and
@@ -83,12 +91,13 @@ class Inputs {
  private:
   static constexpr size_t kOpenFiles = 3;
 
-  void makeChain(Input &in);
-
   RootGuard &guard_;
   Selection selection_;
   std::string home_;
   bool chained_ = false;
+  std::unique_ptr<Friends> friends_;
+  std::unique_ptr<PacketChain> chain_;
+  const Input *at_ = nullptr; // the input that the chain is at; null before the first, and after a failure
   std::list<Input> open_; // most recently used first
   std::vector<std::string> branches_;
 };

@@ -7,6 +7,8 @@ void Beside::SlaveBegin(TTree *)
    fOutput->Add(fSumY = new TParameter<Long64_t>("y", 0, '+'));
    fOutput->Add(fSumZ = new TParameter<Long64_t>("z", 0, '+'));
    const TString o = GetOption();
+   if (o.Contains("pick"))
+      fOutput->Add(fPicked = new TEntryList("picked", "every fifth"));
    if (!o.Contains("reader"))
       return;
    using Value = TTreeReaderValue<Long64_t>;
@@ -51,6 +53,8 @@ Bool_t Beside::Process(Long64_t entry)
       fY = fRY ? **fRY : -1;
       fZ = fRZ ? **fRZ : -1;
    }
+   if (fPicked && fEvent % 5 == 1)
+      fPicked->Enter(entry, fChain->GetTree());
    fEvents->Fill(fEvent);
    fSumX->SetVal(fSumX->GetVal() + (fEvent + 1) * fX);
    fSumY->SetVal(fSumY->GetVal() + (fEvent + 1) * fY);

@@ -1,10 +1,11 @@
 // Beside reads ev of the chain and, as its option says, x of the friend fr, y of ix and z of sh beside it: "reader" by a
-// TTreeReader, else by SetBranchAddress. "add=FILE" has Init() give the tree the friend fr in FILE. Its sums tell which
-// rows stood beside which.
+// TTreeReader, else by SetBranchAddress. "add=FILE" has Init() give the tree the friend fr in FILE, and "pick" has every
+// fifth entry put into the TEntryList picked. Its sums tell which rows stood beside which.
 
 #ifndef Beside_h
 #define Beside_h
 
+#include <TEntryList.h>
 #include <TH1.h>
 #include <TList.h>
 #include <TParameter.h>
@@ -21,6 +22,7 @@ public:
    Long64_t fEvent = -1, fX = -1, fY = -1, fZ = -1;                  //!
    TTreeReader fReader;                                              //!
    std::unique_ptr<TTreeReaderValue<Long64_t>> fRE, fRX, fRY, fRZ;   //!
+   TEntryList *fPicked = nullptr;                                    //!
    TH1D *fEvents = nullptr;                                          //!
    TParameter<Long64_t> *fSumX = nullptr, *fSumY = nullptr, *fSumZ = nullptr; //!
 
