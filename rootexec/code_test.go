@@ -65,13 +65,14 @@ func mustDescribe(t *testing.T, spec Spec) exec.Description {
 // prepared is what another node makes of a description.
 func prepared(t *testing.T, d exec.Description) exec.Program {
 	t.Helper()
-	p, err := executor(t).Prepare(t.Context(), exec.Order{Work: d.Work, Fetch: func(_ context.Context, name string) ([]byte, error) {
+	fetch := func(_ context.Context, name string) ([]byte, error) {
 		i := slices.IndexFunc(d.Blobs, func(b exec.Blob) bool { return b.Name == name })
 		if i < 0 {
 			return nil, fmt.Errorf("no blob %q", name)
 		}
 		return d.Blobs[i].Pack()
-	}})
+	}
+	p, err := executor(t).Prepare(t.Context(), exec.Order{Work: d.Work, Fetch: fetch})
 	if err != nil {
 		t.Fatal(explain(err))
 	}
@@ -84,7 +85,9 @@ func printed(t *testing.T, p exec.Program) string {
 	t.Helper()
 	file := makeData(t, "ids.root", 100, 0)
 	var out []string
-	session, err := p.Session(t.Context(), exec.SessionSpec{Dir: t.TempDir(), Out: func(line string) { out = append(out, line) }})
+	session, err := p.Session(t.Context(), exec.SessionSpec{
+		Dir: t.TempDir(), Out: func(line string) { out = append(out, line) },
+	})
 	if err != nil {
 		t.Fatal(explain(err))
 	}

@@ -175,8 +175,9 @@ func (e *Executor) cutShort(ctx context.Context, sources, includes []string) str
 			args = append(args, "-I"+dir)
 		}
 		out, err := osexec.CommandContext(ctx, r.CXX, append(args, "-I"+r.Include, source)...).CombinedOutput()
-		if err != nil && (strings.Contains(string(out), "at end of input") || strings.Contains(string(out), "to match this")) {
-			return firstErrors(string(out))
+		text := string(out)
+		if err != nil && (strings.Contains(text, "at end of input") || strings.Contains(text, "to match this")) {
+			return firstErrors(text)
 		}
 	}
 	return ""

@@ -70,8 +70,8 @@ func explainLoad(f *exec.Failure) *exec.Failure {
 }
 
 // loadNoise matches what ROOT prints when a library cannot be loaded, of which the message says all.
-var loadNoise = regexp.MustCompile(`(?m)^(?:cling::DynamicLibraryManager::loadLibrary|Error in cling::AutoLoadingVisitor|` +
-	` +Missing FileEntry for| +requested to autoload).*\n?`)
+var loadNoise = regexp.MustCompile(`(?m)^(?:cling::DynamicLibraryManager::loadLibrary|` +
+	`Error in cling::AutoLoadingVisitor| +Missing FileEntry for| +requested to autoload).*\n?`)
 
 // proofCounterpart says what stands for a header of PROOF that is absent on purpose. The others are in rootexec/proof.
 func proofCounterpart(header string) string { return proofHeaders[path.Base(header)] }
@@ -86,7 +86,7 @@ const (
 var proofHeaders = map[string]string{
 	"TAdaptivePacketizer.h":        noPacketizers,
 	"TCondor.h":                    noCluster,
-	"TDSetProxy.h":                 "dtpnode run --files names the files, --dataset a dataset; use TDSet.h or a TFileCollection",
+	"TDSetProxy.h":                 "dtpnode run --files names files, --dataset a dataset; use TDSet.h or a TFileCollection",
 	"TDataSetManagerAliEn.h":       "dtpnode dataset add takes the files that a catalogue lists; drop the include",
 	"TDrawInfo.h":                  "dtpnode draw draws as TTree::Draw does; drop the include",
 	"TLockPath.h":                  "packages are locked while they are built, by dtpnode itself; drop the include",
@@ -138,5 +138,5 @@ var proofHeaders = map[string]string{
 	"TXSocket.h":                   "nodes speak to each other by dtpnode itself; drop the include",
 	"TXSocketHandler.h":            "nodes speak to each other by dtpnode itself; drop the include",
 	"XrdProofConn.h":               "nodes speak to each other by dtpnode itself; drop the include",
-	"TOutputListSelectorDataMap.h": "members of the selector are bound to the merged output by dtpnode itself; drop the include",
+	"TOutputListSelectorDataMap.h": "dtpnode binds members of the selector to the merged output itself; drop the include",
 }

@@ -93,7 +93,8 @@ func checkLibrary(name string, files map[string][]byte, root *Root) error {
 			continue
 		}
 		if v := pcmVersion(text); v != "" && majorMinor(v) != majorMinor(root.Version) {
-			return fmt.Errorf("its dictionary, %s, was built with ROOT %s, and this is ROOT %s: %s", base, v, root.Version, advice)
+			return fmt.Errorf("its dictionary, %s, was built with ROOT %s, and this is ROOT %s: %s", base, v, root.Version,
+				advice)
 		}
 	}
 	return nil

@@ -114,7 +114,8 @@ func Unpack(
 	return lib, nil
 }
 
-// readPack reads all files of a pack, of at most so many bytes, within the limits and with names that stay in their folder.
+// readPack reads all files of a pack, of at most so many bytes, within the limits and with names that stay in their
+// folder.
 func readPack(packed []byte, most uint64) (map[string][]byte, error) {
 	z, err := zstd.NewReader(bytes.NewReader(packed), zstd.WithDecoderConcurrency(1),
 		zstd.WithDecoderMaxMemory(most), zstd.WithDecoderMaxWindow(64<<20))

@@ -300,7 +300,9 @@ func (e *Executor) buildPackage(ctx context.Context, src Source, packages []Pack
 }
 
 func packageFailure(p Package, msg, output string) error {
-	return &exec.Failure{Kind: exec.KindCode, Op: "build the package " + p.Name, Entry: -1, Msg: msg, Tail: lastLines(output)}
+	return &exec.Failure{
+		Kind: exec.KindCode, Op: "build the package " + p.Name, Entry: -1, Msg: msg, Tail: lastLines(output),
+	}
 }
 
 // lastLines are the last of what a script printed, where its errors are, at most 4 KiB.

@@ -80,6 +80,14 @@ func (e *Executor) Complaint(line string) bool {
 	return strings.HasPrefix(line, "Error in <") || strings.HasPrefix(line, "Warning in <")
 }
 
+// ready is code that was made ready to run.
+type ready struct {
+	src   Source // as it runs: interpreted or not
+	lib   Library
+	sel   *Selector
+	notes []string // for the user
+}
+
 // Describe compiles the selector that the user named, or that of an earlier job, and loads it.
 func (e *Executor) Describe(ctx context.Context, r exec.Request) (out exec.Description, err error) {
 	spec, err := ParseSpec(r.Spec)
@@ -90,60 +98,34 @@ func (e *Executor) Describe(ctx context.Context, r exec.Request) (out exec.Descr
 	if err != nil {
 		return out, err
 	}
-	if err := errors.Join(src.validate(), checkLibraries(src, e.cfg.Root)); err != nil {
-		return out, err
-	}
-	if err := e.BuildPackages(ctx, src, r.Tell); err != nil {
-		return out, err
-	}
-	lib, sel, err := e.compiledAndLoaded(ctx, src, w, r.Tell)
-	if f := asFailure(err); f != nil && f.Kind == exec.KindCode && spec.Interpret && src.Main != "" {
-		as := src
-		as.Interpreted = true
-		r.Tell("interpreting " + src.title())
-		if lib, sel, err = e.compiledAndLoaded(ctx, as, w, r.Tell); err != nil {
-			return out, notInterpreted(f, err) // the compiler's message says more
-		}
-		src = as
-		out.Notes = append(out.Notes, interpretedNote(src, f))
-	}
+	code, err := e.madeReady(ctx, src, w, spec.Interpret, r.Tell)
 	if err != nil {
 		return out, err
 	}
-	packed, err := packSource(src)
-	if err != nil {
-		sel.Release()
-		return out, err
-	}
-	w.Platform, w.Main = lib.Platform, src.Main
+	w.Platform, w.Main = code.lib.Platform, code.src.Main
 	text, err := wire.Marshal(&w)
 	if err != nil {
-		sel.Release()
+		code.sel.Release()
 		return out, err
 	}
-	given, err := e.collected(ctx, sel, spec, r)
+	given, err := e.collected(ctx, code.sel, spec, r)
 	if err != nil {
-		sel.Release()
+		code.sel.Release()
 		return out, err
 	}
-	p := newProgram(sel, lib, w, given)
+	p := newProgram(code.sel, code.lib, w, given)
 	if err := p.choose(e.cfg.Scratch, r.Selection); err != nil {
 		p.Release()
 		return out, err
 	}
-	out.Program, out.Whole = p, whyWhole(spec, w, src)
-	out.Work = tasks.Work{Kind: Kind, Needs: src.needs(e.cfg.Root), Spec: text}
+	if out.Blobs, err = code.blobs(); err != nil {
+		p.Release()
+		return out, err
+	}
+	out.Program, out.Whole = p, whyWhole(spec, w, code.src)
+	out.Work = tasks.Work{Kind: Kind, Needs: code.src.needs(e.cfg.Root), Spec: text}
 	out.Params, out.Items = w.Params, spec.Cycles
-	out.Notes = append(out.Notes, unseeded(src, w)...)
-	out.Blobs = []exec.Blob{{Name: sourcesBlob, Keep: true, Pack: func() ([]byte, error) { return packed, nil }}}
-	if len(src.Libs) > 0 {
-		out.Blobs = append(out.Blobs, exec.Blob{
-			Name: librariesBlob, Keep: true, Key: librariesKey(src), Pack: func() ([]byte, error) { return packLibraries(src) },
-		})
-	}
-	if src.compiled() {
-		out.Blobs = append(out.Blobs, exec.Blob{Name: libraryBlob, Key: lib.Key, Pack: lib.Pack})
-	}
+	out.Notes = append(code.notes, unseeded(code.src, w)...)
 	if given.path != "" {
 		out.Blobs = append(out.Blobs, exec.Blob{Name: inputBlob, Keep: true, File: given.path})
 	}
@@ -152,6 +134,49 @@ func (e *Executor) Describe(ctx context.Context, r exec.Request) (out exec.Descr
 		out.Blobs = append(out.Blobs, exec.Blob{
 			Name: exec.SelectionBlob, Keep: true, Pack: func() ([]byte, error) { return r.Selection, nil },
 		})
+	}
+	return out, nil
+}
+
+// madeReady builds, compiles and loads code. Code that does not compile is interpreted if it may be.
+func (e *Executor) madeReady(
+	ctx context.Context, src Source, w work, interpret bool, tell func(string),
+) (out ready, err error) {
+	if err := errors.Join(src.validate(), checkLibraries(src, e.cfg.Root)); err != nil {
+		return out, err
+	}
+	if err := e.BuildPackages(ctx, src, tell); err != nil {
+		return out, err
+	}
+	out.src = src
+	out.lib, out.sel, err = e.compiledAndLoaded(ctx, src, w, tell)
+	f := asFailure(err)
+	if f == nil || f.Kind != exec.KindCode || !interpret || src.Main == "" {
+		return out, err
+	}
+	out.src.Interpreted = true
+	tell("interpreting " + src.title())
+	if out.lib, out.sel, err = e.compiledAndLoaded(ctx, out.src, w, tell); err != nil {
+		return out, notInterpreted(f, err) // the compiler's message says more
+	}
+	out.notes = []string{interpretedNote(src, f)}
+	return out, nil
+}
+
+// blobs are the blobs from which other nodes make the code ready.
+func (c ready) blobs() ([]exec.Blob, error) {
+	packed, err := packSource(c.src)
+	if err != nil {
+		return nil, err
+	}
+	out := []exec.Blob{{Name: sourcesBlob, Keep: true, Pack: func() ([]byte, error) { return packed, nil }}}
+	if src := c.src; len(src.Libs) > 0 {
+		out = append(out, exec.Blob{
+			Name: librariesBlob, Keep: true, Key: librariesKey(src), Pack: func() ([]byte, error) { return packLibraries(src) },
+		})
+	}
+	if c.src.compiled() {
+		out = append(out, exec.Blob{Name: libraryBlob, Key: c.lib.Key, Pack: c.lib.Pack})
 	}
 	return out, nil
 }
@@ -188,8 +213,8 @@ func notInterpreted(f *exec.Failure, err error) error {
 // interpretedNote tells the user that a selector runs, and at what price.
 func interpretedNote(src Source, why *exec.Failure) string {
 	first, _, _ := strings.Cut(cmp.Or(why.Tail, why.Msg), "\n")
-	return fmt.Sprintf("%s is interpreted by ROOT on every node, as it is named without + and does not compile (%s); compiled "+
-		"it would run faster, and stacks of its crashes would name its functions", src.title(), strings.TrimSpace(first))
+	return fmt.Sprintf("%s is interpreted by ROOT on every node, as it is named without + and does not compile (%s); "+
+		"compiled it would run faster, and stacks of its crashes would name its functions", src.title(), strings.TrimSpace(first))
 }
 
 // wanted reads the sources of a request, and what it wants of them.

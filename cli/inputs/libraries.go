@@ -20,9 +20,9 @@ func IsLibrary(name string) bool { return library.MatchString(name) }
 
 // Libraries returns the paths of shared libraries in the order in which they are to be loaded. named are those that the
 // user gives, mentioned those that sources load, which may be ROOT's own or of other hosts and are left out where they
-// are not found. Each follows those that it needs, as the loader would find them here, except for those of the system and
-// of ROOT, which are on every node. Names are looked up as ROOT does, with or without lib and .so, in the working folder,
-// in folders, and in $LD_LIBRARY_PATH.
+// are not found. Each follows those that it needs, as the loader would find them here, except for those of the system
+// and of ROOT, which are on every node. Names are looked up as ROOT does, with or without lib and .so, in the working
+// folder, in folders, and in $LD_LIBRARY_PATH.
 func Libraries(named, mentioned, folders []string) ([]string, error) {
 	l := libraries{folders: append([]string{"."}, folders...), seen: map[string]bool{}}
 	l.folders = append(l.folders, filepath.SplitList(os.Getenv("LD_LIBRARY_PATH"))...)
@@ -190,8 +190,8 @@ var className = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*(::[A-Za-z_][A-Za-z0-
 // IsClass reports whether a name may be that of a class, and is that of no file.
 func IsClass(name string) bool { return className.MatchString(name) && !isFile(name) }
 
-// LibraryOf finds the library of a class in the class maps (*.rootmap) that ROOT would read in the working folder and in
-// $LD_LIBRARY_PATH; it is empty if none names the class.
+// LibraryOf finds the library of a class in the class maps (*.rootmap) that ROOT would read in the working folder and
+// in $LD_LIBRARY_PATH; it is empty if none names the class.
 func LibraryOf(class string) string {
 	for _, dir := range append([]string{"."}, filepath.SplitList(os.Getenv("LD_LIBRARY_PATH"))...) {
 		maps, _ := filepath.Glob(filepath.Join(dir, "*.rootmap")) // a bad pattern finds none
@@ -228,8 +228,8 @@ func mapped(name, class string) string {
 	return ""
 }
 
-// HeadersOf are the headers that the class maps beside libraries name, which ROOT reads for what the dictionaries do not
-// say, and the folders in which they may be.
+// HeadersOf are the headers that the class maps beside libraries name, which ROOT reads for what the dictionaries do
+// not say, and the folders in which they may be.
 func HeadersOf(libraries []string) (headers, folders []string) {
 	for _, lib := range libraries {
 		stem, _, _ := strings.Cut(filepath.Base(lib), ".so")

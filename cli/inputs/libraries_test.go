@@ -35,7 +35,8 @@ func TestLibraries(t *testing.T) {
 	link(t, "deep/libdeep.so", "int deep(void) { return 1; }")
 	link(t, "named/libnamed.so", "int named(void) { return 1; }", "-Wl,-soname,libnamed.so")
 	link(t, "far/libfar.so", "int far(void) { return 1; }", "-Wl,-soname,libfar.so")
-	link(t, "top/libtop.so", "int deep(void); int named(void); int far(void); int top(void) { return deep()+named()+far(); }",
+	link(t, "top/libtop.so",
+		"int deep(void); int named(void); int far(void); int top(void) { return deep() + named() + far(); }",
 		"deep/libdeep.so", "-Wl,-rpath,$ORIGIN/../named", "named/libnamed.so", "far/libfar.so")
 	t.Setenv("LD_LIBRARY_PATH", filepath.Join(dir, "far"))
 	want := []string{"deep/libdeep.so", "named/libnamed.so", "far/libfar.so", "top/libtop.so"}

@@ -88,9 +88,9 @@ type Code struct {
 const maxFolderFiles = 5000
 
 // Collect finds what sources include: with quotes beside the file that includes them, and in folders, those that are
-// given and those that sources name, where they exist; directly or through one another. extra are files to ship besides,
-// with what they include, and folders, all of whose files are shipped. What is not found is left to the compiler's search
-// path.
+// given and those that sources name, where they exist; directly or through one another. extra are files to ship
+// besides, with what they include, and folders, all of whose files are shipped. What is not found is left to the
+// compiler's search path.
 //
 // libraries are those that the user names: the headers that ROOT may read for their dictionaries are looked for too.
 func Collect(mains, extra, dirs, libraries []string) (Code, error) {

@@ -75,8 +75,9 @@ func (g *globals) packageFile(name string) (string, error) {
 		return file, nil
 	}
 	return "", &api.Error{
-		Message: fmt.Sprintf("could not find the package %q: neither is there such a file, nor is one kept under this name", name),
-		Hint:    "name a file NAME.par, or keep it first: dtpnode package add NAME.par",
+		Message: fmt.Sprintf("could not find the package %q: neither is there such a file, nor is one kept under this name",
+			name),
+		Hint: "name a file NAME.par, or keep it first: dtpnode package add NAME.par",
 	}
 }
 
@@ -212,7 +213,9 @@ func runPackageRm(ctx context.Context, g *globals, name string) error {
 		return err
 	}
 	if gone == (packagesRemoved{}) {
-		return &api.Error{Message: fmt.Sprintf("there is no package %q on this host", name), Hint: "dtpnode package ls lists them"}
+		return &api.Error{
+			Message: fmt.Sprintf("there is no package %q on this host", name), Hint: "dtpnode package ls lists them",
+		}
 	}
 	return g.show(gone, func(w io.Writer) { fmt.Fprintf(w, "removed %s\n", progress.Clean(name)) })
 }

@@ -159,20 +159,7 @@ func newRun(g *globals) *cobra.Command {
 		Example: `  dtpnode run DiMuon.C+ --tree Events --files 'data/*.root' -o dimuon.root
   dtpnode run DiMuon.C+ --tree Events --files @run2.txt --param ptcut=20 -n 100000 --detach
   dtpnode run DiMuon.C+ --tree Events --files 'data/*.root' --check`,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			selector, files, err := selectorAndFiles(args, opts.files)
-			if err != nil {
-				return err
-			}
-			opts.files = files
-			if err := opts.given(g, cmd.Flags()); err != nil {
-				return err
-			}
-			if err := opts.inDatasets(cmd.Context(), g); err != nil {
-				return err
-			}
-			return runRun(cmd.Context(), g, selector, opts)
-		},
+		RunE: func(cmd *cobra.Command, args []string) error { return opts.execute(cmd, g, args) },
 	}
 	f := cmd.Flags()
 	f.StringVar(&opts.tree, "tree", "", "path of the tree in the files")
@@ -221,6 +208,22 @@ func (o *runOptions) rootFlags(f *pflag.FlagSet) {
 		"install ROOT into the cache if none is found, where run starts a node of its own")
 	f.IntVar(&o.slots, "slots", 0,
 		"slots, where run starts a node of its own (default those of the settings, else all cores)")
+}
+
+// execute runs the command with its arguments.
+func (o *runOptions) execute(cmd *cobra.Command, g *globals, args []string) error {
+	selector, files, err := selectorAndFiles(args, o.files)
+	if err != nil {
+		return err
+	}
+	o.files = files
+	if err := o.given(g, cmd.Flags()); err != nil {
+		return err
+	}
+	if err := o.inDatasets(cmd.Context(), g); err != nil {
+		return err
+	}
+	return runRun(cmd.Context(), g, selector, *o)
 }
 
 // given refuses flags that are given with the zero value, which otherwise means "not given".

@@ -142,7 +142,7 @@ func commandNames() (names []string) {
 
 // withBlanks is the name of a command of a command as users write it.
 func withBlanks(name string) string {
-	for _, of := range []string{"config", "package"} {
+	for _, of := range []string{"config", "dataset", "package"} {
 		name = strings.Replace(name, of+"-", of+" ", 1)
 	}
 	return name

@@ -120,3 +120,15 @@ func (r *ROOT) Differences(t testing.TB, got, want string) (string, error) {
 	}
 	return "", fmt.Errorf("could not compare %q with %q: %w\n%s%s", got, want, err, text, errs.String())
 }
+
+// Library is the shared library that ROOT compiled of a selector for Reference, which must have run.
+func (r *ROOT) Library(t testing.TB, selector string) string {
+	t.Helper()
+	base := filepath.Base(selector)
+	name := strings.TrimSuffix(base, filepath.Ext(base)) + "_" + strings.TrimPrefix(filepath.Ext(base), ".") + ".so"
+	path := filepath.Join(r.cache, "aclic", filepath.Dir(selector), name)
+	if _, err := os.Stat(path); err != nil {
+		t.Fatalf("no library of %s: %v", selector, err)
+	}
+	return path
+}
