@@ -206,6 +206,9 @@ func TestChangingAxesMerge(t *testing.T) {
 			if len(o.apart) > 0 {
 				t.Errorf("of %d generations apart are %v", s.generations, o.apart)
 			}
+			if !s.blind && !strings.Contains(o.printed, "limits of: late.") {
+				t.Errorf("it is not said that the limits of late, and those alone, depend on who ran what:\n%s", o.printed)
+			}
 			differences, err := r.Differences(t, o.out, want)
 			if err != nil {
 				t.Fatal(err)

@@ -10,8 +10,8 @@ class TH1;
 
 namespace dtpnode {
 
-/// Bits of histograms, which no class of ROOT's uses: the limits were found from entries; and they were so by several
-/// generations, which found others. finishAxes() takes them away.
+/// Bits of histograms, which no class of ROOT's uses: the limits were found from entries; and they were so without an
+/// announcement, so that other processes may have found others. finishAxes() takes them away.
 constexpr unsigned kAutoLimits = 1u << 23, kOwnLimits = 1u << 22;
 
 /// An axis of bins of one width.
@@ -48,8 +48,8 @@ enum class AxesMerge {
 AxesMerge mergeAxes(TH1 &into, const Objects &others);
 
 /// Ends what mergeAxes and the finder of limits leave open in an output: histograms with more entries in their buffer
-/// than ROOT would have kept find their limits, and the marks go. Returns the names of histograms that have bins of
-/// their own, since generations found different limits.
+/// than ROOT would have kept find their limits, and the marks go. Returns the names of histograms whose limits were
+/// found without an announcement.
 std::vector<std::string> finishAxes(const TCollection &output);
 
 } // namespace dtpnode

@@ -77,7 +77,7 @@ void addForSession(TList &output, const std::map<std::string, std::string> &memb
   output.Add(info);
 }
 
-/// Says which histograms have bins that no process alone would have given them.
+/// Says which histograms may have other bins than a process alone would have given them.
 void tellOwnLimits(const std::vector<std::string> &names) {
   if (names.empty()) return;
   constexpr size_t most = 20;
@@ -85,8 +85,9 @@ void tellOwnLimits(const std::vector<std::string> &names) {
   for (size_t i = 0; i < names.size() && i < most; ++i)
     all += (i ? ", " : "") + names[i];
   if (names.size() > most) all += ", ...";
-  std::printf("Limits were found from different entries by several processes, and joined, of: %s. Their bins depend on "
-              "who ran what; give these histograms limits of their own if they must not.\n",
+  std::printf("Not from the job's first entries, as one process would, but from the first that each process had, are the "
+              "limits of: %s. Their bins depend on who ran what; give these histograms limits of their own if they must "
+              "not.\n",
               all.c_str());
   std::fflush(stdout);
 }

@@ -120,12 +120,14 @@ Int_t LimitsFinder::find(TH1 &h, F root) {
   const std::string key = Announced::keyOf(h);
   const auto it = announced_.found.find(key);
   h.SetBit(kAutoLimits);
-  if (hasVariableBins(h)) return root();
-  Int_t out = 0;
-  if (it != announced_.found.end() && it->second.size() == static_cast<size_t>(h.GetDimension()))
+  const bool known = it != announced_.found.end() && it->second.size() == static_cast<size_t>(h.GetDimension());
+  if (known && !hasVariableBins(h)) {
     setAxes(h, it->second);
-  else
-    out = root();
+    return 0;
+  }
+  const Int_t out = root();
+  h.SetBit(kOwnLimits);
+  if (hasVariableBins(h)) return out;
   found_.try_emplace(key, axesOf(h));
   return out;
 }

@@ -12,7 +12,9 @@ import (
 )
 
 // libs are linked into every program; the linker drops those it does not use.
-var libs = []string{"Core", "RIO", "Net", "Hist", "Graf", "Graf3d", "Tree", "TreePlayer", "MultiProc", "MathCore", "Thread", "Imt"}
+var libs = []string{
+	"Core", "RIO", "Net", "Hist", "Graf", "Graf3d", "Tree", "TreePlayer", "MultiProc", "MathCore", "Thread", "Imt",
+}
 
 // Build compiles source, the C++ text of the program called name, against the ROOT in rootDir, and
 // returns the program's path within cacheDir. A program that was built before from the same text for the
