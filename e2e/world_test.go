@@ -96,7 +96,7 @@ func TestBranchStyles(t *testing.T) {
 }
 
 // TestMakeProxy runs what TTree::MakeProxy generates around a user's functions. The histogram that it makes by itself
-// is in the output too, and Terminate finds it as it does in one process.
+// is in the output too, and Terminate finds it as in one process, with the same bins.
 func TestMakeProxy(t *testing.T) {
 	c, r := threeNodes.get(t), roottest.Find(t)
 	dir, files := t.TempDir(), fourFiles(t)
@@ -108,8 +108,9 @@ TH1D *pt = nullptr;
 void script_SlaveBegin(TTree *) { fOutput->Add(pt = new TH1D("pt", "", 50, 0, 200)); }
 bool script_Process(Long64_t) { for (UInt_t i = 0; i < nMuon; ++i) pt->Fill(Muon_pt[i]); return true; }
 void script_Terminate() {
-  printf("found %s, filled %d\n", htemp ? htemp->GetName() : "none", htemp && htemp->GetEntries() > 0);
+  printf("found %s\n", htemp ? htemp->GetName() : "none");
   while (TObject *o = fOutput->FindObject("htemp")) fOutput->Remove(o); // the reference does not have it there
+  if (htemp) fOutput->Add(htemp->Clone("copy"));
 }
 `,
 		"generate.C": fmt.Sprintf(`void generate() {
@@ -124,7 +125,7 @@ void script_Terminate() {
 	o := exact(t, c.nodes[0], job{Job: roottest.Job{
 		Selector: filepath.Join(dir, "Proxy.h"), Tree: "Events", Files: files,
 	}})
-	if !slices.Contains(o.lines, "found htemp, filled 1") {
+	if !slices.Contains(o.lines, "found htemp") {
 		t.Errorf("Terminate does not find the histogram: %q", o.lines)
 	}
 }
