@@ -52,6 +52,73 @@ func BenchmarkFork(b *testing.B) {
 	}
 }
 
+// BenchmarkSnapshots reports the CPU time of what is watched of a job, in each process that has a part in it: of a
+// snapshot in a generation, of merging two of them, and of writing and describing the whole at the home.
+func BenchmarkSnapshots(b *testing.B) {
+	file, s, dir := makeData(b, "shots.root", 1000, 0), load(b, "Hists"), b.TempDir()
+	r := newRecorder()
+	g, err := s.Start(b.Context(), exec.GenSpec{Dir: b.TempDir()}, Told{}, r)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer g.Kill()
+	if err := g.Lease(exec.Packet{ID: 1, File: file, Part: "T", Last: 1000}); err != nil {
+		b.Fatal(err)
+	}
+	r.wait(b)
+	v, err := s.View(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer v.Close()
+	shot, picked := filepath.Join(dir, "shot"), filepath.Join(dir, "picked")
+	names := []string{"hx", "hother", "h2", "prof", "count"}
+	ask := func(path string) exec.SnapshotAsk { return exec.SnapshotAsk{Names: names, Most: 1 << 20, Path: path} }
+	measure := func(pid int, unit string, do func()) {
+		do()
+		const rounds = 200
+		before := cpuOf(b, pid)
+		for range rounds {
+			do()
+		}
+		b.ReportMetric((cpuOf(b, pid)-before)*1000/rounds, unit)
+	}
+	view := v.(viewer)
+	for b.Loop() {
+		measure(g.PID(), "ms-CPU/snapshot", func() {
+			done := make(chan struct{})
+			if err := g.Snapshot(ask(shot), func(exec.Snapshot, error) { close(done) }); err != nil {
+				b.Fatal(err)
+			}
+			<-done
+		})
+		measure(view.p.PID(), "ms-CPU/pick", func() {
+			if _, err := v.Pick(b.Context(), []string{shot, shot}, ask(picked)); err != nil {
+				b.Fatal(err)
+			}
+		})
+		measure(view.p.PID(), "ms-CPU/show", func() {
+			if _, err := v.Show(b.Context(), []string{picked, picked}, ask(filepath.Join(dir, "s.root"))); err != nil {
+				b.Fatal(err)
+			}
+		})
+	}
+}
+
+// cpuOf is the CPU time in seconds that a process has used.
+func cpuOf(b *testing.B, pid int) float64 {
+	b.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/schedstat", pid))
+	var ns float64
+	if err == nil {
+		_, err = fmt.Sscan(string(text), &ns)
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	return ns / 1e9
+}
+
 // BenchmarkPackets runs a generation over a file and reports what the first packet costs more than the
 // others, and what a packet of 1,000 entries costs beyond its entries.
 func BenchmarkPackets(b *testing.B) {
