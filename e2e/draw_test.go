@@ -87,6 +87,12 @@ func TestDraw(t *testing.T) {
 			t.Errorf("no picture: %v", err)
 		}
 	}
+	for i, entries := range []string{"19001", "38002"} { // the second adds to what the first has left in the file
+		got := n.dtpnode(t, dir, append(append([]string{}, base...), "nJet>>+again", "-o", "again.root")...)
+		if got.code != 0 || !strings.Contains(got.stdout, "again  "+entries+" entries") {
+			t.Errorf("run %d: %+v", i+1, got)
+		}
+	}
 	for _, bad := range []struct{ expression, says string }{
 		{"Muon_ptt>>h", "there is no branch Muon_ptt; there is Muon_pt"},
 		{"Muon_pt+>>h", `could not use "Muon_pt+"`},
