@@ -21,8 +21,8 @@ import (
 // FanIn is the largest number of partials merged in one go.
 const FanIn = 8
 
-// MaxSize bounds a partial's blob, in bytes.
-const MaxSize = 8 << 30
+// MaxSize bounds a partial's blob, in bytes. Partials hold the files that user code writes, such as skimmed trees.
+const MaxSize = 1 << 40
 
 // MaxFragments bounds the ranges in the cover of a merge: it must fit into a message, and an entry of the ledger. Each
 // steal may cut a range in two, so the cover of very many nodes' work can have very many.

@@ -149,6 +149,7 @@ func TestOutputNames(t *testing.T) {
 		{filepath.Join(there, "away.root"), true, "away.root"},
 		{"../../client:up.root", true, "client:up.root"},
 		{"client:mine.root", false, "mine.root"},
+		{"of-<qnum>-<ord>.root", false, "of-1-.root"},
 		{input, false, filepath.Join(there, "input-merged.root")},
 	} {
 		job := roottest.Job{Selector: selector, Tree: "Events", Files: files, Option: "name=" + c.name}

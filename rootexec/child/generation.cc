@@ -103,6 +103,7 @@ json Generation::begin(const json &request) {
     if (!selector_ || selector_->IsA() != class_.type()) selector_ = class_.make();
   });
   guard_.run(Phase::SlaveBegin, [&] { startSelector(request.value("option", "")); });
+  files_.warnOfOthers();
   announceLimits(request);
   if (aborted(Phase::SlaveBegin, -1)) {
     Failure f("abort", "the selector called Abort(kAbortFile) before there was a file" + guard_.abortReason() +

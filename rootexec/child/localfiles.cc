@@ -8,6 +8,7 @@
 #include <TBuffer.h>
 #include <TChain.h>
 #include <TCollection.h>
+#include <TError.h>
 #include <TFile.h>
 #include <TLeaf.h>
 #include <TList.h>
@@ -156,6 +157,21 @@ std::vector<TFile *> LocalFiles::openHere() const {
     if (open.st_dev == named.st_dev && open.st_ino == named.st_ino) out.push_back(file);
   }
   return out;
+}
+
+void LocalFiles::warnOfOthers() const {
+  TIter next(gROOT->GetListOfFiles());
+  while (TObject *o = next()) {
+    auto *file = dynamic_cast<TFile *>(o);
+    if (!file || !file->IsOpen() || !file->IsWritable() || file->InheritsFrom(TMemFile::Class())) continue;
+    const std::string path = file->GetEndpointUrl()->GetFile();
+    struct stat st{};
+    if (dir_.empty() || ::stat(path.c_str(), &st) != 0 || !S_ISREG(st.st_mode) || !inside(path).empty()) continue;
+    Warning("dtpnode",
+            "%s is not in the working folder: all processes of the job write to this one file, each over the others, and "
+            "it is no output. Open it by a name without a folder, or with a TProofOutputFile: then it is merged",
+            path.c_str());
+  }
 }
 
 void LocalFiles::flush() {

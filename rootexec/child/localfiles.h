@@ -25,6 +25,9 @@ class LocalFiles {
   /// Moves trees of an output list that fill memory to files of the folder. Nothing happens to other trees and to
   /// those whose user has given them a file. Called now and then, since a tree may be added at any time.
   void spill(const TList &output);
+  /// Warns the user of files that are open for writing elsewhere: all processes write to the one file, each over what
+  /// the others have written.
+  void warnOfOthers() const;
   /// Writes what the files that user code has left open hold in memory, as it would be lost otherwise, but closes
   /// none: what they own may be in the output list. Throws Failure "disk".
   void flush();

@@ -74,6 +74,7 @@ class TProofOutputFile : public TNamed {
  private:
   void Init(const char *path, const char *dsname);
   TString Resolved(const TString &name) const;
+  static TString WorkerWords(const TString &name);
 
   TString fDir;            // of the file, as others address it
   TString fRawDir;         // of the file

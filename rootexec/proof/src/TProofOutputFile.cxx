@@ -3,6 +3,7 @@
 #include "TFile.h"
 #include "TFileCollection.h"
 #include "TFileMerger.h"
+#include "TProofServ.h"
 #include "TROOT.h"
 #include "TSystem.h"
 #include "TUrl.h"
@@ -55,7 +56,7 @@ TProofOutputFile::~TProofOutputFile() {
 
 void TProofOutputFile::Init(const char *path, const char *dsname) {
   fLocalHost = gSystem->HostName();
-  fWorkerOrdinal = Resolved("<ord>");
+  fWorkerOrdinal = gProofServ ? gProofServ->GetOrdinal() : "0";
   TString whole(path ? path : "");
   // Processes do not share a folder, and all files of one name are merged: no number of a process is wanted in it.
   whole.ReplaceAll("<ord>", "");
@@ -73,6 +74,7 @@ void TProofOutputFile::Init(const char *path, const char *dsname) {
   if (!IsMerge()) SetTitle(dsname && *dsname ? dsname : fFileName.Data());
   fWanted = local ? TString(TUrl(whole, kTRUE).GetFile()) : whole;
   if (!fWanted.EndsWith(".root") && !fWanted.Contains("?")) fWanted += ".root";
+  fWanted = WorkerWords(fWanted);
   fOutputFileName = Resolved(fWanted);
 }
 
@@ -96,12 +98,22 @@ TString TProofOutputFile::Resolved(const TString &name) const {
                                 gSystem->GetBuildCompilerVersion());
   // The merged file goes to the user's folder, which stands for the master's folder of data.
   out.ReplaceAll("<datadir>/", "");
-  out.ReplaceAll("<ord>", "0");
+  out.ReplaceAll("<ord>", "");
+  return out;
+}
+
+// The words that only a worker knows are the same on all of them, and are replaced here; the others are those of the
+// side that is asked.
+TString TProofOutputFile::WorkerWords(const TString &name) {
+  TString out(name);
+  if (!gProofServ) return out;
+  out.ReplaceAll("<stag>", gProofServ->GetSessionTag());
+  out.ReplaceAll("<qnum>", TString::Format("%d", gProofServ->GetQuerySeqNum()));
   return out;
 }
 
 void TProofOutputFile::SetOutputFileName(const char *name) {
-  fWanted = name ? name : "";
+  fWanted = WorkerWords(name ? name : "");
   fOutputFileName = Resolved(fWanted);
   SetBit(kOutputFileNameSet);
 }
