@@ -69,8 +69,8 @@ type Executor struct {
 	selectors selectorCache
 }
 
-// tempName is a path in the scratch folder where nothing is, not even later when others ask for one. What is put there is
-// removed with the folder if nobody does so before.
+// tempName is a path in the scratch folder that no other call returns. What is put there is removed with the folder if
+// nobody does so before.
 func (e *Executor) tempName(prefix string) (string, error) {
 	f, err := os.CreateTemp(e.cfg.Scratch, prefix)
 	if err != nil {

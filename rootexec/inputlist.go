@@ -111,8 +111,8 @@ func (s *Selector) collect(ctx context.Context, files []InputFile, path string) 
 // of them reads in less time than a process takes to be forked.
 const shareAbove = 1 << 20
 
-// sharedInput is a process that has fInput in its memory and forks generations that share it. Each of them holds it, and
-// so does the program that it belongs to.
+// sharedInput is a process that has fInput in its memory and forks generations that share it. Each of them holds it,
+// and so does the program that it belongs to.
 type sharedInput struct {
 	given, input string
 	proc         *child.Process

@@ -61,7 +61,8 @@ func lineWith(text, prefix string) string {
 func TestParametersAreWhatSelectorsLookFor(t *testing.T) {
 	begin, slaves := given(t, map[string]string{
 		"a": "20", "b": "0.5", "c": "text", "d": "1", "e": "5000000000", "f:double": "3", "g:int": "3", "h:long": "3",
-		"i:bool": "true", "j:float": "0.5", "k:string": "007", "l": "1e400", "m": "nan", "n": "-3", "o": "2026-11-29", "p": "",
+		"i:bool": "true", "j:float": "0.5", "k:string": "007", "l": "1e400", "m": "nan", "n": "-3", "o": "2026-11-29",
+		"p": "",
 	}, nil)
 	const want = "a double 20 float 20 long64 20 long 20 int 20 named 20; b double 0.5 float 0.5 named 0.5; c named text; " +
 		"d double 1 float 1 long64 1 long 1 int 1 bool 1 named 1; e double 5e+09 float 5e+09 long64 5000000000 long " +
@@ -125,7 +126,8 @@ func TestInputThatCannotBe(t *testing.T) {
 		}
 	}
 	for key, value := range map[string]string{
-		"x:int": "0.5", "x:long": "9223372036854775808", "x:bool": "yes", "x:double": "much", "x:what": "1", "x:": "1", ":int": "1",
+		"x:int": "0.5", "x:long": "9223372036854775808", "x:bool": "yes", "x:double": "much", "x:what": "1", "x:": "1",
+		":int": "1",
 	} {
 		if CheckParam(key, value) == nil {
 			t.Errorf("%s=%s is taken", key, value)

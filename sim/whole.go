@@ -12,12 +12,12 @@ import (
 func Whole(seed uint64) Config {
 	c := hostile(seed)
 	c.Whole, c.Files, c.Slow = true, 100, 0 // else one file on one slow node may take longer than the whole job is given
-	c.Base, c.Lacking = 0, 0 // an earlier job, and hosts that fail at any entry, may have divided files anywhere
+	c.Base, c.Lacking = 0, 0                // an earlier job, and hosts that fail at any entry, may have divided files anywhere
 	return c
 }
 
-// planAborts chooses the units at which the code gives up the file. None is at or before one at which it crashes, to which
-// it would not come.
+// planAborts chooses the units at which the code gives up the file. None is at or before one at which it crashes, to
+// which it would not come.
 func (w *world) planAborts() {
 	if !w.cfg.Whole {
 		return

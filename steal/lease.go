@@ -192,7 +192,8 @@ func (s *Scheduler) lease(g *gen) {
 }
 
 // depth is how many packets a generation may have at a time. Nobody can steal a packet that waits in a generation, so
-// it is one if little work is left, if files are not divided, so that it may be long, or if a single unit takes, or may take, as long as a packet should.
+// it is one if little work is left, if files are not divided, so that it may be long, or if a single unit takes, or may
+// take, as long as a packet should.
 func (s *Scheduler) depth(j *job) int {
 	if j.data.Whole || j.units(s.cfg.Packet) < 1 || s.timeFor(j, j.waiting()) < 2*s.cfg.Packet {
 		return 1

@@ -79,7 +79,10 @@ func TestInputOfAJob(t *testing.T) {
 			t.Errorf("%s: keeps %v", name, kept)
 		}
 	}
-	ships := []Ship{{Name: InputShip, SHA256: hash, Size: MaxInput}, {Name: "sources", SHA256: hash, Size: MaxShip, Keep: true}}
+	ships := []Ship{
+		{Name: InputShip, SHA256: hash, Size: MaxInput},
+		{Name: "sources", SHA256: hash, Size: MaxShip, Keep: true},
+	}
 	if err := (Work{Kind: "ROOT", Ships: ships}).Check(); err != nil {
 		t.Error(err)
 	}

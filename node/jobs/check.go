@@ -250,6 +250,15 @@ func (c *checking) halves() (out []tasks.Range) {
 	return []tasks.Range{{}}
 }
 
+// warming is the part of a range that is run first, and says nothing of how fast the code is. Where files are not
+// divided, it is all.
+func (c *checking) warming(r tasks.Range) tasks.Range {
+	if c.desc.Data.Whole {
+		return r
+	}
+	return tasks.R(r.First, r.First+min(r.Len(), warmEntries))
+}
+
 // generation runs a range in a process of its own, and returns where its output is.
 func (c *checking) generation(number int, r tasks.Range) (string, error) {
 	dir := filepath.Join(c.dir, fmt.Sprint("gen-", number))
@@ -271,10 +280,7 @@ func (c *checking) generation(number int, r tasks.Range) (string, error) {
 		return "", err
 	}
 	defer g.Kill()
-	warm := tasks.R(r.First, r.First+min(r.Len(), warmEntries))
-	if c.desc.Data.Whole {
-		warm = r
-	}
+	warm := c.warming(r)
 	for _, part := range []tasks.Range{warm, tasks.R(warm.Last, r.Last)} {
 		if part.Empty() {
 			continue
