@@ -56,8 +56,8 @@ func newDatasetAdd(g *globals) *cobra.Command {
 		Use:   "add NAME FILES... [--tree TREE]",
 		Short: "Register files under a name",
 		Long: `add reads the files, which are named as for run's --files, on this host or on members that see them, and
-registers them under a name with their trees, entries, sizes and UUIDs. If one cannot be read nothing is registered. A name that
-this node has is an error, unless --replace puts the files in its place.
+registers them under a name with their trees, entries, sizes and UUIDs. If one cannot be read nothing is registered. A
+name that this node has is an error, unless --replace puts the files in its place.
 
 ` + exitPlain,
 		Example: "  dtpnode dataset add run2 --tree Events '/data/run2/*.root'\n" +

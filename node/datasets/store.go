@@ -1,6 +1,6 @@
 // Package datasets keeps lists of files under names. A list is a record that its owner, a member, has signed; each
-// member keeps the records that it has heard of, and gives them to others, so that they outlive the node on which they were
-// made. It owns the folder of records. It plans no files and runs no jobs.
+// member keeps the records that it has heard of, and gives them to others, so that they outlive the node on which they
+// were made. It owns the folder of records. It plans no files and runs no jobs.
 //
 //	store.go   records, on disk and by their names
 //	spread.go  how members give each other records
