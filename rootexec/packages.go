@@ -346,6 +346,10 @@ func (e *Executor) runBuild(ctx context.Context, packages []Package) error {
 	if !slices.ContainsFunc(env, func(v string) bool { return strings.HasPrefix(v, "ROOTSYS=") }) {
 		env = append(env, "ROOTSYS="+e.cfg.Root.Dir)
 	}
+	if !slices.ContainsFunc(env, func(v string) bool { return strings.HasPrefix(v, "CPATH=") }) {
+		// root-config of a ROOT that was moved, as a Python wheel is, names a folder that is not there
+		env = append(env, "CPATH="+e.cfg.Root.Include)
+	}
 	cmd.Env = append(env, "ROOTINCLUDEPATH="+strings.Join(includes, " "), "CXX="+e.cfg.Root.CXX)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) } // make, and what it started

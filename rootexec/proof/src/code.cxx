@@ -5,6 +5,7 @@
 #include "TFunction.h"
 #include "TInterpreter.h"
 #include "TList.h"
+#include "TMethodArg.h"
 #include "TObjString.h"
 #include "TProof.h"
 #include "TROOT.h"
@@ -56,9 +57,10 @@ bool setUp(TList *list, const char *text) {
   if (!gInterpreter->Declare(source.c_str())) return false;
   auto *f = static_cast<TFunction *>(gROOT->GetListOfGlobalFunctions(kTRUE)->FindObject(name.c_str()));
   std::string call = name + "()";
-  if (f && f->GetNargs() > 0 && list)
+  auto *first = f ? static_cast<TMethodArg *>(f->GetListOfMethodArgs()->First()) : nullptr;
+  if (first && list && TString(first->GetFullTypeName()).Contains("TList"))
     call = name + "(reinterpret_cast<TList *>(" + std::to_string(reinterpret_cast<uintptr_t>(list)) + "))";
-  else if (f && f->GetNargs() > 0 && text)
+  else if (first && text)
     call = name + "(\"" + std::regex_replace(std::string(text), std::regex("([\"\\\\])"), "\\$1") + "\")";
   Int_t error = 0;
   const Longptr_t status = gROOT->ProcessLine(call.c_str(), &error);
@@ -74,6 +76,9 @@ bool enableHere(const std::string &name, const std::string &par, const std::stri
   const In in(dir);
   if (!in) return false;
   gSystem->Setenv("ROOTPROOFCLIENT", "1");
+  // Packages ask root-config for the headers, which does not know where they are in a ROOT that was moved.
+  const TString headers = TROOT::GetIncludeDir(), given = gSystem->Getenv("CPATH");
+  if (!given.Contains(headers)) gSystem->Setenv("CPATH", given.IsNull() ? headers : headers + ":" + given);
   if (!gSystem->AccessPathName("PROOF-INF/BUILD.sh") && gSystem->Exec("sh PROOF-INF/BUILD.sh") != 0) return false;
   gSystem->AddDynamicPath(dir.c_str());
   gSystem->AddIncludePath(("-I" + dir).c_str());
@@ -89,13 +94,15 @@ void removeFrom(std::vector<std::string> &list, const std::string &what) {
 
 namespace dtpnode {
 
-std::vector<std::string> Code::arguments(Session &session) const {
+std::vector<std::string> Code::arguments(const std::string &selector) const {
   std::vector<std::string> out;
   const auto add = [&out](const char *flag, const std::vector<std::string> &values) {
     for (const std::string &v : values)
       out.insert(out.end(), {flag, v});
   };
-  add("--source", sources);
+  std::vector<std::string> others = sources; // a selector may have been loaded before
+  removeFrom(others, selector);
+  add("--source", others);
   add("--include", headers);
   add("--include-dir", includeDirs);
   add("--lib", libraries);
@@ -105,7 +112,6 @@ std::vector<std::string> Code::arguments(Session &session) const {
     for (const std::string &a : p.args)
       out.insert(out.end(), {"--package", p.file + ":" + a});
   }
-  (void)session;
   return out;
 }
 

@@ -7,8 +7,6 @@
 
 namespace dtpnode {
 
-class Session;
-
 class Code {
  public:
   struct Package {
@@ -22,8 +20,8 @@ class Code {
   std::vector<std::string> sources, headers, includeDirs, libraries;
   std::vector<std::string> lines; // of C++, for each process
 
-  /// The arguments by which jobs get all that.
-  std::vector<std::string> arguments(Session &session) const;
+  /// The arguments by which the job of a selector gets all that.
+  std::vector<std::string> arguments(const std::string &selector) const;
 };
 
 } // namespace dtpnode

@@ -5,6 +5,7 @@
 #include "TError.h"
 #include "TFile.h"
 #include "TFileCollection.h"
+#include "TFileInfo.h"
 #include "TH1.h"
 #include "TKey.h"
 #include "TObjString.h"
@@ -134,7 +135,7 @@ struct Options {
       if (name == "of" || name == "outfile")
         outFile = value.BeginsWith("master:") ? value.Data() + 7 : value.Data();
       else if (name == "ds" || name == "dataset")
-        dataset = value.Data();
+        dataset = TString(value).ReplaceAll("|V", "").Data();
       else if (name == "stf" || name == "savetofile" || name == "fb" || name == "feedback")
         any = true;
       else
@@ -216,14 +217,27 @@ Long64_t TProof::Run(dtpnode::Query &query) {
     while (auto *key = static_cast<TKey *>(next())) {
       TObject *o = key->ReadObj();
       if (auto *h = dynamic_cast<TH1 *>(o)) h->SetDirectory(nullptr);
-      if (auto *t = dynamic_cast<TTree *>(o)) {
-        t->LoadBaskets();
-        t->SetDirectory(nullptr);
+      if (auto *t = dynamic_cast<TTree *>(o)) { // it is to be whole in memory, without its file
+        gROOT->cd();
+        o = t->CloneTree(-1);
+        static_cast<TTree *>(o)->SetDirectory(nullptr);
+        delete t;
       }
       fromFile.emplace_back(o);
       input.Add(o);
     }
   }
+  TList trees; // a tree by itself would be taken for data to run over
+  trees.SetName("PROOF_SessionTrees");
+  for (TObjLink *link = input.FirstLink(); link;) {
+    TObjLink *after = link->Next();
+    if (TObject *o = link->GetObject(); o->InheritsFrom(TTree::Class())) {
+      input.Remove(link);
+      trees.Add(o);
+    }
+    link = after;
+  }
+  if (!trees.IsEmpty()) input.Add(&trees);
   TList lines;
   lines.SetName("PROOF_SessionExec");
   lines.SetOwner();
@@ -242,6 +256,7 @@ Long64_t TProof::Run(dtpnode::Query &query) {
   selector.SetInputList(fInput);
   input.Clear("nodelete");
   carried.Clear("nodelete");
+  trees.Clear("nodelete");
   if (!written) {
     Error("Process", "could not write the input list to %s", in.c_str());
     return -1;
@@ -257,7 +272,7 @@ Long64_t TProof::Run(dtpnode::Query &query) {
     return -1;
   }
   args.insert(args.end(), data.begin(), data.end());
-  const std::vector<std::string> code = fCode->arguments(*fSession);
+  const std::vector<std::string> code = fCode->arguments(chosen.source);
   args.insert(args.end(), code.begin(), code.end());
 
   ProgressLine line(TestBit(kUseProgressDialog) && !fPrintProgress);
@@ -424,8 +439,11 @@ void TProof::RegisterOutput(const char *name) {
     auto *files = dynamic_cast<TFileCollection *>(o);
     if (files && RegisterDataSet(name, files, "O")) return;
   }
-  Warning("Process", "no dataset %s was registered: the output has no files; a selector makes them by a TProofOutputFile "
-                     "in the mode of datasets", name);
+  const std::string path = std::string(gSystem->WorkingDirectory()) + "/" + name + ".root";
+  TFileCollection files(name);
+  files.Add(new TFileInfo(path.c_str()));
+  if (!writeTo(path, *fOutput) || !RegisterDataSet(name, &files, "O"))
+    Error("Process", "could not register the output as dataset %s", name);
 }
 
 TObject *TProof::GetOutput(const char *name) { return GetOutput(name, GetOutputList()); }

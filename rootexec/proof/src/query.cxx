@@ -150,6 +150,15 @@ std::string sourceOf(TClass &cls) {
   }
   for (const char *ending : kEndings)
     if (const std::string path = found(cls.GetName() + std::string(ending)); !path.empty()) return path;
+  // ACLiC puts the library of Name.C beside it, as Name_C.so.
+  TString library;
+  for (Ssiz_t from = 0; TString(gSystem->GetLibraries()).Tokenize(library, from, " ");) {
+    const std::string dir = gSystem->GetDirName(library).Data(), base = gSystem->BaseName(library);
+    for (const char *ending : kEndings) {
+      const std::string path = dir + "/" + cls.GetName() + ending;
+      if (base == std::string(cls.GetName()) + "_" + (ending + 1) + ".so" && isFile(path)) return path;
+    }
+  }
   return "";
 }
 

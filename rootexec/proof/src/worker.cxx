@@ -45,6 +45,10 @@ extern "C" void *dtpnodeProofWorker(void *list, const char *dir, const char *job
       gROOT->ProcessLine(line->GetName());
     input->Remove(lines);
   }
+  if (auto *trees = dynamic_cast<TList *>(input->FindObject("PROOF_SessionTrees"))) {
+    input->Remove(trees);
+    input->AddAll(trees);
+  }
   auto *carried = dynamic_cast<TList *>(input->FindObject("PROOF_SelectorObject"));
   TObject *selector = carried ? carried->First() : nullptr;
   if (!selector || !selector->InheritsFrom(TSelector::Class())) return nullptr;
