@@ -44,8 +44,8 @@ func OutputSize(f *os.File) (int64, error) {
 	return size, err
 }
 
-// takeApart makes of a part of a bundle, which is a result in a folder, the output, which keeps the part's name, and the
-// files behind it, each a part of its own.
+// takeApart makes of a part of a bundle, which is a result in a folder, the output, which keeps the part's name, and
+// the files behind it, each a part of its own.
 func takeApart(dir string, part api.Part) ([]api.Part, error) {
 	f, err := os.OpenFile(filepath.Join(dir, part.Name), os.O_RDWR, 0)
 	if err != nil {
