@@ -59,7 +59,8 @@ func TestCode(t *testing.T) {
 		}
 	})
 	t.Run("errors", func(t *testing.T) {
-		check(t, os.WriteFile(filepath.Join(dir, "lacks.c"), []byte("int nowhere(void); int f(void) { return nowhere(); }"), 0o600))
+		lacking := []byte("int nowhere(void); int f(void) { return nowhere(); }")
+		check(t, os.WriteFile(filepath.Join(dir, "lacks.c"), lacking, 0o600))
 		cc := exec.Command("cc", "-shared", "-fPIC", "-o", "liblacks.so", "lacks.c")
 		cc.Dir = dir
 		if text, err := cc.CombinedOutput(); err != nil {

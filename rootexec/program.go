@@ -214,7 +214,8 @@ func notInterpreted(f *exec.Failure, err error) error {
 func interpretedNote(src Source, why *exec.Failure) string {
 	first, _, _ := strings.Cut(cmp.Or(why.Tail, why.Msg), "\n")
 	return fmt.Sprintf("%s is interpreted by ROOT on every node, as it is named without + and does not compile (%s); "+
-		"compiled it would run faster, and stacks of its crashes would name its functions", src.title(), strings.TrimSpace(first))
+		"compiled it would run faster, and stacks of its crashes would name its functions",
+		src.title(), strings.TrimSpace(first))
 }
 
 // wanted reads the sources of a request, and what it wants of them.

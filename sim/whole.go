@@ -11,8 +11,10 @@ import (
 // whoever runs it only if no packet begins behind that unit: the one that has it accounts for all that follows.
 func Whole(seed uint64) Config {
 	c := hostile(seed)
-	c.Whole, c.Files, c.Slow = true, 100, 0 // else one file on one slow node may take longer than the whole job is given
-	c.Base, c.Lacking = 0, 0                // an earlier job, and hosts that fail at any entry, may have divided files anywhere
+	// One file on one slow node could take longer than the whole job is given. An earlier job, and hosts that fail at any
+	// entry, could have divided files anywhere.
+	c.Whole, c.Files, c.Slow = true, 100, 0
+	c.Base, c.Lacking = 0, 0
 	return c
 }
 

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestWholeFilesAreNotDivided cuts random ranges of random datasets whose files are whole: packets end with their file or
-// range, and cuts are between files, or at the end of what is cut.
+// TestWholeFilesAreNotDivided cuts random ranges of random datasets whose files are whole: packets end with their file
+// or range, and cuts are between files, or at the end of what is cut.
 func TestWholeFilesAreNotDivided(t *testing.T) {
 	for seed := range uint64(2000) {
 		rng := rand.New(rand.NewPCG(seed, 7))
@@ -35,7 +35,8 @@ func TestWholeFilesAreNotDivided(t *testing.T) {
 		if r.Empty() {
 			continue
 		}
-		if p := d.Clone().Packet(r, 1+rng.Int64N(20)); p.First != r.First || p.Empty() || p.Last != r.Last && !bounds[p.Last] ||
+		p := d.Clone().Packet(r, 1+rng.Int64N(20))
+		if p.First != r.First || p.Empty() || p.Last != r.Last && !bounds[p.Last] ||
 			p != p.Intersect(d.Units(fileOf(d, p.First))) {
 			t.Fatalf("seed %d: the packet of %v is %v", seed, r, p)
 		}

@@ -182,7 +182,8 @@ func NotHere(files []api.InputFile) error {
 }
 
 // local looks for files that match spec or a leading part of it; the rest names a tree, unless part does. A match of a
-// glob that this host does not see, such as a link to what is not mounted here, counts as Unseen like a file named directly.
+// glob that this host does not see, such as a link to what is not mounted here, counts as Unseen like a file named
+// directly.
 func (e *expansion) local(spec, part string) (bool, error) {
 	for end := len(spec); end > 0; end = strings.LastIndexByte(spec[:end], '/') {
 		matches, err := match(spec[:end])

@@ -24,8 +24,8 @@ func link(t *testing.T, out, text string, args ...string) {
 	}
 }
 
-// TestLibraries: a library comes after those that it needs, by its run path, by $LD_LIBRARY_PATH, and by a path that the
-// linker has written into it, relative to the working folder.
+// TestLibraries: a library comes after those that it needs, by its run path, by $LD_LIBRARY_PATH, and by a path that
+// the linker has written into it, relative to the working folder.
 func TestLibraries(t *testing.T) {
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
@@ -67,7 +67,8 @@ func TestLibraries(t *testing.T) {
 // TestLibraryOf finds the library of a class as ROOT's class maps have it.
 func TestLibraryOf(t *testing.T) {
 	t.Chdir(t.TempDir())
-	text := "{ decls }\nnamespace a {  }\n\n[ libA.so libB.so ]\n# classes\nclass a::X\nheader A.h\n\n[ libC.so ]\nclass Y\n"
+	text := "{ decls }\nnamespace a {  }\n\n[ libA.so libB.so ]\n# classes\nclass a::X\nheader A.h\n\n" +
+		"[ libC.so ]\nclass Y\n"
 	if err := os.WriteFile("all.rootmap", []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -119,8 +120,8 @@ func TestCollect(t *testing.T) {
 		}
 		return out
 	}
-	if want := in("given/given.h", "common/common.h", "env/env.h", "own/own.h", "all/a.h", "all/deep/b.dat"); !slices.Equal(
-		got.Files, want) {
+	want := in("given/given.h", "common/common.h", "env/env.h", "own/own.h", "all/a.h", "all/deep/b.dat")
+	if !slices.Equal(got.Files, want) {
 		t.Errorf("files %q, want %q", got.Files, want)
 	}
 	if want := in("given", "env", "own", "all"); !slices.Equal(got.Dirs, want) {

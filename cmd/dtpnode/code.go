@@ -26,8 +26,8 @@ type codeFlags struct {
 // codeLong is what the help of run says about code.
 const codeLong = `The selector is the source file of a TSelector, unchanged: .C, .cxx, .cc or .cpp.
 Its name may end in +, ++, +O or +g as for ROOT: with g the stacks of crashes have line numbers; what did not change
-since the last time is not compiled again, so that + and ++ are the same. A source that is named without + is compiled too, and interpreted by ROOT, on
-every node, if it does not compile.
+since the last time is not compiled again, so that + and ++ are the same. A source that is named without + is compiled
+too, and interpreted by ROOT, on every node, if it does not compile.
 Headers that it includes with quotes, directly or through one another, travel with it; so do those that it finds in
 the folders of -I, of $ROOT_INCLUDE_PATH, and of R__ADD_INCLUDE_PATH() in a source. --include adds other headers, and
 data files: each process finds them in its working folder, which is empty else, under the names that they have in

@@ -119,8 +119,8 @@ func dataset[Answer any](
 func fine[Answer any](Answer) error { return nil }
 
 func newDatasetShow(g *globals) *cobra.Command {
-	return dataset(g, "show", "List the files of a dataset", `show lists the files of a dataset with their trees, entries and
-sizes, as they were when they were registered.
+	return dataset(g, "show", "List the files of a dataset",
+		`show lists the files of a dataset with their trees, entries and sizes, as they were when they were registered.
 
 `+exitPlain, "  dtpnode dataset show run2",
 		func(ctx context.Context, c *api.Client, name string) (api.Dataset, error) {
@@ -139,8 +139,8 @@ sizes, as they were when they were registered.
 }
 
 func newDatasetVerify(g *globals) *cobra.Command {
-	return dataset(g, "verify", "Open all files of a dataset again", `verify opens each file of a dataset, on this host or on
-members that see it, and compares it with what was registered: which are missing, which have other entries or were
+	return dataset(g, "verify", "Open all files of a dataset again",
+		`verify opens each file of a dataset, on this host or on members that see it, and compares it with what was registered: which are missing, which have other entries or were
 written anew, and which cannot be read.
 
 Exit status: 0 all are as they were, 1 error, 2 wrong usage, 3 some are not.`, "  dtpnode dataset verify run2",

@@ -46,8 +46,8 @@ A package is code of the job's submitter: it runs with the rights of the daemon'
   clear            removes all that is built; what is kept is built again when it is next used
 
 Exit status: 0 done, 1 error, 2 wrong usage.`,
-		Example: "  dtpnode package add event.par\n  dtpnode package ls\n  dtpnode run Sel.C+ --package event --tree T --files " +
-			"f.root -o out.root",
+		Example: "  dtpnode package add event.par\n  dtpnode package ls\n" +
+			"  dtpnode run Sel.C+ --package event --tree T --files f.root -o out.root",
 		Args: knownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -179,9 +179,10 @@ func runPackageLs(g *globals) error {
 
 func newPackageRm(g *globals) *cobra.Command {
 	return &cobra.Command{
-		Use:     "rm NAME",
-		Short:   "Remove a PAR package from this host",
-		Long:    "rm removes the package that is kept under a name, and what is built of packages of this name.\n\n" + exitPlain,
+		Use:   "rm NAME",
+		Short: "Remove a PAR package from this host",
+		Long: "rm removes the package that is kept under a name, and what is built of packages of this name.\n\n" +
+			exitPlain,
 		Example: "  dtpnode package rm event",
 		Args:    exactly("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {

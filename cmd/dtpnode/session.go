@@ -18,16 +18,16 @@ import (
 	"github.com/dtpnode/dtpnode/rootexec"
 )
 
-const rootLong = `root starts the ROOT that this host's node uses, with PROOF's session in it: TProof::Open("") gives a session
-on the pool, and macros and programs that were written for PROOF run as they are, interpreted, compiled by ACLiC, or in
-Python.
+const rootLong = `root starts the ROOT that this host's node uses, with PROOF's session in it:
+TProof::Open("") gives a session on the pool, and macros and programs that were written for PROOF run as they are,
+interpreted, compiled by ACLiC, or in Python.
 
   root [] TProof::Open("");                     // or TProof::Open("workers=4"), where no node runs
   root [] chain->SetProof();
   root [] chain->Process("MySelector.C+");      // Begin and Terminate here, the rest on the pool
 
-ARGS are ROOT's own, see ` + "`root --help`" + `. If the first is a Python script, Python runs it. In a session that finds no
-running node one is started, which ends with it.
+ARGS are ROOT's own, see ` + "`root --help`" + `. If the first is a Python script, Python runs it.
+In a session that finds no running node one is started, which ends with it.
 
 With --env it prints what sets the environment instead, for a shell, a Makefile or a notebook that starts ROOT itself:
 
@@ -154,8 +154,10 @@ func startSession(ctx context.Context, g *globals, args []string) error {
 		if exe, err = pythonOf(root); err != nil {
 			return err
 		}
-		argv = append([]string{exe}, args...) // Python finds its environment by the path that it is called by
-		if _, err := os.Stat(filepath.Join(root.Lib, "ROOT")); err == nil { // it is no package of that Python itself
+		// Python finds its environment by the path that it is called by.
+		argv = append([]string{exe}, args...)
+		// It is no package of that Python itself.
+		if _, err := os.Stat(filepath.Join(root.Lib, "ROOT")); err == nil {
 			env = append(env, "PYTHONPATH="+inFront(root.Lib, os.Getenv("PYTHONPATH")))
 		}
 	}

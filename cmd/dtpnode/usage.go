@@ -152,9 +152,8 @@ func selectorAndFiles(args, files []string) (selector string, all []string, err 
 	case len(args) == 0:
 		return "", nil, usagef("dtpnode run: no selector given: run SELECTOR --files FILES")
 	case at < 0 && len(args) > 1:
-		return "", nil, usagef("could not find the selector among %d arguments: its source ends in .C, .cxx, .cc or .cpp, a library in .so; "+
-			"is %q one?",
-			len(args), filepath.Base(args[0]))
+		return "", nil, usagef("could not find the selector among %d arguments: its source ends in .C, .cxx, .cc or .cpp, "+
+			"a library in .so; is %q one?", len(args), filepath.Base(args[0]))
 	case at < 0:
 		at = 0
 	}

@@ -38,10 +38,10 @@
 package api
 
 import (
-	"strings"
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 )
 

@@ -135,8 +135,8 @@ func check(w http.ResponseWriter, r *http.Request, o Outputs) {
 	_ = s.send(api.CheckEvent{Check: &out})
 }
 
-// result sends a finished job's output or, if it is asked for the whole, what the program has written beside it too. The
-// length goes ahead, so that a reader sees when some of it is missing.
+// result sends a finished job's output or, if it is asked for the whole, what the program has written beside it too.
+// The length goes ahead, so that a reader sees when some of it is missing.
 func result(w http.ResponseWriter, r *http.Request, o Outputs, log *slog.Logger) {
 	out, err := o.Result(r.Context(), job(r))
 	if err != nil {

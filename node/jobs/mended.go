@@ -92,7 +92,9 @@ func (r *Room) tryMended(j *Job, desc *tasks.Job, base []baseBlob, old *foundPar
 		return fmt.Errorf("could not make a folder for trying the code: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	c := &checking{room: r, j: j, desc: desc, input: j.inputPath(), dir: dir, out: &api.Check{}, shift: desc.Data.Space().Last}
+	c := &checking{
+		room: r, j: j, desc: desc, input: j.inputPath(), dir: dir, out: &api.Check{}, shift: desc.Data.Space().Last,
+	}
 	made, err := c.generation(0, r.tried(desc, base))
 	var f *exec.Failure
 	switch {

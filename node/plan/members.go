@@ -165,7 +165,10 @@ func (pl *Planner) nobodySees(f *exec.Failure, asked []tasks.PeerID) error {
 	if len(asked) > 0 {
 		where = "neither on this host nor on " + strings.Join(pl.Members.Names().Of(asked), ", ")
 	}
-	return &api.Error{Message: fmt.Sprintf("could not open input file %q: no such file %s", f.File, where), Err: errMissing}
+	return &api.Error{
+		Message: fmt.Sprintf("could not open input file %q: no such file %s", f.File, where),
+		Err:     errMissing,
+	}
 }
 
 // errMissing says that nobody sees a file.

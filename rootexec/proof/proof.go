@@ -36,9 +36,9 @@ var Aliases = []string{"libProofPlayer", "libProofDraw", "libProofBench", "libPr
 // Headers lists the headers that user code may include, sorted.
 func Headers() []string { return names("include", ".h") }
 
-// Units are the files to compile, as their names and texts: each includes sources that use the same large headers, which
-// take most of the time of compiling. So sources of one unit cannot have the same name in their unnamed namespaces,
-// which the compiler tells.
+// Units are the files to compile, as their names and texts: each includes sources that use the same large headers,
+// which take most of the time of compiling. So sources of one unit cannot have the same name in their unnamed
+// namespaces, which the compiler tells.
 func Units() map[string]string {
 	units := map[string]string{}
 	for _, name := range names("src", ".cxx") {
