@@ -140,8 +140,8 @@ func newDatasetShow(g *globals) *cobra.Command {
 
 func newDatasetVerify(g *globals) *cobra.Command {
 	return dataset(g, "verify", "Open all files of a dataset again",
-		`verify opens each file of a dataset, on this host or on members that see it, and compares it with what was registered: which are missing, which have other entries or were
-written anew, and which cannot be read.
+		`verify opens each file of a dataset, on this host or on members that see it, and compares it with what was
+registered: which are missing, which have other entries or were written anew, and which cannot be read.
 
 Exit status: 0 all are as they were, 1 error, 2 wrong usage, 3 some are not.`, "  dtpnode dataset verify run2",
 		func(ctx context.Context, c *api.Client, name string) (api.DatasetCheck, error) {
