@@ -19,7 +19,9 @@ func outputJob(
 	t *testing.T, s *rootexec.Selector, job roottest.Job, spec rootexec.ClientSpec,
 ) (dir, out string, fin exec.Finished) {
 	t.Helper()
-	dir = t.TempDir()
+	if dir = spec.Dir; dir == "" {
+		dir = t.TempDir()
+	}
 	spec.Option, spec.Dir = job.Option, dir
 	c, err := s.StartClient(t.Context(), spec, func(string) {})
 	if err != nil {
@@ -145,13 +147,16 @@ func TestOutputNames(t *testing.T) {
 		want string // absolute, or in the folder of the job
 	}{
 		{"deep/er/<file>", false, "deep/er/outputs.root"},
-		{filepath.Join(there, "new", "all.root"), false, filepath.Join(there, "new", "all.root")},
-		{"file://" + filepath.Join(there, "all.root"), false, filepath.Join(there, "all.root")},
+		{filepath.Join(there, "new", "all.root"), false, "all.root"},
+		{"file://" + filepath.Join(there, "all.root"), false, "all.root"},
 		{filepath.Join(there, "away.root"), true, "away.root"},
 		{"../../client:up.root", true, "client:up.root"},
+		{"../up.root", false, "up.root"},
+		{".profile", false, "_profile"},
+		{"root://host.example//store/far.root", false, "far.root"},
 		{"client:mine.root", false, "mine.root"},
 		{"of-<qnum>-<ord>.root", false, "of-1-.root"},
-		{input, false, filepath.Join(there, "input-merged.root")},
+		{input, false, "input.root"},
 	} {
 		job := roottest.Job{Selector: selector, Tree: "Events", Files: files, Option: "name=" + c.name}
 		dir, _, fin := outputJob(t, s, job, rootexec.ClientSpec{Away: c.away, Inputs: func() []string { return files }})
@@ -172,5 +177,38 @@ func TestOutputNames(t *testing.T) {
 	}
 	if after, err := os.ReadFile(input); err != nil || !slices.Equal(after, before) {
 		t.Errorf("an input was replaced: %v", err)
+	}
+}
+
+// TestOutputsReplaceNothing: the name of an output file comes from whoever worked, so that it must neither lead out of the
+// folder of the job, through a link either, nor destroy a file that no job has written.
+func TestOutputsReplaceNothing(t *testing.T) {
+	r := roottest.Find(t)
+	selector := roottest.Selector(t, "Outputs.C")
+	s := loadJob(t, rootexec.SharedExecutor(t), selector)
+	defer s.Release()
+	files := r.MakeChain(t, t.TempDir(), 2, 100)
+	dir, outside := t.TempDir(), t.TempDir()
+	const text = "what the user has written"
+	if err := os.WriteFile(filepath.Join(dir, "Mine.C"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(outside, filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"Mine.C", "link/out.root"} {
+		job := roottest.Job{Selector: selector, Tree: "Events", Files: files, Option: "name=" + name}
+		_, _, fin := outputJob(t, s, job, rootexec.ClientSpec{Dir: dir})
+		want := filepath.Join(dir, filepath.Base(name))
+		i := slices.IndexFunc(fin.Files, func(f exec.OutputFile) bool { return f.Path == want })
+		if i < 0 || fin.Files[i].Note == "" {
+			t.Errorf("%s: %+v, want %s with a note", name, fin.Files, want)
+		}
+	}
+	if kept, err := os.ReadFile(filepath.Join(dir, "Mine-before.C")); err != nil || string(kept) != text {
+		t.Errorf("what was there is %q, %v", kept, err)
+	}
+	if there, err := os.ReadDir(outside); err != nil || len(there) > 0 {
+		t.Errorf("outside there is %v, %v", there, err)
 	}
 }

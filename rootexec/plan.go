@@ -47,6 +47,7 @@ func (e *Executor) ask(ctx context.Context, file string, frame any, within time.
 	within = cmp.Or(within, exec.DefaultOpen)
 	limited, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
+	p.ForgetOutput()
 	r, err := p.Call(limited, frame)
 	if limited.Err() != nil && ctx.Err() == nil {
 		p.Close()

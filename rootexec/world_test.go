@@ -135,3 +135,22 @@ func TestSeededGenerationsAgree(t *testing.T) {
 		t.Errorf("two runs without a seed draw the same (%v)", err)
 	}
 }
+
+// TestBegun: what Begin booked gives way to what the workers have filled, and the file that it opened is where Terminate
+// writes.
+func TestBegun(t *testing.T) {
+	r := roottest.Find(t)
+	selector := roottest.Selector(t, "Begun.C")
+	s := loadJob(t, rootexec.SharedExecutor(t), selector)
+	defer s.Release()
+	job := roottest.Job{Selector: selector, Tree: "Events", Files: r.MakeChain(t, t.TempDir(), 2, 100)}
+	dir, out, fin := outputJob(t, s, job, rootexec.ClientSpec{})
+	if fin.Keys != 1 || len(fin.Apart) > 0 {
+		t.Errorf("%d keys, apart %v", fin.Keys, fin.Apart)
+	}
+	want, there := filepath.Join(t.TempDir(), "want.root"), t.TempDir()
+	job.Dir = there
+	r.Reference(t, job, want)
+	r.Compare(t, out, want)
+	r.Compare(t, filepath.Join(dir, "begun.root"), filepath.Join(there, "begun.root"))
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/dtpnode/dtpnode/cli/picture"
 	"github.com/dtpnode/dtpnode/cli/submit"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/rootexec"
 	"github.com/dtpnode/dtpnode/rootexec/draw"
 )
 
@@ -163,6 +165,11 @@ func runDraw(ctx context.Context, g *globals, o drawOptions) error {
 	asked := ""
 	if asked, err = submit.OutputPath(o.run.out); err != nil {
 		return err
+	}
+	if end := strings.TrimPrefix(filepath.Ext(o.picture), "."); o.picture != "" &&
+		!slices.Contains(rootexec.CanvasFormats, end) {
+		return usagef("could not use --picture %q: its name must end in one of %s", o.picture,
+			strings.Join(rootexec.CanvasFormats, ", "))
 	}
 	if o.picture, err = submit.OutputPath(o.picture); err != nil {
 		return err

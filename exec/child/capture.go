@@ -112,6 +112,13 @@ func (c *capture) offer(line []byte) {
 	}
 }
 
+// forget drops what was kept so far, so that text begins with what comes from now on.
+func (c *capture) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.head, c.tail, c.at, c.total = nil, nil, 0, 0
+}
+
 // text is what was kept of the output, with a note where something was left out.
 func (c *capture) text() string {
 	c.mu.Lock()

@@ -114,6 +114,10 @@ func (p *Process) PID() int { return p.pid }
 // Output is what the process printed: the first and the last 64 KiB of it.
 func (p *Process) Output() string { return p.out.text() }
 
+// ForgetOutput drops what the process has printed so far, so that the failure of its next task shows nothing of the one
+// before.
+func (p *Process) ForgetOutput() { p.out.forget() }
+
 // Lines are what the process prints, line by line. Lines are lost while nobody takes them; the channel is closed when
 // the process, and whatever it started, has closed its output, and by Close.
 func (p *Process) Lines() <-chan string { return p.out.lines }

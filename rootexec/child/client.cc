@@ -26,6 +26,7 @@
 #include <cstring>
 #include <fcntl.h>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <unistd.h>
 
 namespace dtpnode {
@@ -136,6 +137,7 @@ json Client::start(const json &request) {
     selector_->SetOption(request.value("option", "").c_str());
     selector_->Begin(nullptr);
   });
+  where_.emplace(); // a file that Begin has opened is where Terminate writes
   if (selector_->GetAbort() != TSelector::kContinue) {
     Failure f("abort", "the selector called Abort() in Begin" + guard_.abortReason());
     f.step = "Begin";
@@ -163,6 +165,10 @@ json Client::finish(const json &request, bool terminate) {
   std::unique_ptr<MergeTree> tree;
   std::unique_ptr<Merger> merger;
   TList &output = *selector_->GetOutputList();
+  // What Begin has put there, as selectors of version 0 do, gives way to what the workers have filled.
+  std::set<TObject *> begun;
+  for (TObject *o : output)
+    begun.insert(o);
   guard_.run(Phase::Merge, [&] {
     tree = std::make_unique<MergeTree>(partials, beside, guard_);
     merger = std::make_unique<Merger>(tree->paths(), guard_);
@@ -172,7 +178,12 @@ json Client::finish(const json &request, bool terminate) {
       if (!group.files.records.empty()) results.take(*merger, group.files, output, apart_);
       for (size_t i = 0; i < group.objects.size(); ++i) {
         TObject *o = group.objects[i].release();
-        if (output.FindObject(o->GetName()))
+        TObject *same = output.FindObject(o->GetName());
+        if (same && begun.erase(same) > 0 && same->IsA() == o->IsA()) {
+          output.Remove(same); // it stays alive: members may point to it
+          same = nullptr;
+        }
+        if (same)
           apart_.push_back(o);
         else
           output.Add(o);
@@ -206,6 +217,8 @@ json Client::finish(const json &request, bool terminate) {
 void Client::terminate(json &reply, const std::vector<std::string> &formats, long long status) {
   if (random_) random_->enter(StreamRandom::kTerminate);
   enterUserWorld();
+  where_.reset(); // goes back, if the directory still exists
+  if (!gDirectory) gROOT->cd();
   std::vector<std::string> failed;
   guard_.run(Phase::Terminate, [&] {
     selector_->SetInputList(input_);

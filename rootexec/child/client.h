@@ -3,7 +3,9 @@
 
 #include "rootguard.h"
 
+#include <TDirectory.h>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,6 +38,7 @@ class Client {
   TList *input_ = nullptr;
   bool session_ = false; // Begin and Terminate run in the user's process
   StreamRandom *random_ = nullptr; // of a job with a seed
+  std::optional<TDirectory::TContext> where_; // the current directory that Begin has left
   std::vector<TObject *> apart_; // namesakes, which a selector's output list refuses
 };
 

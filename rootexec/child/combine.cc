@@ -108,8 +108,29 @@ bool hasMerge(TClass &cls) {
   return call.IsValid();
 }
 
+/// Keeps ROOT from looking after the baskets of a tree in memory while it is filled: it would look for its file.
+class Unflushed {
+ public:
+  explicit Unflushed(TObject &o) : tree_(dynamic_cast<TTree *>(&o)) {
+    if (tree_ && (tree_->GetDirectory() || tree_->InheritsFrom(TChain::Class()))) tree_ = nullptr;
+    if (!tree_) return;
+    flush_ = tree_->GetAutoFlush();
+    tree_->SetAutoFlush(0);
+  }
+  ~Unflushed() {
+    if (tree_) tree_->SetAutoFlush(flush_);
+  }
+  Unflushed(const Unflushed &) = delete;
+  Unflushed &operator=(const Unflushed &) = delete;
+
+ private:
+  TTree *tree_;
+  Long64_t flush_ = 0;
+};
+
 // ROOT's Merge, wherever the class has it: in its dictionary or as a method that the interpreter knows.
 bool callMerge(TObject &into, Objects &objects) {
+  const Unflushed unflushed(into);
   TList others;
   // Lists delete objects with this bit, which drawn ones have, though they do not own them: also those inside ROOT.
   into.ResetBit(kCanDelete);

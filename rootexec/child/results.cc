@@ -18,6 +18,7 @@
 #include <cstring>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 namespace dtpnode {
@@ -83,6 +84,42 @@ std::string within(const std::string &path) {
 std::string here() {
   char buffer[PATH_MAX];
   return ::getcwd(buffer, sizeof buffer) ? buffer : ".";
+}
+
+// The folder that a path leads to, links followed, as far as it exists.
+std::string existing(std::string path) {
+  char buffer[PATH_MAX];
+  while (!::realpath(path.c_str(), buffer)) {
+    if (path == "/" || path == ".") return "";
+    path = folderOf(path);
+  }
+  return buffer;
+}
+
+bool isBelow(const std::string &path, const std::string &folder) {
+  return path == folder || path.rfind(folder == "/" ? folder : folder + "/", 0) == 0;
+}
+
+// No name of a hidden file, which a shell or a program might read at its start.
+std::string shown(std::string path) {
+  for (size_t at = 0; at < path.size(); ++at)
+    if (path[at] == '.' && (at == 0 || path[at - 1] == '/')) path[at] = '_';
+  return path;
+}
+
+constexpr char kOutputMark[] = "user.dtpnode.output"; // of files that a job wrote, and that another may replace
+
+// Gives what is at path another name unless a job has written it, and returns that name.
+std::string spare(const std::string &path) {
+  char mark = 0;
+  if (::access(path.c_str(), F_OK) != 0 || ::getxattr(path.c_str(), kOutputMark, &mark, 1) > 0) return "";
+  for (int i = 1;; ++i) {
+    const std::string other = numbered(path, i == 1 ? "before" : "before-" + std::to_string(i));
+    if (::link(path.c_str(), other.c_str()) == 0) return other;
+    if (errno == EEXIST && i < 10000) continue;
+    throw Failure("disk", "could not write " + path + ": there is a file of that name, which could not be given another: " +
+                              std::strerror(errno));
+  }
 }
 
 bool sameFile(const std::string &a, const std::string &b) {
@@ -189,7 +226,7 @@ void Results::place(Merger &merger, TList &output, const Places &places) {
     }
     for (const File &f : files_)
       if (f.record == file.path) {
-        placeOutputFile(*object, f.path, f.remote.empty() ? f.path : f.remote);
+        placeOutputFile(*object, f.path, f.path);
         break;
       }
   }
@@ -234,24 +271,27 @@ void Results::name(File &file, const Wanted &wanted, size_t number, const Places
   if (path.rfind("file:", 0) == 0) {
     path = TUrl(path.c_str()).GetFile();
   } else if (path.find("://") != std::string::npos) {
-    file.remote = path;
+    file.note = "not copied to " + path + ": the name comes from the nodes that worked, so copy it there yourself";
     path = baseOf(TUrl(path.c_str()).GetFile());
   }
-  if (number > 0 || !wanted.dataset.empty()) {
-    path = numbered(path, std::to_string(number + 1));
-    if (!file.remote.empty()) file.remote = numbered(file.remote, std::to_string(number + 1));
-  }
+  if (number > 0 || !wanted.dataset.empty()) path = numbered(path, std::to_string(number + 1));
+  // Names come from the nodes that worked, so that none leads out of the folder of the job.
+  const std::string asked = path;
   const bool absolute = path.rfind('/', 0) == 0;
-  file.name = absolute ? baseOf(path) : within(path);
+  if (absolute && !places.away && isBelow(existing(folderOf(path)), here())) {
+    const std::string folder = existing(folderOf(path));
+    path = here() == folder ? baseOf(path) : folder.substr(here().size() + 1) + "/" + baseOf(path);
+  }
+  file.name = shown(path.rfind('/', 0) == 0 ? baseOf(path) : within(path));
   if (file.name.empty()) file.name = "output.root";
   const std::string first = file.name;
   for (int i = 2; std::any_of(files_.begin(), files_.end(), [&](const File &f) { return f.name == file.name; }); ++i)
     file.name = numbered(first, "of-" + std::to_string(i));
   if (!places.write) return;
-  if (absolute && !places.away)
-    file.path = path;
-  else
-    file.path = here() + "/" + (places.away ? file.name : path);
+  if (!isBelow(existing(here() + "/" + folderOf(file.name)), here())) file.name = baseOf(file.name); // through a link
+  file.path = here() + "/" + file.name;
+  if (!places.away && file.path != asked && within(asked) != file.name && file.note.empty())
+    file.note = "not written to " + asked + ", which is outside of the folder of the job, or hidden";
   for (const std::string &input : places.inputs)
     if (file.path == input || sameFile(file.path, input)) {
       file.path = numbered(file.path, "merged");
@@ -273,6 +313,9 @@ bool Results::placeFile(Merger &merger, File &file, const Merger::FileGroup &gro
       return false;
     }
     describe(file, {fd.get(), 0, file.size});
+    ::fsetxattr(fd.get(), kOutputMark, "1", 1, 0); // where the file system has no marks the next one has to be careful
+    if (const std::string before = spare(file.path); !before.empty())
+      file.note += (file.note.empty() ? "" : "; ") + ("what was there is " + baseOf(before) + " now");
     if (::fsync(fd.get()) != 0 || ::rename(temp.c_str(), file.path.c_str()) != 0)
       throw failure("could not write " + file.path + ": " + std::strerror(errno));
   } catch (...) {
@@ -280,12 +323,6 @@ bool Results::placeFile(Merger &merger, File &file, const Merger::FileGroup &gro
     throw;
   }
   syncFolder(folder);
-  if (file.remote.empty()) return true;
-  guard_.clear();
-  if (TFile::Cp(file.path.c_str(), file.remote.c_str(), false))
-    file.note = "copied to " + file.remote;
-  else
-    file.note = "not copied to " + file.remote + ": " + guard_.firstError();
   return true;
 }
 

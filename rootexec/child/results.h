@@ -69,7 +69,6 @@ class Results {
     std::string record;  // name of the group
     std::string name;    // relative, for whoever takes it out of the result
     std::string path;    // where it was written, absolute; empty if it is in the result alone
-    std::string remote;  // URL to which it is copied, mostly empty
     std::string dataset; // that it is a part of
     std::string note;    // what the user should know of it
     uint64_t offset = 0, size = 0; // in the result
