@@ -22,7 +22,9 @@ func TestBadNode(t *testing.T) {
 	})
 	bad := c.nodes[2]
 	bad.fill(t, small)
-	r := c.nodes[0].begin(t, paced(t, 300))
+	j := paced(t, 0)
+	j.Params, j.Option = nil, "300" // an empty fInput, which takes no room on the disk before code runs
+	r := c.nodes[0].begin(t, j)
 	st := r.until(t, "the bad node was set aside", func(st api.JobStatus) bool {
 		return outcome{st: st}.work(t, "bad").Problem != ""
 	})

@@ -10,8 +10,8 @@ import (
 	"github.com/dtpnode/dtpnode/rootexec/roottest"
 )
 
-// TestCode runs selectors that are not one source: a class of a library that ROOT itself has compiled, by its name and by
-// the library's, and a macro that only the interpreter takes, with a package. What cannot run says what to do.
+// TestCode runs selectors that are not one source: a class of a library that ROOT itself has compiled, by its name and
+// by the library's, and a macro that only the interpreter takes, with a package. What cannot run says what to do.
 func TestCode(t *testing.T) {
 	t.Parallel()
 	n, files, dir := threeNodes.get(t).nodes[0], fourFiles(t), t.TempDir()
@@ -90,7 +90,8 @@ func packPackage(t *testing.T, par string) {
 	folder := t.TempDir()
 	inf := filepath.Join(folder, "loose", "PROOF-INF")
 	check(t, os.MkdirAll(inf, 0o700))
-	check(t, os.WriteFile(filepath.Join(inf, "BUILD.sh"), []byte("echo '#define BUILT \" and set up\"' > built.h\n"), 0o700))
+	build := []byte("echo '#define BUILT \" and set up\"' > built.h\n")
+	check(t, os.WriteFile(filepath.Join(inf, "BUILD.sh"), build, 0o700))
 	check(t, os.WriteFile(filepath.Join(inf, "SETUP.C"), []byte("#include \"built.h\"\nint SETUP(const char *text) {\n"+
 		"  gSystem->Setenv(\"LOOSE_SAYS\", TString(text) + BUILT);\n  return 0;\n}\n"), 0o600))
 	tar := exec.Command("tar", "czf", par, "-C", folder, "loose")

@@ -46,6 +46,13 @@ func TestDatasets(t *testing.T) {
 	says(on(bob, "dataset", "ls"), 0, "alice/evs")
 	says(on(bob, "dataset", "verify", "evs"), 0, "3 of 3 files are as they were")
 
+	u := jsonUser{schemas: loadSchemas(t, bob.bin), t: t, dir: dir}
+	u.run(bob, 0, "dataset-ls", "dataset", "ls")
+	u.run(bob, 0, "dataset-show", "dataset", "show", "evs")
+	u.run(bob, 0, "dataset-verify", "dataset", "verify", "evs")
+	u.run(bob, 0, "dataset-add", "dataset", "add", "own", "--tree", "ev", "m0.root")
+	u.run(bob, 0, "dataset-rm", "dataset", "rm", "own")
+
 	j := besideJob(t, dir, "")
 	want := j
 	j.Files, j.args = nil, []string{"--dataset", "/default/alice/evs#ev<<" + filepath.Join(dir, "lists.root") + ":el"}

@@ -12,8 +12,8 @@ import (
 )
 
 // TestInputs gives a selector parameters of several types and an object of a file, to which its Begin adds a large one,
-// and has it give up each file at an entry. Every process on three nodes has all of it, what each changes is its own, and
-// what is left out is the same each time, and in one file the same as in ROOT's own process.
+// and has it give up each file at an entry. Every process on three nodes has all of it, what each changes is its own,
+// and what is left out is the same each time, and in one file the same as in ROOT's own process.
 func TestInputs(t *testing.T) {
 	t.Parallel()
 	c := threeNodes.get(t)
@@ -71,8 +71,8 @@ func wantGivenUp(t *testing.T, o outcome, files []string, at int64) {
 	}
 }
 
-// TestAbortFileAsksForWholeFiles has code give a file up that does not name it in its source: without --whole-files that
-// would leave a number to chance, and so ends the job; with it, all before that entry counts.
+// TestAbortFileAsksForWholeFiles has code give a file up that does not name it in its source: without --whole-files
+// that would leave a number to chance, and so ends the job; with it, all before that entry counts.
 func TestAbortFileAsksForWholeFiles(t *testing.T) {
 	t.Parallel()
 	c := threeNodes.get(t)

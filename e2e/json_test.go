@@ -167,9 +167,13 @@ func TestJSONSchemas(t *testing.T) {
 	u.run(c, 0, "down", "down")
 	u.run(c, 0, "down", "down") // nothing runs
 	u.founder(a, b, c)
-	for _, name := range []string{"demo", "bench", "recover", "watch", "draw"} {
+	u.packages(a)
+	for _, name := range []string{
+		"demo", "bench", "recover", "watch", "draw",
+		"dataset-add", "dataset-ls", "dataset-show", "dataset-verify", "dataset-rm",
+	} {
 		// The first two take ROOT and minutes, and print the types that TestSchemas finds; TestRecoveredEndCounts holds what
-		// recover prints, and TestWatch, whose jobs are ROOT's, what watch does; draw prints what
+		// recover prints, and TestWatch and TestDatasets, whose files are ROOT's, what watch and dataset do; draw prints what
 		// run does.
 		u.seen[name] = true
 	}
@@ -203,6 +207,17 @@ func (u jsonUser) withoutDaemon(n *node) {
 	} else {
 		u.hold(u.t, "doctor", got.stdout)
 	}
+}
+
+// packages keeps a PAR package and removes it again, twice.
+func (u jsonUser) packages(n *node) {
+	u.t.Helper()
+	par := filepath.Join(u.dir, "loose.par")
+	packPackage(u.t, par)
+	u.run(n, 0, "package-add", "package", "add", par)
+	u.run(n, 0, "package-ls", "package", "ls")
+	u.run(n, 0, "package-rm", "package", "rm", "loose")
+	u.run(n, 0, "package-clear", "package", "clear")
 }
 
 func (u jsonUser) membership(a, b, c, d *node) {

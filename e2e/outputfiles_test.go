@@ -64,7 +64,8 @@ func TestOutputFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	g := c.nodes[1].dtpnode(t, t.TempDir(), "get", o.st.ID, "-o", fetched)
-	if text, err := os.ReadFile(filepath.Join(there, "outputs.root")); g.code != 1 || err != nil || string(text) != "mine" ||
+	if text, err := os.ReadFile(filepath.Join(there, "outputs.root")); g.code != 1 || err != nil ||
+		string(text) != "mine" ||
 		!strings.Contains(g.stderr, "there is another file of that name") {
 		t.Errorf("%+v, %q, %v", g, text, err)
 	}

@@ -10,8 +10,8 @@ import (
 	"github.com/dtpnode/dtpnode/rootexec/roottest"
 )
 
-// sessionMacro is a session as macros for PROOF had it, without any include: a chain, a part of it, a set, files under a
-// name, a list of files, and one more time here, without the pool.
+// sessionMacro is a session as macros for PROOF had it, without any include: a chain, a part of it, a set, files under
+// a name, a list of files, and one more time here, without the pool.
 const sessionMacro = `void session(const char *selector, const char *dir) {
   TProof *p = TProof::Open("");
   if (!p || !p->IsValid()) return;

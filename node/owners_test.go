@@ -2,6 +2,7 @@ package node
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"net/http"
 	"slices"
@@ -121,6 +122,8 @@ func TestRequestsAreForWhoMayMakeThem(t *testing.T) {
 		"partials":           {look, nil},
 		"items":              {all, nil}, // it names no job; see TestItemsAreKeptForTheJobsOwn
 		"units":              {look, nil},
+		"watch":              {look, nil},
+		"share":              {all, nil}, // the home may ask, too; a job that is not known here is nobody's
 		"logs":               {look, look},
 		"result":             {look, nil},
 		"parts":              {look, nil},
@@ -137,7 +140,11 @@ func TestRequestsAreForWhoMayMakeThem(t *testing.T) {
 	j := d.owned(t, "a", roles["owner"])
 	for kind, want := range table {
 		for role, id := range roles {
-			answer, err := d.serve(t.Context(), id, kind, []byte(j.Name))
+			arg := []byte(j.Name)
+			if kind == "watch" || kind == "share" {
+				arg = fmt.Appendf(nil, `{"job":%q,"names":["h"]}`, j.Name)
+			}
+			answer, err := d.serve(t.Context(), id, kind, arg)
 			var e *api.Error
 			refused := errors.As(err, &e) && e.Status == http.StatusForbidden
 			if refused == slices.Contains(want.may, role) {

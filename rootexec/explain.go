@@ -84,9 +84,10 @@ const (
 )
 
 var proofHeaders = map[string]string{
-	"TAdaptivePacketizer.h":        noPacketizers,
-	"TCondor.h":                    noCluster,
-	"TDSetProxy.h":                 "dtpnode run --files names files, --dataset a dataset; use TDSet.h or a TFileCollection",
+	"TAdaptivePacketizer.h": noPacketizers,
+	"TCondor.h":             noCluster,
+	"TDSetProxy.h": "dtpnode run --files names files, --dataset a dataset; use TDSet.h or a " +
+		"TFileCollection",
 	"TDataSetManagerAliEn.h":       "dtpnode dataset add takes the files that a catalogue lists; drop the include",
 	"TDrawInfo.h":                  "dtpnode draw draws as TTree::Draw does; drop the include",
 	"TLockPath.h":                  "packages are locked while they are built, by dtpnode itself; drop the include",

@@ -43,6 +43,7 @@ func given(t *testing.T, params map[string]string, files []InputFile) (begin str
 		if _, err := g.Seal(t.Context(), filepath.Join(t.TempDir(), "p")); err != nil {
 			t.Fatal(explain(err))
 		}
+		<-g.Done() // with its process all that it has printed is here
 		slaves = append(slaves, lineWith(g.Output(), "SlaveBegin:"))
 	}
 	return lineWith(c.Output(), "Begin:"), slaves

@@ -180,8 +180,8 @@ func TestOutputNames(t *testing.T) {
 	}
 }
 
-// TestOutputsReplaceNothing: the name of an output file comes from whoever worked, so that it must neither lead out of the
-// folder of the job, through a link either, nor destroy a file that no job has written.
+// TestOutputsReplaceNothing: the name of an output file comes from whoever worked, so that it must neither lead out of
+// the folder of the job, through a link either, nor destroy a file that no job has written.
 func TestOutputsReplaceNothing(t *testing.T) {
 	r := roottest.Find(t)
 	selector := roottest.Selector(t, "Outputs.C")

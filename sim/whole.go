@@ -6,9 +6,9 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// Whole makes of a seed of TestExactlyOnce a job whose files are not divided (tasks.Dataset.Whole), since its code gives
-// some of them up: at one unit of every second file, and skips the units behind it. What is run of a file is the same
-// whoever runs it only if no packet begins behind that unit: the one that has it accounts for all that follows.
+// Whole makes of a seed of TestExactlyOnce a job whose files are not divided (tasks.Dataset.Whole), since its code
+// gives some of them up: at one unit of every second file, and skips the units behind it. What is run of a file is the
+// same whoever runs it only if no packet begins behind that unit: the one that has it accounts for all that follows.
 func Whole(seed uint64) Config {
 	c := hostile(seed)
 	// One file on one slow node could take longer than the whole job is given. An earlier job, and hosts that fail at any

@@ -1,5 +1,5 @@
 // Paced makes the same objects as package roottest's Tally and takes a given time for each entry, mostly
-// asleep: "us", a TNamed in fInput, is in microseconds. On a node whose environment says
+// asleep: "us", a TNamed in fInput, or else the option, is in microseconds. On a node whose environment says
 // DTPNODE_TEST_SLOW=n it takes n times as long.
 
 #include <TH2.h>
@@ -39,6 +39,8 @@ void Paced::SlaveBegin(TTree *)
    fOutput->Add(fBlocks = new TH2I("blocks", "events;block of 100;file", 200, 0, 20000, 250, 0, 250));
    if (TObject *us = fInput ? fInput->FindObject("us") : nullptr)
       fPause = TString(us->GetTitle()).Atof();
+   else
+      fPause = TString(GetOption()).Atof();
    if (const char *slow = gSystem->Getenv("DTPNODE_TEST_SLOW"))
       fPause *= TString(slow).Atof();
    Printf("paced by %g us", fPause);

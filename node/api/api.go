@@ -363,8 +363,8 @@ type Elsewhere struct {
 	Files  []string `json:"files,omitempty"` // that are left there, the first ones
 }
 
-// Skipped is what a program left out of a file of its own will, as a selector does by Abort(kAbortFile): the rest of the
-// file. Such entries count as done.
+// Skipped is what a program left out of a file of its own will, as a selector does by Abort(kAbortFile): the rest of
+// the file. Such entries count as done.
 type Skipped struct {
 	File    string `json:"file"`
 	Part    string `json:"part,omitempty"` // that was read of the file
@@ -771,8 +771,8 @@ type Part struct {
 	SHA256  string        `json:"sha256"`
 	Units   int64         `json:"units"`
 	Entries []EntryRanges `json:"entries"`
-	// File is the name of the output file that this is, of those that the program writes beside its output; it has the same
-	// entries as the part before it that is none
+	// File is the name of the output file that this is, of those that the program writes beside its output; it has the
+	// same entries as the part before it that is none
 	File string `json:"file,omitempty"`
 }
 

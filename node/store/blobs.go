@@ -213,8 +213,8 @@ func (b *Blobs) Ship(data []byte) (hash string, err error) {
 	return hash, err
 }
 
-// ShipFile is Ship for a file that may be too large for memory, which stays: it gets a second name, or is copied where it
-// is on another file system.
+// ShipFile is Ship for a file that may be too large for memory, which stays: it gets a second name, or is copied where
+// it is on another file system.
 func (b *Blobs) ShipFile(path string) (hash string, size int64, err error) {
 	h := sha256.New()
 	f, err := os.Open(path)

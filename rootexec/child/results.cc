@@ -355,8 +355,8 @@ void Results::collect(TObject &object, const std::string &dataset, TList &output
 
 int Results::write(Merger &merger, const std::vector<TObject *> &objects) {
   TDirectory::TContext keepDirectory;
+  guard_.clear(); // what main() meets when it begins the file is told, too
   TFile &file = main();
-  guard_.clear();
   int keys = 0;
   for (TObject *o : objects) {
     // A chain is a tree to C++, and has no baskets of its own.
