@@ -97,7 +97,8 @@ func TestForeignLibraryIsForItsSubmitter(t *testing.T) {
 			t.Errorf("%s gets it", name)
 		}
 	}
-	if _, err := Unpack(t.Context(), e.cfg.Cache, key, Origin{from.Submitter, key}, packed, nil); !errors.Is(err, ErrPack) {
+	otherHash := Origin{from.Submitter, key}
+	if _, err := Unpack(t.Context(), e.cfg.Cache, key, otherHash, packed, nil); !errors.Is(err, ErrPack) {
 		t.Errorf("unpacked what was not signed: %v", err)
 	}
 	other := Origin{"other", from.SHA256}

@@ -131,8 +131,8 @@ func majorMinor(version string) string {
 	return strings.Join(parts[:min(2, len(parts))], ".")
 }
 
-// pcmVersion is the version of ROOT that wrote a dictionary's file, which is a ROOT file: 6.40.00. It is empty for other
-// content.
+// pcmVersion is the version of ROOT that wrote a dictionary's file, which is a ROOT file: 6.40.00. It is empty for
+// other content.
 func pcmVersion(pcm []byte) string {
 	if len(pcm) < 8 || string(pcm[:4]) != "root" {
 		return ""

@@ -25,9 +25,9 @@ import (
 )
 
 // A PAR package is a gzipped tar of one folder, named as the package, with PROOF-INF/BUILD.sh, a shell script that
-// builds it, PROOF-INF/SETUP.C, a macro whose function SETUP() loads it into a process, and PROOF-INF/depends, the names
-// of packages that it needs; each may be missing. It is built once for each host, platform and content, in the cache's
-// folder packages/KEY/NAME; KEY/built says that it was, and in what time.
+// builds it, PROOF-INF/SETUP.C, a macro whose function SETUP() loads it into a process, and PROOF-INF/depends, the
+// names of packages that it needs; each may be missing. It is built once for each host, platform and content, in the
+// cache's folder packages/KEY/NAME; KEY/built says that it was, and in what time.
 
 // PackageSpec is a package that a user asks for.
 type PackageSpec struct {

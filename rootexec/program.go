@@ -229,7 +229,8 @@ func (e *Executor) wanted(ctx context.Context, spec Spec, r exec.Request) (src S
 		if err != nil {
 			return src, w, fmt.Errorf("could not get the sources of the earlier job: %w", err)
 		}
-		if old, err = unpackSource(packed, func() ([]byte, error) { return r.Earlier.Fetch(ctx, librariesBlob) }); err != nil {
+		libraries := func() ([]byte, error) { return r.Earlier.Fetch(ctx, librariesBlob) }
+		if old, err = unpackSource(packed, libraries); err != nil {
 			return src, w, err
 		}
 	} else {

@@ -41,7 +41,8 @@ class Asks : public TSelector {
     if (entry % 100) return kTRUE;
     auto *pair = dynamic_cast<TPair *>(fInput->FindObject("PROOF_CurrentElement"));
     auto *e = dynamic_cast<TDSetElement *>(pair->Value());
-    std::printf("entry %lld of %s%s in %s, %lld from %lld, offset %lld, %s\n", entry, e->GetDirectory(), e->GetObjName(),
+    std::printf("entry %lld of %s%s in %s, %lld from %lld, offset %lld, %s\n", entry, e->GetDirectory(),
+                 e->GetObjName(),
                 TString(e->GetFileName()).Data() + TString(e->GetFileName()).Last('/') + 1, e->GetNum(), e->GetFirst(),
                 e->GetTDSetOffset(), e->TestBit(TDSetElement::kNewRun) ? "new" : "as before");
     return kTRUE;
@@ -51,7 +52,8 @@ class Asks : public TSelector {
 };
 `
 
-// TestProofWorker: selectors see on the workers' side what PROOF gave them there, and its headers and library are found.
+// TestProofWorker: selectors see on the workers' side what PROOF gave them there, and its headers and library are
+// found.
 func TestProofWorker(t *testing.T) {
 	e, r := rootexec.SharedExecutor(t), roottest.Find(t)
 	dir := t.TempDir()
@@ -70,7 +72,9 @@ func TestProofWorker(t *testing.T) {
 	}
 	defer s.Release()
 	var lines []string
-	c, err := s.StartClient(t.Context(), rootexec.ClientSpec{Dir: t.TempDir()}, func(l string) { lines = append(lines, l) })
+	c, err := s.StartClient(t.Context(), rootexec.ClientSpec{Dir: t.TempDir()}, func(l string) {
+		lines = append(lines, l)
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

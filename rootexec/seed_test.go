@@ -24,7 +24,8 @@ func TestUnseeded(t *testing.T) {
 			DataDir + "/x": []byte("TRandom3(0)"),
 		}}
 		notes := unseeded(src, work{Seed: &seed})
-		if want == "" && len(notes) > 0 || want != "" && (len(notes) != 1 || !strings.Contains(notes[0], want+" in Sel.C:2")) {
+		if want == "" && len(notes) > 0 ||
+			want != "" && (len(notes) != 1 || !strings.Contains(notes[0], want+" in Sel.C:2")) {
 			t.Errorf("%s: %q, want %q", text, notes, want)
 		}
 		if notes := unseeded(src, work{}); len(notes) > 0 {

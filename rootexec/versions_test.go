@@ -10,8 +10,8 @@ import (
 	"github.com/dtpnode/dtpnode/rootexec/roottest"
 )
 
-// TestVersionsOfROOT runs a job with each other ROOT that the Python package index has, whose child is built for it, and
-// compares it with that ROOT's own single process. All other tests use the pinned one.
+// TestVersionsOfROOT runs a job with each other ROOT that the Python package index has, whose child is built for it,
+// and compares it with that ROOT's own single process. All other tests use the pinned one.
 func TestVersionsOfROOT(t *testing.T) {
 	cache, err := os.UserCacheDir()
 	if err != nil {

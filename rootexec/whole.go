@@ -2,8 +2,8 @@ package rootexec
 
 import "strings"
 
-// Code that leaves out the rest of a file by Abort(kAbortFile) gives the same result each time only if each file is read
-// in order. So files are not divided for code that names it.
+// Code that leaves out the rest of a file by Abort(kAbortFile) gives the same result each time only if each file is
+// read in order. So files are not divided for code that names it.
 
 // mayAbortFiles reports whether one of the sources names kAbortFile outside of comments and texts.
 func mayAbortFiles(src Source) bool {

@@ -57,8 +57,8 @@ func finish(t *testing.T, s *rootexec.Selector, client rootexec.ClientSpec, out 
 	return fin, client.Dir
 }
 
-// TestSaveCanvases: each canvas is a file in each format, whatever its name, no two are one file, and ROOT reads what is
-// for ROOT. What only looks at the output saves nothing.
+// TestSaveCanvases: each canvas is a file in each format, whatever its name, no two are one file, and ROOT reads what
+// is for ROOT. What only looks at the output saves nothing.
 func TestSaveCanvases(t *testing.T) {
 	s := loadJob(t, rootexec.SharedExecutor(t), roottest.Selector(t, "World.C"))
 	defer s.Release()
@@ -136,8 +136,8 @@ func TestSeededGenerationsAgree(t *testing.T) {
 	}
 }
 
-// TestBegun: what Begin booked gives way to what the workers have filled, and the file that it opened is where Terminate
-// writes.
+// TestBegun: what Begin booked gives way to what the workers have filled, and the file that it opened is where
+// Terminate writes.
 func TestBegun(t *testing.T) {
 	r := roottest.Find(t)
 	selector := roottest.Selector(t, "Begun.C")

@@ -104,7 +104,7 @@ func mergedSoFar(ctx context.Context, client *api.Client, st api.JobStatus, out 
 		}
 		if _, err := os.Lstat(to); err == nil {
 			return &api.Error{
-				Message: fmt.Sprintf("could not write %s, which the job has written beside its output: there is a file of that name",
+				Message: fmt.Sprintf("could not write %s, which the job has written beside its output: there is such a file",
 					to),
 				Hint: "move that file away, or name a path in another folder with -o",
 			}

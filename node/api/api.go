@@ -430,8 +430,8 @@ func BranchAdvice(reason string) string {
 			of = name
 		}
 	}
-	return "`rootls -t FILE` lists the branches; if files may lack it, say --allow-missing-branches; if it is of another " +
-		"tree that is read beside, say --friend " + of + "=FILES"
+	return "`rootls -t FILE` lists the branches; if files may lack it, say --allow-missing-branches; if it is of " +
+		"another tree that is read beside, say --friend " + of + "=FILES"
 }
 
 // Check is what a try of a job's first entries has found. Nothing of it is kept.

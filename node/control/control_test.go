@@ -135,7 +135,8 @@ func (f *fake) Result(_ context.Context, name string) (control.Result, error) {
 		return control.Result{}, err
 	}
 	file, err := os.Open(f.result)
-	return control.Result{File: file, Output: int64(len("histograms")), Fetched: func() { _ = f.ask("fetched", name) }}, err
+	fetched := func() { _ = f.ask("fetched", name) }
+	return control.Result{File: file, Output: int64(len("histograms")), Fetched: fetched}, err
 }
 
 func (f *fake) Partials(_ context.Context, name string) (control.Partials, error) {

@@ -11,8 +11,8 @@ import (
 )
 
 // What Begin makes for every generation is in the job's description if it is little, and else a blob that goes with the
-// description to each node that works for the job or keeps its ledger. On each node it is one file in the folder of what
-// jobs ship, for all generations of the job.
+// description to each node that works for the job or keeps its ledger. On each node it is one file in the folder of
+// what jobs ship, for all generations of the job.
 
 // begin runs Begin on the submitting side, and puts what it has made into the description.
 func (r *Room) begin(j *Job, desc *tasks.Job) (err error) {

@@ -69,8 +69,8 @@ func takeApart(dir string, part api.Part) ([]api.Part, error) {
 	return parts, f.Truncate(size)
 }
 
-// deliverFiles writes the files of a result whose last step ran on another node to the folder in which it would have run
-// here. Where it ran here it has written them itself.
+// deliverFiles writes the files of a result whose last step ran on another node to the folder in which it would have
+// run here. Where it ran here it has written them itself.
 func (r *outputs) deliverFiles(j *Job, in *os.File, out string) error {
 	j.mu.Lock()
 	elsewhere := j.s.EndedIn != nil || j.s.Status.EndedIn != nil
