@@ -118,7 +118,7 @@ func (g *generation) start() (child exec.Generation, err error) {
 // lease translates units into a file's entries.
 func (g *generation) lease(child exec.Generation, p tasks.Range) {
 	job := g.of.Described()
-	if len(job.Data.Files) == 0 { // the job was released since, and with it this generation
+	if job == nil || len(job.Data.Files) == 0 { // the job was released since, and with it this generation
 		return
 	}
 	i, first := job.Data.Locate(p.First)
