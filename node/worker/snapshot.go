@@ -20,14 +20,17 @@ type Shot struct {
 	Cover tasks.Cover // the units in it
 	Left  []string    // names of objects that are too large, or cannot be copied
 	Late  bool        // it is of an earlier call, since the generation runs a long entry now
-	names string      // what was asked for
 }
 
-// shots are those of one generation. Two are kept, since somebody may be reading the last one when there is a new one.
+// shots are those of one generation.
 type shots struct {
-	last, prior *Shot
-	count       int
+	of    map[string]*namedShots // by the names that were asked for
+	count int
 }
+
+// namedShots are those of one set of names: several may be watched at once. Two are kept, since somebody may be reading
+// the last one when there is a new one.
+type namedShots struct{ last, prior *Shot }
 
 // Snapshots asks all generations of a job for named objects, and waits for those that are between two packets before
 // ctx ends. Of others that were asked before, it returns what they had then. Generations that cannot are left out.
@@ -73,8 +76,8 @@ func (g *generation) snapshot(names string, ask exec.SnapshotAsk, answered func(
 	g.mu.Lock()
 	g.shots.count++
 	ask.Path = filepath.Join(g.w.Blobs.JobDir(g.job), fmt.Sprintf("shot-%d-%d", g.id, g.shots.count))
-	if g.shots.last != nil {
-		g.shots.last.Late = true
+	if of := g.shots.of[names]; of != nil {
+		of.last.Late = true
 	}
 	g.mu.Unlock()
 	return child.Snapshot(ask, func(s exec.Snapshot, err error) {
@@ -91,19 +94,26 @@ func (g *generation) shotTaken(names, path string, s exec.Snapshot, err error) {
 		_ = os.Remove(path)
 		return
 	}
-	if p := g.shots.prior; p != nil {
-		_ = os.Remove(p.Path)
+	of := g.shots.of[names]
+	if of == nil {
+		of = &namedShots{}
+		if g.shots.of == nil {
+			g.shots.of = map[string]*namedShots{}
+		}
+		g.shots.of[names] = of
 	}
-	g.shots.prior = g.shots.last
-	g.shots.last = &Shot{Path: path, Cover: slices.Clone(g.cover), Left: s.Left, names: names}
+	if of.prior != nil {
+		_ = os.Remove(of.prior.Path)
+	}
+	of.prior, of.last = of.last, &Shot{Path: path, Cover: slices.Clone(g.cover), Left: s.Left}
 }
 
 // shot is the last one of these names.
 func (g *generation) shot(names string) (Shot, bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if s := g.shots.last; s != nil && s.names == names {
-		return *s, true
+	if of := g.shots.of[names]; of != nil {
+		return *of.last, true
 	}
 	return Shot{}, false
 }
@@ -112,9 +122,11 @@ func (g *generation) shot(names string) (Shot, bool) {
 func (g *generation) dropShots() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for _, s := range []*Shot{g.shots.last, g.shots.prior} {
-		if s != nil {
-			_ = os.Remove(s.Path)
+	for _, of := range g.shots.of {
+		for _, s := range []*Shot{of.last, of.prior} {
+			if s != nil {
+				_ = os.Remove(s.Path)
+			}
 		}
 	}
 	g.shots = shots{}
