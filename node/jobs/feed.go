@@ -39,7 +39,8 @@ type feed struct {
 		path  string
 		left  []string
 	}
-	have map[string]string // paths of pieces of other nodes, by their hashes
+	have  map[string]string // paths of pieces of other nodes, by their hashes
+	shown []string          // files of the last snapshots, the newest last
 
 	mu   sync.Mutex // guards what follows
 	last api.Snapshot
@@ -140,8 +141,18 @@ func (r *collector) round(f *feed) time.Duration {
 		r.log.Debug("could not make what is watched of a job", "job", api.Short(f.job.Name), "reason", err)
 	}
 	f.tell(s, path, err)
-	_ = os.Remove(filepath.Join(f.dir, fmt.Sprintf("shown-%d", f.made-2)))
+	if err == nil {
+		r.keepShown(f, path)
+	}
 	return max(r.pause(took)-time.Since(began), 100*time.Millisecond)
+}
+
+// keepShown keeps the files of two snapshots, since somebody may be reading the last one when there is a new one.
+func (r *collector) keepShown(f *feed, path string) {
+	for f.shown = append(f.shown, path); len(f.shown) > 2; f.shown = f.shown[1:] {
+		r.blobs.ForgetPath(f.shown[0])
+		_ = os.Remove(f.shown[0])
+	}
 }
 
 // snapshotOf makes a snapshot. took is how long its merges took, which is what it costs.
@@ -177,19 +188,19 @@ func (r *collector) snapshotOf(f *feed) (s api.Snapshot, path string, took time.
 	if err == nil && shown.Units != cover.Len() {
 		err = fmt.Errorf("what is watched counts %d units, and not %d", shown.Units, cover.Len())
 	}
+	if err == nil {
+		s.SHA256, err = store.HashFile(path)
+	}
+	if s.Bytes = store.SizeOf(path); err == nil && s.Bytes > api.MaxSnapshot {
+		err = fmt.Errorf("the named objects take %d bytes, more than %d: name fewer", s.Bytes, api.MaxSnapshot)
+	}
 	if err != nil {
+		_ = os.Remove(path)
 		return s, "", took, err
 	}
 	s.Units, s.Of = cover.Len(), desc.Want.Len()
 	s.Left = append(s.Left, shown.Left...)
-	r.depict(f, &s, shown.Pictures)
-	if s.SHA256, err = store.HashFile(path); err != nil {
-		return s, "", took, err
-	}
-	if s.Bytes = store.SizeOf(path); s.Bytes > api.MaxSnapshot {
-		_ = os.Remove(path)
-		return s, "", took, fmt.Errorf("the named objects take %d bytes, more than %d: name fewer", s.Bytes, api.MaxSnapshot)
-	}
+	f.depict(&s, shown.Pictures)
 	r.blobs.Add(s.SHA256, path)
 	return s, path, took, nil
 }
@@ -202,7 +213,7 @@ func nonEmptyPaths(path string) []string {
 }
 
 // depict puts pictures into a snapshot, and finds names that nothing has.
-func (r *collector) depict(f *feed, s *api.Snapshot, pictures []exec.Picture) {
+func (f *feed) depict(s *api.Snapshot, pictures []exec.Picture) {
 	s.Objects, s.Absent = []api.Picture{}, []string{}
 	for _, p := range pictures {
 		s.Objects = append(s.Objects, api.Picture{
@@ -210,14 +221,19 @@ func (r *collector) depict(f *feed, s *api.Snapshot, pictures []exec.Picture) {
 			Under: p.Under, Over: p.Over, X: api.Axis(p.X), Y: api.Axis(p.Y), Values: p.Values,
 		})
 	}
-	slices.Sort(s.Left)
-	s.Left = append([]string{}, slices.Compact(s.Left)...)
+	s.Left = append([]string{}, distinct(s.Left)...)
 	for _, name := range f.ask.Names {
 		has := func(p api.Picture) bool { return p.Name == name }
 		if !strings.ContainsAny(name, "*?[") && !slices.ContainsFunc(s.Objects, has) && !slices.Contains(s.Left, name) {
 			s.Absent = append(s.Absent, name)
 		}
 	}
+}
+
+// distinct sorts names, and leaves each in it once.
+func distinct(names []string) []string {
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // rebase merges into the base what was committed since the last round. If something of the base is no longer committed,
@@ -230,14 +246,14 @@ func (r *collector) rebase(f *feed) error {
 	if c == nil || !ok {
 		return ErrOver
 	}
-	cover, inputs := f.base.cover, nonEmptyPaths(f.base.path)
+	cover, inputs, left := f.base.cover, nonEmptyPaths(f.base.path), f.base.left
 	var added tasks.Cover
 	whole := v.Committed.Covers(cover)
 	for _, p := range v.Parts {
 		whole = whole && (cover.Covers(p.Cover) || !cover.Intersects(p.Cover))
 	}
 	if !whole {
-		cover, inputs, f.base.left = nil, nil, nil
+		cover, inputs, left = nil, nil, nil
 	}
 	for _, p := range v.Parts {
 		if cover.Covers(p.Cover) {
@@ -261,7 +277,7 @@ func (r *collector) rebase(f *feed) error {
 		_ = os.Remove(f.base.path)
 	}
 	f.base.path, f.base.cover = filepath.Join(f.dir, fmt.Sprintf("base-%d", f.made)), piece.Cover
-	f.base.left = append(f.base.left, piece.Left...)
+	f.base.left = distinct(slices.Concat(left, piece.Left)) // a name may be left out of each partial
 	return nil
 }
 

@@ -104,7 +104,7 @@ func (l *lookings) get(key string, ask shareAsk) (found *looking, fresh bool, er
 	return found, fresh, nil
 }
 
-// forget drops what nobody has asked for since watchIdle, or in any case if at is over.
+// forget drops what nobody has asked for since watchIdle, or in any case if its job is over.
 func (l *lookings) forget(key string, over bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -302,14 +302,14 @@ func (r *collector) pieceOf(w *looking, name string, inputs []string, piece shar
 		ask.Path = path
 		return w.viewer.Pick(ctx, inputs, ask)
 	})
+	if err == nil && s.Units != piece.Cover.Len() {
+		err = fmt.Errorf("what is watched counts %d units, and not %d", s.Units, piece.Cover.Len())
+	}
+	if err == nil {
+		piece.SHA256, err = store.HashFile(path)
+	}
 	if err != nil {
-		return piece, err
-	}
-	if s.Units != piece.Cover.Len() {
 		_ = os.Remove(path)
-		return piece, fmt.Errorf("what is watched counts %d units, and not %d", s.Units, piece.Cover.Len())
-	}
-	if piece.SHA256, err = store.HashFile(path); err != nil {
 		return piece, err
 	}
 	piece.Size, piece.Left = store.SizeOf(path), append(piece.Left, s.Left...)

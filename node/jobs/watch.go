@@ -200,7 +200,8 @@ func (w *watcher) askHome(ctx context.Context, id string) (s api.Snapshot, fresh
 	return s, true, nil
 }
 
-// asTold gives the error of a member that says that jobs of a kind cannot be watched, or that too much is, its status.
+// asTold gives the error of a member which says that jobs of a kind cannot be watched the status that it had there: no
+// other status comes with what a member says, and this error stays.
 func asTold(err error) error {
 	if err != nil && strings.Contains(err.Error(), "cannot be watched") {
 		return &api.Error{Status: http.StatusConflict, Message: err.Error(), Err: err}

@@ -3,10 +3,15 @@ package jobs
 import (
 	"errors"
 	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/store"
 )
 
 // TestWhatIsWatchedIsBounded: one member after another asks for further names; there is room for some, the more there
@@ -55,5 +60,33 @@ func TestWhatIsWatchedIsBounded(t *testing.T) {
 		if req.Check() == nil {
 			t.Errorf("%+v is taken", req)
 		}
+	}
+}
+
+// TestSnapshotsGoAfterTheNext: a job is watched for weeks. Of the files that were shown two stay, and nothing else is
+// known of the others; what was left out of one partial after another is named once.
+func TestSnapshotsGoAfterTheNext(t *testing.T) {
+	dir := t.TempDir()
+	blobs := store.NewBlobs(t.TempDir(), slog.New(slog.DiscardHandler))
+	r := &collector{base: &base{blobs: blobs}}
+	f := &feed{looking: &looking{dir: dir}}
+	for i := range 10 {
+		path := filepath.Join(dir, fmt.Sprint("shown-", i))
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		blobs.Add(fmt.Sprint("hash-", i), path)
+		r.keepShown(f, path)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 2 || left[1].Name() != "shown-9" {
+		t.Errorf("files: %v, %v", left, err)
+	}
+	for i := range 8 {
+		if paths := blobs.Paths(fmt.Sprint("hash-", i)); len(paths) > 0 {
+			t.Errorf("still known: %v", paths)
+		}
+	}
+	if got := distinct([]string{"b", "a", "b"}); !slices.Equal(got, []string{"a", "b"}) {
+		t.Errorf("names: %v", got)
 	}
 }
