@@ -3,6 +3,8 @@ package node
 import (
 	"errors"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -84,6 +86,44 @@ func TestDatasetsAreOnAllMembers(t *testing.T) {
 	}
 	if got := late.named(t); !slices.Equal(got, []string{"a/x"}) {
 		t.Errorf("after a name was removed: %v", got)
+	}
+}
+
+// TestOneDatasetKeepsNoOtherBack: a member has a record that is damaged on its disk. Another gets those behind it
+// nevertheless.
+func TestOneDatasetKeepsNoOtherBack(t *testing.T) {
+	d := openWithout(t, "home")
+	defer d.Close()
+	for _, name := range []string{"a", "b"} {
+		d.register(t, name, 10)
+	}
+	files, err := filepath.Glob(filepath.Join(d.cfg.StateDir, "datasets", "*.json"))
+	if err != nil || len(files) != 2 {
+		t.Fatal(files, err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		signed, err := datasets.Decode(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r, err := signed.Open(); err != nil {
+			t.Fatal(err)
+		} else if r.Name != "a" {
+			continue
+		}
+		if err := os.WriteFile(file, []byte("{}"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	other := admit(t, d, "other", p2p.Worker)
+	defer other.Close()
+	until(t, "the new member is linked", func() bool { return len(other.cluster.Up()) > 0 })
+	if got := other.named(t); !slices.Equal(got, []string{"home/b"}) {
+		t.Errorf("it sees %v", got)
 	}
 }
 

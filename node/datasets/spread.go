@@ -36,6 +36,8 @@ const (
 	askWait  = 3 * time.Second // for a list of heads
 	loadWait = time.Minute     // for one record
 	maxHeads = 1 << 16         // values in an answer
+
+	maxFailed = 8 // records of a member that cannot be had, before it is asked for no more of them
 )
 
 // head is what is told of a record before it is fetched.
@@ -88,15 +90,16 @@ func (r *Room) pull(ctx context.Context, from tasks.PeerID) error {
 	if err != nil {
 		return err
 	}
-	for _, h := range heads {
-		if !r.wants(h) {
-			continue
-		}
-		if err := r.fetch(ctx, from, h); err != nil {
-			return fmt.Errorf("dataset %s: %w", h.Name, err)
+	// One that cannot be had, or is none, keeps nobody from the others.
+	var failed error
+	for n := 0; len(heads) > 0 && n < maxFailed && ctx.Err() == nil; heads = heads[1:] {
+		if h := heads[0]; r.wants(h) {
+			if err := r.fetch(ctx, from, h); err != nil {
+				failed, n = errors.Join(failed, fmt.Errorf("dataset %s: %w", h.Name, err)), n+1
+			}
 		}
 	}
-	return nil
+	return failed
 }
 
 // wants reports whether a record should be kept here: it is new, and of a member that may submit.

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -28,12 +29,14 @@ import (
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/tasks"
+	"github.com/dtpnode/dtpnode/wire"
 )
 
 // Bounds of what one owner may have kept by others.
 const (
 	MaxRecord  = 4 << 20  // bytes of a record as it travels, compressed
 	maxPlain   = 64 << 20 // bytes of it as it is read
+	maxFiles   = 500_000  // of one record
 	maxRecords = 1000     // of one owner, removed ones among them
 	maxOwned   = 64 << 20 // bytes of all records of one owner, compressed
 )
@@ -57,7 +60,8 @@ type Signed struct {
 
 // Decode reads a record as it is kept and sent. It is not known to be its owner's before Open.
 func Decode(text []byte) (s Signed, err error) {
-	if err = json.Unmarshal(text, &s); err != nil {
+	const most = 1 // values: nothing but texts is in it
+	if err = wire.ReadJSON(text, most, &s); err != nil {
 		return s, fmt.Errorf("could not read a dataset: %w", err)
 	}
 	return s, nil
@@ -88,7 +92,8 @@ func (s Signed) Open() (r Record, err error) {
 	if err != nil || len(plain) > maxPlain {
 		return r, errors.Join(errors.New("could not read a dataset: it is damaged, or too large"), err)
 	}
-	if err := json.Unmarshal(plain, &r); err != nil {
+	const most = 2*maxFiles + 2 // values: each file is an object, and an element of the list
+	if err := wire.ReadJSON(plain, most, &r); err != nil {
 		return r, fmt.Errorf("could not read a dataset: %w", err)
 	}
 	if err := CheckName(r.Name); err != nil {
@@ -99,6 +104,9 @@ func (s Signed) Open() (r Record, err error) {
 
 // sign makes a record that others believe.
 func sign(r Record, by func([]byte) []byte) (Signed, error) {
+	if len(r.Files) > maxFiles {
+		return Signed{}, tooLarge(len(r.Files), fmt.Sprintf("at most %d can be", maxFiles))
+	}
 	plain, err := json.Marshal(r)
 	if err != nil {
 		return Signed{}, err
@@ -110,13 +118,19 @@ func sign(r Record, by func([]byte) []byte) (Signed, error) {
 		return Signed{}, err
 	}
 	if len(plain) > maxPlain || b.Len() > MaxRecord {
-		return Signed{}, &api.Error{
-			Status:  422,
-			Message: fmt.Sprintf("could not register %d files under one name: the list has %d bytes", len(r.Files), b.Len()),
-			Hint:    "divide them among several names: --dataset A,B runs over several",
-		}
+		return Signed{}, tooLarge(len(r.Files), fmt.Sprintf("the list has %d bytes, and %d compressed; the limits are %d and %d",
+			len(plain), b.Len(), maxPlain, MaxRecord))
 	}
 	return Signed{Body: b.Bytes(), Sig: by(signedText(b.Bytes()))}, nil
+}
+
+// tooLarge is the error for so many files that no record holds.
+func tooLarge(files int, why string) error {
+	return &api.Error{
+		Status:  http.StatusUnprocessableEntity,
+		Message: fmt.Sprintf("could not register %d files under one name: %s", files, why),
+		Hint:    "divide them among several names: --dataset A,B runs over several",
+	}
 }
 
 var nameForm = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.+:@-]{0,127}$`)
@@ -127,7 +141,7 @@ func CheckName(name string) error {
 		return nil
 	}
 	return &api.Error{
-		Status:  400,
+		Status:  http.StatusBadRequest,
 		Message: fmt.Sprintf("could not use %q as the name of a dataset", name),
 		Hint:    "a name has up to 128 letters, digits and characters of _.+:@-",
 	}
@@ -232,7 +246,7 @@ func (s *Store) Put(signed Signed) (fresh bool, err error) {
 	}
 	if n > maxRecords || bytes > maxOwned {
 		return false, &api.Error{
-			Status: 422,
+			Status: http.StatusUnprocessableEntity,
 			Message: fmt.Sprintf("could not keep the dataset %s: its owner would have %d, of %d bytes; the limits are %d and %d",
 				r.Name, n, bytes, maxRecords, int64(maxOwned)),
 			Hint: "use names of before again, which takes no further room",
@@ -291,7 +305,7 @@ func (s *Store) find(name string, self tasks.PeerID) (kept, error) {
 	switch len(found) {
 	case 0:
 		return kept{}, &api.Error{
-			Status: 404, Message: fmt.Sprintf("no dataset %q is known on the members that answer", name),
+			Status: http.StatusNotFound, Message: fmt.Sprintf("no dataset %q is known on the members that answer", name),
 			Hint: "dtpnode dataset ls lists them",
 		}
 	case 1:
@@ -302,7 +316,7 @@ func (s *Store) find(name string, self tasks.PeerID) (kept, error) {
 		owners = append(owners, k.OwnerName+"/"+k.Name+" ("+k.Owner+")")
 	}
 	return kept{}, &api.Error{
-		Status: 409, Message: fmt.Sprintf("several members have a dataset %q: %s", name, strings.Join(owners, ", ")),
+		Status: http.StatusConflict, Message: fmt.Sprintf("several members have a dataset %q: %s", name, strings.Join(owners, ", ")),
 		Hint: "name its owner, by the name or the id: OWNER/NAME",
 	}
 }
