@@ -1,17 +1,22 @@
 package jobs
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
+	"testing/synctest"
 
 	"pgregory.net/rapid"
 
 	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/node/store/storetest"
+	"github.com/dtpnode/dtpnode/tasks"
 )
 
 // What jobs ship lies here exactly as long as a job holds it.
@@ -64,5 +69,39 @@ func TestWhatIsShippedGoesWithTheLastJob(t *testing.T) {
 				}
 			}
 		}
+	})
+}
+
+// TestWhatOneFailsToBringOthersBring: a blob is being brought for one job while others, which keep it at paths of their
+// own, wait for it. That job is cancelled: the others bring it, each to its path.
+func TestWhatOneFailsToBringOthersBring(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		r := &base{blobs: store.NewBlobs(dir, slog.New(slog.DiscardHandler))}
+		data := []byte("what Begin has made")
+		s := tasks.Ship{SHA256: store.HashOf(data), Size: int64(len(data))}
+		if _, err := r.blobs.Put(dir, data); err != nil {
+			t.Fatal(err)
+		}
+		cancelled := make(chan error)
+		var all sync.WaitGroup
+		all.Go(func() {
+			_, _, _ = r.placing.Do(s.SHA256, func() (any, error) { return nil, <-cancelled })
+		})
+		synctest.Wait()
+		const others = 50
+		for i := range others {
+			path := filepath.Join(dir, fmt.Sprint("copy-", i))
+			all.Go(func() {
+				if err := r.placeShip(t.Context(), "job", "", s, path); err != nil {
+					t.Errorf("%s: %v", path, err)
+				} else if got, err := os.ReadFile(path); err != nil || string(got) != string(data) {
+					t.Errorf("%s is told to be there: %q, %v", path, got, err)
+				}
+			})
+		}
+		synctest.Wait()
+		cancelled <- context.Canceled
+		all.Wait()
 	})
 }

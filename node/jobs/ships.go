@@ -76,14 +76,23 @@ func (r *programs) fetchShipFile(ctx context.Context, j *Job, ship tasks.Ship) (
 }
 
 // placeShip puts a blob at path, whole or not at all: from this node's disk, where it then has two names, else from a
-// member. If from is empty the blob must be on this node.
+// member. If from is empty the blob must be on this node. Of those that want the same blob one at a time brings it, be
+// it to the path of another: how one fares says nothing of the others, which may have other members to ask, and whose
+// jobs go on where its job is over.
 func (r *base) placeShip(ctx context.Context, id tasks.JobID, from tasks.PeerID, s tasks.Ship, path string) error {
-	key := s.SHA256
-	_, err, _ := r.placing.Do(key, func() (any, error) { return nil, r.placeOnce(ctx, id, from, s, path) })
-	if err == nil && store.SizeOf(path) != s.Size { // it was brought to another path
-		_, err, _ = r.placing.Do(key, func() (any, error) { return nil, r.placeOnce(ctx, id, from, s, path) })
+	for {
+		mine := false
+		_, err, _ := r.placing.Do(s.SHA256, func() (any, error) {
+			mine = true
+			return nil, r.placeOnce(ctx, id, from, s, path)
+		})
+		if mine || err == nil && store.SizeOf(path) == s.Size {
+			return err
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 	}
-	return err
 }
 
 func (r *base) placeOnce(ctx context.Context, id tasks.JobID, from tasks.PeerID, s tasks.Ship, path string) error {

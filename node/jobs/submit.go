@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -240,7 +241,7 @@ func (r *Room) probe(j *Job, desc *tasks.Job) error {
 		return nil // this host sees none of the files, so errors are found by the first node that opens one
 	}
 	j.mu.Lock()
-	mark := fmt.Sprintf("%s %+v", j.s.CodeKey, key)
+	mark := markOf(j.s.CodeKey, key, first.First, desc)
 	j.mu.Unlock()
 	if local && r.planner.Probed(mark) {
 		return nil
@@ -266,10 +267,16 @@ func (r *Room) probe(j *Job, desc *tasks.Job) error {
 	if fail != nil && fail.Kind == exec.KindSchema {
 		return &api.Error{Message: err.Error(), Hint: api.BranchAdvice(fail.Msg), Err: err}
 	}
-	if err == nil && len(desc.Hints) == 0 { // hints depend on what Begin hands on, too
+	if err == nil && len(desc.Hints) == 0 { // hints are for each job anew
 		r.planner.SetProbed(mark)
 	}
 	return err
+}
+
+// markOf names a program with what its first entry is tried with: the same may pass or fail with another input, or have
+// something to announce of another entry.
+func markOf(code string, file plan.FileKey, entry int64, desc *tasks.Job) string {
+	return fmt.Sprintf("%s %+v %d %x %s", code, file, entry, sha256.Sum256(desc.Input), desc.Begun.SHA256)
 }
 
 // firstSeen is a packet that begins at the first wanted entry of the first file with any that this host seems to see;

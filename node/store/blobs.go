@@ -236,29 +236,34 @@ func (b *Blobs) ShipFile(path string) (hash string, size int64, err error) {
 
 // ShipWith is Ship for a blob that make puts whole at a path in ShipDir, unless it is there already.
 func (b *Blobs) ShipWith(hash string, make func(path string) error) error {
-	path := filepath.Join(b.ShipDir(), hash)
-	b.shipping.Lock()
-	if b.Has(hash, path) && SizeOf(path) >= 0 {
-		b.held[hash]++
-		b.shipping.Unlock()
-		return nil
-	}
-	b.shipping.Unlock()
-	// Others ship meanwhile, since this may take minutes.
-	err := os.MkdirAll(b.ShipDir(), 0o700)
-	if err == nil {
-		if err = make(path); errors.Is(err, fs.ErrExist) {
-			err = nil
-		}
-	}
-	if err != nil {
+	if err := os.MkdirAll(b.ShipDir(), 0o700); err != nil {
 		return err
 	}
+	path := b.ShipPath(hash)
+	for !b.holdShipped(hash, false) {
+		// Others ship meanwhile, since this may take minutes.
+		if err := make(path); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		if b.holdShipped(hash, true) {
+			break
+		} // else the last job that held it was released as make found it there
+	}
+	return nil
+}
+
+// holdShipped keeps what is in ShipDir for one more job, and reports whether it is there. made says that it is whole,
+// though it is not known yet.
+func (b *Blobs) holdShipped(hash string, made bool) bool {
 	b.shipping.Lock()
 	defer b.shipping.Unlock()
+	path := b.ShipPath(hash)
+	if !made && !b.Has(hash, path) || SizeOf(path) < 0 {
+		return false
+	}
 	b.Add(hash, path)
 	b.held[hash]++
-	return nil
+	return true
 }
 
 // ShipPath is where a blob is that was shipped.

@@ -89,3 +89,30 @@ func TestADamagedBlobIsForgotten(t *testing.T) {
 		})
 	}
 }
+
+// TestWhatIsShippedIsThere: another job's copy of a blob is found in place, and goes as that job ends. It is put there
+// once more, since nobody would have it else.
+func TestWhatIsShippedIsThere(t *testing.T) {
+	b := NewBlobs(t.TempDir(), slog.New(slog.DiscardHandler))
+	hash, calls := HashOf([]byte("x")), 0
+	put := func(path string) error {
+		if calls++; calls == 1 {
+			return fs.ErrExist
+		}
+		return os.WriteFile(path, []byte("x"), 0o600)
+	}
+	if err := b.ShipWith(hash, put); err != nil || calls != 2 || SizeOf(b.ShipPath(hash)) != 1 {
+		t.Errorf("%d calls, %d bytes: %v", calls, SizeOf(b.ShipPath(hash)), err)
+	}
+	if err := b.ShipWith(hash, put); err != nil || calls != 2 {
+		t.Errorf("what is there is made again: %d calls, %v", calls, err)
+	}
+	b.Unship(hash)
+	if SizeOf(b.ShipPath(hash)) < 0 {
+		t.Error("it is gone with the first of two jobs")
+	}
+	b.Unship(hash)
+	if SizeOf(b.ShipPath(hash)) >= 0 {
+		t.Error("it stays after the last job")
+	}
+}
