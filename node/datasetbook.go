@@ -31,7 +31,14 @@ func (d *Daemon) openDatasets() error {
 // datasetMembers is the cluster as datasets see it (datasets.Members).
 type datasetMembers struct{ planMembers }
 
-func (m datasetMembers) Name() string                               { return m.d.net.Name() }
+func (m datasetMembers) Name() string { return m.d.net.Name() }
+func (m datasetMembers) Names() map[tasks.PeerID]string {
+	out := map[tasks.PeerID]string{}
+	for _, o := range m.d.net.Members() {
+		out[o.ID] = o.Name
+	}
+	return out
+}
 func (m datasetMembers) Up() []tasks.PeerID                         { return m.d.cluster.Up() }
 func (m datasetMembers) HasRight(id tasks.PeerID, r p2p.Right) bool { return m.d.net.HasRight(id, r) }
 func (m datasetMembers) Sign(text []byte) []byte                    { return m.d.net.Sign(text) }

@@ -61,7 +61,8 @@ func byJobs(
 //	logs              -> text that the job's children printed here
 //	result            -> hash of the result, a blob
 //	parts             -> handle of store.MadeOf, JSON: what a job's partial result was made of
-//	datasets          -> heads of datasets, JSON: which lists of files are kept here under which names
+//	datasets   owner, slash, name, or empty -> heads of datasets, JSON: which lists of files are kept here under which
+//	           names, as many as fit of those behind that one
 //	dataset    owner, slash, name -> datasets.Signed, JSON: one of them
 //	dataset-new owner, slash, name -> hash: the asker has registered or removed it, and it is fetched from there
 //	fetched           -> empty: the job's submitter, or an admin, has the result
@@ -238,8 +239,8 @@ var requests = map[string]request{
 	},
 	"datasets": {
 		access: members.ForAll,
-		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *jobs.Job, _ string) ([]byte, error) {
-			return d.datasets.ServeHeads()
+		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *jobs.Job, arg string) ([]byte, error) {
+			return d.datasets.ServeHeads(arg)
 		},
 	},
 	"dataset": {

@@ -20,7 +20,7 @@ type DatasetRequest struct {
 type Dataset struct {
 	Name       string        `json:"name"` // with its owner's before it: owner/name
 	Owner      string        `json:"owner"`
-	OwnerName  string        `json:"owner_name"`     // what it was called when it registered the files
+	OwnerName  string        `json:"owner_name"`     // what it is called, or was last, told apart from others of that name
 	Gone       bool          `json:"gone,omitempty"` // the owner is no member any more
 	Registered time.Time     `json:"registered"`
 	Kind       string        `json:"kind"`

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -23,7 +24,10 @@ import (
 // Members is the cluster as far as datasets need it.
 type Members interface {
 	ID() tasks.PeerID
+	// Name is what this node is called.
 	Name() string
+	// Names are what the members are called, this node among them, by their ids; empty where it is not known.
+	Names() map[tasks.PeerID]string
 	// Up are the other members that are up.
 	Up() []tasks.PeerID
 	// HasRight reports whether a member has a right; false if it is none.
@@ -33,11 +37,15 @@ type Members interface {
 }
 
 const (
-	askWait  = 3 * time.Second // for a list of heads
-	loadWait = time.Minute     // for one record
-	maxHeads = 1 << 16         // values in an answer
-
-	maxFailed = 8 // records of a member that cannot be had, before it is asked for no more of them
+	askWait  = 3 * time.Second  // for a list of heads
+	loadWait = 20 * time.Second // for one record
+	maxHeads = 1 << 16          // values in an answer
+	maxPage  = 10_000           // heads in an answer
+	// A member may tell of records of an owner that it does not give, or that are refused, as after the owner has told
+	// others of more than is kept here.
+	mostVain = 3
+	sulk     = time.Minute // a member that tells of more of them than that is not asked again for so long
+	mostLies = 16
 )
 
 // head is what is told of a record before it is fetched.
@@ -52,87 +60,146 @@ type head struct {
 type Room struct {
 	*Store
 	Members Members
+	page    int // heads in an answer
+
+	sulking struct {
+		sync.Mutex
+		until map[tasks.PeerID]time.Time
+	}
 }
 
 // New makes the room of a store.
 func New(s *Store, m Members) *Room {
-	return &Room{Store: s, Members: m}
+	r := &Room{Store: s, Members: m, page: maxPage}
+	r.sulking.until = map[tasks.PeerID]time.Time{}
+	return r
 }
 
-// ServeHeads answers the request "datasets": what is kept here.
-func (r *Room) ServeHeads() ([]byte, error) {
+// ServeHeads answers the request "datasets": what is kept here, in the order of owners and names, as much as fits, of
+// what comes after the owner and name that are given with a slash between them.
+func (r *Room) ServeHeads(after string) ([]byte, error) {
 	out := []head{}
 	for _, k := range r.list() {
 		out = append(out, head{k.Owner, k.Name, k.At, k.hash})
 	}
-	return json.Marshal(out)
+	slices.SortFunc(out, func(a, b head) int { return strings.Compare(a.place(), b.place()) })
+	at, _ := slices.BinarySearchFunc(out, after, func(h head, after string) int {
+		if h.place() <= after {
+			return -1
+		}
+		return 1
+	})
+	out = out[at:]
+	return json.Marshal(out[:min(len(out), r.page)])
 }
+
+// place is where a head stands among others.
+func (h head) place() string { return h.Owner + "/" + h.Name }
 
 // ServeRecord answers the request "dataset": one record, by owner and name with a slash between them.
 func (r *Room) ServeRecord(arg string) ([]byte, error) {
 	owner, name, _ := strings.Cut(arg, "/")
-	s, _, err := r.read(key{owner, name})
+	text, err := r.signed(key{owner, name})
 	if err != nil {
 		return nil, &api.Error{Status: http.StatusNotFound, Message: "no such dataset is kept here"}
 	}
-	return json.Marshal(s)
+	return text, nil
 }
 
-// pull fetches from a member what it has that is newer than what is here.
+// pull fetches from a member what it has that is newer than what is here. What cannot be had of one owner keeps nothing
+// back of others.
 func (r *Room) pull(ctx context.Context, from tasks.PeerID) error {
-	asking, cancel := context.WithTimeout(ctx, askWait)
-	answer, err := r.Members.Request(asking, from, "datasets", nil)
-	cancel()
-	if err != nil {
-		return err
+	if r.sulks(from) {
+		return errors.New("it has told of datasets lately that it did not give")
 	}
-	heads, err := wire.ReadJSONList[head](answer, maxHeads, maxHeads)
-	if err != nil {
-		return err
-	}
-	// One that cannot be had, or is none, keeps nobody from the others.
-	var failed error
-	for n := 0; len(heads) > 0 && n < maxFailed && ctx.Err() == nil; heads = heads[1:] {
-		if h := heads[0]; r.wants(h) {
-			if err := r.fetch(ctx, from, h); err != nil {
-				failed, n = errors.Join(failed, fmt.Errorf("dataset %s: %w", h.Name, err)), n+1
+	vain, lies := map[tasks.PeerID]int{}, 0
+	for after := ""; ; {
+		heads, err := r.heads(ctx, from, after)
+		if err != nil || len(heads) == 0 {
+			return err
+		}
+		for _, h := range heads {
+			if h.place() <= after {
+				return errors.New("its list of datasets has no order")
+			}
+			after = h.place()
+			if vain[h.Owner] >= mostVain || !r.wants(h) {
+				continue
+			}
+			fresh, err := r.fetch(ctx, from, h.Owner, h.Name)
+			if fresh {
+				continue
+			}
+			r.log.Debug("a dataset could not be had", "member", from, "owner", h.Owner, "name", h.Name, "reason", err)
+			vain[h.Owner]++
+			if lies++; lies > mostLies || ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+				r.mind(from)
+				return errors.Join(errors.New("it tells of datasets that it does not give"), err)
 			}
 		}
+		if len(heads) < r.page {
+			return nil
+		}
 	}
-	return failed
 }
 
-// wants reports whether a record should be kept here: it is new, and of a member that may submit.
+// heads asks a member what it has, from one place on.
+func (r *Room) heads(ctx context.Context, from tasks.PeerID, after string) ([]head, error) {
+	ctx, cancel := context.WithTimeout(ctx, askWait)
+	defer cancel()
+	answer, err := r.Members.Request(ctx, from, "datasets", []byte(after))
+	if err != nil {
+		return nil, err
+	}
+	return wire.ReadJSONList[head](answer, r.page, maxHeads)
+}
+
+// sulks reports whether a member is not to be asked for now.
+func (r *Room) sulks(id tasks.PeerID) bool {
+	r.sulking.Lock()
+	defer r.sulking.Unlock()
+	return time.Now().Before(r.sulking.until[id])
+}
+
+// mind has a member not asked for a while.
+func (r *Room) mind(id tasks.PeerID) {
+	r.sulking.Lock()
+	defer r.sulking.Unlock()
+	for other, until := range r.sulking.until {
+		if time.Now().After(until) {
+			delete(r.sulking.until, other)
+		}
+	}
+	r.sulking.until[id] = time.Now().Add(sulk)
+}
+
+// wants reports whether a record should be kept here: it is new, and of a member that may submit and has room.
 func (r *Room) wants(h head) bool {
 	if !r.Members.HasRight(h.Owner, p2p.Submitter) || CheckName(h.Name) != nil {
 		return false
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	old, known := r.all[key{h.Owner, h.Name}]
-	return !known || newer(h.At, h.Hash, old)
+	k := key{h.Owner, h.Name}
+	if old, known := r.all[k]; known {
+		return newer(h.At, h.Hash, old)
+	}
+	return r.fits(k, 0, 0) == nil
 }
 
-func (r *Room) fetch(ctx context.Context, from tasks.PeerID, h head) error {
+// fetch brings one record here, and reports whether it was kept: it is not if a newer one was here.
+func (r *Room) fetch(ctx context.Context, from, owner tasks.PeerID, name string) (fresh bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, loadWait)
 	defer cancel()
-	answer, err := r.Members.Request(ctx, from, "dataset", []byte(h.Owner+"/"+h.Name))
+	answer, err := r.Members.Request(ctx, from, "dataset", []byte(owner+"/"+name))
 	if err != nil {
-		return err
+		return false, err
 	}
 	s, err := Decode(answer)
 	if err != nil {
-		return err
+		return false, err
 	}
-	rec, err := s.Open()
-	if err != nil {
-		return err
-	}
-	if rec.Owner != h.Owner || rec.Name != h.Name {
-		return errors.New("another one was sent in its place")
-	}
-	_, err = r.Put(s)
-	return err
+	return r.Put(s, owner, name)
 }
 
 // Refresh asks all members that are up for what they have.
@@ -161,7 +228,7 @@ func (r *Room) Publish(ctx context.Context, rec Record) (keptBy int, err error) 
 	if err != nil {
 		return 0, err
 	}
-	if _, err := r.Put(s); err != nil {
+	if _, err := r.Put(s, rec.Owner, rec.Name); err != nil {
 		return 0, err
 	}
 	return 1 + r.tell(ctx, key{rec.Owner, rec.Name}, s.Hash()), nil
@@ -195,7 +262,7 @@ func (r *Room) ServeNew(ctx context.Context, from tasks.PeerID, arg string) ([]b
 		return nil, &api.Error{Status: http.StatusForbidden,
 			Message: "datasets are kept for members that may submit jobs, each for its own"}
 	}
-	if err := r.fetch(ctx, from, head{Owner: owner, Name: name}); err != nil {
+	if _, err := r.fetch(ctx, from, owner, name); err != nil {
 		return nil, err
 	}
 	r.mu.Lock()
@@ -203,22 +270,13 @@ func (r *Room) ServeNew(ctx context.Context, from tasks.PeerID, arg string) ([]b
 	return []byte(r.all[key{owner, name}].hash), nil
 }
 
-// told is a record as a user sees it, without its files.
-func (r *Room) told(k kept) api.Dataset {
-	return api.Dataset{
-		Name: k.OwnerName + "/" + k.Name, Owner: k.Owner, OwnerName: k.OwnerName, Registered: k.At, Kind: k.Kind,
-		Gone: k.Owner != r.Members.ID() && !r.Members.HasRight(k.Owner, p2p.Submitter), Count: k.files, Entries: k.entries,
-		Bytes: k.size,
-	}
-}
-
 // List are the datasets that there are, without their files.
 func (r *Room) List(ctx context.Context) []api.Dataset {
 	r.Refresh(ctx)
-	out := []api.Dataset{}
+	out, called := []api.Dataset{}, r.called()
 	for _, k := range r.list() {
 		if !k.Removed {
-			out = append(out, r.told(k))
+			out = append(out, r.told(k, called))
 		}
 	}
 	return out
@@ -227,7 +285,7 @@ func (r *Room) List(ctx context.Context) []api.Dataset {
 // Get is one by its name, with its files.
 func (r *Room) Get(ctx context.Context, name string) (api.Dataset, error) {
 	r.Refresh(ctx)
-	k, err := r.find(name, r.Members.ID())
+	k, called, err := r.find(name)
 	if err != nil {
 		return api.Dataset{}, err
 	}
@@ -235,7 +293,7 @@ func (r *Room) Get(ctx context.Context, name string) (api.Dataset, error) {
 	if err != nil {
 		return api.Dataset{}, fmt.Errorf("could not read the dataset %s: %w", name, err)
 	}
-	out := r.told(k)
+	out := r.told(k, called)
 	out.Files = rec.Files
 	return out, nil
 }
@@ -251,18 +309,19 @@ func (r *Room) Own(name string) bool {
 // Remove takes a name back. Only its owner can.
 func (r *Room) Remove(ctx context.Context, name string) (api.Dataset, error) {
 	r.Refresh(ctx)
-	k, err := r.find(name, r.Members.ID())
+	k, called, err := r.find(name)
 	if err != nil {
 		return api.Dataset{}, err
 	}
 	if k.Owner != r.Members.ID() {
 		return api.Dataset{}, &api.Error{
-			Status:  http.StatusForbidden,
-			Message: fmt.Sprintf("could not remove the dataset %s/%s: it was registered on another member", k.OwnerName, k.Name),
-			Hint:    "remove it there",
+			Status: http.StatusForbidden,
+			Message: fmt.Sprintf("could not remove the dataset %s/%s: it was registered on another member", called[k.Owner],
+				k.Name),
+			Hint: "remove it there",
 		}
 	}
-	out := r.told(k)
+	out := r.told(k, called)
 	out.KeptBy, err = r.Publish(ctx, Record{Name: k.Name, Removed: true})
 	return out, err
 }

@@ -3,6 +3,7 @@
 // were made. It owns the folder of records. It plans no files and runs no jobs.
 //
 //	store.go   records, on disk and by their names
+//	names.go   whose is meant, and what users are told of one
 //	spread.go  how members give each other records
 package datasets
 
@@ -39,6 +40,12 @@ const (
 	maxFiles   = 500_000  // of one record
 	maxRecords = 1000     // of one owner, removed ones among them
 	maxOwned   = 64 << 20 // bytes of all records of one owner, compressed
+	// maxOwnedPlain is of them as they are read, which a daemon does with all of them when it starts: a compressed record
+	// can be a thousandth of what it becomes.
+	maxOwnedPlain = 256 << 20
+	// leastValue is how many bytes each file of a record has at least, for each of its two values (wire.ReadJSON), as it
+	// is written here: what has more values than that takes far more memory than bytes.
+	leastValue = 20
 )
 
 // Record is what an owner says of one name. The newest counts.
@@ -80,27 +87,52 @@ func (s Signed) Hash() string {
 }
 
 // Open reads the record, which must be signed by its owner.
-func (s Signed) Open() (r Record, err error) {
-	if len(s.Body) > MaxRecord {
-		return r, fmt.Errorf("a dataset of %d bytes, want at most %d", len(s.Body), MaxRecord)
-	}
-	z, err := gzip.NewReader(bytes.NewReader(s.Body))
+func (s Signed) Open() (Record, error) {
+	r, _, err := s.open()
 	if err != nil {
-		return r, fmt.Errorf("could not read a dataset: %w", err)
-	}
-	plain, err := io.ReadAll(io.LimitReader(z, maxPlain+1))
-	if err != nil || len(plain) > maxPlain {
-		return r, errors.Join(errors.New("could not read a dataset: it is damaged, or too large"), err)
-	}
-	const most = 2*maxFiles + 2 // values: each file is an object, and an element of the list
-	if err := wire.ReadJSON(plain, most, &r); err != nil {
-		return r, fmt.Errorf("could not read a dataset: %w", err)
-	}
-	if err := CheckName(r.Name); err != nil {
 		return r, err
 	}
 	return r, p2p.Verify(r.Owner, signedText(s.Body), s.Sig)
 }
+
+// OpenOf is Open for a record that must be of a certain owner. What somebody else has made is not even unpacked.
+func (s Signed) OpenOf(owner tasks.PeerID) (r Record, plain int64, err error) {
+	if err := p2p.Verify(owner, signedText(s.Body), s.Sig); err != nil {
+		return r, 0, err
+	}
+	if r, plain, err = s.open(); err == nil && r.Owner != owner {
+		err = errors.New("could not read a dataset: it is not said to be of who has signed it")
+	}
+	return r, plain, err
+}
+
+// open reads the record, whoever has signed it, and says how many bytes it has unpacked.
+func (s Signed) open() (r Record, size int64, err error) {
+	if len(s.Body) > MaxRecord {
+		return r, 0, fmt.Errorf("a dataset of %d bytes, want at most %d", len(s.Body), MaxRecord)
+	}
+	z, err := gzip.NewReader(bytes.NewReader(s.Body))
+	if err != nil {
+		return r, 0, fmt.Errorf("could not read a dataset: %w", err)
+	}
+	plain, err := io.ReadAll(io.LimitReader(z, maxPlain+1))
+	if err != nil || len(plain) > maxPlain {
+		return r, 0, errors.Join(errors.New("could not read a dataset: it is damaged, or too large"), err)
+	}
+	if err := wire.ReadJSON(plain, mostValues(len(plain)), &r); err != nil {
+		return r, 0, fmt.Errorf("could not read a dataset: %w", err)
+	}
+	if r.OwnerName != "" {
+		if err := p2p.CheckName(r.OwnerName); err != nil {
+			return r, 0, err
+		}
+	}
+	return r, int64(len(plain)), CheckName(r.Name)
+}
+
+// mostValues is how many values (wire.ReadJSON) a record of so many bytes may have: of each file an object and an element
+// of the list.
+func mostValues(bytes int) int { return min(2*maxFiles, bytes/leastValue) + 16 }
 
 // sign makes a record that others believe.
 func sign(r Record, by func([]byte) []byte) (Signed, error) {
@@ -158,6 +190,7 @@ type kept struct {
 	Record
 	hash    string
 	bytes   int64
+	plain   int64 // bytes of it unpacked
 	entries int64
 	size    int64 // compressed, of the files' parts
 	files   int
@@ -168,8 +201,26 @@ type Store struct {
 	dir string
 	log *slog.Logger
 
-	mu  sync.Mutex
-	all map[key]kept
+	reading sync.Mutex // held while a record is unpacked
+
+	most      int   // records of one owner
+	mostPlain int64 // bytes of them, unpacked
+
+	mu    sync.Mutex
+	all   map[key]kept
+	owned map[tasks.PeerID]room // what all records of an owner take
+}
+
+// room is what records take.
+type room struct {
+	records      int
+	bytes, plain int64 // packed and unpacked
+}
+
+// add has a record take room, or with times -1 give it back.
+func (s *Store) add(k kept, times int64) {
+	r := s.owned[k.Owner]
+	s.owned[k.Owner] = room{r.records + int(times), r.bytes + times*k.bytes, r.plain + times*k.plain}
 }
 
 // Open reads the folder of records, which it makes if there is none. Records that are damaged are left out.
@@ -181,31 +232,40 @@ func Open(dir string, log *slog.Logger) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{dir: dir, log: log, all: map[key]kept{}}
+	s := &Store{
+		dir: dir, log: log, most: maxRecords, mostPlain: maxOwnedPlain,
+		all: map[key]kept{}, owned: map[tasks.PeerID]room{},
+	}
 	for _, name := range names {
-		signed, r, err := readFile(name)
+		signed, r, plain, err := readFile(name)
 		if err != nil {
 			log.Warn("a dataset on disk cannot be read", "file", name, "reason", err)
 			continue
 		}
-		s.all[key{r.Owner, r.Name}] = keptOf(signed, r)
+		k := keptOf(signed, r, plain)
+		s.all[key{r.Owner, r.Name}] = k
+		s.add(k, 1)
 	}
 	return s, nil
 }
 
-func readFile(name string) (s Signed, r Record, err error) {
+// readFile reads what was found to be its owner's before it was written.
+func readFile(name string) (s Signed, r Record, plain int64, err error) {
 	text, err := os.ReadFile(name)
 	if err == nil {
 		s, err = Decode(text)
 	}
 	if err == nil {
-		r, err = s.Open()
+		r, plain, err = s.open()
 	}
-	return s, r, err
+	if err == nil {
+		err = p2p.Verify(r.Owner, signedText(s.Body), s.Sig)
+	}
+	return s, r, plain, err
 }
 
-func keptOf(s Signed, r Record) kept {
-	k := kept{Record: r, hash: s.Hash(), bytes: int64(len(s.Body)), files: len(r.Files)}
+func keptOf(s Signed, r Record, plain int64) kept {
+	k := kept{Record: r, hash: s.Hash(), bytes: int64(len(s.Body)), plain: plain, files: len(r.Files)}
 	for _, f := range r.Files {
 		k.entries, k.size = k.entries+f.Entries, k.size+f.Bytes
 	}
@@ -225,9 +285,15 @@ func newer(at time.Time, hash string, than kept) bool {
 	return hash > than.hash
 }
 
-// Put keeps a record, unless there is a newer one, or its owner has too many. fresh says that it was kept.
-func (s *Store) Put(signed Signed) (fresh bool, err error) {
-	r, err := signed.Open()
+// Put keeps a record of an owner, unless there is a newer one, or the owner has too many. fresh says that it was kept.
+// Records are read one after the other, since one can be large.
+func (s *Store) Put(signed Signed, owner tasks.PeerID, name string) (fresh bool, err error) {
+	s.reading.Lock()
+	r, plain, err := signed.OpenOf(owner)
+	s.reading.Unlock()
+	if err == nil && r.Name != name {
+		err = fmt.Errorf("could not keep the dataset %s: another one was sent in its place", name)
+	}
 	if err != nil {
 		return false, err
 	}
@@ -238,19 +304,9 @@ func (s *Store) Put(signed Signed) (fresh bool, err error) {
 	if known && !newer(r.At, signed.Hash(), old) {
 		return false, nil
 	}
-	n, bytes := 1, int64(len(signed.Body))
-	for other, has := range s.all {
-		if other.owner == r.Owner && other != k {
-			n, bytes = n+1, bytes+has.bytes
-		}
-	}
-	if n > maxRecords || bytes > maxOwned {
-		return false, &api.Error{
-			Status: http.StatusUnprocessableEntity,
-			Message: fmt.Sprintf("could not keep the dataset %s: its owner would have %d, of %d bytes; the limits are %d and %d",
-				r.Name, n, bytes, maxRecords, int64(maxOwned)),
-			Hint: "use names of before again, which takes no further room",
-		}
+	added := keptOf(signed, r, plain)
+	if err := s.fits(k, added.bytes, plain); err != nil {
+		return false, err
 	}
 	text, err := json.Marshal(signed)
 	if err != nil {
@@ -259,15 +315,46 @@ func (s *Store) Put(signed Signed) (fresh bool, err error) {
 	if err := durable.Write(s.path(k), text); err != nil {
 		return false, err
 	}
-	s.all[k] = keptOf(signed, r)
+	if known {
+		s.add(old, -1)
+	}
+	s.all[k] = added
+	s.add(added, 1)
 	return true, nil
+}
+
+// fits is an error if an owner has too much to have a record of that size, packed and unpacked, too. The caller holds
+// s.mu.
+func (s *Store) fits(k key, bytes, plain int64) error {
+	r, old := s.owned[k.owner], s.all[k]
+	if _, known := s.all[k]; !known {
+		r.records++
+	}
+	r.bytes, r.plain = r.bytes+bytes-old.bytes, r.plain+plain-old.plain
+	if r.records <= s.most && r.bytes <= maxOwned && r.plain <= s.mostPlain {
+		return nil
+	}
+	return &api.Error{
+		Status: 422,
+		Message: fmt.Sprintf("could not keep the dataset %s: its owner would have %d, of %d bytes, and %d unpacked; the "+
+			"limits are %d, %d and %d", k.name, r.records, r.bytes, r.plain, s.most, int64(maxOwned), s.mostPlain),
+		Hint: "use names of before again, which takes no further room",
+	}
 }
 
 // read is a whole record by its key.
 func (s *Store) read(k key) (Signed, Record, error) {
+	s.reading.Lock()
+	defer s.reading.Unlock()
+	signed, r, _, err := readFile(s.path(k))
+	return signed, r, err
+}
+
+// signed is a record as it is kept, for others.
+func (s *Store) signed(k key) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return readFile(s.path(k))
+	return os.ReadFile(s.path(k))
 }
 
 // list are all records, in the order of their names.
@@ -282,41 +369,4 @@ func (s *Store) list() []kept {
 		return strings.Compare(a.Name+"/"+a.OwnerName+a.Owner, b.Name+"/"+b.OwnerName+b.Owner)
 	})
 	return out
-}
-
-// find is the record that a user means by a name: NAME, OWNER/NAME, or as PROOF wrote it /GROUP/OWNER/NAME. The own one
-// goes before those of others.
-func (s *Store) find(name string, self tasks.PeerID) (kept, error) {
-	parts := strings.Split(strings.Trim(name, "/"), "/")
-	base, owner := parts[len(parts)-1], ""
-	if len(parts) > 1 {
-		owner = parts[len(parts)-2]
-	}
-	var found []kept
-	for _, k := range s.list() {
-		if k.Removed || k.Name != base || owner != "" && k.OwnerName != owner && !strings.HasPrefix(k.Owner, owner) {
-			continue
-		}
-		if owner == "" && k.Owner == self {
-			return k, nil
-		}
-		found = append(found, k)
-	}
-	switch len(found) {
-	case 0:
-		return kept{}, &api.Error{
-			Status: http.StatusNotFound, Message: fmt.Sprintf("no dataset %q is known on the members that answer", name),
-			Hint: "dtpnode dataset ls lists them",
-		}
-	case 1:
-		return found[0], nil
-	}
-	var owners []string
-	for _, k := range found {
-		owners = append(owners, k.OwnerName+"/"+k.Name+" ("+k.Owner+")")
-	}
-	return kept{}, &api.Error{
-		Status: http.StatusConflict, Message: fmt.Sprintf("several members have a dataset %q: %s", name, strings.Join(owners, ", ")),
-		Hint: "name its owner, by the name or the id: OWNER/NAME",
-	}
 }
