@@ -252,3 +252,29 @@ func TestClonesFollowTheFiles(t *testing.T) {
 		}
 	}
 }
+
+// TestLimitsOfSlowEntries: each entry takes a fifth of a second, so that few can be looked at before a job begins. What
+// these have shown is announced, and the job does not wait for more.
+func TestLimitsOfSlowEntries(t *testing.T) {
+	r := roottest.Find(t)
+	files := r.MakeEvents(t, roottest.EventFile{
+		Path: filepath.Join(t.TempDir(), "a.root"), Index: 1, Entries: 200, Cluster: 100,
+	})
+	s := loadJob(t, rootexec.SharedExecutor(t), roottest.Selector(t, "Autos.C"))
+	defer s.Release()
+	c, err := s.StartClient(t.Context(), rootexec.ClientSpec{Params: map[string]string{"slow": "1"}, Dir: t.TempDir()},
+		func(string) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	input, err := c.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	hints, err := s.Foresee(t.Context(), exec.GenSpec{Job: 1, Input: input, Dir: t.TempDir()}, rootexec.Told{},
+		exec.Packet{File: files[0], Part: "Events"})
+	if err != nil || !strings.Contains(string(hints), `"labels"`) {
+		t.Errorf("announced: %q, %v", hints, err)
+	}
+}

@@ -156,10 +156,15 @@ func TestOutputNames(t *testing.T) {
 		{"root://host.example//store/far.root", false, "far.root"},
 		{"client:mine.root", false, "mine.root"},
 		{"of-<qnum>-<ord>.root", false, "of-1-.root"},
+		{`no\path.root`, false, "no_path.root"},
+		{"line\nend.root", false, "line_end.root"},
+		{"latin\xe9.root", false, "latin_.root"},
+		{"sub", false, "sub"}, // where the other file would have its folder
 		{input, false, "input.root"},
 	} {
 		job := roottest.Job{Selector: selector, Tree: "Events", Files: files, Option: "name=" + c.name}
-		dir, _, fin := outputJob(t, s, job, rootexec.ClientSpec{Away: c.away, Inputs: func() []string { return files }})
+		dir, result, fin := outputJob(t, s, job, rootexec.ClientSpec{Away: c.away, Inputs: func() []string { return files }})
+		unpackResult(t, result) // whatever the names are, it can be read
 		want := c.want
 		if !filepath.IsAbs(want) {
 			want = filepath.Join(dir, want)

@@ -1,6 +1,5 @@
 #include "axes.h"
 
-
 #include <TArrayD.h>
 #include <TAxis.h>
 #include <TCollection.h>

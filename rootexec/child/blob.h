@@ -74,8 +74,8 @@ class BlobWriter {
   void add(const TObject &object, const std::string &name, uint32_t ordinal, bool apart);
   /// Adds an object unless it takes more than so many bytes, and reports whether it did.
   bool addWithin(const TObject &object, const std::string &name, uint32_t ordinal, uint64_t most, bool apart = false);
-  /// Begins a record with a file, which the caller writes to the descriptor from offset on. Nothing else is added before
-  /// endFile(), which is told the file's length, or dropFile(), which takes the record back.
+  /// Begins a record with a file, which the caller writes to the descriptor from offset on. Nothing else is added
+  /// before endFile(), which is told the file's length, or dropFile(), which takes the record back.
   Span beginFile(const std::string &name, const std::string &cls, uint32_t ordinal, bool apart);
   void endFile(uint64_t length);
   void dropFile();

@@ -86,9 +86,9 @@ void tellOwnLimits(const std::vector<std::string> &names) {
   for (size_t i = 0; i < names.size() && i < most; ++i)
     all += (i ? ", " : "") + names[i];
   if (names.size() > most) all += ", ...";
-  std::printf("Not from the job's first entries, as one process would, but from the first that each process had, are the "
-              "limits of: %s. Their bins depend on who ran what; give these histograms limits of their own if they must "
-              "not.\n",
+  std::printf("Not from the job's first entries, as one process would, but from the first that each process had, are "
+              "the limits of: %s. Their bins depend on who ran what; give these histograms limits of their own if they "
+              "must not.\n",
               all.c_str());
   std::fflush(stdout);
 }

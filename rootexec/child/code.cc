@@ -200,7 +200,8 @@ std::vector<std::string> undefinedIn(const std::string &path) {
   return out;
 }
 
-// ROOT finds the library of a class of its own when the class is first used; here it is asked for those that are called.
+// ROOT finds the library of a class of its own when the class is first used; here it is asked for those that are
+// called.
 void autoload(const std::vector<std::string> &symbols) {
   for (const std::string &symbol : symbols) {
     const std::string text = demangled(symbol);

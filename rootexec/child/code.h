@@ -9,8 +9,8 @@
 namespace dtpnode {
 
 /// Makes ready in this process what code names (the keys of the "code" map in protocol.h), in the order in which a user
-/// of ROOT would: folders of headers, SETUP.C of the packages, libraries, and the libraries that were compiled of further
-/// sources. Throws Failure "code".
+/// of ROOT would: folders of headers, SETUP.C of the packages, libraries, and the libraries that were compiled of
+/// further sources. Throws Failure "code".
 void loadCode(const nlohmann::json &code);
 
 /// Loads one library as gSystem->Load does. Throws Failure "code" that names what the loader did not find.

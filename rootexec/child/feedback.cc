@@ -16,7 +16,9 @@
 #include <cmath>
 #include <cstdio>
 #include <fnmatch.h>
+#include <map>
 #include <unistd.h>
+#include <utility>
 
 namespace dtpnode {
 
@@ -34,19 +36,25 @@ bool canBeShown(const TObject &o) {
   return !o.InheritsFrom(TTree::Class()) && !o.InheritsFrom("TProofOutputFile") && !o.InheritsFrom(TDirectory::Class());
 }
 
+double finite(double v) { return std::isfinite(v) ? v : 0; }
+
 /// The bins of an axis in groups, so that there are at most so many.
 struct Groups {
   Groups(const TAxis &axis, int most)
       : each((axis.GetNbins() + most - 1) / most), n((axis.GetNbins() + each - 1) / each), min(axis.GetXmin()),
         max(axis.GetBinUpEdge(axis.GetNbins())) {}
-  json frame() const { return {{"bins", n}, {"min", min}, {"max", max}}; }
+  json frame() const { return {{"bins", n}, {"min", finite(min)}, {"max", finite(max)}}; }
   int of(int bin) const { return (bin - 1) / each; }
 
   int each, n;
   double min, max;
 };
 
-double finite(double v) { return std::isfinite(v) ? v : 0; }
+/// Makes sums means where they are of a profile, and numbers of all: what is told has none that JSON does not have.
+void average(std::vector<double> &sums, const std::vector<double> &weights, bool profile) {
+  for (size_t i = 0; i < sums.size(); ++i)
+    sums[i] = finite(profile && weights[i] != 0 ? sums[i] / weights[i] : sums[i]);
+}
 
 /// Means of a profile are averaged over the bins of a group, weighted by their entries; all else is summed up.
 void drawOne(const TH1 &h, json &out) {
@@ -54,13 +62,11 @@ void drawOne(const TH1 &h, json &out) {
   std::vector<double> values(x.n), weights(x.n);
   auto *profile = dynamic_cast<const TProfile *>(&h);
   for (int bin = 1; bin <= h.GetNbinsX(); ++bin) {
-    const double weight = profile ? profile->GetBinEntries(bin) : 1;
+    const double weight = profile ? finite(profile->GetBinEntries(bin)) : 1;
     values[x.of(bin)] += finite(h.GetBinContent(bin) * weight);
     weights[x.of(bin)] += weight;
   }
-  if (profile)
-    for (int i = 0; i < x.n; ++i)
-      if (weights[i] != 0) values[i] /= weights[i];
+  average(values, weights, profile);
   out["x"] = x.frame();
   out["values"] = values;
   out["under"] = finite(h.GetBinContent(0));
@@ -75,13 +81,11 @@ void drawTwo(const TH1 &h, json &out) {
   for (int by = 1; by <= h.GetNbinsY(); ++by)
     for (int bx = 1; bx <= h.GetNbinsX(); ++bx) {
       const size_t at = static_cast<size_t>(y.of(by)) * x.n + x.of(bx);
-      const double weight = profile ? profile->GetBinEntries(h.GetBin(bx, by)) : 1;
+      const double weight = profile ? finite(profile->GetBinEntries(h.GetBin(bx, by))) : 1;
       values[at] += finite(h.GetBinContent(bx, by) * weight);
       weights[at] += weight;
     }
-  if (profile)
-    for (size_t i = 0; i < values.size(); ++i)
-      if (weights[i] != 0) values[i] /= weights[i];
+  average(values, weights, profile);
   out["x"] = x.frame();
   out["y"] = y.frame();
   out["values"] = values;
@@ -172,6 +176,8 @@ bool Wanted::matches(const std::string &name) const {
 }
 
 json snapshot(const json &request, const TList &output, long long units, uint64_t canary) {
+  // What was too large once hardly becomes smaller, and is not written again and again to find that out.
+  static std::map<std::pair<std::string, std::string>, uint64_t> tooLarge;
   const Wanted wanted(request);
   BlobWriter blob(request.at("path"));
   blob.add(TParameter<Long64_t>(kUnits, units), kUnits, 0, false);
@@ -183,11 +189,18 @@ json snapshot(const json &request, const TList &output, long long units, uint64_
   while (TObject *o = next()) {
     const std::string name = o->GetName();
     if (!wanted.matches(name)) continue;
-    const uint32_t ordinal = seen[{name, o->ClassName()}]++;
-    if (taken < kObjects && canBeShown(*o) && blob.addWithin(*o, name, ordinal, wanted.most()))
-      ++taken;
-    else
-      left.push_back(name);
+    const std::pair<std::string, std::string> key{name, o->ClassName()};
+    const uint32_t ordinal = seen[key]++;
+    const auto known = tooLarge.find(key);
+    const bool large = known != tooLarge.end() && known->second >= wanted.most();
+    if (taken < kObjects && !large && canBeShown(*o)) {
+      if (blob.addWithin(*o, name, ordinal, wanted.most())) {
+        ++taken;
+        continue;
+      }
+      tooLarge[key] = wanted.most();
+    }
+    left.push_back(name);
   }
   blob.finish();
   return {{"op", "snapped"}, {"id", request.at("id")}, {"units", units}, {"left", left}};

@@ -28,14 +28,23 @@ std::string folderWith(const std::string &path) {
 
 std::string nameOf(const Friend &f) { return f.alias.empty() ? f.tree : f.alias; }
 
-/// Opens a friend's file, and says in a failure whose file it is.
-std::unique_ptr<TFile> openFriend(const Friend &f, const Friend::File &file, RootGuard &guard) {
+/// Opens a friend's file, and says in a failure whose file it is. The tree in it is the one that was planned.
+std::unique_ptr<TFile> openFriend(const Friend &f, const Friend::File &from, RootGuard &guard, TTree *&tree) {
+  std::unique_ptr<TFile> file;
+  std::string path = from.tree;
   try {
-    return openInput(file.url, guard);
+    file = openInput(from.url, guard);
+    tree = findTree(*file, path, guard);
   } catch (Failure &failure) {
     failure.msg = "the friend " + nameOf(f) + " cannot be opened here: " + failure.msg;
     throw;
   }
+  if (tree->GetEntries() == from.entries) return file;
+  Failure failure = friendFailure(from.url, "the friend " + nameOf(f) + " has " + std::to_string(tree->GetEntries()) +
+                                                " entries here, but " + std::to_string(from.entries) +
+                                                " where it was planned");
+  failure.error = kDiffers;
+  throw failure;
 }
 
 } // namespace
@@ -59,21 +68,11 @@ Friends::Friends(const Selection &selection, RootGuard &guard) {
   for (const Friend &f : selection.friends()) {
     Open o{&f, nullptr, nullptr, nullptr};
     if (f.files.size() == 1) {
-      const Friend::File &only = f.files[0];
-      o.file = openFriend(f, only, guard);
-      std::string path = only.tree;
-      o.tree = findTree(*o.file, path, guard);
-      if (o.tree->GetEntries() != only.entries) {
-        Failure failure = friendFailure(only.url, "the friend " + nameOf(f) + " has " +
-                                                     std::to_string(o.tree->GetEntries()) + " entries here, but " +
-                                                     std::to_string(only.entries) + " where it was planned");
-        failure.error = kDiffers;
-        throw failure;
-      }
+      o.file = openFriend(f, f.files[0], guard, o.tree);
     } else {
       o.chain = std::make_unique<TChain>(f.tree.c_str());
       for (const Friend::File &file : f.files) {
-        openFriend(f, file, guard); // ROOT says less of what it cannot open, and when it is too late
+        openFriend(f, file, guard, o.tree); // ROOT says less of what it cannot open, and when it is too late
         o.chain->AddFile(file.url.c_str(), file.entries, file.tree.c_str());
       }
       o.tree = o.chain.get();

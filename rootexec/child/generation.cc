@@ -170,8 +170,12 @@ std::string Generation::lookAhead(const Packet &p) {
   guard_.enter(Phase::Process);
   tried(
       [&] {
-        for (long long e = p.last; e < entries && step(e); ++e)
-          if ((e - p.last) % lookEvery == 0 && (trial_->done(output, e - p.first) || Clock::now() - begun > most)) break;
+        SharedPage &page = guard_.page();
+        for (long long e = p.last; e < entries && step(e); ++e) {
+          page.progress.store(page.progress.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+          if (Clock::now() - begun > most) break; // also where entries take long
+          if ((e - p.last) % lookEvery == 0 && trial_->done(output, e - p.first)) break;
+        }
         const std::string text = trial_->result(output, LimitsFinder::install()).text();
         return ::write(fd.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
       },
@@ -283,8 +287,8 @@ void Generation::attach(const Packet &p, Input &in) {
 }
 
 // Calls Init(), for each tree or once for the chain of all: a chain keeps what was set on it, as in one process. If
-// Init() gives a tree friends, it is called again with the chain, in which the entry has the number that it has over all
-// files: that is what the entries of friends go by.
+// Init() gives a tree friends, it is called again with the chain, in which the entry has the number that it has over
+// all files: that is what the entries of friends go by.
 void Generation::init(const Packet &p, Input &in) {
   if (!in.chain) {
     const int before = countFriends(*in.tree);

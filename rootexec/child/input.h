@@ -70,8 +70,8 @@ class Inputs {
   /// Makes the input in front the one that the chain of all inputs is at, if there is such a chain. Throws a Failure if
   /// a friend, or the input, cannot be opened.
   void show();
-  /// Has the input in front, and all that follow, read through a chain, since its selector gives it friends: these go by
-  /// the numbers of entries over all files.
+  /// Has the input in front, and all that follow, read through a chain, since its selector gives it friends: these go
+  /// by the numbers of entries over all files.
   void chainFront();
   /// The friends that the user has named; null if there are none.
   const Friends *friends() const { return friends_.get(); }

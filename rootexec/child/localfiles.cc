@@ -86,23 +86,32 @@ bool fillsMemory(TTree &tree) {
 void LocalFiles::begin() {
   dir_ = realPath(".");
   before_.clear();
-  walk(before_);
+  long long passedOver = 0;
+  walk(before_, passedOver);
 }
 
-// Lists the regular files below the folder, in the order of their names, and what each is.
-std::vector<std::string> LocalFiles::walk(std::map<std::string, Seen> &found) const {
+// Lists the regular files below the folder, in the order of their names, and what each is. passedOver counts the files
+// beyond kMostFiles, and the folders that cannot be read.
+std::vector<std::string> LocalFiles::walk(std::map<std::string, Seen> &found, long long &passedOver) const {
   std::vector<std::string> folders{""};
   while (!folders.empty() && !dir_.empty()) {
     const std::string at = folders.back();
     folders.pop_back();
     DIR *dir = ::opendir((dir_ + "/" + at).c_str());
-    if (!dir) continue;
+    if (!dir) {
+      ++passedOver;
+      continue;
+    }
     while (const dirent *e = ::readdir(dir)) {
       const std::string name = e->d_name, path = at.empty() ? name : at + "/" + name;
       struct stat st{};
       if (name == "." || name == ".." || ::lstat((dir_ + "/" + path).c_str(), &st) != 0) continue;
       if (S_ISDIR(st.st_mode)) folders.push_back(path);
-      if (!S_ISREG(st.st_mode) || found.size() == kMostFiles) continue;
+      if (!S_ISREG(st.st_mode)) continue;
+      if (found.size() == kMostFiles) {
+        ++passedOver;
+        continue;
+      }
       found[path] = {st.st_ino, static_cast<unsigned long long>(st.st_size), st.st_mtim.tv_sec, st.st_mtim.tv_nsec};
     }
     ::closedir(dir);
@@ -129,7 +138,8 @@ void LocalFiles::spill(const TList &output) {
               std::make_shared<uint64_t>(0)};
     if (s.fd.get() < 0) throw folderFailure(path, std::strerror(errno));
     TDirectory::TContext keepDirectory;
-    s.file = std::make_unique<SpanFile>(s.fd.get(), 0, ROOT::RCompressionSetting::EDefaults::kUseCompiledDefault, s.used);
+    constexpr int compression = ROOT::RCompressionSetting::EDefaults::kUseCompiledDefault;
+    s.file = std::make_unique<SpanFile>(s.fd.get(), 0, compression, s.used);
     gROOT->GetListOfFiles()->Remove(s.file.get());
     tree->SetDirectory(s.file.get());
     tree->FlushBaskets();
@@ -168,8 +178,8 @@ void LocalFiles::warnOfOthers() const {
     struct stat st{};
     if (dir_.empty() || ::stat(path.c_str(), &st) != 0 || !S_ISREG(st.st_mode) || !inside(path).empty()) continue;
     Warning("dtpnode",
-            "%s is not in the working folder: all processes of the job write to this one file, each over the others, and "
-            "it is no output. Open it by a name without a folder, or with a TProofOutputFile: then it is merged",
+            "%s is not in the working folder: all processes of the job write to this one file, each over the others, "
+            "and it is no output. Open it by a name without a folder, or with a TProofOutputFile: then it is merged",
             path.c_str());
   }
 }
@@ -225,7 +235,8 @@ void LocalFiles::addFiles(BlobWriter &out) {
   for (TFile *file : open)
     file->Close("nodelete");
   std::map<std::string, Seen> now;
-  for (const std::string &path : walk(now)) {
+  long long passedOver = 0;
+  for (const std::string &path : walk(now, passedOver)) {
     const Seen &seen = now[path];
     const auto was = before_.find(path);
     const bool shipped = was != before_.end();
@@ -244,6 +255,7 @@ void LocalFiles::addFiles(BlobWriter &out) {
     const auto cls = classes_.find(path);
     out.addFile(span, path, cls == classes_.end() ? kFileClass : cls->second, 0, false);
   }
+  if (passedOver > 0) left_[""] += passedOver;
   if (left_.empty()) return;
   TList left;
   left.SetOwner();

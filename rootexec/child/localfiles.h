@@ -16,7 +16,8 @@ class TTree;
 namespace dtpnode {
 
 /// Watches over one working folder. ROOT files that appear in it are output of the generation; what else appears is
-/// told by name. Files that were there before, which the job shipped, are neither.
+/// told by name, or by number where there are very many. Files that were there before, which the job shipped, are
+/// neither.
 class LocalFiles {
  public:
   /// Notes what is in the folder that the process is in.
@@ -51,7 +52,7 @@ class LocalFiles {
     std::shared_ptr<uint64_t> used;
   };
 
-  std::vector<std::string> walk(std::map<std::string, Seen> &found) const;
+  std::vector<std::string> walk(std::map<std::string, Seen> &found, long long &passedOver) const;
   std::vector<TFile *> openHere() const;
   std::string inside(const std::string &path) const;
   Spilled *spilled(const TObject &object);

@@ -40,8 +40,8 @@ class Merger {
     std::vector<std::unique_ptr<TObject>> objects; // one, or several that stay apart
     bool apart = false;
     uint32_t ordinal = 0;
-    /// What is merged as files, or as trees in files, by writeFiles() or by what follows it. Of objects and such records
-    /// there is one or the other.
+    /// What is merged as files, or as trees in files, by writeFiles() or by what follows it. Of objects and such
+    /// records there is one or the other.
     FileGroup files;
   };
   /// Merges the next name; false at the end. Objects come in the order of their first appearance.

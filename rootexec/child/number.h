@@ -9,10 +9,10 @@
 
 namespace dtpnode {
 
-/// A number under a name, which is all that selectors look for: a TParameter of each of the types T, and a TNamed whose
-/// title is the number as the user wrote it. A dynamic_cast to any of these finds it, and so does a cast in the style of
-/// C to a TNamed for GetTitle(), since that is virtual in TObject, and to a TParameter of the first type, whose address
-/// stands in lists.
+/// A number under a name, which is all that selectors look for: a TParameter of each of the types, and a TNamed whose
+/// title is the number as the user wrote it. A dynamic_cast to any of these finds it, and so does a cast in the style
+/// of C to a TNamed for GetTitle(), since that is virtual in TObject, and to a TParameter of the first type, whose
+/// address stands in lists.
 template <typename First, typename... Others>
 class Number : public TParameter<First>, public TParameter<Others>..., public TNamed {
  public:

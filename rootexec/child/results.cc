@@ -100,10 +100,24 @@ bool isBelow(const std::string &path, const std::string &folder) {
   return path == folder || path.rfind(folder == "/" ? folder : folder + "/", 0) == 0;
 }
 
-// No name of a hidden file, which a shell or a program might read at its start.
+bool isUTF8(const std::string &text) {
+  try {
+    json(text).dump();
+    return true;
+  } catch (const json::exception &) {
+    return false;
+  }
+}
+
+// No name of a hidden file, which a shell or a program might read at its start, and none that another host could not
+// have, or would take for a path (exec.ReadResult refuses those): "_" stands for what cannot be.
 std::string shown(std::string path) {
-  for (size_t at = 0; at < path.size(); ++at)
-    if (path[at] == '.' && (at == 0 || path[at - 1] == '/')) path[at] = '_';
+  const bool utf8 = isUTF8(path);
+  for (size_t at = 0; at < path.size(); ++at) {
+    const auto c = static_cast<unsigned char>(path[at]);
+    const bool hides = c == '.' && (at == 0 || path[at - 1] == '/');
+    if (hides || c == '\\' || c < ' ' || c == 0x7f || (c >= 0x80 && !utf8)) path[at] = '_';
+  }
   return path;
 }
 
@@ -117,8 +131,8 @@ std::string spare(const std::string &path) {
     const std::string other = numbered(path, i == 1 ? "before" : "before-" + std::to_string(i));
     if (::link(path.c_str(), other.c_str()) == 0) return other;
     if (errno == EEXIST && i < 10000) continue;
-    throw Failure("disk", "could not write " + path + ": there is a file of that name, which could not be given another: " +
-                              std::strerror(errno));
+    throw Failure("disk", "could not write " + path + ": there is a file of that name, which could not be given " +
+                              "another: " + std::strerror(errno));
   }
 }
 
@@ -284,14 +298,19 @@ void Results::name(File &file, const Wanted &wanted, size_t number, const Places
   }
   file.name = shown(path.rfind('/', 0) == 0 ? baseOf(path) : within(path));
   if (file.name.empty()) file.name = "output.root";
+  const auto any = [&](auto is) { return std::any_of(files_.begin(), files_.end(), is); };
+  // Neither is a file a folder of another, nor are there two of one name.
+  if (any([&](const File &f) { return f.name != file.name && isBelow(file.name, f.name); }))
+    file.name = baseOf(file.name);
   const std::string first = file.name;
-  for (int i = 2; std::any_of(files_.begin(), files_.end(), [&](const File &f) { return f.name == file.name; }); ++i)
+  for (int i = 2; any([&](const File &f) { return isBelow(f.name, file.name); }); ++i)
     file.name = numbered(first, "of-" + std::to_string(i));
   if (!places.write) return;
   if (!isBelow(existing(here() + "/" + folderOf(file.name)), here())) file.name = baseOf(file.name); // through a link
   file.path = here() + "/" + file.name;
   if (!places.away && file.path != asked && within(asked) != file.name && file.note.empty())
-    file.note = "not written to " + asked + ", which is outside of the folder of the job, or hidden";
+    file.note = "not written to " + asked +
+                ", which is outside of the folder of the job, hidden, or no name that all hosts can have";
   for (const std::string &input : places.inputs)
     if (file.path == input || sameFile(file.path, input)) {
       file.path = numbered(file.path, "merged");

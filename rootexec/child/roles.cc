@@ -66,7 +66,8 @@ json plan(const json &request, RootGuard &guard) {
 
 // Compiles one source in its folder into a library in dir, which ACLiC names after the source. Told a name for the
 // library, it would overlook the header beside the source.
-void compileSource(const std::string &folder, const std::string &source, const std::string &dir, const std::string &how) {
+void compileSource(const std::string &folder, const std::string &source, const std::string &dir,
+                   const std::string &how) {
   if (!gSystem->ChangeDirectory(folder.c_str())) throw Failure("disk", "could not enter " + folder);
   if (gSystem->CompileMacro(source.c_str(), how.c_str(), "", dir.c_str()) != 1)
     throw Failure("code", source + " does not compile");

@@ -73,7 +73,6 @@ bool wholeJob(Phase p) {
          p == Phase::SlaveTerminate || p == Phase::Terminate || p == Phase::Load;
 }
 
-
 // ROOT's own handlers would start a debugger.
 void dropHandlers() {
   for (int sig = 0; sig < kMAXSIGNALS; ++sig)
@@ -110,7 +109,8 @@ void RootGuard::rootErrorHandler(int level, bool abort, const char *location, co
   if (theGuard && level >= kError)
     theGuard->onRootError(level, location ? location : "", msg ? msg : "");
   // TSelector::Abort() keeps its reason nowhere, and only tells it in this way.
-  if (theGuard && level == kInfo && location && (endsWith(location, "::AbortFile") || endsWith(location, "::AbortProcess")))
+  if (theGuard && level == kInfo && location &&
+      (endsWith(location, "::AbortFile") || endsWith(location, "::AbortProcess")))
     theGuard->onAbort(msg ? msg : "");
 }
 

@@ -69,8 +69,8 @@ std::vector<std::string> selectorsSince(const std::set<std::string> &before) {
   return out;
 }
 
-// The class of that name, or the only selector where none is named, or the one that has the name in a namespace: sources
-// are named after the class alone. there are the selectors that came with the code, if they had to be looked at.
+// The class of that name, or the only selector where none is named, or the one that has the name in a namespace:
+// sources are named after the class alone. there are the selectors that came with the code, if they had to be looked at.
 TClass *findSelector(const std::string &name, bool interpreted, const std::set<std::string> &before,
                      std::vector<std::string> &there) {
   TClass *c = name.empty() ? nullptr : TClass::GetClass(name.c_str(), true, true);

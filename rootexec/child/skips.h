@@ -1,7 +1,7 @@
 // What a selector leaves out of files by Abort(kAbortFile).
 //
-// In a partial it is a TList of TParameter<Long64_t> named kSkipped, which merges like any list of the user's, parameter
-// by parameter of one name. Each name has lines, of which the first says what the value is, and the next three are the
+// In a partial it is a TList of TParameter<Long64_t> named kSkipped, which merges like any list of the user's,
+// parameter by parameter of one name. Each name has lines, of which the first says what the value is, and the next three are the
 // unit of the file's entry 0, the file and the path of the tree:
 //
 //   entries   how many were left out, added up

@@ -95,8 +95,8 @@ Int_t SpanFile::SysClose(Int_t) {
 Int_t SpanFile::SysRead(Int_t, void *buf, Int_t len) {
   const Long64_t left = GetSize() - at_;
   if (left <= 0) return 0;
-  const ssize_t n =
-      ::pread(span_.fd, buf, static_cast<size_t>(std::min<Long64_t>(len, left)), static_cast<off_t>(span_.offset) + at_);
+  const ssize_t n = ::pread(span_.fd, buf, static_cast<size_t>(std::min<Long64_t>(len, left)),
+                            static_cast<off_t>(span_.offset) + at_);
   if (n > 0) at_ += n;
   return static_cast<Int_t>(n);
 }

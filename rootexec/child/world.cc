@@ -20,8 +20,10 @@ namespace {
 
 std::string plainName(const std::string &name) {
   std::string out;
-  for (const char c : name)
-    out += (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || std::strchr("._-", c) ? c : '_';
+  for (const char c : name) {
+    const bool letter = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+    out += letter || (c >= '0' && c <= '9') || (c && std::strchr("._-", c)) ? c : '_';
+  }
   while (!out.empty() && out[0] == '.')
     out.erase(0, 1); // no hidden file, nor the folder above
   return out.empty() ? "canvas" : out.substr(0, 200);

@@ -6,7 +6,8 @@
 
 namespace dtpnode {
 
-/// Makes gROOT the current directory, to which new histograms and trees go, as they do where a user begins. (Objects of an output list are in none: the list sees to that.)
+/// Makes gROOT the current directory, to which new histograms and trees go, as they do where a user begins. Objects of
+/// an output list are in none: the list sees to that.
 void enterUserWorld();
 
 /// Writes all canvases that there are into the current folder, a file for each of the formats ("pdf", "png", "C"...),

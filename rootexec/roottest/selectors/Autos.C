@@ -10,6 +10,7 @@
 #include <TProfile2D.h>
 #include <TProfile3D.h>
 #include <TSelector.h>
+#include <TSystem.h>
 #include <TTree.h>
 #include <TTreeReader.h>
 #include <TTreeReaderValue.h>
@@ -86,6 +87,7 @@ void Autos::SlaveBegin(TTree *)
 
 Bool_t Autos::Process(Long64_t entry)
 {
+   if (fInput && fInput->FindObject("slow")) gSystem->Sleep(200); // milliseconds
    fReader.SetLocalEntry(entry);
    const Long64_t id = *fEvent, n = id % 10000000;
    // Quantiles of well-spread numbers: two sides, and one.

@@ -1,5 +1,6 @@
 // Output in files of the selector's own. The option says how: "open" leaves plain files open, "merge" and "dataset" use
-// TProofOutputFile, "name=PATH" does so with that path for the first file, and leaves a text; else plain files are closed. Terminate reads what came of them into the output list.
+// TProofOutputFile, "name=PATH" does so with that path for the first file, and leaves a text; else plain files are
+// closed. Terminate reads what came of them into the output list.
 #include <TDirectory.h>
 #include <TFile.h>
 #include <TFileCollection.h>
@@ -86,7 +87,6 @@ void Outputs::SlaveBegin(TTree *)
    fDeep = new TTree("deep", "");
    fDeep->Branch("event", &fNumber, "event/L");
    fHist = new TH1D("hist", "", 100, 0, 100);
-
 }
 
 Bool_t Outputs::Process(Long64_t entry)
