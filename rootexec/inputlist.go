@@ -1,6 +1,7 @@
 package rootexec
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -79,7 +80,9 @@ func paramFrames(params map[string]string) []paramFrame {
 		name, kind := ParamName(key)
 		out = append(out, paramFrame{Name: name, Type: kind, Value: value})
 	}
-	slices.SortFunc(out, func(a, b paramFrame) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(out, func(a, b paramFrame) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Type, b.Type))
+	})
 	return out
 }
 

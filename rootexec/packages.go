@@ -147,7 +147,9 @@ func walkPackage(name string, par []byte, f func(*tar.Header, io.Reader) error) 
 		return fail("it is no gzipped tar: " + err.Error())
 	}
 	defer z.Close()
-	t := tar.NewReader(io.LimitReader(z, maxPackageBytes))
+	tooLarge := fmt.Sprintf("it has more than %d bytes unpacked", int64(maxPackageBytes))
+	unpacked := &io.LimitedReader{R: z, N: maxPackageBytes + 1}
+	t := tar.NewReader(unpacked)
 	for n := 0; ; n++ {
 		h, err := t.Next()
 		switch {
@@ -155,6 +157,8 @@ func walkPackage(name string, par []byte, f func(*tar.Header, io.Reader) error) 
 			return fail("it is empty")
 		case errors.Is(err, io.EOF):
 			return nil
+		case unpacked.N == 0:
+			return fail(tooLarge)
 		case err != nil:
 			return fail(err)
 		case n == maxPackageFiles:
@@ -164,14 +168,21 @@ func walkPackage(name string, par []byte, f func(*tar.Header, io.Reader) error) 
 		if at == "." {
 			continue
 		}
-		if !filepath.IsLocal(at) || at != name && !strings.HasPrefix(at, name+"/") {
+		if !inPackage(name, at) {
 			return fail(fmt.Sprintf("it holds %q: all of it must be in a folder %s/, as `tar czf %s.par %s` makes it", h.Name,
 				name, name, name))
 		}
-		if err := f(h, t); err != nil {
+		if err := f(h, t); err != nil && unpacked.N == 0 {
+			return fail(tooLarge)
+		} else if err != nil {
 			return err
 		}
 	}
+}
+
+// inPackage reports whether a path in a PAR file is that of its folder, or of something in it.
+func inPackage(name, at string) bool {
+	return filepath.IsLocal(at) && (at == name || strings.HasPrefix(at, name+"/"))
 }
 
 // unpackPackage writes a PAR file's folder into dir.
@@ -181,36 +192,40 @@ func unpackPackage(name string, par []byte, dir string) error {
 		return err
 	}
 	defer root.Close()
-	return walkPackage(name, par, func(h *tar.Header, r io.Reader) error {
-		at := path.Clean(h.Name)
-		switch h.Typeflag {
-		case tar.TypeDir:
-			return mkdirAll(root, at)
-		case tar.TypeSymlink:
-			if filepath.IsAbs(h.Linkname) || !filepath.IsLocal(path.Join(path.Dir(at), h.Linkname)) {
-				return fmt.Errorf("could not unpack the package %s: the link %q leads out of it", name, h.Name)
-			}
-			if err := mkdirAll(root, path.Dir(at)); err != nil {
-				return err
-			}
-			return root.Symlink(h.Linkname, at)
-		case tar.TypeReg:
-		default:
-			return nil // devices and the like
-		}
-		if err := mkdirAll(root, path.Dir(at)); err != nil {
-			return err
-		}
+	return walkPackage(name, par, func(h *tar.Header, r io.Reader) error { return unpackEntry(root, name, h, r) })
+}
+
+// unpackEntry writes one entry of a PAR file.
+func unpackEntry(root *os.Root, name string, h *tar.Header, r io.Reader) error {
+	at := path.Clean(h.Name)
+	if h.Typeflag == tar.TypeDir {
+		return root.MkdirAll(at, 0o700)
+	}
+	if err := root.MkdirAll(path.Dir(at), 0o700); err != nil {
+		return err
+	}
+	leadsOut := fmt.Errorf("could not unpack the package %s: the link %q leads out of it", name, h.Name)
+	switch h.Typeflag {
+	case tar.TypeReg:
 		f, err := root.OpenFile(at, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600|os.FileMode(h.Mode)&0o700)
 		if err != nil {
 			return err
 		}
 		_, err = io.Copy(f, r)
 		return errors.Join(err, f.Close())
-	})
+	case tar.TypeSymlink:
+		if filepath.IsAbs(h.Linkname) || !filepath.IsLocal(path.Join(path.Dir(at), h.Linkname)) {
+			return leadsOut
+		}
+		return root.Symlink(h.Linkname, at)
+	case tar.TypeLink: // tar writes one for each further name of a file
+		if !inPackage(name, path.Clean(h.Linkname)) {
+			return leadsOut
+		}
+		return root.Link(path.Clean(h.Linkname), at)
+	}
+	return nil // devices and the like
 }
-
-func mkdirAll(root *os.Root, name string) error { return root.MkdirAll(name, 0o700) }
 
 // packageKey names what a package becomes on hosts of one platform.
 func packageKey(sum, platform string) string {

@@ -3,6 +3,7 @@ package rootexec
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -78,7 +79,8 @@ func (s Source) Hash() string {
 	more := s.Shape
 	if more.Options = ""; len(more.Parts)+len(more.Includes)+len(more.Libs)+len(more.Packages) > 0 ||
 		more.Interpreted || more.Lacking {
-		fmt.Fprintf(h, "%q\n", fmt.Sprint(more))
+		text, _ := json.Marshal(more) // strings and booleans alone
+		h.Write(append(text, '\n'))
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }

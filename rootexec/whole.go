@@ -8,7 +8,7 @@ import "strings"
 // mayAbortFiles reports whether one of the sources names kAbortFile outside of comments and texts.
 func mayAbortFiles(src Source) bool {
 	for name, text := range src.Files {
-		if !isData(name) && hasWord(codeOf(string(text)), "kAbortFile") {
+		if isCode(name) && hasWord(codeOf(string(text)), "kAbortFile") {
 			return true
 		}
 	}

@@ -361,8 +361,10 @@ func (o runOptions) request(g *globals, selector string) (api.JobRequest, error)
 			return req, err
 		}
 	}
-	if err = sparesInputs(req, spec); err != nil {
-		return req, err
+	for _, path := range []string{req.Output, o.watch.file} {
+		if err = sparesInputs(path, req, spec); err != nil {
+			return req, err
+		}
 	}
 	if req.Dir, err = os.Getwd(); err != nil {
 		return req, fmt.Errorf("could not find the working folder: %w", err)
@@ -455,26 +457,43 @@ func absolute(names []string) ([]string, error) {
 	return out, nil
 }
 
-// sparesInputs refuses to write the result over the data or the code that it is made from.
-func sparesInputs(req api.JobRequest, spec rootexec.Spec) error {
-	out, err := os.Stat(req.Output)
+// sparesInputs refuses to write to a path that is the data or the code of a job.
+func sparesInputs(path string, req api.JobRequest, spec rootexec.Spec) error {
+	out, err := os.Stat(path)
 	if err != nil {
 		return nil //nolint:nilerr // a file that does not exist yet is none of the inputs
 	}
-	sources := slices.Concat([]string{spec.Selector}, spec.Includes, spec.Sources, spec.Libraries)
-	for _, f := range req.Files {
-		sources = append(sources, f.URL)
-	}
-	for _, path := range sources {
-		if in, err := os.Stat(path); err == nil && os.SameFile(in, out) {
+	for _, input := range inputsOf(req, spec) {
+		if in, err := os.Stat(input); err == nil && os.SameFile(in, out) {
 			return &api.Error{
-				Message: fmt.Sprintf("could not use %q as the result file: it is an input of this job and would be overwritten",
-					req.Output),
-				Hint: "name another file with -o",
+				Message: fmt.Sprintf("could not write to %q: it is an input of this job and would be overwritten", path),
+				Hint:    "name another file with -o, or --watch-file",
 			}
 		}
 	}
 	return nil
+}
+
+// inputsOf are the names of all files that a job reads.
+func inputsOf(req api.JobRequest, spec rootexec.Spec) []string {
+	all := slices.Concat([]string{spec.Selector}, spec.Includes, spec.Sources, spec.Libraries, spec.Data)
+	for _, in := range spec.Inputs {
+		all = append(all, in.Path)
+	}
+	for _, p := range spec.Packages {
+		all = append(all, p.File)
+	}
+	files := slices.Clone(req.Files)
+	for _, f := range req.Friends {
+		files = append(files, f.Files...)
+	}
+	for _, f := range files {
+		all = append(all, f.URL)
+	}
+	for _, l := range req.EntryLists {
+		all = append(all, l.URL)
+	}
+	return all
 }
 
 // daemonFor connects to the running daemon, or starts one: for this job alone, or to stay with --detach. A daemon of

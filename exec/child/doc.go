@@ -46,27 +46,24 @@
 //   - begin: The process enters dir, sets RLIMIT_DATA to memory and the soft RLIMIT_FSIZE to filesize, where 0 is no
 //     limit, and makes itself ready. job is the seed of the canaries, and input the path of a file with what the job's
 //     session has made, or missing. That file must not be written to. hints are what the process that has tried the
-//
-// job's
-//
-//	  first entries found out for all others.
-//	- packet: [first, last) are entries of a part of a file; parts are what files are divided into, if they are. A
-//	  packet with items is of a blob of items at that path on this host (exec.OpenItems) and has no file; one with
-//	  neither is a range of numbers. base is the global unit of the file's entry 0. total and uuid are the entries and
-//	  the identity that the file had when it was planned: one that differs is refused with errno -2. end is where what
-//	  is wanted of the file ends, if that is known. clip allows the file to end before last.
-//	- done: last is the first entry that was not processed. It is before the packet's last if the packet was
-//	  preempted, which is so for every packet whose seq is at most stop of the page, looked at before each entry. hints
-//	  are of a process that tries a job's first entries (exec.Foreseer).
-//	- refused: The file could not be opened and nothing of the packet was done. The generation goes on.
-//	- snapshot: The process writes the objects of its output that match a name, and take no more than most bytes each,
-//	  to path, and goes on. left are the names of others. units is -1 if that failed, and msg says why. Only runtimes
-//	  whose generations are exec.Snapshotters are asked.
-//	- seal: The process writes its output to path. units and canary are read back from what was written; apart and
-//	  mixed are as in exec.Partial.
-//	- failed: kind is an exec.Kind, what is the step or the user's function, [first, last) are the entries of file to
-//	  blame, and entry is the one that ran, or -1. errno says why a file could not be opened: an errno of the system,
-//	  -1 if only msg knows, -2 if it is not the file that was planned. The process leaves, unless its role GoesOn.
+//     job's first entries has found out for all others.
+//   - packet: [first, last) are entries of a part of a file; parts are what files are divided into, if they are. A
+//     packet with items is of a blob of items at that path on this host (exec.OpenItems) and has no file; one with
+//     neither is a range of numbers. base is the global unit of the file's entry 0. total and uuid are the entries and
+//     the identity that the file had when it was planned: one that differs is refused with errno -2. end is where what
+//     is wanted of the file ends, if that is known. clip allows the file to end before last.
+//   - done: last is the first entry that was not processed. It is before the packet's last if the packet was
+//     preempted, which is so for every packet whose seq is at most stop of the page, looked at before each entry. hints
+//     are of a process that tries a job's first entries (exec.Foreseer).
+//   - refused: The file could not be opened and nothing of the packet was done. The generation goes on.
+//   - snapshot: The process writes the objects of its output that match a name, and take no more than most bytes each,
+//     to path, and goes on. left are the names of others. units is -1 if that failed, and msg says why. Only runtimes
+//     whose generations are exec.Snapshotters are asked.
+//   - seal: The process writes its output to path. units and canary are read back from what was written; apart and
+//     mixed are as in exec.Partial.
+//   - failed: kind is an exec.Kind, what is the step or the user's function, [first, last) are the entries of file to
+//     blame, and entry is the one that ran, or -1. errno says why a file could not be opened: an errno of the system,
+//     -1 if only msg knows, -2 if it is not the file that was planned. The process leaves, unless its role GoesOn.
 //
 // The next packet, or seal, may be sent before the last one is answered; requests are worked off in order. A process
 // that writes a file at PATH writes PATH.tmpPID first, or files whose names begin so, or with .dtpnode-PID. beside it,

@@ -309,9 +309,9 @@ func (c *chooser) named(ref api.ObjectRef, l exec.Listing) error {
 	matched, lost, lostEntries := 0, 0, int64(0)
 	var example exec.List
 	for _, list := range l.Chosen {
-		hit := false
+		hit, name := false, absolute(list.File, c.req.Dir, ref.URL)
 		for i, in := range c.names {
-			if !c.matches(list, in, ref, len(l.Chosen)) {
+			if !c.matches(list, name, in, len(l.Chosen)) {
 				continue
 			}
 			hit = true
@@ -359,8 +359,8 @@ func (c *chooser) noneMatches(ref api.ObjectRef, l exec.Listing, example exec.Li
 		"files are compared by their absolute paths, with links followed, and trees by their names")
 }
 
-// matches reports whether a list is one of entries of an input.
-func (c *chooser) matches(list exec.List, in exec.Input, ref api.ObjectRef, lists int) bool {
+// matches reports whether a list, one of several, is one of entries of an input. name is that of its file, made absolute.
+func (c *chooser) matches(list exec.List, name string, in exec.Input, lists int) bool {
 	if tree := treeName(list.Part); tree != "" && tree != treeName(in.Part) && path.Base(tree) != treeName(in.Part) &&
 		tree != path.Base(treeName(in.Part)) {
 		return false
@@ -368,11 +368,10 @@ func (c *chooser) matches(list exec.List, in exec.Input, ref api.ObjectRef, list
 	if list.File == "" {
 		return lists == 1 && len(c.names) == 1
 	}
-	if list.File == in.File {
+	if list.File == in.File || name == in.File {
 		return true
 	}
-	name := absolute(list.File, c.req.Dir, ref.URL)
-	return name == in.File || !IsURL(name) && !IsURL(in.File) && c.realOf(name) == c.realOf(in.File)
+	return !IsURL(name) && !IsURL(in.File) && c.realOf(name) == c.realOf(in.File)
 }
 
 // realOf is a path with all links followed, or as it is if it is not on this host.
