@@ -13,7 +13,6 @@ import (
 
 // asksPROOF prints what a process on a worker's side sees of PROOF, as selectors asked for it.
 const asksPROOF = `#include <TDSet.h>
-#include <TMap.h>
 #include <TParameter.h>
 #include <TProof.h>
 #include <TProofServ.h>

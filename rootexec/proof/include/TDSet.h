@@ -3,6 +3,7 @@
 #ifndef ROOT_TDSet
 #define ROOT_TDSet
 
+#include "ProofIncludes.h"
 #include "TFileInfo.h"
 #include "THashList.h"
 #include "TList.h"

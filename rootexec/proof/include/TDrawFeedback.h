@@ -1,6 +1,7 @@
 #ifndef ROOT_TDrawFeedback
 #define ROOT_TDrawFeedback
 
+#include "ProofIncludes.h"
 #include "TObject.h"
 #include "TQObject.h"
 #include "TString.h"

@@ -3,6 +3,7 @@
 #ifndef ROOT_TProof
 #define ROOT_TProof
 
+#include "ProofIncludes.h"
 #include "MessageTypes.h"
 #include <TChain.h>
 #include "TMD5.h"

@@ -3,6 +3,7 @@
 #ifndef ROOT_TProofDebug
 #define ROOT_TProofDebug
 
+#include "ProofIncludes.h"
 #include "Rtypes.h"
 
 class TProofDebug {

@@ -2,6 +2,7 @@
 #ifndef ROOT_TProofLog
 #define ROOT_TProofLog
 
+#include "ProofIncludes.h"
 #include "TDatime.h"
 #include "TList.h"
 #include "TMacro.h"

@@ -2,6 +2,7 @@
 #ifndef ROOT_TProofMgr
 #define ROOT_TProofMgr
 
+#include "ProofIncludes.h"
 #include "TList.h"
 #include "TNamed.h"
 #include "TObjString.h"

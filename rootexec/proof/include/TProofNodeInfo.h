@@ -1,6 +1,7 @@
 #ifndef ROOT_TProofNodeInfo
 #define ROOT_TProofNodeInfo
 
+#include "ProofIncludes.h"
 #include "TObject.h"
 #include "TString.h"
 

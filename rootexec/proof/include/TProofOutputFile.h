@@ -4,6 +4,7 @@
 #ifndef ROOT_TProofOutputFile
 #define ROOT_TProofOutputFile
 
+#include "ProofIncludes.h"
 #include "TNamed.h"
 #include "TString.h"
 

@@ -1,6 +1,7 @@
 #ifndef ROOT_TProofOutputList
 #define ROOT_TProofOutputList
 
+#include "ProofIncludes.h"
 #include "TList.h"
 
 /// A list whose Print and ls leave out what is not the user's, by its name.

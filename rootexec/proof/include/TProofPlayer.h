@@ -1,6 +1,9 @@
 #ifndef ROOT_TProofPlayer
 #define ROOT_TProofPlayer
 
+#include "TMacro.h"
+#include "TProofProgressStatus.h"
+#include "TQueryResult.h"
 #include "TVirtualProofPlayer.h"
 
 /// See TVirtualProofPlayer.

@@ -1,6 +1,7 @@
 #ifndef ROOT_TProofProgressStatus
 #define ROOT_TProofProgressStatus
 
+#include "ProofIncludes.h"
 #include "TObject.h"
 
 /// Counters of a run, for code that keeps its own in one.

@@ -3,6 +3,7 @@
 #ifndef ROOT_TProofServ
 #define ROOT_TProofServ
 
+#include "ProofIncludes.h"
 #include "TApplication.h"
 #include "TProofQueryResult.h"
 #include "TStopwatch.h"

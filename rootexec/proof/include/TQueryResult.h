@@ -2,6 +2,7 @@
 #ifndef ROOT_TQueryResult
 #define ROOT_TQueryResult
 
+#include "ProofIncludes.h"
 #include "TDatime.h"
 #include "TMacro.h"
 #include "TNamed.h"

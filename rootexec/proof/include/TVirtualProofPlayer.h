@@ -1,6 +1,7 @@
 #ifndef ROOT_TVirtualProofPlayer
 #define ROOT_TVirtualProofPlayer
 
+#include "ProofIncludes.h"
 #include "TObject.h"
 #include "TQObject.h"
 

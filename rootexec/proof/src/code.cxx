@@ -10,6 +10,7 @@
 #include "TProof.h"
 #include "TROOT.h"
 #include "TSystem.h"
+#include "packages.h"
 #include "session.h"
 
 #include <algorithm>
@@ -68,21 +69,23 @@ bool setUp(TList *list, const char *text) {
 }
 
 /// Builds a package here and sets it up in this process.
-bool enableHere(const std::string &name, const std::string &par, const std::string &folder, TList *list,
+bool enableHere(const std::string &name, const std::string &par, std::vector<std::string> &folders, TList *list,
                 const char *text) {
-  gSystem->mkdir(folder.c_str(), kTRUE);
-  if (gSystem->Exec(("tar -xzf '" + par + "' -C '" + folder + "'").c_str()) != 0) return false;
-  const std::string dir = folder + "/" + name;
-  const In in(dir);
-  if (!in) return false;
   gSystem->Setenv("ROOTPROOFCLIENT", "1");
-  // Packages ask root-config for the headers, which does not know where they are in a ROOT that was moved.
-  const TString headers = TROOT::GetIncludeDir(), given = gSystem->Getenv("CPATH");
-  if (!given.Contains(headers)) gSystem->Setenv("CPATH", given.IsNull() ? headers : headers + ":" + given);
-  if (!gSystem->AccessPathName("PROOF-INF/BUILD.sh") && gSystem->Exec("sh PROOF-INF/BUILD.sh") != 0) return false;
-  gSystem->AddDynamicPath(dir.c_str());
-  gSystem->AddIncludePath(("-I" + dir).c_str());
-  gInterpreter->AddIncludePath(dir.c_str());
+  std::vector<std::string> before; // those that were there when it was first enabled
+  for (const std::string &f : folders) {
+    if (gSystem->BaseName(f.c_str()) == name) break;
+    before.push_back(f);
+  }
+  const std::string dir = dtpnode::buildPackage(name, par, before);
+  const In in(dir);
+  if (dir.empty() || !in) return false;
+  if (std::find(folders.begin(), folders.end(), dir) == folders.end()) {
+    folders.push_back(dir);
+    gSystem->AddDynamicPath(dir.c_str());
+    gSystem->AddIncludePath(("-I" + dir).c_str());
+    gInterpreter->AddIncludePath(dir.c_str());
+  }
   return setUp(list, text);
 }
 
@@ -149,7 +152,7 @@ Int_t TProof::EnablePackage(const char *package, TList *options, Bool_t notOnCli
   while (TObject *o = next())
     p.args.push_back(o->IsA() == TObjString::Class() ? o->GetName() : std::string(o->GetName()) + "=" + o->GetTitle());
   const char *text = p.args.empty() ? nullptr : p.args[0].c_str();
-  if (!notOnClient && !enableHere(name, p.file, fSession->folder() + "/packages", options, text)) {
+  if (!notOnClient && !enableHere(name, p.file, fCode->folders, options, text)) {
     Error("EnablePackage", "could not build or set up the package %s: see the messages above", name.c_str());
     return -1;
   }

@@ -17,6 +17,7 @@ class Code {
 
   std::map<std::string, Package> packages; // by their names
   std::vector<std::string> order;          // in which packages were enabled
+  std::vector<std::string> folders;        // where this process has built those that are set up in it
   std::vector<std::string> sources, headers, includeDirs, libraries;
   std::vector<std::string> lines; // of C++, for each process
 
