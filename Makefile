@@ -114,7 +114,7 @@ install: | $(BIN)
 	$(BIN) completion fish > $(AT)/share/fish/vendor_completions.d/dtpnode.fish
 	sed 's,@BINDIR@,$(PREFIX)/bin,' packaging/systemd/dtpnode@.service.in > $(AT)/lib/systemd/system/dtpnode@.service
 	sed 's,@BINDIR@,$(PREFIX)/bin,' packaging/systemd/dtpnode.service.in > $(AT)/lib/systemd/user/dtpnode.service
-	install -m 644 README.md CHANGELOG.md docs/json.md packaging/dtpnode.toml $(AT)/share/doc/dtpnode
+	install -m 644 README.md CHANGELOG.md docs/json.md docs/proof.md packaging/dtpnode.toml $(AT)/share/doc/dtpnode
 	install -d $(AT)/share/doc/dtpnode/schema
 	install -m 644 docs/schema/*.json $(AT)/share/doc/dtpnode/schema
 	install -m 644 LICENSE $(AT)/share/doc/dtpnode/copyright

@@ -103,7 +103,8 @@ func checkInstalled(t *testing.T, prefix string, files []string) {
 		"share/man/man1/dtpnode-config-set.1.gz",
 		"share/bash-completion/completions/dtpnode", "share/fish/vendor_completions.d/dtpnode.fish",
 		"lib/systemd/system/dtpnode@.service", "lib/systemd/user/dtpnode.service",
-		"share/doc/dtpnode/README.md", "share/doc/dtpnode/json.md", "share/doc/dtpnode/schema/ps.json",
+		"share/doc/dtpnode/README.md", "share/doc/dtpnode/json.md", "share/doc/dtpnode/proof.md",
+		"share/doc/dtpnode/schema/ps.json",
 		"share/doc/dtpnode/copyright", "share/doc/dtpnode/dtpnode.toml",
 	} {
 		if !slices.Contains(files, want) {

@@ -30,8 +30,10 @@
 //	POST /v1/jobs/{id}/recover      RecoverRequest -> Recovery: go on from the last copy of the job's ledger
 //	GET  /v1/jobs/{id}/partials     tar of what is committed, and manifest.json, a Manifest
 //	GET  /v1/jobs/{id}/units        newline-delimited UnitsEvent: results of single units, ?first=N&last=N&follow=1
+//	GET  /v1/jobs/{id}/watch        newline-delimited WatchEvent: named objects of the output while the job runs,
+//	                                ?name=N&name=N&every=SECONDS&file=1
 //	GET  /v1/jobs/{id}/logs         newline-delimited LogPart: what the job's children printed
-//	GET  /v1/jobs/{id}/result       bytes of the output file
+//	GET  /v1/jobs/{id}/result       bytes of the output file; with ?whole=1, of a result: see exec.ReadResult
 //	POST /v1/shutdown               leave politely and stop
 //
 // The JSON is stable: fields are added, never renamed or removed.
