@@ -1,0 +1,47 @@
+"""Blobs of items, of which exec/items.go has the layout: any item is read without the others."""
+
+import mmap
+import os
+import struct
+
+MAGIC = b"dtpitems"
+HEAD = len(MAGIC) + 8  # bytes before the list of ends
+
+
+class BadItems(Exception):
+    """A file is no blob of items, or not the one that was appended."""
+
+
+class Items:
+    """An open blob of items."""
+
+    def __init__(self, path: str) -> None:
+        with open(path, "rb") as f:
+            size = os.fstat(f.fileno()).st_size
+            if size < HEAD:
+                raise BadItems(f"it has {size} bytes, and is no blob of items")
+            self._mem = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
+        self._view = memoryview(self._mem)
+        self.n = struct.unpack_from("<Q", self._view, len(MAGIC))[0]
+        room = size - HEAD
+        if self._view[: len(MAGIC)] != MAGIC or self.n > room // 8:
+            self.close()
+            raise BadItems(f"it has {size} bytes, and is no blob of {self.n} items")
+        self._first = HEAD + 8 * self.n
+        if self.n and self._end(self.n - 1) != size - self._first:
+            self.close()
+            raise BadItems(f"its {self.n} items do not end where the file does")
+
+    def _end(self, i: int) -> int:
+        return struct.unpack_from("<Q", self._view, HEAD + 8 * i)[0]
+
+    def __getitem__(self, i: int) -> memoryview:
+        """The bytes of item i, from 0; they are valid until close."""
+        first, last = self._end(i - 1) if i else 0, self._end(i)
+        if not 0 <= first <= last <= len(self._view) - self._first:
+            raise BadItems(f"item {i} lies outside of the blob")
+        return self._view[self._first + first : self._first + last]
+
+    def close(self) -> None:
+        self._view.release()
+        self._mem.close()

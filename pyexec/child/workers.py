@@ -1,0 +1,337 @@
+"""What forks do: generations, merges and sessions. Each answers requests, with the method that their op names."""
+
+import os
+import pickle
+import resource
+import signal
+import sys
+import traceback
+from typing import Any, Callable
+
+from . import partial
+from .code import BadCode, Code, dumps, load
+from .frames import CODE_PHASES, Channel, Page
+from .items import BadItems, Items
+
+Frame = dict[str, Any]
+
+NOT_THE_FILE = -2  # an errno of the protocol: the file is not the one that was planned
+SHOWN = 200  # characters of an item that are shown where it fails
+
+
+class Failed(Exception):
+    """A failure that is told as it is."""
+
+    def __init__(self, kind: str, msg: str, **more: Any) -> None:
+        super().__init__(msg)
+        self.kind, self.more = kind, more
+
+
+class Worker:
+    """A fork that answers requests."""
+
+    goes_on = False  # after a request that has failed
+
+    def __init__(self, channel: Channel, page: Page, code: Code) -> None:
+        self.channel, self.page, self.code = channel, page, code
+        self.over = False
+
+    def run(self) -> None:
+        while not self.over:
+            try:
+                request = self.channel.read()
+            except EOFError:
+                return
+            reply = self.answer(request)
+            flush()
+            self.channel.write(reply)
+            if reply["op"] == "failed" and not self.goes_on:
+                return
+
+    def answer(self, request: Frame) -> Frame:
+        try:
+            do: Callable[[Frame], Frame] = getattr(self, "do_" + request["op"])
+            reply = do(request)
+            self.page.phase = "idle"
+            return reply
+        except Failed as e:
+            return self.failed(e.kind, str(e), **e.more)
+        except SystemExit as e:
+            return self.failed("exit", f"called sys.exit({e.code!r})", exit=status_of(e.code))
+        except MemoryError:
+            return self.failed("memory", "MemoryError: Python could get no more memory")
+        except BadCode as e:
+            return self.failed("code", str(e))
+        except OSError as e:
+            if self.page.phase in ("seal", "merge"):
+                return self.failed("disk", str(e))
+            return self.raised(e)
+        except BaseException as e:
+            return self.raised(e)
+
+    def raised(self, e: BaseException) -> Frame:
+        """An exception has left the user's code: its traceback goes to the log."""
+        sys.stdout.write(trace(e))
+        kind = "code" if self.page.phase in CODE_PHASES else "exception"
+        return self.failed(kind, described(e))
+
+    def failed(self, kind: str, msg: str, **more: Any) -> Frame:
+        return {"op": "failed", "kind": kind, "what": self.page.phase, "entry": self.page.entry, "msg": msg, **more}
+
+
+class Generation(Worker):
+    """Runs packets of items, and writes what they come to."""
+
+    def do_begin(self, r: Frame) -> Frame:
+        if r["dir"]:
+            os.chdir(r["dir"])
+        if r["memory"] > 0:
+            resource.setrlimit(resource.RLIMIT_DATA, (r["memory"], r["memory"]))
+        if r["filesize"] > 0:
+            signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (r["filesize"], resource.RLIM_INFINITY))
+        self.job: int = r["job"]
+        self.units = self.checks = 0
+        self.blob: tuple[str, Items] | None = None
+        self.values = partial.Values(os.getcwd()) if self.code.mode == "values" else None
+        self.total: Any = None
+        self.page.phase = "start"
+        if self.code.start is not None:
+            self.code.start(given(r.get("input")))
+        return {"op": "ready"}
+
+    def do_packet(self, p: Frame) -> Frame:
+        self.page.packet(p["id"])
+        try:
+            items, opened = self.open(p)
+        except Failed as e:
+            self.page.phase = "idle"
+            return {**self.failed(e.kind, str(e), **e.more), "op": "refused", "id": p["id"], "what": "open"}
+        last: int = p["last"]
+        if items is not None and p["clip"]:
+            last = min(last, items.n)
+        self.page.phase = "process"
+        run = self.keep if self.values is not None else self.reduce
+        at = run(p, items, p["first"], last)
+        self.page.entry = -1
+        if at > p["first"]:
+            self.units += at - p["first"]
+            self.checks = (self.checks + partial.canary(self.job, p["base"] + p["first"], p["base"] + at)) & partial.MASK
+        return {"op": "done", "id": p["id"], "last": p["last"] if at == last else at, "opened": opened}
+
+    def open(self, p: Frame) -> tuple[Items | None, bool]:
+        """The blob of a packet's items, None for items that are only numbers, and whether it was opened anew."""
+        path: str = p["file"] or p.get("items", "")
+        if not path:
+            return None, False
+        if self.blob is not None and self.blob[0] == path:
+            return self.blob[1], False
+        self.page.phase = "open"
+        if self.blob is not None:
+            self.blob[1].close()
+            self.blob = None
+        try:
+            items = Items(path)
+        except OSError as e:
+            raise Failed("open", os.strerror(e.errno or 0), errno=e.errno or 0, file=path) from None
+        except BadItems as e:
+            raise Failed("open", str(e), errno=-1, file=path) from None
+        if p["total"] > 0 and p["total"] != items.n:
+            n = items.n
+            items.close()
+            raise Failed("open", f"it has {n} items, not {p['total']}", errno=NOT_THE_FILE, file=path)
+        self.blob = path, items
+        return items, True
+
+    def item(self, p: Frame, items: Items | None, at: int) -> Any:
+        if items is None:
+            return p["base"] + at
+        if self.code.items == "pickle":
+            return pickle.loads(items[at])
+        return bytes(items[at])
+
+    def keep(self, p: Frame, items: Items | None, at: int, last: int) -> int:
+        """Runs items, of which each has a value, and returns where it stopped."""
+        assert self.values is not None
+        run = self.values.run(p["base"] + at)
+        process, page, seq = self.code.process, self.page, p["seq"]
+        while at < last and page.stop() < seq:
+            page.entry = at
+            item = None
+            try:
+                item = self.item(p, items, at)
+                value = b"\0" + dumps(process(item))
+            except MemoryError:
+                raise
+            except BaseException as e:
+                value = b"\1" + raised_value(e, item)
+            run.add(value)
+            at += 1
+        run.end()
+        return at
+
+    def reduce(self, p: Frame, items: Items | None, at: int, last: int) -> int:
+        """Runs items and adds what they give to the sum."""
+        process, page, seq = self.code.process, self.page, p["seq"]
+        while at < last and page.stop() < seq:
+            page.entry = at
+            item = self.item(p, items, at)
+            try:
+                value = process(item)
+            except (MemoryError, SystemExit):
+                raise
+            except BaseException as e:
+                sys.stdout.write(trace(e))
+                raise Failed("exception", f"{described(e)}; the item is {shown(item)}") from None
+            self.add(value)
+            at += 1
+        return at
+
+    def add(self, value: Any) -> None:
+        # The sum is None as long as there is no value: a value that is None itself is a sum of its own.
+        self.total = (value,) if self.total is None else (self.code.reduce(self.total[0], value),)
+
+    def do_seal(self, r: Frame) -> Frame:
+        self.page.phase = "seal"
+        self.over = True
+        if self.values is not None:
+            values = self.values
+            partial.place(r["path"], lambda f: values.seal(f, self.checks))
+        else:
+            sums = [] if self.total is None else [dumps(self.total[0])]
+            partial.place(r["path"], lambda f: partial.write_sum(f, self.units, self.checks, sums))
+        return {"op": "sealed", "units": self.units, "canary": self.checks}
+
+
+class Merger(Worker):
+    """Makes one sum of several. Values are merged by the node itself, without Python."""
+
+    def do_merge(self, r: Frame) -> Frame:
+        units, checks, total = self.total(r["inputs"])
+        sums = [] if total is None else [dumps(total[0])]
+        self.page.phase = "merge"
+        partial.place(r["path"], lambda f: partial.write_sum(f, units, checks, sums))
+        return {"op": "sealed", "units": units, "canary": checks}
+
+    def total(self, paths: list[str]) -> tuple[int, int, tuple[Any] | None]:
+        """The sum of partials, with their units and canary. One sum beside the total is in memory at a time."""
+        units = checks = 0
+        total: tuple[Any] | None = None
+        for path in paths:
+            self.page.phase = "merge"
+            n, c, pickled = partial.read_sum(path)
+            units, checks = units + n, (checks + c) & partial.MASK
+            if pickled is None:
+                continue
+            self.page.phase = "reduce"
+            value = pickle.loads(pickled)
+            total = (value,) if total is None else (self.code.reduce(total[0], value),)
+        return units, checks, total
+
+
+class Session(Merger):
+    """The submitting side of a job."""
+
+    def do_enter(self, r: Frame) -> Frame:
+        for v in r["env"] or []:
+            name, _, value = v.partition("=")
+            os.environ[name] = value
+        if r["dir"]:
+            os.chdir(r["dir"])
+        self.page.phase = "begin"
+        if self.code.begin is None:
+            return {"op": "begun"}
+        made = self.code.begin()
+        if made is None:
+            return {"op": "begun"}
+        with open(r["path"], "wb") as f:
+            f.write(dumps(made))
+        return {"op": "begun", "made": True}
+
+    def do_finish(self, r: Frame) -> Frame:
+        """Merges sums and has the user's code finish; values are merged by the node, which asks with no partials."""
+        units, checks, total = self.total(r["partials"] or [])
+        if r["user"] and self.code.finish is not None:
+            self.page.phase = "finish"
+            out = self.code.finish(None if total is None else total[0])
+            if self.code.mode == "sum":
+                total = (out,)
+        self.page.phase = "merge"
+        if r["path"]:
+            sums = [] if total is None else [dumps(total[0])]
+            partial.place(r["path"], lambda f: partial.write_sum(f, units, checks, sums))
+        return {"op": "finished", "units": units, "canary": checks, "keys": 0 if total is None else 1}
+
+
+class Loader(Worker):
+    """Loads the user's code; what it has loaded is then what a zygote forks from."""
+
+    def do_load(self, r: Frame) -> Frame:
+        self.page.phase = "load"
+        self.code = load(r["form"], r["name"], r["code"], r["folder"])
+        self.over = True
+        return {"op": "loaded", "mode": self.code.mode, "finishes": self.code.finish is not None}
+
+
+def given(path: str | None) -> Any:
+    """What the session's begin has returned; None if that was nothing."""
+    if not path:
+        return None
+    with open(path, "rb") as f:
+        return pickle.load(f)
+
+
+def status_of(code: Any) -> int:
+    """The status with which a process leaves that calls sys.exit(code)."""
+    if code is None:
+        return 0
+    return code & 0xFF if isinstance(code, int) else 1
+
+
+def described(e: BaseException) -> str:
+    """An exception in one line, as the last line of a traceback."""
+    try:
+        return traceback.format_exception_only(type(e), e)[-1].strip()
+    except Exception:
+        return type(e).__name__  # Its own __str__ has failed.
+
+
+def trace(e: BaseException) -> str:
+    """A traceback that begins in the user's code: frames of the child are left out."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    tb = e.__traceback__
+    while tb is not None and tb.tb_frame.f_code.co_filename.startswith(here):
+        tb = tb.tb_next
+    try:
+        return "".join(traceback.format_exception(type(e), e, tb))
+    except Exception:
+        return described(e) + "\n"
+
+
+def shown(item: Any) -> str:
+    """An item as a user recognises it, on one line."""
+    try:
+        text = repr(item)
+    except BaseException as e:
+        text = f"a {type(item).__name__} (its __repr__ raised {type(e).__name__})"
+    return text if len(text) <= SHOWN else text[:SHOWN] + "…"
+
+
+def raised_value(e: BaseException, item: Any) -> bytes:
+    """The value of an item whose call has raised: the exception as a pickle, which is None where it cannot be made,
+    and words for whoever cannot read the pickle."""
+    text = trace(e)
+    e.__traceback__ = None
+    try:
+        pickled = dumps(e)
+    except BaseException:
+        pickled = None
+    return pickle.dumps((pickled, described(e), text, shown(item)), 5)
+
+
+def flush() -> None:
+    for f in (sys.stdout, sys.stderr):
+        try:
+            f.flush()
+        except (OSError, ValueError):
+            pass  # The user's code has closed it.

@@ -1,0 +1,14 @@
+// Package pyexec runs Python code over items: it is the kind of work "Python" of package exec. What runs the code is an
+// interpreter of the host, driven by package child, as child/ has it in Python.
+//
+//	finder.go    interpreters on this host
+//	libs.go      what the child needs of other people's libraries
+//	runtime.go   an interpreter that runs, warm
+//	spec.go      what a user asks of Python, and what of that goes to other nodes
+//	program.go   code that was loaded: generations and merges
+//	session.go   the submitting side
+//	partial.go   the file format of partials and results
+//	merge.go     merging values, without Python
+//
+// The package owns the processes that it starts. It never decides what is run where, and knows no network.
+package pyexec

@@ -1,0 +1,150 @@
+package pyexec
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	osexec "os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/dtpnode/dtpnode/exec"
+)
+
+// Kind is the word for jobs that Python runs.
+const Kind = "Python"
+
+// Finder finds interpreters on this host. It is an exec.Finder.
+type Finder struct {
+	Interpreters []string // that the user named, the best first; empty: the usual places are looked at
+	Log          *slog.Logger
+}
+
+// Kind is that of all jobs whose code is Python.
+func (*Finder) Kind() string { return Kind }
+
+// Suffix ends no name: outputs are read by the Python package.
+func (*Finder) Suffix() string { return "" }
+
+// TakesItems says that code runs over items.
+func (*Finder) TakesItems() {}
+
+// Find lists the interpreters that the user named, one of each version, or else the first that is found: beside this
+// binary, where a Python package has installed it; in an environment that is active; on the path.
+func (f *Finder) Find(ctx context.Context) ([]exec.Info, error) {
+	if len(f.Interpreters) > 0 {
+		return f.named(ctx)
+	}
+	var tried []string
+	for _, exe := range usual() {
+		if _, err := os.Stat(exe); err != nil {
+			tried = append(tried, exe)
+			continue
+		}
+		info, err := look(ctx, exe)
+		if err != nil {
+			return nil, err
+		}
+		return []exec.Info{info}, nil
+	}
+	return nil, fmt.Errorf("%w: no Python at %s, or on the path", exec.ErrNone, strings.Join(tried, ", "))
+}
+
+// usual are the places where an interpreter may be, the best first.
+func usual() (places []string) {
+	if self, err := os.Executable(); err == nil {
+		places = append(places, filepath.Join(filepath.Dir(self), "python3"))
+	}
+	if env := os.Getenv("VIRTUAL_ENV"); env != "" {
+		places = append(places, filepath.Join(env, "bin", "python3"))
+	}
+	if exe, err := osexec.LookPath("python3"); err == nil {
+		places = append(places, exe)
+	}
+	return places
+}
+
+// named looks at the interpreters that the user named. The error is told beside what was found.
+func (f *Finder) named(ctx context.Context) (infos []exec.Info, err error) {
+	known := map[string]string{} // interpreters by their versions
+	var errs []error
+	for _, exe := range f.Interpreters {
+		info, err := look(ctx, exe)
+		switch used := known[info.Version]; {
+		case err != nil:
+			errs = append(errs, err)
+		case used != "":
+			errs = append(errs, fmt.Errorf("the Python %s at %s is not used: %s has that version too", info.Version, exe, used))
+		default:
+			known[info.Version] = exe
+			infos = append(infos, info)
+		}
+	}
+	return infos, errors.Join(errs...)
+}
+
+// lookLimit is how long an interpreter may take to say what it is, from a slow file system.
+const lookLimit = 30 * time.Second
+
+// oldest is the oldest minor version of Python 3 that the child runs on.
+const oldest = 10
+
+// look asks an interpreter what it is. It is started without the site's and the user's files, which takes some 10 ms.
+func look(ctx context.Context, exe string) (exec.Info, error) {
+	path, err := osexec.LookPath(exe)
+	if err != nil {
+		return exec.Info{}, fmt.Errorf("no Python at %q: %w", exe, err)
+	}
+	if path, err = filepath.Abs(path); err != nil {
+		return exec.Info{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookLimit)
+	defer cancel()
+	const ask = "import json, platform, sys, sysconfig; print(json.dumps({" +
+		"'exe': sys.executable, 'version': sys.version_info[:3], 'name': sys.implementation.name, " +
+		"'tag': sys.implementation.cache_tag, 'platform': sysconfig.get_platform()}))"
+	out, err := osexec.CommandContext(ctx, path, "-I", "-S", "-c", ask).Output()
+	if err != nil {
+		return exec.Info{}, fmt.Errorf("could not ask %q which Python it is: %w%s", path, err, stderrOf(err))
+	}
+	var said struct {
+		Exe      string `json:"exe"` // the program itself, where path is a script that starts it
+		Version  [3]int `json:"version"`
+		Name     string `json:"name"`
+		Tag      string `json:"tag"`
+		Platform string `json:"platform"`
+	}
+	if err := json.Unmarshal(out, &said); err != nil {
+		return exec.Info{}, fmt.Errorf("could not understand %q, which is said to be Python: %w", path, err)
+	}
+	v := said.Version
+	if v[0] != 3 || v[1] < oldest {
+		return exec.Info{}, fmt.Errorf("the Python at %q is %d.%d, and dtpnode needs 3.%d or newer", path, v[0], v[1], oldest)
+	}
+	if said.Exe != "" {
+		path = said.Exe
+	}
+	// Pickles of functions hold bytecode, which is of one minor version of one implementation: nothing else is mixed.
+	version := fmt.Sprintf("%d.%d", v[0], v[1])
+	if said.Name != "cpython" {
+		version = said.Name + "-" + version
+	}
+	return exec.Info{
+		Kind: Kind, Version: version, Platform: said.Tag + "-" + said.Platform, Dir: path,
+		Capabilities: []string{runtime.GOARCH, exec.NeedsInputFile},
+	}, nil
+}
+
+// stderrOf is what a command that failed has said, on a line of its own.
+func stderrOf(err error) string {
+	var e *osexec.ExitError
+	if errors.As(err, &e) && len(e.Stderr) > 0 {
+		return "\n" + strings.TrimSpace(string(e.Stderr))
+	}
+	return ""
+}

@@ -1,0 +1,167 @@
+package pyexec
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+
+	"github.com/dtpnode/dtpnode/exec"
+	"github.com/dtpnode/dtpnode/internal/durable"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// piece is a run of units in one of the partials that are merged.
+type piece struct {
+	unitRun
+	from        *partialFile
+	first, last int64 // of the bytes of its values, in from
+}
+
+// mergeValues makes one partial of several that hold values. Values are copied as they are, so that no process is
+// needed and no file is ever in memory whole. Inputs that have a unit in common are refused.
+func mergeValues(ctx context.Context, inputs []string, out string) (exec.Partial, error) {
+	var pieces []piece
+	result := exec.Partial{Path: out}
+	for _, path := range inputs {
+		p, err := openPartial(path)
+		if err != nil {
+			return exec.Partial{}, err
+		}
+		defer p.close()
+		if p.mode != modeValues {
+			return exec.Partial{}, fmt.Errorf("could not merge %q: it holds a sum, and others hold values", path)
+		}
+		result.Units, result.Canary = result.Units+p.units, result.Canary+p.canary
+		for _, run := range p.runs {
+			first, err := p.end(run.index)
+			if err != nil {
+				return exec.Partial{}, err
+			}
+			last, err := p.end(run.index + run.Len())
+			if err != nil {
+				return exec.Partial{}, err
+			}
+			if last < first {
+				return exec.Partial{}, fmt.Errorf("could not merge %q: %w: values end before they begin", path, ErrPartial)
+			}
+			pieces = append(pieces, piece{run, p, first, last})
+		}
+	}
+	slices.SortFunc(pieces, func(a, b piece) int { return cmp.Compare(a.First, b.First) })
+	for i := 1; i < len(pieces); i++ {
+		if pieces[i].First < pieces[i-1].Last {
+			return exec.Partial{}, fmt.Errorf("could not merge partials: two have the unit %d", pieces[i].First)
+		}
+	}
+	h := sha256.New()
+	err := durable.Place(out, func(f *os.File) error {
+		w := bufio.NewWriterSize(io.MultiWriter(f, h), 1<<20)
+		if err := writeValues(ctx, w, result, pieces); err != nil {
+			return err
+		}
+		if err := w.Flush(); err != nil {
+			return err
+		}
+		size, err := f.Seek(0, io.SeekCurrent)
+		result.Size = size
+		return err
+	})
+	if err != nil {
+		return exec.Partial{}, diskFailure(ctx, err)
+	}
+	h.Sum(result.SHA256[:0])
+	return result, nil
+}
+
+// diskFailure says of an error of writing a file that this node is to blame, unless nobody waits for it any more.
+func diskFailure(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return &exec.Failure{Kind: exec.KindDisk, Op: "merge", Entry: -1, Msg: err.Error()}
+}
+
+// writeValues writes pieces, which are in order, as one file.
+func writeValues(ctx context.Context, w io.Writer, of exec.Partial, pieces []piece) error {
+	runs := joined(pieces)
+	if err := writeHead(w, modeValues, of.Units, of.Canary, int64(len(runs))); err != nil {
+		return err
+	}
+	b := make([]byte, 0, 1<<16)
+	for _, r := range runs {
+		b = binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(b[:0], uint64(r.First)), uint64(r.Last))
+		if _, err := w.Write(b); err != nil {
+			return err
+		}
+	}
+	at := int64(0)
+	for _, p := range pieces {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := p.writeEnds(w, at-p.first); err != nil {
+			return err
+		}
+		at += p.last - p.first
+	}
+	for _, p := range pieces {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if _, err := io.Copy(w, io.NewSectionReader(p.from.f, p.from.valuesAt()+p.first, p.last-p.first)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// joined are the runs of pieces, of which neighbours are one.
+func joined(pieces []piece) []tasks.Range {
+	var runs []tasks.Range
+	for _, p := range pieces {
+		if n := len(runs); n > 0 && runs[n-1].Last == p.First {
+			runs[n-1].Last = p.Last
+			continue
+		}
+		runs = append(runs, p.Range)
+	}
+	return runs
+}
+
+// writeEnds writes where the values of a piece end, moved by so many bytes. Ends that do not ascend are an error.
+func (p *piece) writeEnds(w io.Writer, by int64) error {
+	r := bufio.NewReader(io.NewSectionReader(p.from.f, p.from.endsAt()+8*p.index, 8*p.Len()))
+	last := p.first
+	var b [8]byte
+	for range p.Len() {
+		if _, err := io.ReadFull(r, b[:]); err != nil {
+			return err
+		}
+		end := int64(binary.LittleEndian.Uint64(b[:]))
+		if end < last || end > p.last {
+			return fmt.Errorf("%w: a value ends before it begins", ErrPartial)
+		}
+		last = end
+		binary.LittleEndian.PutUint64(b[:], uint64(end+by))
+		if _, err := w.Write(b[:]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func writeHead(w io.Writer, m mode, units int64, canary uint64, n int64) error {
+	b := append(make([]byte, 0, partialHead), partialMagic...)
+	b = append(b, partialVersion, byte(m), 0, 0, 0, 0, 0, 0)
+	b = binary.LittleEndian.AppendUint64(b, uint64(units))
+	b = binary.LittleEndian.AppendUint64(b, canary)
+	b = binary.LittleEndian.AppendUint64(b, uint64(n))
+	_, err := w.Write(b)
+	return err
+}

@@ -1,0 +1,152 @@
+package pyexec
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/dtpnode/dtpnode/exec"
+	"github.com/dtpnode/dtpnode/exec/child"
+)
+
+// The roles of forks, by their names in child/zygote.py.
+var (
+	loader     = child.Role{Name: "loader"}
+	generation = child.Role{Name: "generation"}
+	merger     = child.Role{Name: "merger"}
+	session    = child.Role{Name: "session"}
+)
+
+// phases are PHASES of child/frames.py, in its order.
+var phases = []child.Phase{
+	{Name: "idle"},
+	{Name: "load", Code: true},
+	{Name: "begin", Code: true},
+	{Name: "start", Code: true, Stage: exec.StageStart},
+	{Name: "open", Opens: true},
+	{Name: "process"},
+	{Name: "reduce"},
+	{Name: "seal"},
+	{Name: "merge"},
+	{Name: "finish", Code: true},
+}
+
+// Runtime is an interpreter that runs, and forks what runs user code. It is an exec.Runtime.
+type Runtime struct {
+	info    exec.Info
+	base    *child.Base
+	scratch string
+	log     *slog.Logger // nil for none
+
+	mu       sync.Mutex
+	closed   bool
+	programs map[*program]bool
+}
+
+// Open starts an interpreter, for which it installs what the child needs the first time.
+func (f *Finder) Open(ctx context.Context, info exec.Info, cfg exec.Config) (exec.Runtime, error) {
+	tell := func(step string) {
+		if cfg.Log != nil {
+			cfg.Log.Info("making Python ready", "python", info.Dir, "step", step)
+		}
+		if cfg.Progress != nil {
+			cfg.Progress(step)
+		}
+	}
+	dir, err := placeChild(cfg.Cache)
+	if err != nil {
+		return nil, err
+	}
+	libs, err := findLibs(ctx, info, cfg.Cache, tell)
+	if err != nil {
+		return nil, err
+	}
+	base, err := child.Open(ctx, child.Config{
+		Name:     "Python",
+		Exe:      info.Dir,
+		Args:     []string{"-B", dir, libs},
+		Env:      os.Environ(),
+		Dir:      cfg.Scratch,
+		Log:      cfg.Log,
+		Phases:   phases,
+		NoMemory: []string{"MemoryError"},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &Runtime{info: info, base: base, scratch: cfg.Scratch, log: cfg.Log, programs: map[*program]bool{}}, nil
+}
+
+// Info describes the interpreter.
+func (r *Runtime) Info() exec.Info { return r.info }
+
+// Complaint reports whether a line is a warning of Python's.
+func (r *Runtime) Complaint(line string) bool {
+	return strings.Contains(line, "Warning: ") && strings.Contains(line, ".py:")
+}
+
+// Forget drops nothing: no code is kept that a program does not use.
+func (r *Runtime) Forget(string) error { return nil }
+
+// Close ends all processes.
+func (r *Runtime) Close() error {
+	r.mu.Lock()
+	r.closed = true
+	all := maps.Clone(r.programs)
+	r.mu.Unlock()
+	for p := range all {
+		p.Release()
+	}
+	r.base.Close()
+	return nil
+}
+
+// Plan reads how many items a file has, which is a blob of items (exec.PackItems).
+func (r *Runtime) Plan(ctx context.Context, file, _ string, _ time.Duration) (exec.Plan, error) {
+	r.mu.Lock()
+	closed := r.closed
+	r.mu.Unlock()
+	if closed {
+		return exec.Plan{}, exec.ErrClosed
+	}
+	if err := ctx.Err(); err != nil {
+		return exec.Plan{}, err
+	}
+	items, err := exec.OpenItems(file)
+	if err != nil {
+		return exec.Plan{}, planFailure(file, err)
+	}
+	defer func() { _ = items.Close() }() // it was only read
+	p := exec.Plan{File: file, Entries: items.Len()}
+	if p.Entries > 0 {
+		p.Clusters = []int64{0}
+	}
+	if info, err := os.Stat(file); err == nil {
+		p.Bytes = info.Size()
+	}
+	return p, nil
+}
+
+func planFailure(file string, err error) *exec.Failure {
+	f := &exec.Failure{Kind: exec.KindOpen, Op: "open", File: file, Entry: -1, Msg: err.Error()}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		f.Host = exec.CauseMissing
+	case errors.Is(err, fs.ErrPermission):
+		f.Host = exec.CauseDenied
+	case errors.Is(err, exec.ErrItems):
+	default:
+		var no syscall.Errno
+		if errors.As(err, &no) {
+			f.Msg = no.Error()
+		}
+	}
+	return f
+}
