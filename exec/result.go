@@ -27,7 +27,7 @@ import (
 
 // ResultFile is a file that stands behind the output in a result.
 type ResultFile struct {
-	Name   string `json:"name"` // relative and local, with slashes
+	Name   string `json:"name"` // relative and local, with slashes, and not hidden
 	Offset int64  `json:"offset"`
 	Size   int64  `json:"size"`
 }
@@ -43,7 +43,7 @@ const (
 var ErrResult = errors.New("the list of files behind the output is damaged")
 
 // ReadResult returns the size of the output in a result of that size, and the files behind it. It reads only the list.
-// Names are local, differ from each other, and none is a folder of another; the files lie within the result, behind the
+// Names are local and not hidden, differ from each other, and none is a folder of another; the files lie within the result, behind the
 // output, and do not overlap.
 func ReadResult(r io.ReaderAt, size int64) (output int64, files []ResultFile, err error) {
 	var tail [resultTail]byte
@@ -92,10 +92,13 @@ func checkFiles(files []ResultFile, first, last int64) error {
 	return nil
 }
 
-// localName reports whether a name leads to a file below the folder that it is joined with, on any host.
+// localName reports whether a name leads to a file below the folder that it is joined with, on any host. None is hidden,
+// as those are that shells and programs read at their start: results are made by nodes whose word for a name is not to
+// be taken.
 func localName(name string) bool {
-	return name != "" && len(name) <= maxNameSize && name == path.Clean(name) && !path.IsAbs(name) && name != "." &&
-		name != ".." && !strings.HasPrefix(name, "../") && !strings.ContainsAny(name, "\x00\\")
+	command := func(r rune) bool { return r < ' ' || r == 0x7f || r == '\\' }
+	return name != "" && len(name) <= maxNameSize && name == path.Clean(name) && !path.IsAbs(name) &&
+		!strings.HasPrefix(name, ".") && !strings.Contains(name, "/.") && !strings.ContainsFunc(name, command)
 }
 
 // PlaceFiles writes files of a result to their names below a folder, each whole or not at all, and returns their paths.
