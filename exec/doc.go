@@ -6,6 +6,9 @@
 //	generation.go  how a generation runs, and what it reports
 //	packet.go      inputs, packets and partials
 //	result.go      results of jobs, and the files in them
+//	placed.go      these files as they are written to a user's folder
+//	selection.go   which entries of files are run, and what is read beside these
+//	snapshot.go    what is there of an output that is not finished
 //	items.go       blobs of items, which a job's user may append as its inputs
 //	values.go      the values of single units, as far as a kind of work has any
 //	failure.go     the closed set of ways to fail

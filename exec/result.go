@@ -6,12 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path"
-	"path/filepath"
 	"strings"
-
-	"github.com/dtpnode/dtpnode/internal/durable"
 )
 
 // A result, which Session.Finish and Program.Save write, is one file, so that nodes keep and ship it as one blob. It is
@@ -99,32 +95,4 @@ func localName(name string) bool {
 	command := func(r rune) bool { return r < ' ' || r == 0x7f || r == '\\' }
 	return name != "" && len(name) <= maxNameSize && name == path.Clean(name) && !path.IsAbs(name) &&
 		!strings.HasPrefix(name, ".") && !strings.Contains(name, "/.") && !strings.ContainsFunc(name, command)
-}
-
-// PlaceFiles writes files of a result to their names below a folder, each whole or not at all, and returns their paths.
-// Those that replaced refuses are not written; it may be nil. What was written before an error stays.
-func PlaceFiles(r io.ReaderAt, files []ResultFile, dir string, replaced func(path string) error) ([]string, error) {
-	var paths []string
-	for _, f := range files {
-		path := filepath.Join(dir, filepath.FromSlash(f.Name))
-		if replaced != nil {
-			if err := replaced(path); err != nil {
-				return paths, err
-			}
-		}
-		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
-			return paths, fmt.Errorf("could not write %q: %w", path, err)
-		}
-		err := durable.PlaceSynced(path, func(to *os.File) error {
-			if _, err := io.Copy(to, io.NewSectionReader(r, f.Offset, f.Size)); err != nil {
-				return err
-			}
-			return to.Chmod(0o644)
-		})
-		if err != nil {
-			return paths, err
-		}
-		paths = append(paths, path)
-	}
-	return paths, nil
 }

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // resultOf is a result of an output and files, which lie behind it in order.
@@ -109,4 +111,66 @@ func FuzzResult(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestPlaceFilesSparesTheRest: where files of a result go is the word of another node. What the user has, or has linked
+// to, is there afterwards as it was; what a job has written gives way to the next.
+func TestPlaceFilesSparesTheRest(t *testing.T) {
+	dir, outside := t.TempDir(), t.TempDir()
+	write := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	has := func(name, want string) {
+		t.Helper()
+		if got, err := os.ReadFile(filepath.Join(dir, name)); err != nil || string(got) != want {
+			t.Errorf("%s is %q, want %q: %v", name, got, want, err)
+		}
+	}
+	write("mine.C", "the user's")
+	write("input.root", "the data")
+	for _, link := range []string{"link", "deep"} {
+		if err := os.Symlink(outside, filepath.Join(dir, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	names := []string{"mine.C", "input.root", "link/l.root", "deep/er/d.root", "new/n.root"}
+	place := func(text string) []Placed {
+		t.Helper()
+		var all [][2]string
+		for _, name := range names {
+			all = append(all, [2]string{name, text})
+		}
+		whole := resultOf(t, "output", all...)
+		_, files, err := ReadResult(bytes.NewReader(whole), int64(len(whole)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		placed, err := PlaceFiles(bytes.NewReader(whole), files, dir, func(path string) bool {
+			return path == filepath.Join(dir, "input.root")
+		})
+		if err != nil || len(placed) != len(names) {
+			t.Fatal(placed, err)
+		}
+		return placed
+	}
+	if placed := place("first"); placed[0].Before != "mine-before.C" || placed[4].Before != "" {
+		t.Errorf("%+v", placed)
+	}
+	for i, p := range place("second") {
+		marks := unix.Setxattr(filepath.Join(dir, "input.root"), "user.test", []byte("1"), 0) == nil
+		if marks && p.Before != "" {
+			t.Errorf("%s: what a job has written is kept as %s", names[i], p.Before)
+		}
+	}
+	has("mine-before.C", "the user's")
+	has("input.root", "the data")
+	for _, name := range []string{"mine.C", "input-merged.root", "l.root", "d.root", "new/n.root"} {
+		has(name, "second")
+	}
+	if there, err := os.ReadDir(outside); err != nil || len(there) > 0 {
+		t.Errorf("outside of the folder: %v, %v", there, err)
+	}
 }

@@ -87,12 +87,12 @@ func (r *outputs) deliverFiles(j *Job, in *os.File, out string) error {
 		dir = filepath.Dir(out)
 	}
 	inputs := j.inputs()
-	_, err = exec.PlaceFiles(in, files, dir, func(path string) error {
-		if isInput(path, inputs) {
-			return fmt.Errorf("could not write %q: it is an input of the job", path)
+	placed, err := exec.PlaceFiles(in, files, dir, func(path string) bool { return isInput(path, inputs) })
+	for _, p := range placed {
+		if p.Before != "" {
+			j.note(fmt.Sprintf("what was at %s, and no job had written, is %s now", p.Path, p.Before))
 		}
-		return nil
-	})
+	}
 	return err
 }
 

@@ -1,0 +1,109 @@
+package exec
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/dtpnode/dtpnode/internal/durable"
+)
+
+// outputMark is the extended attribute of files that a job has written, and that the next job may replace.
+// rootexec/child/results.cc sets and reads it too.
+const outputMark = "user.dtpnode.output"
+
+// Placed is a file of a result that was written to a folder.
+type Placed struct {
+	Path   string
+	Before string // name that a file has now which was there and which no job had written; empty for none
+}
+
+// PlaceFiles writes files of a result to their names below a folder, each whole or not at all. Their names come from the
+// node that made the result: so none follows a link out of the folder, what is there gets another name unless a job has
+// written it, and a path that kept names, such as that of an input, is not used; kept may be nil. What was written before
+// an error stays.
+func PlaceFiles(r io.ReaderAt, files []ResultFile, dir string, kept func(path string) bool) ([]Placed, error) {
+	var placed []Placed
+	for _, f := range files {
+		p := Placed{Path: below(dir, filepath.FromSlash(f.Name))}
+		if kept != nil && kept(p.Path) {
+			p.Path = numbered(p.Path, "merged")
+		}
+		if err := os.MkdirAll(filepath.Dir(p.Path), 0o777); err != nil {
+			return placed, fmt.Errorf("could not write %q: %w", p.Path, err)
+		}
+		err := durable.PlaceSynced(p.Path, func(to *os.File) error {
+			if _, err := io.Copy(to, io.NewSectionReader(r, f.Offset, f.Size)); err != nil {
+				return err
+			}
+			// Where the file system has no marks the next one is careful.
+			_ = unix.Fsetxattr(int(to.Fd()), outputMark, []byte("1"), 0)
+			before, err := spare(p.Path)
+			p.Before = before
+			return errors.Join(err, to.Chmod(0o644))
+		})
+		if err != nil {
+			return placed, err
+		}
+		placed = append(placed, p)
+	}
+	return placed, nil
+}
+
+// below is the path of a name in a folder, or of its last part, where a link in the name leads out of the folder.
+func below(dir, name string) string {
+	path := filepath.Join(dir, name)
+	root, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return path // nothing is there yet
+	}
+	for at := filepath.Dir(path); len(at) > len(filepath.Clean(dir)); at = filepath.Dir(at) {
+		real, err := filepath.EvalSymlinks(at)
+		if errors.Is(err, fs.ErrNotExist) {
+			if _, err := os.Lstat(at); err != nil {
+				continue
+			}
+		}
+		if rel, relErr := filepath.Rel(root, real); err != nil || relErr != nil || !filepath.IsLocal(rel) {
+			return filepath.Join(dir, filepath.Base(name))
+		}
+		break
+	}
+	return path
+}
+
+// spare gives what is at path another name unless a job has written it, and returns that.
+func spare(path string) (string, error) {
+	if _, err := os.Stat(path); err != nil {
+		return "", nil //nolint:nilerr // nothing is there, or a link to nothing, which is replaced itself
+	}
+	if n, err := unix.Getxattr(path, outputMark, nil); err == nil && n > 0 {
+		return "", nil
+	}
+	for i := 1; ; i++ {
+		mark := "before"
+		if i > 1 {
+			mark = fmt.Sprintf("before-%d", i)
+		}
+		other := numbered(path, mark)
+		err := os.Link(path, other)
+		if err == nil {
+			return filepath.Base(other), nil
+		}
+		if !errors.Is(err, fs.ErrExist) || i == 10_000 {
+			return "", fmt.Errorf("could not give %q another name: %w", path, err)
+		}
+	}
+}
+
+// numbered is a path with a mark before its ending.
+func numbered(path, mark string) string {
+	ext := filepath.Ext(path)
+	return strings.TrimSuffix(path, ext) + "-" + mark + ext
+}
