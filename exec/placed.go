@@ -24,10 +24,10 @@ type Placed struct {
 	Before string // name that a file has now which was there and which no job had written; empty for none
 }
 
-// PlaceFiles writes files of a result to their names below a folder, each whole or not at all. Their names come from the
-// node that made the result: so none follows a link out of the folder, what is there gets another name unless a job has
-// written it, and a path that kept names, such as that of an input, is not used; kept may be nil. What was written before
-// an error stays.
+// PlaceFiles writes files of a result to their names below a folder, each whole or not at all. Their names come from
+// the node that made the result: so none follows a link out of the folder, what is there gets another name unless a job
+// has written it, and a path that kept names, such as that of an input, is not used; kept may be nil. What was written
+// before an error stays.
 func PlaceFiles(r io.ReaderAt, files []ResultFile, dir string, kept func(path string) bool) ([]Placed, error) {
 	var placed []Placed
 	for _, f := range files {

@@ -39,8 +39,8 @@ const (
 var ErrResult = errors.New("the list of files behind the output is damaged")
 
 // ReadResult returns the size of the output in a result of that size, and the files behind it. It reads only the list.
-// Names are local and not hidden, differ from each other, and none is a folder of another; the files lie within the result, behind the
-// output, and do not overlap.
+// Names are local and not hidden, differ from each other, and none is a folder of another; the files lie within the
+// result, behind the output, and do not overlap.
 func ReadResult(r io.ReaderAt, size int64) (output int64, files []ResultFile, err error) {
 	var tail [resultTail]byte
 	if size < resultTail {
@@ -88,9 +88,9 @@ func checkFiles(files []ResultFile, first, last int64) error {
 	return nil
 }
 
-// localName reports whether a name leads to a file below the folder that it is joined with, on any host. None is hidden,
-// as those are that shells and programs read at their start: results are made by nodes whose word for a name is not to
-// be taken.
+// localName reports whether a name leads to a file below the folder that it is joined with, on any host. None is
+// hidden, as those are that shells and programs read at their start: results are made by nodes whose word for a name is
+// not to be taken.
 func localName(name string) bool {
 	command := func(r rune) bool { return r < ' ' || r == 0x7f || r == '\\' }
 	return name != "" && len(name) <= maxNameSize && name == path.Clean(name) && !path.IsAbs(name) &&

@@ -25,8 +25,8 @@ func TestNoInputIsOverwritten(t *testing.T) {
 		EntryLists: []api.ObjectRef{{URL: at("list.root"), Object: "l"}},
 	}
 	spec := rootexec.Spec{
-		Selector: at("S.C"), Includes: []string{at("S.h")}, Sources: []string{at("more.cxx")}, Libraries: []string{at("l.so")},
-		Data: []string{at("text.txt")}, Inputs: []rootexec.InputFile{{Path: at("input.root")}},
+		Selector: at("S.C"), Includes: []string{at("S.h")}, Sources: []string{at("more.cxx")},
+		Libraries: []string{at("l.so")}, Data: []string{at("text.txt")}, Inputs: []rootexec.InputFile{{Path: at("input.root")}},
 		Packages: []rootexec.PackageSpec{{File: at("p.par")}},
 	}
 	all, err := os.ReadDir(dir)

@@ -150,8 +150,8 @@ func sign(r Record, by func([]byte) []byte) (Signed, error) {
 		return Signed{}, err
 	}
 	if len(plain) > maxPlain || b.Len() > MaxRecord {
-		return Signed{}, tooLarge(len(r.Files), fmt.Sprintf("the list has %d bytes, and %d compressed; the limits are %d and %d",
-			len(plain), b.Len(), maxPlain, MaxRecord))
+		return Signed{}, tooLarge(len(r.Files), fmt.Sprintf("the list has %d bytes, and %d compressed; the limits are %d "+
+			"and %d", len(plain), b.Len(), maxPlain, MaxRecord))
 	}
 	return Signed{Body: b.Bytes(), Sig: by(signedText(b.Bytes()))}, nil
 }

@@ -359,7 +359,8 @@ func (c *chooser) noneMatches(ref api.ObjectRef, l exec.Listing, example exec.Li
 		"files are compared by their absolute paths, with links followed, and trees by their names")
 }
 
-// matches reports whether a list, one of several, is one of entries of an input. name is that of its file, made absolute.
+// matches reports whether a list, one of several, is one of entries of an input. name is that of its file, made
+// absolute.
 func (c *chooser) matches(list exec.List, name string, in exec.Input, lists int) bool {
 	if tree := treeName(list.Part); tree != "" && tree != treeName(in.Part) && path.Base(tree) != treeName(in.Part) &&
 		tree != path.Base(treeName(in.Part)) {
