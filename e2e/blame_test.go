@@ -8,12 +8,12 @@ import (
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
-// TestBadNode has a node that fails at everything, since its scratch disk is full: as a worker, and as the home of
-// the job, where it is the first to fail. It is set aside by itself, and that is said; the others do the job.
+// TestBadNode has a node whose scratch disk is full, so that it cannot even write down what Begin has made. It is set
+// aside by itself, and that is said with the cause; the others do the job, and it takes part once it has room.
 func TestBadNode(t *testing.T) {
 	t.Parallel()
 	small := filepath.Join(t.TempDir(), "small")
-	wrap, inside := smallDisk(t, small, "256k")
+	wrap, inside := smallDisk(t, small, "2m")
 	c := ownCluster(t, nodeSpec{name: "a"}, nodeSpec{name: "b"}, nodeSpec{
 		name:   "bad",
 		wrap:   wrap,
@@ -22,25 +22,36 @@ func TestBadNode(t *testing.T) {
 	})
 	bad := c.nodes[2]
 	bad.fill(t, small)
-	j := paced(t, 0)
-	j.Params, j.Option = nil, "300" // an empty fInput, which takes no room on the disk before code runs
-	r := c.nodes[0].begin(t, j)
+	r := c.nodes[0].begin(t, paced(t, 800))
 	st := r.until(t, "the bad node was set aside", func(st api.JobStatus) bool {
 		return outcome{st: st}.work(t, "bad").Problem != ""
 	})
-	if p := (outcome{st: st}).work(t, "bad").Problem; !strings.Contains(p, "No space left") {
+	p := (outcome{st: st}).work(t, "bad").Problem
+	if !strings.Contains(p, "no space left") || !strings.Contains(p, small) {
 		t.Errorf("the reason is not told: %q", p)
 	}
+	c.nodes[0].wantLogged(t, 0, "set a node aside", "node=bad", "no space left")
+	bad.wantLogged(t, 0, "taken from this node")
+	for _, n := range c.nodes[:2] {
+		s := n.dtpnode(t, t.TempDir(), "status", st.ID[:12])
+		if !strings.Contains(s.stdout, "bad was set aside") || !strings.Contains(s.stdout, "no space left") {
+			t.Errorf("status on %s does not say it: %+v", n.name, s)
+		}
+	}
+	ps := c.nodes[1].dtpnode(t, t.TempDir(), "ps")
+	if !strings.Contains(ps.stdout, "bad was set aside: ") || !strings.Contains(ps.stdout, "no space left") {
+		t.Errorf("ps does not say it: %+v", ps)
+	}
+	bad.room(t, small)
+	r.until(t, "the bad node works, since it has room", func(st api.JobStatus) bool {
+		w := outcome{st: st}.work(t, "bad")
+		return w.Problem == "" && w.Units > 0
+	})
 	o := r.end(t)
 	o.wantWhole(t)
-	c.nodes[0].wantLogged(t, 0, "set a node aside", "node=bad", "No space left")
-	bad.wantLogged(t, 0, "taken from this node")
 	for _, name := range []string{"a", "b"} {
 		if w := o.work(t, name); w.Problem != "" || w.Units == 0 {
 			t.Errorf("%s is said to be bad: %s", name, o.describe())
 		}
-	}
-	if s := c.nodes[1].dtpnode(t, t.TempDir(), "status", st.ID[:12]); !strings.Contains(s.stdout, "bad was set aside") {
-		t.Errorf("status does not say it: %+v", s)
 	}
 }

@@ -39,6 +39,15 @@ func (n *node) fill(t *testing.T, folder string) {
 	}
 }
 
+// room undoes fill.
+func (n *node) room(t *testing.T, folder string) {
+	t.Helper()
+	args := append(append([]string{}, n.wrap...), "rm", filepath.Join(folder, "filler"))
+	if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
+		t.Fatalf("could not make room: %v, %s", err, out)
+	}
+}
+
 // TestOutputDiskFull cannot write the result where the user wants it; it is kept, and the user told how
 // to get it.
 func TestOutputDiskFull(t *testing.T) {

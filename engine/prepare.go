@@ -14,8 +14,9 @@ import (
 type preparation struct {
 	claims  []claim       // of members that they lead the job: one for each, at most maxClaims
 	weighed weighed       // the memory that the description takes
-	failed  bool          // the code could not be loaded when that was last tried
+	failed  bool          // the code could not be loaded when that was last tried, and is to be loaded again
 	tried   time.Duration // when that was
+	full    int           // how often that failed for this node's disk
 }
 
 // describe takes a job's description, whoever has handed it out: the job's name is its hash. Who is proven to lead the
@@ -65,6 +66,9 @@ func (p *Peer) prepared(ev Prepared) {
 	}
 	p.describe(j, Described{ID: ev.ID, Job: ev.Job})
 	j.desc, j.loaded, j.reports.urgent = ev.Job, true, true
+	if j.prep.full > 0 { // if the job was taken from this node it was for that
+		j.prep.full, j.aside = 0, false
+	}
 	if !j.stopped {
 		p.schedule(steal.Open{
 			Job:   j.id,
@@ -95,14 +99,34 @@ func (p *Peer) notPrepared(ev NotPrepared) {
 		p.forgetJob(j)
 		return
 	}
-	p.book(j, ev.Failure)
+	if ev.Failure.Kind == diskKind { // it may get room, even after the home has taken the job from it for this
+		j.prep.failed, j.prep.tried, j.prep.full = true, p.now, j.prep.full+1
+	}
+	if !j.aside {
+		p.book(j, ev.Failure)
+	}
 }
 
-// prepareEvery is how often a replica tries to load the job's code; it may be the home that lacks it.
-const prepareEvery = time.Second
+const (
+	// diskKind is the kind of a failure to write.
+	diskKind = "disk"
+	// prepareEvery is how often a replica tries to load the job's code; it may be the home that lacks it.
+	prepareEvery = time.Second
+	// prepareFull is how often a node does whose disk has failed it some times, since people make room, and not soon.
+	prepareFull = 10 * time.Second
+)
+
+// mayPrepare reports whether it is time to try once more to load the job's code.
+func (p *Peer) mayPrepare(j *jobState) bool {
+	wait := prepareEvery
+	if j.prep.full >= 3 {
+		wait = prepareFull
+	}
+	return j.prep.failed && !j.shut && !j.loaded && p.now-j.prep.tried >= wait
+}
 
 func (p *Peer) prepareAgain(j *jobState) {
-	if !j.prep.failed || j.shut || j.loaded || p.now-j.prep.tried < prepareEvery {
+	if !p.mayPrepare(j) {
 		return
 	}
 	from := j.home

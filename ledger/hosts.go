@@ -160,6 +160,7 @@ func (h *Home) acquit() {
 func (h *Home) knowAside(id tasks.PeerID, says bool) {
 	switch n := h.nodes.byID[id]; {
 	case says && n.shunned == "":
+		n.unready = !n.report.Ready
 		n.shunned = cmp.Or(n.lastWord, "everything failed there before this home led the job")
 	case !says && n.shunned != "" && h.now-n.asideAt >= h.cfg.Repeat:
 		n.asideAt = h.now
@@ -167,10 +168,20 @@ func (h *Home) knowAside(id tasks.PeerID, says bool) {
 	}
 }
 
+// recovered gives work again to a node from which the job was taken before it could load the code, as when its disk was
+// full, and that has loaded it since.
+func (h *Home) recovered(id tasks.PeerID, n *node) {
+	if n.shunned != "" && n.unready && n.report.Ready && !n.report.Aside {
+		n.shunned, n.unready = "", false
+		delete(h.blame.strikes, id)
+	}
+}
+
 // shun takes the job from a connected node, for a reason that users are told.
 func (h *Home) shun(id tasks.PeerID, reason string) {
 	n := h.nodes.byID[id]
 	n.shunned, n.asideAt = cmp.Or(reason, "everything fails"), h.now
+	n.unready = !n.heard || !n.report.Ready
 	h.emit(Shun{ID: id, Reason: n.shunned})
 }
 

@@ -320,6 +320,32 @@ func TestFailureOnOneNodeShunsIt(t *testing.T) {
 	}
 }
 
+// TestNodeThatGetsRoom: a node that could not load the code for want of room is given work again once it has loaded it.
+func TestNodeThatGetsRoom(t *testing.T) {
+	d := newDesk(t, Config{}, "b")
+	d.step(NodeUp{ID: "a", Slots: 1})
+	d.commit(part("b", 1, 0, 10))
+	says := func(ready, aside bool, fs ...Failure) {
+		d.seq++
+		d.step(Reported{From: "a", Report: Report{Seq: d.seq, Ready: ready, Aside: aside, Failures: fs}})
+	}
+	for i := range uint64(3) {
+		says(false, false, Failure{Seq: i + 1, Kind: "disk", Reason: "no space"})
+	}
+	if why := d.home.Shunned()["a"]; why != "no space" {
+		t.Fatalf("set aside for %q", why)
+	}
+	if says(false, true); d.home.Shunned()["a"] == "" {
+		t.Fatal("given work again before it has the code")
+	}
+	if says(true, true); d.home.Shunned()["a"] == "" {
+		t.Fatal("given work though it says that the job is taken from it")
+	}
+	if says(true, false); d.home.Shunned()["a"] != "" || !d.home.Ready("a") {
+		t.Errorf("not given work again: %q", d.home.Shunned()["a"])
+	}
+}
+
 // TestBadNodeIsFirst: the only node that is ready fails at everything, and the others still load the code.
 func TestBadNodeIsFirst(t *testing.T) {
 	for _, loads := range []bool{true, false} {

@@ -30,8 +30,12 @@ type node struct {
 	fresh  bool          // it has reported since the job began to be wound up
 	last   time.Duration // when it last reported or offered something
 
-	// shunned is why the job was taken from it: it is given no work until it has gone and come back. Empty if it was not.
+	// shunned is why the job was taken from it: it is given no work until it has gone and come back, but see
+	// unready. Empty if it was not.
 	shunned string
+	// unready says that the code was not loaded when that happened. Such a node is given work again once it has the code
+	// loaded, and says that the job is not taken from it any more.
+	unready bool
 
 	knows uint64 // how many appends it knows, by its last report or since this home has told it of one
 

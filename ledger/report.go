@@ -115,6 +115,7 @@ func (h *Home) reported(from tasks.PeerID, r Report) {
 	if done := h.record.Done.Cover(); r.Held.Intersects(done) {
 		h.emit(Drop{To: from, Cover: r.Held.Intersect(done)})
 	}
+	h.recovered(from, n)
 	h.knowAside(from, r.Aside)
 	h.lookAgain(false, h.follow(from, n, &n.report))
 	n.report.Ran = min(n.report.Ran, h.has(from, n).Len()+n.also().Len()) // who was given nothing has run nothing

@@ -78,12 +78,13 @@ func (f *Follower) Follow(ctx context.Context, id string) (api.JobStatus, error)
 // loop is the state of one Follow.
 type loop struct {
 	*Follower
-	id     string
-	events chan api.Event
-	ended  chan error
-	last   api.JobStatus
-	lines  int
-	notes  int
+	id       string
+	events   chan api.Event
+	ended    chan error
+	last     api.JobStatus
+	lines    int
+	notes    int
+	problems map[string]string // by node: why it was set aside, as it was shown
 
 	asking    bool
 	keys      <-chan byte
@@ -149,6 +150,18 @@ func (l *loop) event(ev api.Event) {
 func (l *loop) note() {
 	for ; l.Note != nil && l.notes < len(l.last.Notes); l.notes++ {
 		l.Note(l.last.Notes[l.notes])
+	}
+	if l.Note == nil || l.last.State.Final() { // the summary has those of a job that has ended
+		return
+	}
+	for _, n := range l.last.Nodes {
+		if n.Problem != "" && l.problems[n.ID] != n.Problem {
+			if l.problems == nil {
+				l.problems = map[string]string{}
+			}
+			l.problems[n.ID] = n.Problem
+			l.Note(fmt.Sprintf("%s was set aside, since everything failed there; the others go on: %s", n.Name, n.Problem))
+		}
 	}
 }
 

@@ -170,6 +170,28 @@ func TestFollowToTheEnd(t *testing.T) {
 	}
 }
 
+// TestFollowTellsOfNodesSetAside: each reason is told once, while the job runs.
+func TestFollowTellsOfNodesSetAside(t *testing.T) {
+	jobs := newFakeJobs()
+	var notes []string
+	f := Follower{
+		Jobs: jobs, Printer: &fakePrinter{}, Print: func(string) {}, Note: func(text string) { notes = append(notes, text) },
+	}
+	for range 2 {
+		jobs.events <- api.Event{Type: "status", Status: &api.JobStatus{ID: "j", State: api.Running, Nodes: []api.NodeWork{
+			{ID: "1", Name: "bad", Problem: "no space left on device"}, {ID: "2", Name: "good"},
+		}}}
+	}
+	jobs.status(api.Done)
+	if _, err := f.Follow(t.Context(), "j"); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"bad was set aside, since everything failed there; the others go on: no space left on device"}
+	if diff := cmp.Diff(want, notes); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestFollowTooLateForLines(t *testing.T) {
 	s := start(t, false, true)
 	s.jobs.events <- api.Event{Type: "status", Status: &api.JobStatus{State: api.Done, Stdout: "all of it"}}

@@ -176,6 +176,12 @@ func printJobs(w io.Writer, jobs []api.JobStatus, now time.Time) {
 		if j.State == api.Running && j.Phase != "" {
 			fmt.Fprintf(w, "job %s: %s\n", progress.Short(j.ID), progress.Clean(j.Phase))
 		}
+		for _, n := range j.Nodes {
+			if j.State == api.Running && n.Problem != "" {
+				fmt.Fprintf(w, "job %s: %s was set aside: %s\n", progress.Short(j.ID), progress.Clean(n.Name),
+					progress.Clean(n.Problem))
+			}
+		}
 		if j.KeptIn != "" {
 			fmt.Fprintf(w, "job %s is kept in %s\n", progress.Short(j.ID), progress.Clean(j.KeptIn))
 		}

@@ -32,6 +32,7 @@ func (r *Room) Prepare(e engine.Prepare) {
 		j.s.Desc = r.book.Whole(j.s.ID, desc)
 		err = r.Load(j.ctx, j, desc.Submitter, desc.Work)
 	}
+	err = ofDisk(err)
 	var fail *exec.Failure
 	switch {
 	case err == nil:
@@ -50,6 +51,16 @@ func (r *Room) Prepare(e engine.Prepare) {
 		return
 	}
 	j.Release()
+}
+
+// ofDisk makes an error of this node's disk a failure, which the home is told, so that users learn which node has no
+// room, and where. It returns other errors as they are.
+func ofDisk(err error) error {
+	var fail *exec.Failure
+	if errors.As(err, &fail) || store.DiskError(err) == nil {
+		return err
+	}
+	return &exec.Failure{Kind: exec.KindDisk, Op: "prepare", Entry: -1, Msg: err.Error()}
 }
 
 // takesPartIn reports whether this node runs work of a submitter's jobs that other nodes lead. A node without the right
