@@ -60,10 +60,22 @@ func TestWatch(t *testing.T) {
 	r.end(t).wantWhole(t)
 
 	tty := openTerminal(t)
-	args := append(j.arguments(filepath.Join(t.TempDir(), "o.root")), "--watch", "blocks", "--watch-file", "live.root",
-		"--watch-every", "1s")
+	args := append(j.arguments(filepath.Join(t.TempDir(), "o.root")), "--watch", "blocks,nosuch", "--watch-file",
+		"live.root", "--watch-every", "1s")
 	cmd := home.onTerminal(t, tty, []string{"TERM=xterm"}, args...)
 	tty.wait(t, "blocks  ")
 	tty.wait(t, "└──")
+	tty.wait(t, "nothing in the output is called nosuch")
 	check(t, cmd.Wait())
+
+	j.Params["us"] = "0" // ends before the first snapshot, or soon after
+	short := home.dtpnode(t, t.TempDir(), append(j.arguments("s.root"), "--watch", "n,b*,nosuch", "--watch-file",
+		"live.root")...)
+	told := regexp.MustCompile(`(?m)^note: (the job ended before the first snapshot, so that .*live.root was not ` +
+		`written|.*live.root has the objects as they were at .* of 80,000 entries and before Terminate); the result has ` +
+		`the whole: .*s.root$`)
+	if short.code != 0 || !told.MatchString(short.stdout) ||
+		!strings.Contains(short.stdout, "note: nothing in the output is called nosuch; it has ") {
+		t.Errorf("of a short job: %+v", short)
+	}
 }

@@ -690,7 +690,7 @@ func follow(
 	}
 	stopWatching := besideRun(ctx, g, client, id, out.watch, shown)
 	st, err := f.Follow(ctx, id)
-	stopWatching()
+	watched := stopWatching()
 	p.Close()
 	if errors.Is(err, submit.ErrDetached) {
 		return st, fmt.Errorf("%w: dtpnode status %s, dtpnode get %s", err, progress.Short(id), progress.Short(id))
@@ -719,6 +719,7 @@ func follow(
 			told = placed(ctx, client, st)
 		}
 		progress.Summary(g.beside(out), told)
+		g.tellWatched(out, told, watched)
 	}
 	if st.Output == "" && (out.written != "" || out.owed && st.OutputError != "") {
 		return st, notWritten(st, out.written)

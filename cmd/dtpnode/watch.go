@@ -116,6 +116,7 @@ type watchScreen struct {
 	file  string
 	size  func() (width, height int) // nil unless standard output is a terminal
 	lines int                        // that the last snapshot has taken
+	last  *api.Snapshot              // the last one, without its file; nil before the first
 }
 
 func newWatchScreen(g *globals, file string) *watchScreen {
@@ -137,6 +138,7 @@ func (s *watchScreen) show(ev api.WatchEvent) error {
 			return err
 		}
 		ev.Snapshot.File = nil // it is in the file, or was not asked for
+		s.last = ev.Snapshot
 	}
 	switch {
 	case s.g.json():
@@ -144,6 +146,9 @@ func (s *watchScreen) show(ev api.WatchEvent) error {
 	case ev.Snapshot == nil:
 		if ev.Over != "" {
 			fmt.Fprintf(s.g.stderr, "the job %s\n", ev.Over.Stands())
+			for _, line := range endOfWatch(s.last, s.file, "") {
+				fmt.Fprintln(s.g.stderr, line)
+			}
 		}
 	case s.size == nil:
 		fmt.Fprintln(s.g.stdout, strings.Join(watchLines(ev.Snapshot), "\n"))
@@ -227,17 +232,21 @@ func watchPictures(s *api.Snapshot, width, height int) []string {
 }
 
 // besideRun watches a job that run follows, until stop is called: pictures are shown below the bar of a terminal, lines
-// among its lines elsewhere, and nothing in JSON, in which `dtpnode watch` prints them.
-func besideRun(ctx context.Context, g *globals, client *api.Client, id string, w watchFlags, p printer) (stop func()) {
+// among its lines elsewhere, and nothing in JSON, in which `dtpnode watch` prints them. stop returns the last snapshot,
+// nil if there was none.
+func besideRun(
+	ctx context.Context, g *globals, client *api.Client, id string, w watchFlags, p printer,
+) (stop func() *api.Snapshot) {
 	req, err := w.request()
 	if err != nil || len(w.names) == 0 {
-		return func() {}
+		return func() *api.Snapshot { return nil }
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	below, drawn := p.(interface {
 		Below(lines func(width, height int) []string)
 	})
+	var last *api.Snapshot
 	go func() {
 		defer close(done)
 		err := client.Watch(ctx, id, req, func(ev api.WatchEvent) error {
@@ -248,7 +257,7 @@ func besideRun(ctx context.Context, g *globals, client *api.Client, id string, w
 			if err := placeWatched(w.file, s); err != nil {
 				return err
 			}
-			s.File = nil
+			s.File, last = nil, s
 			switch {
 			case g.json():
 			case drawn:
@@ -268,8 +277,9 @@ func besideRun(ctx context.Context, g *globals, client *api.Client, id string, w
 			fmt.Fprintln(p, note)
 		}
 	}()
-	return func() {
+	return func() *api.Snapshot {
 		cancel()
 		<-done
+		return last
 	}
 }
