@@ -74,6 +74,10 @@ func (h *Home) failed(from tasks.PeerID, f Failure) {
 	if !inOneFile(h.data, f.Blame) {
 		return // no honest node blames so much, and a trial of it might take as long as the job
 	}
+	first := tasks.CoverOf(tasks.R(f.Blame.First, f.Blame.First+1))
+	if h.data != nil && h.data.Whole && h.record.lostCover().Intersects(first) {
+		return // it is about what is set aside, and what is behind that in the file has not failed
+	}
 	// A file fails as a whole, even if an entry or a cluster of it is set aside already.
 	h.nodes.countFailure(from, f)
 	for _, blame := range tasks.CoverOf(f.Blame.Intersect(h.record.Want)).Minus(h.record.lostCover()) {
@@ -251,12 +255,29 @@ func (h *Home) setAside(s *suspect) {
 		return
 	}
 	s.aside = tasks.At(h.now)
-	h.emit(Propose{Entry{Lost: &Lost{Range: s.Range, Failed: s.Failed}}})
+	h.emit(Propose{Entry{Lost: &Lost{Range: h.about(s), Failed: s.Failed}}})
+}
+
+// about is what has failed of a suspect. Where files are not divided a suspect goes on to the end of its file, but for
+// one that is a file as a whole: what is behind the failure is tried with it, as it may be skipped, and is run when the
+// failure is set aside.
+func (h *Home) about(s *suspect) tasks.Range {
+	if h.data == nil || !h.data.Whole || s.Kind == "open" || s.Kind == "schema" {
+		return s.Range
+	}
+	last := s.First + 1
+	if s.Data {
+		last = h.data.Cluster(s.First).Last
+	}
+	return tasks.R(s.First, min(last, s.Last))
 }
 
 // asideNow follows the log, by which l is set aside now.
 func (h *Home) asideNow(l Lost) {
-	h.blame.drop(func(s *suspect) bool { return s.Intersect(l.Range) == s.Range })
+	h.blame.drop(func(s *suspect) bool {
+		about := h.about(s)
+		return about.Intersect(l.Range) == about
+	})
 	h.rest.stale = true
 	if h.record.lostToCode() >= h.cfg.MaxLost {
 		h.stop("given up: too many ranges failed, the last " + l.Range.String() + ": " + l.Reason)
@@ -378,7 +399,7 @@ func (h *Home) GiveUp() { h.ending.givenUp = true }
 func (h *Home) Failing() []Lost {
 	var out []Lost
 	for _, s := range h.blame.suspects {
-		out = append(out, Lost{Range: s.Range, Failed: s.Failed})
+		out = append(out, Lost{Range: h.about(s), Failed: s.Failed})
 	}
 	return out
 }

@@ -40,10 +40,10 @@ func (w *world) runPacket(n *node, id steal.GenID, extra time.Duration) {
 		})
 		return
 	}
-	if u, bad := w.firstPoison(w.seen(p)); bad {
+	if u, bad := w.crashesAt(w.seen(p)); bad {
 		w.after(extra+w.runTime(n, u-p.First), func() {
 			if cur := n.gens[id]; n.boot == boot && cur == g && g.token == token {
-				w.failGen(n, id, tasks.R(u, u+1))
+				w.failGen(n, id, w.blamed(u))
 			}
 		})
 		return
@@ -148,7 +148,7 @@ func (w *world) preempt(n *node, id steal.GenID) {
 		wait = max(wait, w.runTime(n, at-p.First)-ran)
 	}
 	if w.side(g.job) == nil {
-		if u, bad := w.firstPoison(w.seen(p)); bad {
+		if u, bad := w.crashesAt(w.seen(p)); bad {
 			at = min(at, u)
 		}
 		at = w.cutAt(p, at)

@@ -237,6 +237,7 @@ type world struct {
 	cuts      []*partition
 	job       *tasks.Job
 	aborts    []int64 // by file: the unit at which the code gives it up, or its end; of a job with whole files
+	flaked    []int   // by file: how often the code has crashed at that unit
 	id        tasks.JobID
 	second    tasks.JobID // id of the second job; empty for none
 	secondJob *tasks.Job

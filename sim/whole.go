@@ -25,7 +25,7 @@ func (w *world) planAborts() {
 		return
 	}
 	w.job.Data.Whole = true
-	w.aborts = make([]int64, len(w.job.Data.Files))
+	w.aborts, w.flaked = make([]int64, len(w.job.Data.Files)), make([]int, len(w.job.Data.Files))
 	for i := range w.aborts {
 		units := w.job.Data.Units(i)
 		at := units.First + int64((uint64(i)*0x9e3779b97f4a7c15+w.cfg.Seed*0xbf58476d1ce4e5b9)>>33)%max(units.Len(), 1)
@@ -35,6 +35,32 @@ func (w *world) planAborts() {
 		}
 		w.aborts[i] = at
 	}
+}
+
+// crashesAt is the first unit of what is seen of a packet at which the code crashes. At every sixth unit at which it
+// would give up the file it crashes the first two times, on whatever node.
+func (w *world) crashesAt(seen tasks.Range) (int64, bool) {
+	u, bad := w.firstPoison(seen)
+	if !w.cfg.Whole || seen.Empty() {
+		return u, bad
+	}
+	if i, _ := w.job.Data.Locate(seen.First); i < len(w.aborts) && i%6 == 0 && w.flaked[i] < 2 &&
+		seen.Contains(w.aborts[i]) && (!bad || w.aborts[i] < u) {
+		return w.aborts[i], true
+	}
+	return u, bad
+}
+
+// blamed is what a node blames for a crash at a unit.
+func (w *world) blamed(u int64) tasks.Range {
+	if !w.cfg.Whole {
+		return tasks.R(u, u+1)
+	}
+	i, _ := w.job.Data.Locate(u)
+	if i < len(w.aborts) && w.aborts[i] == u {
+		w.flaked[i]++
+	}
+	return tasks.R(u, w.job.Data.Units(i).Last)
 }
 
 // seen is the part of a packet that the code sees.

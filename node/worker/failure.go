@@ -42,8 +42,9 @@ func reason(f *exec.Failure) string {
 	return f.Op + ": " + f.Msg
 }
 
-// blame is the units that a failure is about: one entry for crashing code, a cluster or file for bad
-// data, none for anything else.
+// blame is the units that a failure is about: one entry for crashing code, a cluster or file for bad data, none for
+// anything else. Where files are not divided it goes on to the end of the file, since nobody may begin behind an entry
+// at which the code may give the file up when it is tried again; the home sets aside only what the failure is about.
 func blame(job *tasks.Job, f *exec.Failure, running tasks.Range, base int64) tasks.Range {
 	if running.Empty() {
 		return tasks.Range{}
@@ -66,6 +67,9 @@ func blame(job *tasks.Job, f *exec.Failure, running tasks.Range, base int64) tas
 		out = units
 	default:
 		return tasks.Range{}
+	}
+	if job.Data.Whole {
+		out.Last = units.Last
 	}
 	return out.Intersect(units).Intersect(job.Want)
 }

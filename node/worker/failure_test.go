@@ -45,6 +45,20 @@ func TestBlame(t *testing.T) {
 			t.Errorf("%s at entry %d: blamed %v, want %v", c.f.Kind, c.f.Entry, got, c.want)
 		}
 	}
+	whole := *job
+	whole.Data.Whole = true
+	for _, c := range []struct {
+		f    exec.Failure
+		want tasks.Range
+	}{
+		{exec.Failure{Kind: exec.KindSignal, Entry: 25}, tasks.R(125, 190)},
+		{exec.Failure{Kind: exec.KindData, Entry: 35, Blame: tasks.R(30, 60)}, tasks.R(130, 190)},
+		{exec.Failure{Kind: exec.KindOpen, Entry: -1}, tasks.R(100, 190)},
+	} {
+		if got := blame(&whole, &c.f, running, 100); got != c.want {
+			t.Errorf("%s at entry %d of a file that is not divided: blamed %v, want %v", c.f.Kind, c.f.Entry, got, c.want)
+		}
+	}
 	if got := blame(job, &exec.Failure{Kind: exec.KindSignal, Entry: 3}, tasks.Range{}, 0); !got.Empty() {
 		t.Errorf("blamed %v with no packet out", got)
 	}
