@@ -79,8 +79,8 @@ name that this node has is an error, unless --replace puts the files in its plac
 				return err
 			}
 			return g.show(set, func(w io.Writer) {
-				fmt.Fprintf(w, "registered %s: %s, %s entries; it is on %s\n", set.Name, plural(set.Count, "file"),
-					progress.Count(set.Entries), plural(set.KeptBy, "member"))
+				fmt.Fprintf(w, "registered %s: %s, %s entries; it is on %s\n", set.Name, progress.Plural(set.Count, "file"),
+					progress.Count(set.Entries), progress.Plural(set.KeptBy, "member"))
 			})
 		},
 	}
@@ -170,7 +170,8 @@ registered it. The files stay. Members that are away now remove it when they com
 			return c.RemoveDataset(ctx, name)
 		},
 		func(w io.Writer, set api.Dataset) {
-			fmt.Fprintf(w, "removed %s on %s; its %s stay\n", set.Name, plural(set.KeptBy, "member"), plural(set.Count, "file"))
+			fmt.Fprintf(w, "removed %s on %s; its %s stay\n", set.Name, progress.Plural(set.KeptBy, "member"),
+				progress.Plural(set.Count, "file"))
 		}, fine)
 }
 
@@ -276,12 +277,4 @@ func head(w io.Writer, sets []api.Dataset) {
 			progress.Bytes(float64(s.Bytes)), s.Registered.Local().Format(time.DateTime), note)
 	}
 	_ = tw.Flush()
-}
-
-// plural is a number with the word for what is counted, which is given in the singular.
-func plural(n int, one string) string {
-	if n != 1 {
-		one += "s"
-	}
-	return fmt.Sprintf("%d %s", n, one)
 }
