@@ -180,10 +180,7 @@ func (r *collector) snapshotOf(f *feed) (s api.Snapshot, path string, took time.
 	}
 	began = time.Now()
 	path = filepath.Join(f.dir, fmt.Sprintf("shown-%d", f.made))
-	shown, err := r.viewed(f.looking, func(ctx context.Context, ask exec.SnapshotAsk) (exec.Snapshot, error) {
-		ask.Path = path
-		return f.viewer.Show(ctx, inputs, ask)
-	})
+	shown, err := r.viewed(f.looking, path, inputs, exec.Viewer.Show)
 	took += time.Since(began)
 	if err == nil && shown.Units != cover.Len() {
 		err = fmt.Errorf("what is watched counts %d units, and not %d", shown.Units, cover.Len())

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -33,6 +34,7 @@ const (
 	watchIdle  = 15 * time.Second       // what nobody asks for any more is dropped after that
 	maxWatches = 8                      // things watched at once, on a node as home, and as one that works
 	maxPieces  = 16                     // pieces of one node
+	maxMerged  = 64                     // blobs in one call of a viewer, which has them all open
 	mostObject = 8 << 20                // bytes of one object
 	// watchCost is how many times as long as a round of merging the time between two is, for each slot of the node and
 	// everything that is watched there: a round takes one processor, of as many as there are slots, and so all of them
@@ -298,10 +300,7 @@ func (r *collector) sealedPieces(w *looking, partials []merge.Partial, told *sha
 // pieceOf merges the named objects of inputs, which count the units of piece, into a blob that others may fetch.
 func (r *collector) pieceOf(w *looking, name string, inputs []string, piece sharePiece) (sharePiece, error) {
 	path := filepath.Join(w.dir, name)
-	s, err := r.viewed(w, func(ctx context.Context, ask exec.SnapshotAsk) (exec.Snapshot, error) {
-		ask.Path = path
-		return w.viewer.Pick(ctx, inputs, ask)
-	})
+	s, err := r.viewed(w, path, inputs, exec.Viewer.Pick)
 	if err == nil && s.Units != piece.Cover.Len() {
 		err = fmt.Errorf("what is watched counts %d units, and not %d", s.Units, piece.Cover.Len())
 	}
@@ -317,20 +316,42 @@ func (r *collector) pieceOf(w *looking, name string, inputs []string, piece shar
 	return piece, nil
 }
 
-// viewed has the process of what is watched do something. If it crashes, or takes too long, the next round begins
-// another.
-func (r *collector) viewed(
-	w *looking, do func(context.Context, exec.SnapshotAsk) (exec.Snapshot, error),
-) (exec.Snapshot, error) {
+// viewerCall is Pick or Show of a viewer.
+type viewerCall func(exec.Viewer, context.Context, []string, exec.SnapshotAsk) (exec.Snapshot, error)
+
+// viewed has the process of what is watched write to path what inputs have. If it crashes, or takes too long, the next
+// round begins another.
+func (r *collector) viewed(w *looking, path string, inputs []string, do viewerCall) (exec.Snapshot, error) {
 	if w.viewer == nil { // it has crashed in this round
 		return exec.Snapshot{}, exec.ErrGone
 	}
 	ctx, cancel := context.WithTimeout(r.ctx, viewWait)
 	defer cancel()
-	s, err := do(ctx, exec.SnapshotAsk{Names: w.ask.Names, Most: mostObject})
+	ask := exec.SnapshotAsk{Names: w.ask.Names, Most: mostObject, Path: path}
+	s, err := viewedByParts(ctx, w.viewer, inputs, ask, do)
 	if err != nil && (ctx.Err() != nil || errors.Is(err, exec.ErrGone) || crashed(err)) {
 		r.closeViewer(w)
 	}
+	return s, err
+}
+
+// viewedByParts calls a viewer with no more inputs than it can have open: of more, parts are merged first.
+func viewedByParts(
+	ctx context.Context, v exec.Viewer, inputs []string, ask exec.SnapshotAsk, do viewerCall,
+) (exec.Snapshot, error) {
+	var left []string
+	for made := 0; len(inputs) > maxMerged; made++ {
+		part := ask
+		part.Path = fmt.Sprintf("%s-part-%d", ask.Path, made)
+		s, err := v.Pick(ctx, inputs[:maxMerged], part)
+		defer os.Remove(part.Path)
+		if err != nil {
+			return s, err
+		}
+		left, inputs = append(left, s.Left...), append(slices.Clone(inputs[maxMerged:]), part.Path)
+	}
+	s, err := do(v, ctx, inputs, ask)
+	s.Left = append(left, s.Left...)
 	return s, err
 }
 

@@ -1,15 +1,18 @@
 package jobs
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/dtpnode/dtpnode/exec"
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/node/store"
 )
@@ -88,5 +91,55 @@ func TestSnapshotsGoAfterTheNext(t *testing.T) {
 	}
 	if got := distinct([]string{"b", "a", "b"}); !slices.Equal(got, []string{"a", "b"}) {
 		t.Errorf("names: %v", got)
+	}
+}
+
+// fewOpen is a viewer that has few blobs open at once. A blob has the names of those that it was made of, one a line.
+type fewOpen struct{ exec.Viewer }
+
+func (fewOpen) Pick(_ context.Context, inputs []string, ask exec.SnapshotAsk) (exec.Snapshot, error) {
+	if len(inputs) > maxMerged {
+		return exec.Snapshot{}, fmt.Errorf("%d are open", len(inputs))
+	}
+	var all []byte
+	for _, path := range inputs {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return exec.Snapshot{}, err
+		}
+		all = append(all, text...)
+	}
+	return exec.Snapshot{Left: []string{"large"}}, os.WriteFile(ask.Path, all, 0o600)
+}
+
+// TestManyPartsAreWatched: a job has committed more partials than a process can have open. Each counts once in what is
+// shown of them, and nothing is left of what was made on the way.
+func TestManyPartsAreWatched(t *testing.T) {
+	for _, n := range []int{0, 1, maxMerged, maxMerged + 1, 40 * maxMerged} {
+		dir := t.TempDir()
+		var inputs, want []string
+		for i := range n {
+			path := filepath.Join(dir, fmt.Sprint("in-", i))
+			if err := os.WriteFile(path, []byte(fmt.Sprintln(i)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			inputs, want = append(inputs, path), append(want, fmt.Sprintln(i))
+		}
+		ask := exec.SnapshotAsk{Path: filepath.Join(dir, "out")}
+		s, err := viewedByParts(t.Context(), fewOpen{}, inputs, ask, exec.Viewer.Pick)
+		if err != nil || len(s.Left) == 0 {
+			t.Fatalf("%d blobs: %+v, %v", n, s, err)
+		}
+		text, err := os.ReadFile(ask.Path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := slices.Sorted(strings.Lines(string(text)))
+		if slices.Sort(want); !slices.Equal(got, want) {
+			t.Errorf("%d blobs: %d are in what is shown", n, len(got))
+		}
+		if files, err := os.ReadDir(dir); err != nil || len(files) != n+1 {
+			t.Errorf("%d blobs: %d files are left, %v", n, len(files), err)
+		}
 	}
 }
