@@ -145,11 +145,11 @@ func (pl *Planner) Select(
 		s.Aliases = append(s.Aliases, tasks.Param(a))
 	}
 	for _, ref := range req.Friends {
-		fr, err := pl.friend(ctx, rt, req, ref, limit, tell)
+		fr, notes, err := pl.friend(ctx, rt, req, ref, limit, tell)
 		if err != nil {
 			return nil, err
 		}
-		s.Friends = append(s.Friends, fr)
+		s.Friends, read.Notes = append(s.Friends, fr), append(read.Notes, notes...)
 	}
 	if err := aligned(s.Friends, read.Bad); err != nil {
 		return nil, err
@@ -202,33 +202,36 @@ func unevenNotes(friends []exec.Friend, files []tasks.File) (notes []string) {
 	return notes
 }
 
-// friend plans the files of a friend.
+// friend plans the files of a friend. notes tell what of it is not read.
 func (pl *Planner) friend(
 	ctx context.Context, rt exec.Runtime, req api.JobRequest, ref api.FriendRef, limit time.Duration, tell func(string),
-) (exec.Friend, error) {
+) (fr exec.Friend, notes []string, err error) {
 	name := cmp.Or(ref.Alias, ref.Part)
 	ask := api.JobRequest{Kind: req.Kind, Version: req.Version, Part: ref.Part, Files: ref.Files, Open: req.Open,
 		Dir: req.Dir}
-	ask, err := pl.Expand(ctx, rt, ask)
-	if err != nil {
-		return exec.Friend{}, err
+	if ask, err = pl.Expand(ctx, rt, ask); err != nil {
+		return fr, nil, err
+	}
+	for _, own := range ask.Friends {
+		notes = append(notes, fmt.Sprintf("the friend %q has the friend %q itself, which is not read: name it with "+
+			"--friend, too", name, cmp.Or(own.Alias, own.Part)))
 	}
 	read, err := pl.Files(ctx, rt, ask, limit, func(text string) { tell("friend " + name + ": " + text) })
 	if err != nil {
-		return exec.Friend{}, fmt.Errorf("could not read the friend %q: %w", name, err)
+		return fr, nil, fmt.Errorf("could not read the friend %q: %w", name, err)
 	}
 	if len(read.Bad) > 0 {
-		return exec.Friend{}, refused(fmt.Sprintf("could not read the friend %q: %s: %s", name, read.Bad[0].File,
+		return fr, nil, refused(fmt.Sprintf("could not read the friend %q: %s: %s", name, read.Bad[0].File,
 			read.Bad[0].Reason), "mend the file, or leave the friend out")
 	}
-	out := exec.Friend{Alias: ref.Alias, Part: ref.Part, Key: ref.Key}
+	fr = exec.Friend{Alias: ref.Alias, Part: ref.Part, Key: ref.Key}
 	for _, f := range read.Files {
-		out.Files = append(out.Files, exec.FriendFile{File: f.URL, Part: f.Part, Entries: f.Entries})
+		fr.Files = append(fr.Files, exec.FriendFile{File: f.URL, Part: f.Part, Entries: f.Entries})
 	}
-	if out.Part == "" && len(out.Files) > 0 {
-		out.Part = out.Files[0].Part
+	if fr.Part == "" && len(fr.Files) > 0 {
+		fr.Part = fr.Files[0].Part
 	}
-	return out, nil
+	return fr, notes, nil
 }
 
 // choose reads lists of entries and applies them to the files.
