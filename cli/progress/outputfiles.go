@@ -61,8 +61,8 @@ func left(w io.Writer, st api.JobStatus) {
 	}
 	var names []string
 	more := false
-	for i, l := range st.Left {
-		if l.Name == "" || i > mostLeft {
+	for _, l := range st.Left {
+		if l.Name == "" || len(names) == mostLeft {
 			more = true
 			continue
 		}
@@ -73,9 +73,9 @@ func left(w io.Writer, st api.JobStatus) {
 		names = append(names, line(l.Name)+times)
 	}
 	if more {
-		names = append(names, "and others")
+		names = append(names, "others that are not named")
 	}
-	fmt.Fprintf(w, "Not kept, since only ROOT files are merged: %s, which the selector has left in the folders of its "+
-		"processes\n", strings.Join(names, ", "))
+	fmt.Fprintf(w, "Not kept, since only ROOT files are merged, 20,000 of a process at most: %s, which the selector has "+
+		"left in the folders of its processes\n", strings.Join(names, ", "))
 	fmt.Fprintln(w, "  next: add what must be kept to fOutput, or write it to a TFile; Terminate may write any file")
 }
