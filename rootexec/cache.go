@@ -20,7 +20,8 @@ import (
 
 // Compiled libraries lie in the folder "lib" of the cache, one folder for each, named by the key of sources and
 // platform: these were compiled on this host. What a member had compiled elsewhere lies in "foreign", in a folder of
-// that member: it runs for jobs of that member alone, for nobody can tell what it was compiled from.
+// that member: it runs for jobs of that member alone, for nobody can tell what it was compiled from. What is not used
+// any more goes (prune.go).
 
 // Library is a compiled selector in the cache.
 type Library struct {
@@ -104,7 +105,11 @@ func cachedLibrary(cache, key string) (Library, bool) {
 	if m.So != "" {
 		lib.So = filepath.Join(dir, m.So)
 	}
-	return lib, (m.So == "" || m.Files[m.So] != "") && lib.Check() == nil
+	if m.So != "" && m.Files[m.So] == "" || lib.Check() != nil {
+		return Library{}, false
+	}
+	noteUse(dir)
+	return lib, true
 }
 
 // local reports whether all that is to be compiled or loaded is in the library's folder.

@@ -67,6 +67,9 @@ type Executor struct {
 	planners  chan struct{}    // semaphore
 	idle      []*child.Process // planners without work
 	selectors selectorCache
+
+	endPruning context.CancelFunc
+	pruning    sync.WaitGroup // the goroutine that prunes the cache
 }
 
 // tempName is a path in the scratch folder that no other call returns. What is put there is removed with the folder if
@@ -90,6 +93,9 @@ func Open(ctx context.Context, cfg Config) (*Executor, error) {
 	}
 	e := &Executor{cfg: cfg, base: base, planners: make(chan struct{}, cfg.Planners)}
 	e.selectors.init(cfg.MaxSelectors)
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	e.endPruning = end
+	e.pruning.Go(func() { e.pruneCache(life) })
 	return e, nil
 }
 
@@ -100,6 +106,8 @@ func (e *Executor) Close() error {
 	idle := e.idle
 	e.idle = nil
 	e.mu.Unlock()
+	e.endPruning()
+	e.pruning.Wait()
 	e.selectors.closeAll()
 	for _, p := range idle {
 		p.Close()
