@@ -29,6 +29,9 @@ type drawOptions struct {
 	option      string
 	picture     string
 	estimate    int64
+	booked      string
+	session     bool
+	bins        []string
 	drawings    []drawing
 }
 
@@ -51,6 +54,11 @@ Bins and contents are those of TTree::Draw with the option goff. Where no limits
 values: up to a million are kept for that, as in ROOT, and if there are more a second pass over the data fills them
 (ROOT takes limits from the first million and doubles them as needed). An expression that the tree does not
 have is refused before the job starts. One histogram without a name is called htemp.
+
+With --booked FILE a histogram that is in FILE under the name behind >>, without bins, gives its class, bins and axes,
+as TTree::Draw fills a histogram that there is already; >>+h adds to what it holds. One of another dimension is made
+anew, with a warning. --dataset, --entry-list, --friend and --alias are those of run, and so are --lib, --source,
+--include and --package for branches of classes of one's own.
 
 On a terminal the histograms are drawn with characters, and --picture saves them as ROOT draws them, in the format that
 the file's name ends in: png, pdf, svg, C. They are in the file of -o; it is written anew.
@@ -75,6 +83,9 @@ func newDraw(g *globals) *cobra.Command {
 			if err := checkNotZero(cmd.Flags(), "stall", "open-timeout", "max-processes", "slots"); err != nil {
 				return err
 			}
+			if err := opts.run.inDatasets(cmd.Context(), g); err != nil {
+				return err
+			}
 			return runDraw(cmd.Context(), g, opts)
 		},
 	}
@@ -86,6 +97,17 @@ func newDraw(g *globals) *cobra.Command {
 	f.Int64Var(&o.first, "first", 0, "first entry, counted over all files")
 	f.StringArrayVarP(&opts.expressions, "expression", "e", nil,
 		"further `expression`, or EXPRESSION;SELECTION; repeatable")
+	o.readFlags(f)
+	o.code.add(f)
+	f.BoolVar(&o.missingOK, "allow-missing-branches", false, "let files lack branches that others have")
+	f.StringVar(&opts.booked, "booked", "",
+		"ROOT `file` with histograms: >>h without bins fills one of its name as it is booked there")
+	f.BoolVar(&opts.session, "session", false, "keep the number of selected rows in the result, for a PROOF session")
+	f.StringArrayVar(&opts.bins, "bins", nil,
+		"`axis=number` of bins, where none is given, e.g. 2D.x=50, for a PROOF session")
+	for _, name := range []string{"session", "bins", "class", "allow-missing-symbols"} { // the last two are for selectors
+		cobra.CheckErr(f.MarkHidden(name))
+	}
 	f.StringVar(&opts.picture, "picture", "", "file for a picture, as ROOT draws it: png, pdf, svg, C")
 	f.Int64Var(&opts.estimate, "estimate", draw.Most,
 		"so many values are kept where no limits are given, as by TTree::SetEstimate")
@@ -143,6 +165,14 @@ func (o *drawOptions) parameters(out, picture string) (params []string) {
 	add("draw.out", out)
 	add("draw.picture", picture)
 	add("draw.estimate", strconv.FormatInt(o.estimate, 10))
+	add("draw.booked", o.booked)
+	if o.session {
+		add("draw.session", "1")
+	}
+	for _, b := range o.bins {
+		name, n, _ := strings.Cut(b, "=")
+		add("draw.bins."+name, n)
+	}
 	for i, d := range o.drawings {
 		prefix := fmt.Sprintf("draw.%d.", i)
 		add(prefix+"expression", d.expression)
@@ -170,6 +200,14 @@ func runDraw(ctx context.Context, g *globals, o drawOptions) error {
 		!slices.Contains(rootexec.CanvasFormats, end) {
 		return usagef("could not use --picture %q: its name must end in one of %s", o.picture,
 			strings.Join(rootexec.CanvasFormats, ", "))
+	}
+	if o.booked != "" {
+		if o.booked, err = filepath.Abs(o.booked); err == nil {
+			_, err = os.Stat(o.booked)
+		}
+		if err != nil {
+			return fmt.Errorf("could not read the histograms of --booked: %w", err)
+		}
 	}
 	if o.picture, err = submit.OutputPath(o.picture); err != nil {
 		return err

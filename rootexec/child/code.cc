@@ -2,6 +2,8 @@
 
 #include "guard.h"
 
+#include <TBase64.h>
+#include <TBufferFile.h>
 #include <TFunction.h>
 #include <TInterpreter.h>
 #include <TList.h>
@@ -73,14 +75,27 @@ std::string quoted(const std::string &text) {
   return out + '"';
 }
 
-// What SETUP(TList *) is given: as PROOF's sessions did, name=value as a TNamed, other texts as TObjString. The list
-// stays, since a package may keep it.
+// The object in an argument that a session has written whole; null if it is a text.
+TObject *setupObject(const std::string &arg) {
+  static const std::string mark = "dtpnode-object:";
+  if (arg.compare(0, mark.size(), mark) != 0) return nullptr;
+  TString bytes = TBase64::Decode(arg.c_str() + mark.size());
+  TBufferFile buffer(TBuffer::kRead, bytes.Length(), const_cast<char *>(bytes.Data()), kFALSE);
+  auto *o = bytes.Length() > 4 ? static_cast<TObject *>(buffer.ReadObject(TObject::Class())) : nullptr;
+  if (!o) throw Failure("code", "could not read an object that SETUP() is to be given: its class is not known here");
+  return o;
+}
+
+// What SETUP(TList *) is given: name=value as a TNamed, other texts as TObjString, and what a session has put into the
+// list. The list stays, since a package may keep it.
 TList *setupArguments(const std::vector<std::string> &args) {
-  static const std::regex pair("^([A-Za-z_][A-Za-z_0-9]*)=([^]*)$");
+  static const std::regex pair("^([A-Za-z_][A-Za-z_0-9.:-]*)=([^]*)$");
   auto *list = new TList;
   for (const std::string &arg : args) {
     std::smatch m;
-    if (std::regex_match(arg, m, pair))
+    if (TObject *o = setupObject(arg))
+      list->Add(o);
+    else if (std::regex_match(arg, m, pair))
       list->Add(new TNamed(m[1].str().c_str(), m[2].str().c_str()));
     else
       list->Add(new TObjString(arg.c_str()));
@@ -99,8 +114,10 @@ std::string setupCall(TFunction &f, const std::string &name, const std::string &
     at << name << "((TList *)" << static_cast<void *>(setupArguments(args)) << ")";
     return at.str();
   }
-  if (f.GetNargs() - f.GetNargsOpt() <= 1 && type.rfind("const char", 0) == 0)
-    return name + "(" + (args.empty() ? "nullptr" : quoted(args.front())) + ")";
+  if (f.GetNargs() - f.GetNargsOpt() <= 1 && type.rfind("const char", 0) == 0) {
+    const std::unique_ptr<TObject> first(args.empty() ? nullptr : setupObject(args.front()));
+    return name + "(" + (args.empty() ? "nullptr" : quoted(first ? first->GetName() : args.front())) + ")";
+  }
   throw Failure("code", "SETUP() in PROOF-INF/SETUP.C of the package " + package + " takes " + type +
                             ": it can take nothing, a const char *, or a TList *");
 }

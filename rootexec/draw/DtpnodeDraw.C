@@ -11,6 +11,7 @@
 #include <TLeaf.h>
 #include <TObjArray.h>
 #include <TObjString.h>
+#include <TParameter.h>
 #include <TProfile.h>
 #include <TProfile2D.h>
 #include <TROOT.h>
@@ -311,6 +312,39 @@ TString axisText(const TAxis &a, int bins)
 
 double finite(double v) { return std::isfinite(v) ? v : 0; }
 
+// A histogram of a file, in memory; null if there is none.
+TH1 *readCopy(const TString &path, const TString &name)
+{
+   if (path.IsNull() || gSystem->AccessPathName(path))
+      return nullptr;
+   std::unique_ptr<TFile> file(TFile::Open(path, "READ"));
+   auto *old = file && !file->IsZombie() ? dynamic_cast<TH1 *>(file->Get(name)) : nullptr;
+   if (!old)
+      return nullptr;
+   auto *copy = static_cast<TH1 *>(old->Clone());
+   copy->SetDirectory(nullptr);
+   return copy;
+}
+
+// Whether a drawing can be filled into a histogram that there is, by the rules of TTree::Draw.
+bool fits(const TH1 &h, const DtpnodeDrawing &d)
+{
+   const bool one = h.InheritsFrom(TProfile::Class()), two = h.InheritsFrom(TProfile2D::Class());
+   if (has(d.fOption, "prof") && d.fColumns.size() > 1 && !one && !two)
+      return false;
+   const size_t columns = one ? 2 : two ? 3 : static_cast<size_t>(h.GetDimension());
+   return columns == d.fColumns.size();
+}
+
+// Whether limits of a histogram that there is are still to be found.
+bool lacksLimits(const TH1 &h)
+{
+   const int dims = h.InheritsFrom(TProfile::Class()) ? 1 : h.GetDimension();
+   return h.GetXaxis()->GetXmin() >= h.GetXaxis()->GetXmax() ||
+          (dims > 1 && h.GetYaxis()->GetXmin() >= h.GetYaxis()->GetXmax()) ||
+          (dims > 2 && h.GetZaxis()->GetXmin() >= h.GetZaxis()->GetXmax());
+}
+
 // Tells dtpnode of a histogram, so that it can draw it on the terminal, in groups of bins.
 void tell(TH1 &h)
 {
@@ -440,27 +474,44 @@ void DtpnodeDraw::Read()
    }
 }
 
-// What is added to is handed to all in the input list.
+// What is added to, and what is booked with its bins, is handed to all in the input list.
 void DtpnodeDraw::Begin(TTree *)
 {
    TH1::AddDirectory(false);
    Read();
-   const TString path = Param("draw.out");
+   const TString out = Param("draw.out"), booked = Param("draw.booked");
    for (size_t i = 0; i < fDrawings.size(); ++i) {
       const DtpnodeDrawing &d = fDrawings[i];
       bool before = false;
       for (size_t k = 0; k < i; ++k)
          before = before || fDrawings[k].fName == d.fName;
-      if (!d.fAdd || before || path.IsNull() || gSystem->AccessPathName(path))
+      if (!d.fKeep || d.fColumns.empty() || before)
          continue;
-      std::unique_ptr<TFile> file(TFile::Open(path, "READ"));
-      auto *old = file && !file->IsZombie() ? dynamic_cast<TH1 *>(file->Get(d.fName)) : nullptr;
-      if (!old)
+      TH1 *copy = d.fAdd ? readCopy(out, d.fName) : nullptr;
+      if (!copy && d.fBinning.empty())
+         copy = readCopy(booked, d.fName);
+      if (copy && !fits(*copy, d)) {
+         Warning("Begin", "%s is of another kind than what is drawn: it is made anew", d.fName.Data());
+         delete copy;
+         copy = nullptr;
+      }
+      if (!copy)
          continue; // it is made, as TTree::Draw does
-      auto *copy = static_cast<TH1 *>(old->Clone("draw.old." + d.fName));
-      copy->SetDirectory(nullptr);
+      copy->SetName("draw.old." + d.fName);
       fInput->Add(copy);
    }
+}
+
+TH1 *DtpnodeDraw::Booked(const DtpnodeDrawing &d) const
+{
+   return dynamic_cast<TH1 *>(fInput ? fInput->FindObject("draw.old." + d.fName) : nullptr);
+}
+
+// The number of bins of an axis: as given, or as a session has set it by Hist.Binning of ROOT's settings.
+int DtpnodeDraw::Bins(const std::vector<double> &given, size_t i, const char *name, int otherwise) const
+{
+   const int usual = Param(TString("draw.bins.") + name).Atoi();
+   return static_cast<int>(at(given, i, usual > 0 ? usual : otherwise));
 }
 
 // The histogram of a drawing, as TTree::Draw makes it.
@@ -469,15 +520,19 @@ void DtpnodeDraw::Make(DtpnodeDrawing &d)
    const std::vector<double> &b = d.fBinning;
    const size_t n = d.fColumns.size();
    const bool profile = profiles(d);
-   const int wide = n == 1 ? 100 : n == 2 ? (profile ? 100 : 40) : 20;
-   const int nx = static_cast<int>(at(b, 0, wide)), ny = static_cast<int>(at(b, 3, n == 2 ? 40 : 20));
-   const int nz = static_cast<int>(at(b, 6, 20));
+   const int nx = n == 1    ? Bins(b, 0, "1D.x", 100)
+                  : n == 2  ? (profile ? Bins(b, 0, "2D.Prof", 100) : Bins(b, 0, "2D.x", 40))
+                  : profile ? Bins(b, 0, "3D.Profx", 20)
+                            : Bins(b, 0, "3D.x", 20);
+   const int ny = n == 2 ? Bins(b, 3, "2D.y", 40) : profile ? Bins(b, 3, "3D.Profy", 20) : Bins(b, 3, "3D.y", 20);
+   const int nz = Bins(b, 6, "3D.z", 20);
    const double x0 = at(b, 1, 0), x1 = at(b, 2, 0), y0 = at(b, 4, 0), y1 = at(b, 5, 0);
    const double z0 = at(b, 7, 0), z1 = at(b, 8, 0);
    const char *name = d.fName, *title = d.fTitle;
-   if (auto *old = dynamic_cast<TH1 *>(fInput->FindObject("draw.old." + d.fName)); old && d.fAdd) {
+   if (TH1 *old = Booked(d)) {
       d.fHist = static_cast<TH1 *>(old->Clone(name));
       d.fHist->Reset();
+      d.fExtends = lacksLimits(*old);
       return;
    }
    if (n == 1) {
@@ -515,6 +570,8 @@ void DtpnodeDraw::SlaveBegin(TTree *)
    Read();
    for (size_t i = 0; i < fDrawings.size(); ++i) {
       DtpnodeDrawing &d = fDrawings[i];
+      d.fSelected = new TParameter<Long64_t>(TString::Format("draw.selected.%zu", i), 0, '+');
+      fOutput->Add(d.fSelected);
       if (d.fColumns.empty()) {
          d.fList = new TEntryList(d.fName, d.fSelection);
          fOutput->Add(d.fList);
@@ -609,15 +666,27 @@ void DtpnodeDraw::Init(TTree *tree)
       Compile(d);
 }
 
+// A chain with friends goes on to its next file without another Init: what the formulas read is then of the new tree.
+Bool_t DtpnodeDraw::Notify()
+{
+   for (DtpnodeDrawing &d : fDrawings)
+      if (d.fManager)
+         d.fManager->UpdateFormulaLeaves();
+   return kTRUE;
+}
+
 // One value of a drawing.
 void DtpnodeDraw::Enter(DtpnodeDrawing &d, int instance, double weight)
 {
    if (d.fList) {
-      if (fEntry >= 0)
-         d.fList->Enter(fEntry, fTree);
+      if (fEntry >= 0) {
+         d.fList->Enter(fEntry, fTree->GetTree()); // of a chain the number is that in its tree
+         d.fSelected->SetVal(d.fSelected->GetVal() + 1);
+      }
       fEntry = -1; // once an entry
       return;
    }
+   d.fSelected->SetVal(d.fSelected->GetVal() + 1);
    if (d.fVars[0]->IsString()) {
       d.fHist->Fill(d.fVars[0]->EvalStringInstance(instance), weight);
       return;
@@ -684,6 +753,9 @@ void DtpnodeDraw::Terminate()
    for (size_t i = 0; i < fDrawings.size(); ++i) {
       DtpnodeDrawing &d = fDrawings[i];
       d.fHist = dynamic_cast<TH1 *>(fOutput->FindObject(d.fName));
+      TObject *selected = fOutput->FindObject(TString::Format("draw.selected.%zu", i));
+      if (selected && Param("draw.session").IsNull()) // a session reads it
+         fOutput->Remove(selected);
       auto *rows = dynamic_cast<DtpnodeRows *>(fOutput->FindObject(TString::Format("draw.rows.%zu", i)));
       if (rows)
          fOutput->Remove(rows);
@@ -711,7 +783,7 @@ void DtpnodeDraw::Terminate()
          d.fHist->LabelsDeflate("X");
          d.fHist->LabelsOption("a", "X");
       }
-      if (auto *old = dynamic_cast<TH1 *>(fInput ? fInput->FindObject("draw.old." + d.fName) : nullptr); old && d.fAdd)
+      if (TH1 *old = Booked(d); old && d.fAdd)
          d.fHist->Add(old);
       tell(*d.fHist);
    }

@@ -14,6 +14,7 @@ class TCollection;
 class TEntryList;
 class TTreeFormula;
 class TTreeFormulaManager;
+template <class T> class TParameter;
 
 // The values that a drawing without limits has come to, as TTree::Draw keeps them until it knows its limits: so many
 // rows of values and a weight, or, beyond that, only the least and the largest values.
@@ -54,6 +55,7 @@ struct DtpnodeDrawing {
    bool fExtends = false; // TTree::Draw would look for the limits
    bool fShared = false;  // an earlier drawing has made the histogram
    bool fFound = false;   // the limits were found from fLimits
+   TParameter<Long64_t> *fSelected = nullptr; // rows that the selection left
 
    // Of the tree that is read now.
    TTreeFormulaManager *fManager = nullptr; // owned by the formulas
@@ -74,6 +76,7 @@ public:
    void Begin(TTree *) override;
    void SlaveBegin(TTree *) override;
    void Init(TTree *tree) override;
+   Bool_t Notify() override;
    Bool_t Process(Long64_t entry) override;
    void Terminate() override;
 
@@ -82,6 +85,8 @@ private:
    TString Param(const char *name) const;
    void Compile(DtpnodeDrawing &d);
    void Forget(DtpnodeDrawing &d);
+   int Bins(const std::vector<double> &given, size_t i, const char *name, int otherwise) const;
+   TH1 *Booked(const DtpnodeDrawing &d) const;
    void Make(DtpnodeDrawing &d);
    void SetAxes(DtpnodeDrawing &d);
    void Enter(DtpnodeDrawing &d, int instance, double weight);

@@ -57,6 +57,8 @@ TProof *TProof::Open(const char *url, const char *conffile, const char *confdir,
 TProof::TProof(const char *url, const char *conffile, const char *, Int_t loglevel, const char *alias, TProofMgr *)
     : fInput(new TList), fInputData(new TList), fFeedback(new TList), fQueries(new TList), fMacros(new TList),
       fSlaves(new TList), fOutput(new TProofOutputList), fSession(nullptr), fCode(new dtpnode::Code) {
+  fOutput->SetBit(kMustCleanup); // users delete objects that are in it
+  gROOT->GetListOfCleanups()->Add(fOutput);
   const TString given(url);
   fLite = given.IsNull() || given.BeginsWith("lite") || given.BeginsWith("workers=");
   fUrl.SetUrl(fLite ? "lite://localhost" : given.Data());
@@ -97,6 +99,7 @@ TProof::~TProof() {
   delete fInput;
   delete fInputData;
   delete fQueries;
+  gROOT->GetListOfCleanups()->Remove(fOutput);
   delete fOutput;
   delete fCode;
 }

@@ -1,6 +1,8 @@
 // Packages, macros and paths of a session.
 #include "code.h"
 
+#include "TBase64.h"
+#include "TBufferFile.h"
 #include "TError.h"
 #include "TFunction.h"
 #include "TInterpreter.h"
@@ -89,6 +91,16 @@ bool enableHere(const std::string &name, const std::string &par, std::vector<std
   return setUp(list, text);
 }
 
+/// An argument of SETUP() as a text of the command: plain text is a TObjString there, and any other object is written
+/// whole, so that the list on the nodes has what the list here has.
+std::string argumentOf(const TObject &o) {
+  const std::string text = o.GetName();
+  if (o.IsA() == TObjString::Class() && text.find('=') == std::string::npos) return text;
+  TBufferFile buffer(TBuffer::kWrite);
+  buffer.WriteObject(&o);
+  return std::string("dtpnode-object:") + TBase64::Encode(buffer.Buffer(), buffer.Length()).Data();
+}
+
 void removeFrom(std::vector<std::string> &list, const std::string &what) {
   list.erase(std::remove(list.begin(), list.end(), what), list.end());
 }
@@ -150,8 +162,8 @@ Int_t TProof::EnablePackage(const char *package, TList *options, Bool_t notOnCli
   p.args.clear();
   TIter next(options);
   while (TObject *o = next())
-    p.args.push_back(o->IsA() == TObjString::Class() ? o->GetName() : std::string(o->GetName()) + "=" + o->GetTitle());
-  const char *text = p.args.empty() ? nullptr : p.args[0].c_str();
+    p.args.push_back(argumentOf(*o));
+  const char *text = options && options->First() ? options->First()->GetName() : nullptr;
   if (!notOnClient && !enableHere(name, p.file, fCode->folders, options, text)) {
     Error("EnablePackage", "could not build or set up the package %s: see the messages above", name.c_str());
     return -1;

@@ -1,12 +1,10 @@
-// Datasets by name and what is left of drawing, logs and data of a session.
+// Datasets by name, and what is left of logs and data of a session.
 #include "TDSet.h"
 #include "TDirectory.h"
 #include "TError.h"
 #include "TFile.h"
 #include "TFileCollection.h"
 #include "TFileInfo.h"
-#include "TH1.h"
-#include "TKey.h"
 #include "TMap.h"
 #include "TObjString.h"
 #include "TProof.h"
@@ -204,87 +202,3 @@ Int_t TProof::SavePerfTree(const char *, const char *) {
 }
 
 void TProof::SetPerfTree(const char *, Bool_t) { SavePerfTree(); }
-
-//-- drawing
-
-namespace {
-
-/// Splits what TTree::Draw takes: the expressions and the name of the histogram behind >>.
-std::string histogramIn(const TString &varexp) {
-  const Ssiz_t at = varexp.Index(">>");
-  if (at == kNPOS) return "htemp";
-  TString name = varexp(at + 2, varexp.Length());
-  name = name.Strip(TString::kBoth);
-  if (name.BeginsWith("+")) name.Remove(0, 1);
-  if (const Ssiz_t open = name.First('('); open != kNPOS) name.Remove(open);
-  return name.Data();
-}
-
-} // namespace
-
-Long64_t TProof::DrawSelect(TDSet *set, const char *varexp, const char *selection, Option_t *option, Long64_t n,
-                            Long64_t first) {
-  dtpnode::Query q;
-  q.set = set;
-  q.n = n < 0 || n >= TTree::kMaxEntries ? -1 : n;
-  q.first = first;
-  return Draw(q, varexp, selection, option);
-}
-
-Long64_t TProof::DrawSelect(const char *name, const char *varexp, const char *selection, Option_t *option, Long64_t n,
-                            Long64_t first, TObject *list) {
-  dtpnode::Query q;
-  q.dataset = name ? name : "";
-  q.n = n < 0 || n >= TTree::kMaxEntries ? -1 : n;
-  q.first = first;
-  q.entryList = list;
-  return Draw(q, varexp, selection, option);
-}
-
-Long64_t TProof::Draw(dtpnode::Query &query, const char *varexp, const char *selection, Option_t *option) {
-  if (!fSession) return -1;
-  ++fDraws;
-  fHasOutput = kFALSE;
-  fOutput->Clear("nodelete");
-  std::string error;
-  const std::vector<std::string> data = dtpnode::dataArguments(query, *fSession, error);
-  if (!error.empty()) {
-    Error("DrawSelect", "%s", error.c_str());
-    return -1;
-  }
-  const std::string out = fSession->temporary(".root"), name = histogramIn(varexp);
-  std::vector<std::string> args{"draw", varexp, selection ? selection : "", "-o", out};
-  args.insert(args.end(), data.begin(), data.end());
-  int status = 0;
-  dtpnode::JobStatus end = fSession->follow(args, [](const dtpnode::JobStatus &) {}, [](const std::string &) {}, status);
-  if (status != 0 && status != 3) {
-    Error("DrawSelect", "%s", end.error.empty() ? "could not draw" : end.error.c_str());
-    return -1;
-  }
-  TDirectory *here = gDirectory;
-  TDirectory::TContext keep;
-  std::unique_ptr<TFile> file(TFile::Open(out.c_str()));
-  if (!file || file->IsZombie()) return -1;
-  Long64_t drawn = 0;
-  TIter next(file->GetListOfKeys());
-  while (auto *key = static_cast<TKey *>(next())) {
-    TObject *o = key->ReadObj();
-    auto *h = dynamic_cast<TH1 *>(o);
-    if (h) {
-      // A histogram of the user's that exists already is filled, as by ROOT.
-      if (auto *old = dynamic_cast<TH1 *>(here->FindObject(h->GetName())); old && old->IsA() == h->IsA()) {
-        if (!TString(varexp).Contains(">>+")) old->Reset();
-        old->Add(h);
-        delete h;
-        o = h = old;
-      } else {
-        h->SetDirectory(here);
-      }
-      drawn = static_cast<Long64_t>(h->GetEntries());
-    }
-    fOutput->Add(o);
-    if (!TString(option).Contains("goff", TString::kIgnoreCase)) o->Draw(option);
-  }
-  fHasOutput = kTRUE;
-  return drawn;
-}

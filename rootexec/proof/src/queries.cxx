@@ -103,8 +103,10 @@ bool readOutput(const std::string &path, Output &out) {
         }
         continue;
       }
-      trees = trees || o->InheritsFrom(TTree::Class());
-      if (auto *h = dynamic_cast<TH1 *>(o)) h->SetDirectory(nullptr);
+      if (o->InheritsFrom(TTree::Class()))
+        trees = true;
+      else
+        dtpnode::detach(*o);
       out.objects.push_back(o);
     }
   }
@@ -216,7 +218,8 @@ Long64_t TProof::Run(dtpnode::Query &query) {
     TIter next(file->GetListOfKeys());
     while (auto *key = static_cast<TKey *>(next())) {
       TObject *o = key->ReadObj();
-      if (auto *h = dynamic_cast<TH1 *>(o)) h->SetDirectory(nullptr);
+      if (!o) continue;
+      if (!o->InheritsFrom(TTree::Class())) dtpnode::detach(*o);
       if (auto *t = dynamic_cast<TTree *>(o)) { // it is to be whole in memory, without its file
         gROOT->cd();
         o = t->CloneTree(-1);
@@ -329,6 +332,7 @@ Long64_t TProof::Run(dtpnode::Query &query) {
   result->fOutputList = new TProofOutputList;
   TIter next(&output);
   while (TObject *o = next()) {
+    o->SetBit(kMustCleanup);
     fOutput->Add(o);
     result->fOutputList->Add(o);
   }
@@ -421,16 +425,11 @@ Long64_t TProof::Process(TSelector *selector, Long64_t n, Option_t *option) {
 
 Long64_t TProof::ProcessChain(TTree *chain, const char *selector, TSelector *object, Option_t *option, Long64_t n,
                               Long64_t first) {
-  TDSet set(*static_cast<TChain *>(chain));
+  TDSet set(*static_cast<TChain *>(chain), kFALSE);
   dtpnode::Query q = over(selector, object, option, n, first);
   q.set = &set;
+  q.chain = chain;
   return Run(q);
-}
-
-Long64_t TProof::DrawChain(TTree *chain, const char *varexp, const char *selection, Option_t *option, Long64_t n,
-                           Long64_t first) {
-  TDSet set(*static_cast<TChain *>(chain));
-  return DrawSelect(&set, varexp, selection, option, n, first);
 }
 
 void TProof::RegisterOutput(const char *name) {

@@ -1,16 +1,22 @@
 #include "query.h"
 
 #include "TBaseClass.h"
+#include "TChain.h"
 #include "TClass.h"
 #include "TDSet.h"
 #include "TDataMember.h"
 #include "TEntryList.h"
+#include "TError.h"
 #include "TEventList.h"
 #include "TFile.h"
+#include "TFriendElement.h"
 #include "TList.h"
 #include "TROOT.h"
 #include "TSelector.h"
+#include "TSelectorList.h"
 #include "TSystem.h"
+#include "TTree.h"
+#include "TVirtualIndex.h"
 #include "session.h"
 
 #include <algorithm>
@@ -49,17 +55,6 @@ std::string treeOf(const TDSetElement &e, const TDSet &set) {
     if (name.IsNull()) return "";
   }
   return dir.IsNull() ? name.Data() : (dir + "/" + name).Data();
-}
-
-/// A file's name without what PROOF put behind it.
-std::string urlOf(const TDSetElement &e) {
-  TString name(e.GetFileName());
-  if (const Ssiz_t at = name.Index("?friend_alias="); at != kNPOS) name.Remove(at);
-  if (const Ssiz_t at = name.Index("&friend_alias="); at != kNPOS) name.Remove(at);
-  if (name.BeginsWith("file://")) name.Remove(0, name.BeginsWith("file:///") ? 7 : 7);
-  if (!name.Contains("://") && !gSystem->IsAbsoluteFileName(name))
-    return std::string(gSystem->WorkingDirectory()) + "/" + name.Data();
-  return name.Data();
 }
 
 /// The entries of a set's elements that have a range or a list of their own, as one entry list. Null if all count.
@@ -101,8 +96,19 @@ std::string written(TObject &o, Session &session) {
   return path + ":" + name;
 }
 
+/// The flag of one friend, whose files are in a list.
+void addFriend(const std::string &alias, const std::string &tree, const std::string &index,
+               const std::vector<std::string> &files, Session &session, std::vector<std::string> &args) {
+  const std::string list = session.temporary(".txt");
+  std::ofstream out(list);
+  for (const std::string &file : files)
+    out << file << '\n';
+  const std::string name = alias.empty() || alias == tree ? tree : alias + ":" + tree;
+  args.insert(args.end(), {"--friend", name + index + "=@" + list});
+}
+
 void friendArguments(TDSet &set, Session &session, std::vector<std::string> &args) {
-  std::map<std::string, std::vector<std::string>> files; // by alias=tree
+  std::map<std::pair<std::string, std::string>, std::vector<std::string>> files; // by alias and tree
   TIter next(set.GetListOfElements());
   while (auto *e = static_cast<TDSetElement *>(next())) {
     if (!e->GetListOfFriends()) continue;
@@ -112,15 +118,38 @@ void friendArguments(TDSet &set, Session &session, std::vector<std::string> &arg
       alias.Remove(0, alias.Index("friend_alias=") + static_cast<Ssiz_t>(strlen("friend_alias=")));
       alias.ReplaceAll("|", "");
       const std::string tree = treeOf(*f, set);
-      files[alias.IsNull() || alias == tree.c_str() ? tree : alias.Data() + (":" + tree)].push_back(urlOf(*f));
+      files[{alias.Data(), tree}].push_back(urlOf(*f));
     }
   }
-  for (const auto &[name, urls] : files) {
-    const std::string list = session.temporary(".txt");
-    std::ofstream out(list);
-    for (const std::string &url : urls)
-      out << url << '\n';
-    args.insert(args.end(), {"--friend", name + "=@" + list});
+  for (const auto &[names, urls] : files)
+    addFriend(names.first, names.second, "", urls, session, args);
+}
+
+/// The friends that were added to a chain in this process, in as many files as they have.
+void chainFriends(TTree &chain, Session &session, std::vector<std::string> &args) {
+  TIter next(chain.GetListOfFriends());
+  while (auto *f = static_cast<TFriendElement *>(next())) {
+    TTree *tree = f->GetTree();
+    if (!tree) continue; // ROOT has said why
+    std::string index, name = f->GetTreeName();
+    if (TVirtualIndex *by = tree->GetTreeIndex()) {
+      const std::string minor = by->GetMinorName();
+      index = "[" + std::string(by->GetMajorName()) + (minor.empty() || minor == "0" ? "" : "," + minor) + "]";
+    }
+    std::vector<std::string> files;
+    if (auto *other = dynamic_cast<TChain *>(tree)) {
+      TIter elements(other->GetListOfFiles());
+      while (TObject *e = elements()) {
+        name = e->GetName();
+        files.push_back(urlOf(TDSetElement(e->GetTitle())));
+      }
+    } else if (tree->GetCurrentFile()) {
+      files.push_back(urlOf(TDSetElement(tree->GetCurrentFile()->GetName())));
+    }
+    if (files.empty())
+      ::Warning("TProof::Process", "the friend %s is in no file: write it to one first", name.c_str());
+    else
+      addFriend(f->GetName(), name, index, files, session, args);
   }
 }
 
@@ -136,6 +165,23 @@ void membersOf(TClass &cls, Long_t offset, std::vector<std::pair<TDataMember *, 
 }
 
 } // namespace
+
+void detach(TObject &object) {
+  TSelectorList list; // which calls SetDirectory() of whatever class has it
+  list.SetOwner(kFALSE);
+  list.Add(&object);
+  list.Clear("nodelete");
+}
+
+std::string urlOf(const TDSetElement &e) {
+  TString name(e.GetFileName());
+  if (const Ssiz_t at = name.Index("?friend_alias="); at != kNPOS) name.Remove(at);
+  if (const Ssiz_t at = name.Index("&friend_alias="); at != kNPOS) name.Remove(at);
+  if (name.BeginsWith("file://")) name.Remove(0, name.BeginsWith("file:///") ? 7 : 7);
+  if (!name.Contains("://") && !gSystem->IsAbsoluteFileName(name))
+    return std::string(gSystem->WorkingDirectory()) + "/" + name.Data();
+  return name.Data();
+}
 
 std::string sourceOf(TClass &cls) {
   for (const char *file : {cls.GetImplFileName(), cls.GetDeclFileName()}) {
@@ -233,7 +279,10 @@ std::vector<std::string> dataArguments(const Query &query, Session &session, std
     }
     out.close();
     args = {"--files", "@" + path, "--allow-duplicates"};
-    friendArguments(*query.set, session, args);
+    if (query.chain)
+      chainFriends(*query.chain, session, args);
+    else
+      friendArguments(*query.set, session, args);
     if (!list) list = query.set->GetEntryList();
     if (!list && anyRange(*query.set)) {
       own = ownLists(*query.set);
@@ -247,6 +296,11 @@ std::vector<std::string> dataArguments(const Query &query, Session &session, std
       return args;
     }
     args.insert(args.end(), {"--entry-list", where});
+  }
+  if (query.chain && query.chain->GetListOfAliases()) {
+    TIter next(query.chain->GetListOfAliases());
+    while (TObject *alias = next())
+      args.insert(args.end(), {"--alias", std::string(alias->GetName()) + "=" + alias->GetTitle()});
   }
   if (query.n >= 0) args.insert(args.end(), {"--entries", std::to_string(query.n)});
   if (query.first > 0) args.insert(args.end(), {"--first", std::to_string(query.first)});

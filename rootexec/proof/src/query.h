@@ -10,9 +10,11 @@
 
 class TClass;
 class TDSet;
+class TDSetElement;
 class TList;
 class TObject;
 class TSelector;
+class TTree;
 
 namespace dtpnode {
 
@@ -21,6 +23,7 @@ class Session;
 class Query {
  public:
   TDSet *set = nullptr;          // what it runs over, if it is neither a dataset nor cycles
+  TTree *chain = nullptr;        // of which the set was made, if there is one
   std::string dataset;           // name of one, or several as PROOF took them
   Bool_t cycles = kFALSE;        // n cycles without a tree
   std::string selector;          // file, with + and options, or class
@@ -46,6 +49,12 @@ class Selected {
 
 /// The source file of a class that ACLiC compiled in this process; empty if it is not known.
 std::string sourceOf(TClass &cls);
+
+/// Takes an object out of the directory that it was read into, which would delete it at its end.
+void detach(TObject &object);
+
+/// A file's absolute path or URL, without what PROOF put behind it.
+std::string urlOf(const TDSetElement &element);
 
 /// The arguments by which a job runs over a query's data, and what went wrong.
 std::vector<std::string> dataArguments(const Query &query, Session &session, std::string &error);

@@ -1,0 +1,174 @@
+// drawing: draws on the pool and in this process, by all calls that a session has for it, and compares: of chains with
+// a friend and an alias, of sets and names, into new histograms, those that there are, lists and no name at all.
+#include "TChain.h"
+#include "TDSet.h"
+#include "TEntryList.h"
+#include "TEventList.h"
+#include "TFileCollection.h"
+#include "TH1.h"
+#include "TH2.h"
+#include "TH3.h"
+#include "TObjString.h"
+#include "TParameter.h"
+#include "TProfile.h"
+#include "TProof.h"
+#include "TROOT.h"
+#include <cmath>
+#include <memory>
+
+int same(const char *what, TH1 *a, Long64_t n, TH1 *b, Long64_t m) {
+  for (TH1 *h : {a, b})
+    if (h) h->BufferEmpty(1);
+  bool good = a && b && a->IsA() == b->IsA() && n == m && a->GetNcells() == b->GetNcells() && n > 0 &&
+              a->GetEntries() == b->GetEntries() && std::abs(a->GetMean() - b->GetMean()) < 1e-9 &&
+              a->GetXaxis()->GetXmin() == b->GetXaxis()->GetXmin() &&
+              a->GetXaxis()->GetXmax() == b->GetXaxis()->GetXmax() && !strcmp(a->GetTitle(), b->GetTitle()) &&
+              a->GetSumw2N() == b->GetSumw2N() && a->GetLineColor() == b->GetLineColor() &&
+              !strcmp(a->GetXaxis()->GetTitle(), b->GetXaxis()->GetTitle());
+  for (int i = 0; good && i < a->GetNcells(); ++i)
+    good = std::abs(a->GetBinContent(i) - b->GetBinContent(i)) < 1e-6 * (1 + std::abs(b->GetBinContent(i))) &&
+           std::abs(a->GetBinError(i) - b->GetBinError(i)) < 1e-6 * (1 + std::abs(b->GetBinError(i)));
+  if (!good)
+    printf("DIFFERENT %s: %lld and %lld rows, %g and %g entries\n", what, n, m, a ? a->GetEntries() : -1.,
+           b ? b->GetEntries() : -1.);
+  return good;
+}
+
+TChain *chainOf(const char *dir) {
+  auto *c = new TChain("ev");
+  for (int i = 0; i < 3; ++i)
+    c->Add(TString::Format("%s/m%d.root", dir, i));
+  c->SetAlias("twice", "event*2");
+  auto *f = new TChain("fr");
+  f->Add(TString::Format("%s/fr.root", dir)); // in other files than the chain
+  c->AddFriend(f);
+  c->SetLineColor(kRed);
+  return c;
+}
+
+void drawing(const char *dir) {
+  if (!TProof::Open("")) return;
+  TChain *pool = chainOf(dir), *here = chainOf(dir);
+  pool->SetProof();
+  const char *calls[][4] = {
+    {"sin(event)>>h1(50,-1,1)", "run>20", "", "h1"},
+    {"sin(event)", "sub*0.5", "goff", ""},
+    {"sub:sin(event)>>h3(20,-1,1,5,0,10)", "run%3", "colz", "h3"},
+    {"cos(event):sub:sin(event)>>h5(5,-1,1,5,0,10,4,-1,1)", "", "goff", "h5"},
+    {"event:sub>>p2(5,0,10)", "sub>2", "profs goff", "p2"},
+    {"sin(event)>>e1(10,-1,1)", "", "e", "e1"},
+    {"sin(event)>>booked", "sub<5", "goff", "booked"},
+    {"cos(event)>>+booked", "", "", "booked"},
+    {"cos(event)>>+added", "", "goff", "added"},
+    {"sub:sin(event)>>booked2", "", "goff", "booked2"},
+    {"event:sin(event)>>bookedp", "", "prof", "bookedp"},
+    {"cos(event)>>h1(10,0,1)", "", "goff", "h1"},
+    {"sub:cos(event)>>booked", "", "goff", "booked"},
+    {"sub>>open", "event<900", "goff", "open"},
+    {"twice+1>>al(40,0,8000)", "twice>10", "goff", "al"},
+    {"fr.x-twice>>fr(40,-50,5000)", "fr.x>100", "goff", "fr"},
+  };
+  int all = 0, good = 0;
+  auto *mine = new TDirectory("mine", "");
+  auto *theirs = new TDirectory("theirs", "");
+  for (TDirectory *d : {mine, theirs}) {
+    d->cd();
+    new TH1D("booked", "kept", 17, -1, 3);
+    new TH2D("booked2", "kept", 7, -1, 3, 5, 0, 4);
+    new TProfile("bookedp", "kept", 7, -1, 3, "s");
+    new TH1F("open", "kept", 20, 0, 0);
+    (new TH1D("added", "kept", 17, -1, 3))->Fill(1, 3);
+  }
+  for (auto &c : calls) {
+    mine->cd();
+    const Long64_t n = pool->Draw(c[0], c[1], c[2]);
+    TH1 *a = c[3][0] ? mine->Get<TH1>(c[3]) : pool->GetHistogram();
+    if (a) (a = static_cast<TH1 *>(a->Clone()))->SetDirectory(nullptr); // the next drawing may delete it
+    theirs->cd();
+    const Long64_t m = here->Draw(c[0], c[1], c[2]);
+    TH1 *b = c[3][0] ? theirs->Get<TH1>(c[3]) : here->GetHistogram();
+    ++all;
+    good += same(c[0], a, n, b, m);
+  }
+  for (const char *option : {"", "entrylist"}) {
+    mine->cd();
+    TObject *a = nullptr, *b = nullptr;
+    Long64_t n[2], m[2];
+    for (int i = 0; i < 2; ++i) {
+      const char *expression = i ? ">>+list" : ">>list", *cut = i ? "sub==3" : "event%11==2";
+      mine->cd();
+      n[i] = pool->Draw(expression, cut, option);
+      theirs->cd();
+      m[i] = here->Draw(expression, cut, option);
+    }
+    ++all;
+    bool equal = n[0] == m[0] && n[1] == m[1];
+    if (*option) {
+      auto *l = mine->Get<TEntryList>("list"), *k = theirs->Get<TEntryList>("list");
+      equal = equal && l && k && l->GetN() == k->GetN() && !strcmp(l->GetTitle(), k->GetTitle());
+      pool->SetEntryList(l);
+      here->SetEntryList(k);
+    } else {
+      auto *l = mine->Get<TEventList>("list"), *k = theirs->Get<TEventList>("list");
+      equal = equal && l && k && l->GetN() == k->GetN() && !strcmp(l->GetTitle(), k->GetTitle());
+      for (int i = 0; equal && i < l->GetN(); ++i)
+        equal = l->GetEntry(i) == k->GetEntry(i);
+      mine->cd();
+      delete l;
+      delete k;
+    }
+    if (!equal) printf("DIFFERENT list %s: %lld %lld, %lld %lld\n", option, n[0], m[0], n[1], m[1]);
+    good += equal;
+  }
+  mine->cd();
+  const Long64_t listed = pool->Draw("event>>listed(100,0,3277)", "", "goff");
+  theirs->cd();
+  const Long64_t listedHere = here->Draw("event>>listed(100,0,3277)", "", "goff");
+  ++all;
+  good += same("entry list", mine->Get<TH1>("listed"), listed, theirs->Get<TH1>("listed"), listedHere);
+  here->SetEntryList(nullptr);
+
+  auto *set = new TDSet("TTree", "ev");
+  auto *files = new TFileCollection("evs");
+  for (int i = 0; i < 3; ++i) {
+    set->Add(TString::Format("%s/m%d.root", dir, i));
+    files->Add(new TFileInfo(TString::Format("%s/m%d.root", dir, i)));
+  }
+  files->SetDefaultTreeName("/ev");
+  gProof->RegisterDataSet("evs", files, "O");
+  theirs->cd();
+  const Long64_t m = here->Draw("sub:event%77>>set", "event>5", "goff");
+  TH1 *b = theirs->Get<TH1>("set");
+  b->SetLineColor(602); // a set has no colours
+  mine->cd();
+  Long64_t n = set->Draw("sub:event%77>>set", "event>5", "goff");
+  good += same("TDSet::Draw", mine->Get<TH1>("set"), n, b, m);
+  delete mine->Get("set");
+  b->SetLineColor(602);
+  n = gProof->DrawSelect(set, "sub:event%77>>set", "event>5", "goff");
+  good += same("DrawSelect", mine->Get<TH1>("set"), n, b, m);
+  n = gProof->DrawSelect("evs", "sub:event%77 >> set", "event>5", "goff");
+  good += same("DrawSelect by name", mine->Get<TH1>("set"), n, b, m);
+  all += 3;
+  printf("nothing %lld\n", pool->Draw("nosuch>>z", "", "goff"));
+  printf("drawn %d, equal %d\n", all, good);
+}
+
+// Whether SETUP() has on the nodes what the list here has, and whether lists in the output come back.
+void package(const char *par, const char *selector) {
+  if (!TProof::Open("")) return;
+  TList args;
+  args.Add(new TNamed("Test.One", "2."));
+  args.Add(new TNamed("Test.Equals", "a=b"));
+  args.Add(new TObjString("x=y"));
+  args.Add(new TParameter<double>("half", 0.5));
+  gProof->UploadPackage(par);
+  printf("enabled %d\n", gProof->EnablePackage("args", &args) == 0);
+  gProof->Process(selector, 100LL);
+  TList *out = gProof->GetOutputList();
+  auto *seen = out ? dynamic_cast<TH1 *>(out->FindObject("seen")) : nullptr;
+  auto *list = out ? dynamic_cast<TEntryList *>(out->FindObject("list")) : nullptr;
+  auto *events = out ? dynamic_cast<TEventList *>(out->FindObject("events")) : nullptr;
+  printf("seen %g, listed %lld and %d\n", seen ? seen->GetMean() : -1., list ? list->GetN() : -1,
+         events ? events->GetN() : -1);
+}

@@ -1,0 +1,337 @@
+// Drawing in a session: `dtpnode draw` fills on the pool, and what comes of it is placed here as TTree::Draw leaves it.
+#include "TAttFill.h"
+#include "TAttLine.h"
+#include "TAttMarker.h"
+#include "TChain.h"
+#include "TClass.h"
+#include "TCut.h"
+#include "TDSet.h"
+#include "TDirectory.h"
+#include "TEntryList.h"
+#include "TEnv.h"
+#include "TEventList.h"
+#include "TFile.h"
+#include "TH1.h"
+#include "TKey.h"
+#include "TList.h"
+#include "TParameter.h"
+#include "TProof.h"
+#include "TROOT.h"
+#include "TTree.h"
+#include "code.h"
+#include "query.h"
+#include "session.h"
+
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace {
+
+/// What is behind >> in an expression.
+struct Target {
+  std::string name = "htemp";
+  bool named = false;  // the user has
+  bool binned = false; // with bins and limits, so that what there is of that name is made anew
+  bool adds = false;   // >>+
+  bool list = false;   // nothing is before >>: a list of entries is made
+  size_t columns = 1;
+  std::vector<int> bins; // of x, y and z, as far as they are given
+
+  explicit Target(const TString &expression) {
+    const Ssiz_t at = expression.Last('>');
+    if (at < 1 || expression[at - 1] != '>') return;
+    named = true;
+    list = TString(expression(0, at - 1)).Strip(TString::kBoth).IsNull();
+    TString text = TString(expression(at + 1, expression.Length())).Strip(TString::kBoth);
+    if (text.BeginsWith("+")) {
+      adds = true;
+      text.Remove(0, 1);
+    }
+    for (Ssiz_t i = 0; i < at - 1; ++i)
+      if (expression[i] == ':' && expression[i + 1] != ':' && (i == 0 || expression[i - 1] != ':')) ++columns;
+    if (const Ssiz_t open = text.First('('); open != kNPOS) {
+      binned = true;
+      TString number;
+      Int_t field = 0;
+      for (Ssiz_t from = open + 1; text.Tokenize(number, from, "[,)]"); ++field)
+        if (field % 3 == 0) bins.push_back(number.Atoi());
+      text.Remove(open);
+    }
+    name = TString(text.Strip(TString::kBoth)).Data();
+  }
+};
+
+/// ROOT's settings of numbers of bins, for axes of which none is given.
+const char *const kBinning[] = {"1D.x", "2D.x", "2D.Prof", "2D.y", "3D.x", "3D.Profx", "3D.y", "3D.Profy", "3D.z"};
+
+/// As TTree::Draw does, remembers numbers of bins that are given for what is drawn without.
+void rememberBins(const Target &target) {
+  const auto set = [](const char *name, int n) { gEnv->SetValue((std::string("Hist.Binning.") + name).c_str(), n); };
+  static const std::map<std::pair<size_t, size_t>, std::vector<const char *>> names = {
+      {{1, 0}, {"1D.x"}},           {{2, 0}, {"2D.x", "2D.Prof"}},   {{2, 1}, {"2D.y"}},
+      {{3, 0}, {"3D.x", "3D.Profx"}}, {{3, 1}, {"3D.y", "3D.Profy"}}, {{3, 2}, {"3D.z"}}};
+  for (size_t axis = 0; axis < target.bins.size(); ++axis)
+    if (const auto it = names.find({target.columns, axis}); it != names.end())
+      for (const char *name : it->second)
+        set(name, target.bins[axis]);
+}
+
+/// How a result is drawn: without the words that were for filling it.
+TString pictureOption(Option_t *option) {
+  TString how(option);
+  how.ToLower();
+  for (const char *word : {"goff", "profs", "profi", "profg", "prof", "entrylistarray", "entrylist"})
+    how.ReplaceAll(word, "");
+  return how;
+}
+
+/// What is in the memory of a directory under a name, or in its file. TDirectory::FindObject would not do: that of
+/// gROOT also looks into the current directory and all files.
+TObject *existing(TDirectory *dir, const char *name) { return dir ? dir->Get(name) : nullptr; }
+
+/// Writes an empty histogram like the user's own, so that nodes fill one of its class and bins. Empty if that fails.
+std::string written(TH1 &like, dtpnode::Session &session) {
+  const std::string path = session.temporary(".root");
+  TDirectory::TContext keep;
+  std::unique_ptr<TFile> file(TFile::Open(path.c_str(), "RECREATE"));
+  if (!file || file->IsZombie()) return "";
+  std::unique_ptr<TH1> copy(static_cast<TH1 *>(like.Clone()));
+  copy->SetDirectory(nullptr);
+  copy->Reset();
+  const bool good = file->WriteTObject(copy.get(), like.GetName()) > 0;
+  file->Close();
+  return good ? path : "";
+}
+
+/// Adds what the pool has filled to the user's histogram. Axes that were extended differ.
+void addTo(TH1 &mine, TH1 &filled) {
+  const auto same = [](const TAxis &a, const TAxis &b) {
+    return a.GetNbins() == b.GetNbins() && a.GetXmin() == b.GetXmin() && a.GetXmax() == b.GetXmax() && !a.GetLabels() &&
+           !b.GetLabels();
+  };
+  if (mine.GetEntries() == 0 && filled.GetEntries() == 0) return;
+  if (mine.GetBufferLength() <= 0 && same(*mine.GetXaxis(), *filled.GetXaxis()) &&
+      same(*mine.GetYaxis(), *filled.GetYaxis()) && same(*mine.GetZaxis(), *filled.GetZaxis())) {
+    mine.Add(&filled);
+    return;
+  }
+  TList list;
+  list.Add(&filled);
+  mine.Merge(&list);
+}
+
+/// Numbers of a list by files as numbers over all files of a set, as a TEventList has them.
+void enterAll(TEventList &out, TEntryList &in, TDSet &set) {
+  std::map<std::string, TEntryList *> byFile;
+  if (in.GetLists()) {
+    TIter next(in.GetLists());
+    while (auto *part = static_cast<TEntryList *>(next()))
+      byFile[part->GetFileName()] = part;
+  } else if (in.GetN() > 0) {
+    byFile[in.GetFileName()] = &in;
+  }
+  Long64_t before = 0;
+  TIter next(set.GetListOfElements());
+  while (auto *e = static_cast<TDSetElement *>(next())) {
+    if (const auto it = byFile.find(dtpnode::urlOf(*e)); it != byFile.end()) {
+      TEntryList &part = *it->second;
+      for (Long64_t i = 0, n = part.GetN(); i < n; ++i)
+        out.Enter(before + part.GetEntry(static_cast<Int_t>(i)));
+    }
+    before += e->GetEntries();
+  }
+}
+
+void setTitle(TNamed &list, bool adds, const char *selection) {
+  const TCut given(selection), both = adds ? TCut(list.GetTitle()) || given : given;
+  list.SetTitle(both.GetTitle());
+}
+
+/// The colours and styles that TTree::Draw takes from the tree.
+void setAttributes(TH1 &h, const TTree &tree) {
+  tree.TAttLine::Copy(h);
+  tree.TAttFill::Copy(h);
+  tree.TAttMarker::Copy(h);
+}
+
+} // namespace
+
+Long64_t TProof::DrawSelect(TDSet *set, const char *varexp, const char *selection, Option_t *option, Long64_t n,
+                            Long64_t first) {
+  dtpnode::Query q;
+  q.set = set;
+  q.n = n < 0 || n >= TTree::kMaxEntries ? -1 : n;
+  q.first = first;
+  return Draw(q, varexp, selection, option);
+}
+
+Long64_t TProof::DrawSelect(const char *name, const char *varexp, const char *selection, Option_t *option, Long64_t n,
+                            Long64_t first, TObject *list) {
+  dtpnode::Query q;
+  q.dataset = name ? name : "";
+  q.n = n < 0 || n >= TTree::kMaxEntries ? -1 : n;
+  q.first = first;
+  q.entryList = list;
+  return Draw(q, varexp, selection, option);
+}
+
+Long64_t TProof::DrawChain(TTree *chain, const char *varexp, const char *selection, Option_t *option, Long64_t n,
+                           Long64_t first) {
+  TDSet set(*static_cast<TChain *>(chain), kFALSE);
+  dtpnode::Query q;
+  q.set = &set;
+  q.chain = chain;
+  q.n = n < 0 || n >= TTree::kMaxEntries ? -1 : n;
+  q.first = first;
+  return Draw(q, varexp, selection, option);
+}
+
+namespace {
+
+/// What the pool made of a drawing.
+struct Drawn {
+  std::unique_ptr<TH1> histogram;
+  std::unique_ptr<TEntryList> list;
+  Long64_t selected = 0;
+};
+
+bool readDrawn(const std::string &path, Drawn &out) {
+  TDirectory::TContext keep;
+  const Bool_t add = TH1::AddDirectoryStatus();
+  TH1::AddDirectory(kFALSE);
+  std::unique_ptr<TFile> file(TFile::Open(path.c_str()));
+  const bool good = file && !file->IsZombie();
+  TIter next(good ? file->GetListOfKeys() : nullptr);
+  while (auto *key = static_cast<TKey *>(next())) {
+    std::unique_ptr<TObject> o(key->ReadObj());
+    if (auto *n = dynamic_cast<TParameter<Long64_t> *>(o.get())) {
+      out.selected = n->GetVal();
+    } else if (auto *h = dynamic_cast<TH1 *>(o.get())) {
+      dtpnode::detach(*h);
+      o.release();
+      out.histogram.reset(h);
+    } else if (auto *list = dynamic_cast<TEntryList *>(o.get())) {
+      dtpnode::detach(*list);
+      o.release();
+      out.list.reset(list);
+    }
+  }
+  TH1::AddDirectory(add);
+  return good && (out.histogram || out.list);
+}
+
+/// Gives the user's list, or a new one in the current directory, the entries that the pool has listed.
+TObject *placeList(dtpnode::Query &query, std::unique_ptr<TEntryList> made, TObject *old, bool adds, bool entries,
+                   const char *selection) {
+  if (!entries) {
+    auto *list = static_cast<TEventList *>(old);
+    if (!list) list = new TEventList(made->GetName(), selection, 1000, 0);
+    if (!adds) list->Reset();
+    enterAll(*list, *made, *query.set);
+    setTitle(*list, adds && old, selection);
+    return list;
+  }
+  auto *list = static_cast<TEntryList *>(old);
+  if (!list) {
+    made->SetTitle(TCut(selection).GetTitle());
+    made->SetDirectory(gDirectory);
+    return made.release();
+  }
+  if (!adds) list->Reset();
+  list->Add(made.get());
+  setTitle(*list, adds, selection);
+  return list;
+}
+
+} // namespace
+
+Long64_t TProof::Draw(dtpnode::Query &query, const char *varexp, const char *selection, Option_t *option) {
+  if (!fSession) {
+    Error("DrawSelect", "the session is closed: open another by TProof::Open(\"\")");
+    return -1;
+  }
+  ++fDraws;
+  fHasOutput = kFALSE;
+  fOutput->Clear("nodelete");
+  const Target target(varexp);
+  const bool shown = !TString(option).Contains("goff", TString::kIgnoreCase);
+  TDirectory *here = gDirectory;
+  TObject *old = existing(here, target.name.c_str());
+  if (old && !target.named) { // as with ROOT, the histogram without a name is made anew each time
+    delete old;
+    old = nullptr;
+  }
+  const bool entries = TString(option).Contains("entrylist", TString::kIgnoreCase) || !query.set;
+  const TClass *wanted = !target.list ? TH1::Class() : entries ? TEntryList::Class() : TEventList::Class();
+  if (old && !old->InheritsFrom(wanted)) {
+    Error("DrawSelect", "an object of the class %s has the name %s already: delete it, or take another name",
+          old->ClassName(), target.name.c_str());
+    return -1;
+  }
+  std::string error;
+  const std::vector<std::string> data = dtpnode::dataArguments(query, *fSession, error);
+  if (!error.empty()) {
+    Error("DrawSelect", "%s", error.c_str());
+    return -1;
+  }
+  const std::string out = fSession->temporary(".root");
+  std::vector<std::string> args{"draw", varexp, selection ? selection : "", option ? option : "", "-o", out, "--session"};
+  args.insert(args.end(), data.begin(), data.end());
+  const std::vector<std::string> code = fCode->arguments("");
+  args.insert(args.end(), code.begin(), code.end());
+  if (auto *h = dynamic_cast<TH1 *>(old); h && !target.binned) {
+    const std::string like = written(*h, *fSession);
+    if (like.empty()) {
+      Error("DrawSelect", "could not write %s to %s", h->GetName(), fSession->folder().c_str());
+      return -1;
+    }
+    args.insert(args.end(), {"--booked", like});
+  }
+  rememberBins(target);
+  for (const char *name : kBinning)
+    if (const std::string full = std::string("Hist.Binning.") + name; gEnv->Defined(full.c_str()))
+      args.insert(args.end(), {"--bins", std::string(name) + "=" + std::to_string(gEnv->GetValue(full.c_str(), 0))});
+  int status = 0;
+  const auto quiet = [](const dtpnode::JobStatus &) {};
+  const auto print = [](const std::string &text) { Printf("%s", text.c_str()); };
+  const dtpnode::JobStatus end = fSession->follow(args, quiet, print, status);
+  if (status != 0 && status != 3) {
+    Error("DrawSelect", "%s", end.error.empty() ? "could not draw" : end.error.c_str());
+    if (!end.hint.empty()) Error("DrawSelect", "%s", end.hint.c_str());
+    return -1;
+  }
+  if (status == 3)
+    Warning("DrawSelect", "%lld of %lld entries are missing: see `dtpnode status %s`", end.units - end.done, end.units,
+            end.id.c_str());
+  Drawn got;
+  if (!readDrawn(out, got)) {
+    Error("DrawSelect", "could not read what was drawn from %s", out.c_str());
+    return -1;
+  }
+  if (got.list) {
+    TObject *list = placeList(query, std::move(got.list), old, target.adds, entries, selection);
+    list->SetBit(kMustCleanup);
+    fOutput->Add(list);
+    fHasOutput = kTRUE;
+    return got.selected;
+  }
+  auto *h = static_cast<TH1 *>(old);
+  if (h && !target.binned && h->IsA() == got.histogram->IsA() && h->GetDimension() == got.histogram->GetDimension()) {
+    if (!target.adds) h->Reset();
+    addTo(*h, *got.histogram);
+  } else {
+    delete h;
+    h = got.histogram.release();
+    if (query.chain) setAttributes(*h, *query.chain);
+    if (!target.named) h->SetBit(kCanDelete);
+    if (target.named || !shown) h->SetDirectory(here);
+  }
+  h->SetBit(kMustCleanup);
+  fOutput->Add(h);
+  fHasOutput = kTRUE;
+  if (shown) h->Draw(pictureOption(option));
+  return got.selected;
+}
