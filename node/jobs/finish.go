@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -368,10 +369,7 @@ func packStatus(st api.JobStatus) []byte {
 				st.Missing[i].Stack, st.Missing[i].Tail = "", ""
 			}
 		},
-		func() {
-			st.Missing, st.Skipped = st.Missing[:min(len(st.Missing), 200)], nil
-			st.OutputFiles, st.Left = st.OutputFiles[:min(len(st.OutputFiles), 50)], nil
-		},
+		func() { cutLists(&st) },
 		func() { st.Stdout, st.Nodes = "", nil },
 	} {
 		cut()
@@ -392,6 +390,29 @@ func packStatus(st api.JobStatus) []byte {
 		Unknown:     st.Unknown,
 	})
 	return b
+}
+
+// cutLists keeps the first elements of what may be long in a status, and says of what else there was.
+func cutLists(st *api.JobStatus) {
+	const most = 50
+	st.Missing, st.Skipped, st.Left = st.Missing[:min(len(st.Missing), 200)], nil, nil
+	notes := slices.Clone(st.Notes[:min(len(st.Notes), most)])
+	if n := len(st.Notes) - most; n > 0 {
+		notes = append(notes, fmt.Sprintf("there are %d notes more", n))
+	}
+	if n := len(st.OutputFiles); n > most {
+		st.OutputFiles = st.OutputFiles[:most]
+		notes = append(notes, fmt.Sprintf("of %d files beside the output %d are named; all are in the result", n, most))
+	}
+	if n := len(st.Canvases); n > most {
+		st.Canvases = st.Canvases[:most]
+		notes = append(notes, fmt.Sprintf("of %d canvases that were saved %d are named", n, most))
+	}
+	if n := len(st.Unsaved); n > most {
+		st.Unsaved = st.Unsaved[:most]
+		notes = append(notes, fmt.Sprintf("of %d canvases that could not be saved %d are named", n, most))
+	}
+	st.Notes = notes
 }
 
 // tailOf is the end of a text, of about n bytes, or the whole text if it is shorter.
