@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// TestDocNamesAllFiles: the page of the package says of each of its files, and of each of the child's, what it is about.
+// TestDocNamesAllFiles: the page of the package says of each of its files, and of each of the child's, what it is
+// about.
 func TestDocNamesAllFiles(t *testing.T) {
 	doc, err := os.ReadFile("doc.go")
 	if err != nil {

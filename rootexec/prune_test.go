@@ -85,8 +85,8 @@ func TestCacheIsPruned(t *testing.T) {
 	}
 }
 
-// TestWhatIsLoadedIsInUse: a selector that stays loaded for weeks is not pruned, since its folder has what its processes
-// are given.
+// TestWhatIsLoadedIsInUse: a selector that stays loaded for weeks is not pruned, since its folder has what its
+// processes are given.
 func TestWhatIsLoadedIsInUse(t *testing.T) {
 	e := executor(t)
 	load(t, "Hists")

@@ -26,7 +26,8 @@ func TestNoInputIsOverwritten(t *testing.T) {
 	}
 	spec := rootexec.Spec{
 		Selector: at("S.C"), Includes: []string{at("S.h")}, Sources: []string{at("more.cxx")},
-		Libraries: []string{at("l.so")}, Data: []string{at("text.txt")}, Inputs: []rootexec.InputFile{{Path: at("input.root")}},
+		Libraries: []string{at("l.so")}, Data: []string{at("text.txt")},
+		Inputs:   []rootexec.InputFile{{Path: at("input.root")}},
 		Packages: []rootexec.PackageSpec{{File: at("p.par")}},
 	}
 	all, err := os.ReadDir(dir)

@@ -130,8 +130,8 @@ func (s Signed) open() (r Record, size int64, err error) {
 	return r, int64(len(plain)), CheckName(r.Name)
 }
 
-// mostValues is how many values (wire.ReadJSON) a record of so many bytes may have: of each file an object and an element
-// of the list.
+// mostValues is how many values (wire.ReadJSON) a record of so many bytes may have: of each file an object and an
+// element of the list.
 func mostValues(bytes int) int { return min(2*maxFiles, bytes/leastValue) + 16 }
 
 // sign makes a record that others believe.
