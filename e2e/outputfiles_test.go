@@ -59,7 +59,13 @@ func TestOutputFiles(t *testing.T) {
 		t.Fatalf("could not fetch: %+v", g)
 	}
 	wantFiles(t, fetched, there, "sub/more.root", want)
-	// What is there is not replaced by a file whose name the user has not chosen.
+	// Neither is one of the files written over by the output, nor is what is there replaced by one of them, whose names
+	// the user has not chosen.
+	both := filepath.Join(t.TempDir(), "outputs.root")
+	if g := c.nodes[1].dtpnode(t, t.TempDir(), "get", o.st.ID, "-o", both); g.code != 1 ||
+		!strings.Contains(g.stderr, "the job has written beside its output") {
+		t.Errorf("the output took the name of a file of the job: %+v", g)
+	}
 	if err := os.WriteFile(filepath.Join(there, "outputs.root"), []byte("mine"), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -57,6 +57,13 @@ func split(f *os.File, size int64, id, path string) error {
 	}
 	dir := filepath.Dir(path)
 	for i := 0; i < len(files); {
+		if filepath.Join(dir, filepath.FromSlash(files[i].Name)) == path {
+			return &api.Error{
+				Message: fmt.Sprintf("could not write the output of job %s to %q: that is the name of a file that the job has "+
+					"written beside its output", api.Short(id), path),
+				Hint: fmt.Sprintf("`dtpnode get %s -o` with another name fetches both", api.Short(id)),
+			}
+		}
 		there, err := os.Open(filepath.Join(dir, filepath.FromSlash(files[i].Name)))
 		if errors.Is(err, fs.ErrNotExist) {
 			i++
@@ -64,7 +71,7 @@ func split(f *os.File, size int64, id, path string) error {
 		}
 		if err == nil {
 			same, cmpErr := sameContent(there, io.NewSectionReader(f, files[i].Offset, files[i].Size))
-			if err = errors.Join(cmpErr, there.Close()); err == nil && same && there.Name() != path {
+			if err = errors.Join(cmpErr, there.Close()); err == nil && same {
 				files = slices.Delete(files, i, i+1)
 				continue
 			}

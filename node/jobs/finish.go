@@ -125,10 +125,13 @@ func (r *ender) writeResult(j *Job, e engine.FinishJob) error {
 	if err := os.MkdirAll(filepath.Dir(result), 0o700); err != nil {
 		return fmt.Errorf("could not make folder for the result: %w", err)
 	}
+	out := r.Owed(j)
+	before := wayOf(out)
 	fin, err := r.terminate(j, paths, result)
 	if err != nil {
 		return err
 	}
+	sparing := spareOwnFile(out, before, &fin)
 	if fin.Units != e.Units || fin.Canary != e.Canary {
 		_ = os.Remove(result)
 		return fmt.Errorf("the merged output counts %d entries (canary %x), the ledger %d (%x): nothing was written, since "+
@@ -145,7 +148,11 @@ func (r *ender) writeResult(j *Job, e engine.FinishJob) error {
 	if err := errors.Join(durable.Sync(result), durable.Sync(filepath.Dir(result))); err != nil {
 		return fmt.Errorf("could not keep the result %q: %w", result, err)
 	}
-	if err := r.deliver(j, func() (*os.File, error) { return os.Open(result) }); err != nil {
+	err = sparing
+	if err == nil {
+		err = r.deliver(j, func() (*os.File, error) { return os.Open(result) })
+	}
+	if err != nil {
 		r.undelivered(j, err) // the result is kept, and writing the output is tried again
 	}
 	return nil
