@@ -4,6 +4,7 @@
 #include "TDSet.h"
 #include "TEntryList.h"
 #include "TEventList.h"
+#include "TFile.h"
 #include "TFileCollection.h"
 #include "TH1.h"
 #include "TH2.h"
@@ -126,6 +127,14 @@ void drawing(const char *dir) {
   const Long64_t listedHere = here->Draw("event>>listed(100,0,3277)", "", "goff");
   ++all;
   good += same("entry list", mine->Get<TH1>("listed"), listed, theirs->Get<TH1>("listed"), listedHere);
+  printf("rows %d, values %d\n", pool->GetSelectedRows() == listed, pool->GetV1() != nullptr);
+  TFile file("el.root", "RECREATE");
+  theirs->Get("list")->Write();
+  file.Close();
+  theirs->cd();
+  const Long64_t two = here->Draw("event>>two(50,0,3277)", "", "goff");
+  TH1 *twoHere = theirs->Get<TH1>("two");
+  twoHere->SetLineColor(602); // a set has no colours
   here->SetEntryList(nullptr);
 
   auto *set = new TDSet("TTree", "ev");
@@ -149,7 +158,16 @@ void drawing(const char *dir) {
   good += same("DrawSelect", mine->Get<TH1>("set"), n, b, m);
   n = gProof->DrawSelect("evs", "sub:event%77 >> set", "event>5", "goff");
   good += same("DrawSelect by name", mine->Get<TH1>("set"), n, b, m);
-  all += 3;
+  for (int i = 0; i < 2; ++i) {
+    TFileCollection some(i ? "evsb" : "evsa");
+    for (int k = 2 * i; k < 2 + i; ++k)
+      some.Add(new TFileInfo(TString::Format("%s/m%d.root", dir, k)));
+    some.SetDefaultTreeName("/ev");
+    gProof->RegisterDataSet(some.GetName(), &some);
+  }
+  n = gProof->DrawSelect("evsa<<el.root evsb?enl=el.root", "event>>two(50,0,3277)", "", "goff");
+  good += same("two names with a list", mine->Get<TH1>("two"), n, twoHere, two);
+  all += 4;
   printf("nothing %lld\n", pool->Draw("nosuch>>z", "", "goff"));
   printf("drawn %d, equal %d\n", all, good);
 }

@@ -14,6 +14,14 @@ class TProofTreePlayer : public TTreePlayer {
   Long64_t DrawSelect(const char *varexp, const char *selection, Option_t *option, Long64_t nentries,
                       Long64_t firstentry) override;
   TH1 *GetHistogram() const override;
+  Long64_t GetSelectedRows() const override { return fDrawn ? fRows : TTreePlayer::GetSelectedRows(); }
+  /// The values of rows that the pool has drawn are not here: an error says so, and there are none.
+  Double_t *GetVal(Int_t i) const override { return Here() ? TTreePlayer::GetVal(i) : nullptr; }
+  Double_t *GetV1() const override { return Here() ? TTreePlayer::GetV1() : nullptr; }
+  Double_t *GetV2() const override { return Here() ? TTreePlayer::GetV2() : nullptr; }
+  Double_t *GetV3() const override { return Here() ? TTreePlayer::GetV3() : nullptr; }
+  Double_t *GetV4() const override { return Here() ? TTreePlayer::GetV4() : nullptr; }
+  Double_t *GetW() const override { return Here() ? TTreePlayer::GetW() : nullptr; }
   void SetTree(TTree *tree) override {
     TTreePlayer::SetTree(tree);
     fMine = tree;
@@ -21,9 +29,11 @@ class TProofTreePlayer : public TTreePlayer {
 
  private:
   Bool_t OnPool() const;
+  Bool_t Here() const;
 
   TTree *fMine = nullptr;   //!
   Bool_t fDrawn = kFALSE;   //! whether the last drawing was the pool's
+  Long64_t fRows = 0;       //! and how many rows it had
   TH1 *fPooled = nullptr;   //!
 
   ClassDefOverride(TProofTreePlayer, 0) // Trees that may run on the pool

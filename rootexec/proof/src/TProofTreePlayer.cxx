@@ -28,7 +28,14 @@ Long64_t TProofTreePlayer::DrawSelect(const char *varexp, const char *selection,
   if (!fDrawn) return TTreePlayer::DrawSelect(varexp, selection, option, nentries, firstentry);
   const Long64_t drawn = gProof->DrawChain(fMine, varexp, selection, option, nentries, firstentry);
   fPooled = dynamic_cast<TH1 *>(gProof->GetOutputList() ? gProof->GetOutputList()->First() : nullptr);
-  return drawn;
+  return fRows = drawn;
+}
+
+Bool_t TProofTreePlayer::Here() const {
+  if (fDrawn)
+    Error("Draw", "the values of rows are not here, since the pool has drawn them: fill a histogram, or draw after "
+                  "SetProof(kFALSE)");
+  return !fDrawn;
 }
 
 TH1 *TProofTreePlayer::GetHistogram() const { return fDrawn ? fPooled : TTreePlayer::GetHistogram(); }
