@@ -30,7 +30,7 @@ class Asks : public TSelector {
     std::printf("folder %d\n", !strcmp(gProofServ->GetWorkDir(), gSystem->WorkingDirectory()));
     Int_t number = 0;
     const Int_t found = TProof::GetParameter(fInput, "PROOF_QuerySeqNum", number);
-    std::printf("query %d %d\n", found, number);
+    std::printf("query %d %d after %s\n", found, number, fInput->First()->GetName());
     TString name("<ord>.<workdir>");
     TProofServ::ResolveKeywords(name);
     std::printf("keywords %d\n", name == ord + "." + gSystem->WorkingDirectory());
@@ -108,7 +108,7 @@ func TestProofWorker(t *testing.T) {
 		worker 1 master 0 group default
 		ordinal 1 1
 		folder 1
-		query 0 1
+		query 0 1 after PROOF_QueryTag
 		keywords 1
 		asynchronous
 		entry 0 of /in/Events in a.root, 100 from 0, offset 0, new

@@ -29,7 +29,8 @@ interpreted, compiled by ACLiC, or in Python.
 ARGS are ROOT's own, see ` + "`root --help`" + `. If the first is a Python script, Python runs it.
 In a session that finds no running node one is started, which ends with it.
 
-With --env it prints what sets the environment instead, for a shell, a Makefile or a notebook that starts ROOT itself:
+With --env it prints what sets the environment instead, for a shell, a Makefile or a notebook that starts ROOT itself,
+or compiles a program that has a session, linked with -lProof beside ROOT's libraries:
 
   eval "$(dtpnode root --env)"
 
@@ -111,6 +112,9 @@ func sessionEnv(ctx context.Context, g *globals) (*rootexec.Root, []string, erro
 		"DTPNODE_EXE=" + self,
 		"ROOT_INCLUDE_PATH=" + inFront(p.Include, os.Getenv("ROOT_INCLUDE_PATH")),
 		"LD_LIBRARY_PATH=" + inFront(p.Lib, os.Getenv("LD_LIBRARY_PATH")),
+		// compilers of programs that have a session, which link with -lProof
+		"CPATH=" + inFront(p.Include, os.Getenv("CPATH")),
+		"LIBRARY_PATH=" + inFront(p.Lib, os.Getenv("LIBRARY_PATH")),
 	}
 	if g.state != "" {
 		env = append(env, "DTPNODE_STATE="+g.state)

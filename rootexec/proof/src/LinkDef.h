@@ -13,6 +13,7 @@
 #pragma link C++ class TDSetElement+;
 #pragma link C++ class TDrawFeedback;
 #pragma link C++ class TProof;
+#pragma link C++ class TProofChain;
 #pragma link C++ class TProofDebug;
 #pragma link C++ class TProofDesc;
 #pragma link C++ class TProofLite;

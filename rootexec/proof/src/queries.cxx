@@ -188,9 +188,9 @@ Long64_t TProof::Run(dtpnode::Query &query) {
   TSelector &selector = *chosen.selector;
   ++fSeqNum;
   const TString tag = TString::Format("q%d", fSeqNum);
+  // Selectors take what their Begin added by its place in the list: behind the tag, and before what the session adds.
+  DeleteParameters("PROOF_QuerySeqNum");
   SetParameter("PROOF_QueryTag", TString::Format("%s:%s", GetName(), tag.Data()));
-  SetParameter("PROOF_QuerySeqNum", fSeqNum);
-  if (!fInput->FindObject("PROOF_MaxSlavesPerNode")) SetParameter("PROOF_MaxSlavesPerNode", Long_t{0});
   auto *result = new TQueryResult(fSeqNum, options.rest, nullptr, query.n, query.first, chosen.source.c_str());
   result->SetName(tag);
   result->SetTitle(GetName());
@@ -205,6 +205,8 @@ Long64_t TProof::Run(dtpnode::Query &query) {
     result->fStatus = TQueryResult::kAborted;
     return -1;
   }
+  SetParameter("PROOF_QuerySeqNum", fSeqNum);
+  if (!fInput->FindObject("PROOF_MaxSlavesPerNode")) SetParameter("PROOF_MaxSlavesPerNode", Long_t{0});
   input.AddAll(fInput);
   input.AddAll(fInputData);
   std::vector<std::unique_ptr<TObject>> fromFile;

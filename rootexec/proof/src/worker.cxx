@@ -37,7 +37,8 @@ extern "C" void *dtpnodeProofWorker(void *list, const char *dir, const char *job
     gProofServ->SetQuery(query->GetVal());
   else
     input->Add(new TParameter<Int_t>("PROOF_QuerySeqNum", 1));
-  if (!input->FindObject("PROOF_QueryTag")) input->Add(new TNamed("PROOF_QueryTag", job));
+  // PROOF put the tag before what Begin adds, and selectors take that by its place in the list.
+  if (!input->FindObject("PROOF_QueryTag")) input->AddFirst(new TNamed("PROOF_QueryTag", job));
   replace(*input, new TNamed("PROOF_Ordinal", gProofServ->GetOrdinal()));
   if (auto *lines = dynamic_cast<TList *>(input->FindObject("PROOF_SessionExec"))) {
     TIter next(lines);
