@@ -99,7 +99,11 @@ func (r *ender) nothingDone(e engine.FinishJob, desc *tasks.Job) error {
 		i, entry := desc.Data.Locate(l.Range.First)
 		what := fmt.Sprintf("given up, since no entry could be processed: %s entry %d: %s", desc.Data.Files[i].URL, entry,
 			l.Reason)
-		return r.failure(what, l.Failed)
+		failed := r.failure(what, l.Failed)
+		if advice := api.CrashAdvice(l.Reason); advice != "" {
+			failed.Hint += "; " + advice
+		}
+		return failed
 	}
 	return nil
 }
