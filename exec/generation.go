@@ -8,6 +8,7 @@ type GenSpec struct {
 	Input string // path of a file on this host with what Session.Begin has made; empty if that was nothing
 	Hints []byte // what Foreseer.Foresee has found out; may be empty
 	Dir   string // working directory; must exist and be empty; the data files of the program go there
+	Data  string // folder for files that the program means to stay on this host; made when needed; empty for none
 	Limits
 }
 

@@ -107,6 +107,14 @@ type OutputFile struct {
 	Note    string        `msgpack:"note"`    // what the user should know of it; mostly empty
 	Size    int64         `msgpack:"size"`    // bytes; 0 if the user's last step has removed it
 	Trees   []TreeEntries `msgpack:"trees"`   // the first 20
+
+	// Register says that the files of the data set are to be known by its name, with the tree that is named Tree, and
+	// Replace that they take the place of others that the name has.
+	Register bool   `msgpack:"register"`
+	Replace  bool   `msgpack:"replace"`
+	Tree     string `msgpack:"tree"`
+	// Registered is set by who has done that; processes say nothing of it.
+	Registered bool `msgpack:"-"`
 }
 
 // TreeEntries says how many entries a tree in a file has.

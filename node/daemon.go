@@ -203,12 +203,14 @@ func (d *Daemon) openRooms() {
 		Asides:   d.asides,
 		Results:  d.results,
 		Ages:     &store.Ages{KeepFor: d.cfg.KeepFor, Log: d.log},
+		Data:     store.Data{Dir: filepath.Join(d.cfg.StateDir, "data"), Log: d.log},
 		Runtimes: d.runtimes,
 		Planner:  d.planner,
 	}, jobs.Outside{
 		Loop:   d.loop,
 		Net:    d.net,
 		Tricks: tricks{d},
+		Sets:   datasetBook{d},
 		Spawn:  d.spawn,
 		Log:    d.log,
 	})

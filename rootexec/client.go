@@ -79,9 +79,13 @@ func (c *Client) Begin(ctx context.Context) (input string, err error) {
 	if err != nil {
 		return "", err
 	}
+	env := slices.Clone(c.spec.Env)
+	if exe, err := os.Executable(); err == nil {
+		env = append(env, "DTPNODE_EXE="+exe) // by which gProof asks for what a session could
+	}
 	r, err := c.p.Call(ctx, startFrame{
 		Op: "start", Option: c.spec.Option, Params: paramFrames(c.spec.Params), Given: c.spec.Given, Dir: c.spec.Dir,
-		Env: slices.Clone(c.spec.Env), Seed: c.spec.Seed, Session: c.spec.Session, Path: path,
+		Env: env, Seed: c.spec.Seed, Session: c.spec.Session, Path: path,
 	})
 	if err != nil {
 		c.p.RemoveTemp(path)

@@ -13,6 +13,7 @@ import (
 
 // asksPROOF prints what a process on a worker's side sees of PROOF, as selectors asked for it.
 const asksPROOF = `#include <TDSet.h>
+#include <TH1D.h>
 #include <TParameter.h>
 #include <TProof.h>
 #include <TProofServ.h>
@@ -21,8 +22,22 @@ const asksPROOF = `#include <TDSet.h>
 
 class Asks : public TSelector {
  public:
-  void Begin(TTree *) override { std::printf("Begin %d %d\n", gProofServ != nullptr, gProof != nullptr); }
+  void Begin(TTree *) override {
+    std::printf("Begin %d %d\n", gProofServ != nullptr, gProof != nullptr);
+    gProof->SetParameter("cut", 0.5);
+    gProof->AddInput(new TNamed("given", "by Begin"));
+    std::printf("input %d %d output %d lite %d\n", fInput->FindObject("cut") == gProof->GetParameter("cut"),
+                gProof->GetInputList() == fInput, gProof->GetOutputList() != nullptr, gProof->IsLite());
+    if (gProof->Load("other.C") == 0) std::printf("too late, and no word\n");
+  }
+  void Terminate() override {
+    std::printf("Terminate %d output %d\n", gProofServ != nullptr, gProof->GetOutputList() == fOutput);
+    std::printf("entries %g cut %d\n", dynamic_cast<TH1 *>(gProof->GetOutput("h"))->GetEntries(),
+                gProof->GetParameter("cut") != nullptr);
+  }
   void SlaveBegin(TTree *) override {
+    fOutput->Add(fCount = new TH1D("h", "", 1, 0, 1));
+    std::printf("given %d %d\n", fInput->FindObject("given") != nullptr, fInput->FindObject("cut") != nullptr);
     const TString ord(gProofServ->GetOrdinal());
     std::printf("worker %d master %d group %s\n", gProof == nullptr, gProofServ->IsMaster(), gProofServ->GetGroup());
     std::printf("ordinal %d %d\n", ord.BeginsWith("0."),
@@ -37,6 +52,7 @@ class Asks : public TSelector {
     gProofServ->SendAsynMessage("asynchronous");
   }
   Bool_t Process(Long64_t entry) override {
+    fCount->Fill(0.5);
     if (entry % 100) return kTRUE;
     auto *pair = dynamic_cast<TPair *>(fInput->FindObject("PROOF_CurrentElement"));
     auto *e = dynamic_cast<TDSetElement *>(pair->Value());
@@ -47,6 +63,9 @@ class Asks : public TSelector {
     return kTRUE;
   }
   Int_t Version() const override { return 2; }
+
+ private:
+  TH1 *fCount = nullptr;
   ClassDefOverride(Asks, 0);
 };
 `
@@ -77,14 +96,14 @@ func TestProofWorker(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Begin(t.Context()); err != nil {
+	input, err := c.Begin(t.Context())
+	if err != nil {
 		t.Fatal(err)
 	}
-	c.Close()
-	told(t, "the submitting side", lines, "Begin 0 0")
+	defer os.Remove(input)
 
 	k := &sink{done: make(chan struct{}, 2), fails: make(chan *exec.Failure, 1)}
-	g, err := s.Start(t.Context(), exec.GenSpec{Job: 7, Dir: t.TempDir()}, rootexec.Told{}, k)
+	g, err := s.Start(t.Context(), exec.GenSpec{Job: 7, Input: input, Dir: t.TempDir()}, rootexec.Told{}, k)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,12 +118,24 @@ func TestProofWorker(t *testing.T) {
 		}
 		k.wait(t)
 	}
-	if _, err := g.Seal(t.Context(), filepath.Join(t.TempDir(), "partial")); err != nil {
+	partial := filepath.Join(t.TempDir(), "partial")
+	if _, err := g.Seal(t.Context(), partial); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := c.Finish(t.Context(), []string{partial}, filepath.Join(t.TempDir(), "out.root")); err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	told(t, "the submitting side", lines, `
+		Begin 0 1
+		input 1 1 output 0 lite 1
+		Error in <TProof::Load>: this job has its code already: give `+"`dtpnode run` the flag --source FILE or --lib FILE"+`
+		Terminate 0 output 1
+		entries 300 cut 1`)
 	<-g.Done() // what it printed may come later than its answer
 	out := strings.Split(strings.TrimSpace(g.Output()), "\n")
 	told(t, "the worker", out, `
+		given 1 1
 		worker 1 master 0 group default
 		ordinal 1 1
 		folder 1

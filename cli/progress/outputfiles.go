@@ -46,7 +46,11 @@ func outputFile(f api.OutputFile, elsewhere bool) string {
 		about = append(about, fmt.Sprintf("%s: %s entries", line(t.Name), Count(t.Entries)))
 	}
 	if f.Dataset != "" {
-		about = append(about, "of data set "+line(f.Dataset))
+		set := "of data set " + line(f.Dataset)
+		if f.Registered {
+			set += ", which is registered"
+		}
+		about = append(about, set)
 	}
 	if f.Note != "" {
 		about = append(about, line(f.Note))

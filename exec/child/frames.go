@@ -34,13 +34,14 @@ type BeginFrame struct {
 	Input    string `msgpack:"input,omitempty"` // path, empty for none
 	Hints    []byte `msgpack:"hints,omitempty"`
 	Dir      string `msgpack:"dir"`
-	Memory   int64  `msgpack:"memory"`   // bytes, 0 for no limit
-	FileSize int64  `msgpack:"filesize"` // bytes, 0 for no limit
+	Data     string `msgpack:"data,omitempty"` // folder for files that stay on this host, empty for none
+	Memory   int64  `msgpack:"memory"`         // bytes, 0 for no limit
+	FileSize int64  `msgpack:"filesize"`       // bytes, 0 for no limit
 }
 
 func newBegin(spec exec.GenSpec) BeginFrame {
 	return BeginFrame{
-		Op: "begin", Job: spec.Job, Input: spec.Input, Hints: spec.Hints, Dir: spec.Dir,
+		Op: "begin", Job: spec.Job, Input: spec.Input, Hints: spec.Hints, Dir: spec.Dir, Data: spec.Data,
 		Memory: spec.Memory, FileSize: spec.FileSize,
 	}
 }

@@ -385,6 +385,8 @@ type OutputFile struct {
 	Name    string        `json:"name"`              // relative, as `get` names it
 	Path    string        `json:"path,omitempty"`    // where it was written when Terminate ran, on that node
 	Dataset string        `json:"dataset,omitempty"` // that it is a part of
+	// Registered says that the job has registered the dataset, as `dtpnode dataset add` does.
+	Registered bool `json:"registered,omitempty"`
 	Note    string        `json:"note,omitempty"`    // what the user should know of it
 	Bytes   int64         `json:"bytes"`             // 0 if Terminate has removed it
 	Trees   []TreeEntries `json:"trees,omitempty"`   // the first 20 in it

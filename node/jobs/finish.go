@@ -143,6 +143,7 @@ func (r *ender) writeResult(j *Job, e engine.FinishJob) error {
 			fin.Units, fin.Canary, e.Units, e.Canary)
 	}
 	j.addApart(fin.Apart)
+	r.register(j, &fin)
 	j.mu.Lock()
 	j.s.Skipped, j.s.EndedIn = fin, r.leftIn(j)
 	if len(paths) > 1 {
@@ -652,6 +653,7 @@ const sweepEvery = time.Hour
 func (r *ender) Sweep() {
 	r.ExpireUnfinished()
 	r.asides.Prune()
+	r.data.Prune(time.Now(), r.cfg.KeepFor)
 	forget, drop := r.cfg.Retention.Expired(time.Now(), r.FinishedJobs())
 	for _, f := range drop {
 		r.results.RemoveOutput(f.Name)

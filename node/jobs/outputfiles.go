@@ -17,7 +17,9 @@ import (
 // outputFilesOf tells of the files that a program has written, and of those that it left.
 func outputFilesOf(f exec.Finished) (files []api.OutputFile, left []api.LeftFile) {
 	for _, o := range f.Files {
-		file := api.OutputFile{Name: o.Name, Path: o.Path, Dataset: o.Dataset, Note: o.Note, Bytes: o.Size}
+		file := api.OutputFile{
+			Name: o.Name, Path: o.Path, Dataset: o.Dataset, Registered: o.Registered, Note: o.Note, Bytes: o.Size,
+		}
 		for _, t := range o.Trees {
 			file.Trees = append(file.Trees, api.TreeEntries(t))
 		}

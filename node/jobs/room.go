@@ -109,6 +109,14 @@ type Tricks interface {
 	Boasts() bool
 }
 
+// Datasets keeps lists of files under names.
+type Datasets interface {
+	// Add reads the files and registers them under a name of this node's.
+	Add(ctx context.Context, req api.DatasetRequest) (api.Dataset, error)
+	// Get is the dataset of a name, with its owner's before it or without.
+	Get(ctx context.Context, name string) (api.Dataset, error)
+}
+
 // Config is what a Room is made of.
 type Config struct {
 	store.Retention // how long results, unfinished jobs and what is known of jobs are kept
@@ -127,6 +135,7 @@ type Rooms struct {
 	Asides   *store.Asides
 	Results  *store.Results
 	Ages     *store.Ages
+	Data     store.Data
 	Runtimes *Runtimes
 	Planner  *plan.Planner
 }
@@ -136,6 +145,7 @@ type Outside struct {
 	Loop   Loop
 	Net    Net
 	Tricks Tricks
+	Sets   Datasets     // where files that jobs write are registered if their code asks for it
 	Spawn  func(func()) // starts a goroutine that the daemon waits for when it closes
 	Log    *slog.Logger
 }
@@ -147,6 +157,7 @@ type base struct {
 	loop   Loop
 	net    Net
 	tricks Tricks
+	sets   Datasets
 	spawn  func(func())
 	log    *slog.Logger
 
@@ -156,6 +167,7 @@ type base struct {
 	asides   *store.Asides
 	results  *store.Results
 	ages     *store.Ages
+	data     store.Data
 	runtimes *Runtimes
 	planner  *plan.Planner
 	workers  *worker.Workers
@@ -189,6 +201,7 @@ func New(ctx context.Context, cfg Config, limits worker.Limits, in Rooms, out Ou
 		loop:     out.Loop,
 		net:      out.Net,
 		tricks:   out.Tricks,
+		sets:     out.Sets,
 		spawn:    out.Spawn,
 		log:      out.Log,
 		cluster:  in.Cluster,
@@ -197,6 +210,7 @@ func New(ctx context.Context, cfg Config, limits worker.Limits, in Rooms, out Ou
 		asides:   in.Asides,
 		results:  in.Results,
 		ages:     in.Ages,
+		data:     in.Data,
 		runtimes: in.Runtimes,
 		planner:  in.Planner,
 		book:     NewBook(ctx, out.Net.ID(), cfg.KeepJobs, in.Ledgers, in.Results),
@@ -206,6 +220,7 @@ func New(ctx context.Context, cfg Config, limits worker.Limits, in Rooms, out Ou
 	b.workers = worker.New(ctx, worker.Config{
 		Limits: limits,
 		Blobs:  in.Blobs,
+		Data:   in.Data.Dir,
 		Job:    p.worked,
 		Post:   out.Loop.Post,
 		Log:    out.Log,

@@ -103,7 +103,9 @@ func (g *generation) start() (child exec.Generation, err error) {
 		if err := os.MkdirAll(g.workDir(), 0o700); err != nil {
 			return &exec.Failure{Kind: exec.KindDisk, Op: "start", Entry: -1, Msg: err.Error()}
 		}
-		child, err = p.Start(g.ctx, g.w.Limits.Spec(job, input, g.job.Seed(), g.workDir()), g)
+		spec := g.w.Limits.Spec(job, input, g.job.Seed(), g.workDir())
+		spec.Data = g.w.Data
+		child, err = p.Start(g.ctx, spec, g)
 		return err
 	})
 	if err != nil {

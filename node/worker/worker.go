@@ -46,6 +46,7 @@ type Job interface {
 type Config struct {
 	Limits Limits
 	Blobs  *store.Blobs                  // where partials and work folders lie
+	Data   string                        // folder of files that programs leave here (store.Data); empty for none
 	Job    func(tasks.JobID) (Job, bool) // the job with that id; false if it is gone
 	Post   func(engine.Event)            // hands an event to the engine
 	Log    *slog.Logger

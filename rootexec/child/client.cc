@@ -5,6 +5,7 @@
 #include "inputlist.h"
 #include "limits.h"
 #include "merge.h"
+#include "proof.h"
 #include "random.h"
 #include "results.h"
 #include "selector.h"
@@ -133,6 +134,7 @@ json Client::start(const json &request) {
   guard_.run(Phase::Construct, [&] { selector_ = class_.make(); });
   guard_.run(Phase::Begin, [&] {
     if (session_) return; // Begin has run there
+    enterProofClient(*input->list(), nullptr);
     selector_->SetInputList(input->list());
     selector_->SetOption(request.value("option", "").c_str());
     selector_->Begin(nullptr);
@@ -222,9 +224,11 @@ void Client::terminate(json &reply, const std::vector<std::string> &formats, lon
   std::vector<std::string> failed;
   guard_.run(Phase::Terminate, [&] {
     selector_->SetInputList(input_);
+    enterProofClient(*input_, selector_->GetOutputList());
     if (status != selector_->GetStatus()) selector_->SetStatus(status);
     selector_->Terminate();
     reply["canvases"] = saveCanvases(formats, failed);
+    leaveProofClient();
   });
   reply["unsaved"] = failed;
 }

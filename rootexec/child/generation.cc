@@ -99,8 +99,9 @@ json Generation::begin(const json &request) {
     guard_.run(Phase::Load, [&] { input_ = readInput(source, guard_); });
   seedRandom(request);
   guard_.run(Phase::Construct, [&] {
-    selector_ = enterProofWorker(*input_, dir, job_);
+    selector_ = enterProofWorker(*input_, dir, request.value("data", ""), job_);
     if (!selector_ || selector_->IsA() != class_.type()) selector_ = class_.make();
+    fileCycles_ = cyclesAreFiles(*input_);
   });
   guard_.run(Phase::SlaveBegin, [&] { startSelector(request.value("option", "")); });
   files_.warnOfOthers();
@@ -198,7 +199,8 @@ json Generation::process(const json &request) {
   bool opened = false;
   if (page.stop.load() < p.seq) {
     try {
-      setProofElement(*input_, p.file, p.tree, p.first, p.last, p.total, p.base, !current_ || current_->url != p.file);
+      if (!fileCycles_)
+        setProofElement(*input_, p.file, p.tree, p.first, p.last, p.total, p.base, !current_ || current_->url != p.file);
       if (!p.file.empty()) {
         open(p, opened);
         bytes = current_->reads().GetBytesRead();
@@ -388,6 +390,12 @@ bool Generation::step(long long number) {
     if (guard_.tripped()) failData(number);
     throw Failure("data", "could not load entry " + std::to_string(entry));
   }
+  if (fileCycles_ && !current_ && !setProofFile(*input_, entry)) {
+    Failure f("abort", "there are fewer files in PROOF_FilesToProcess than cycles: give --cycles the number of files");
+    f.step = phaseName(Phase::Process);
+    f.entry = entry;
+    throw f;
+  }
   if (version_ != 0)
     selector_->Process(entry);
   else if (selector_->ProcessCut(entry))
@@ -454,6 +462,7 @@ json Generation::seal(const json &request) {
     files_.flush();
   });
   status_.end(selector_->GetStatus());
+  leaveProofData();
   guard_.clear();
   limitFileSize(RLIM_INFINITY);
   guard_.run(Phase::Seal, [&] {

@@ -91,6 +91,7 @@ class Generation {
   TSelector *selector_ = nullptr;
   int version_ = 2;
   bool wholeOnWorker_ = false; // Begin and Terminate are the worker's, as in the days before SlaveBegin
+  bool fileCycles_ = false;    // entries are files that the user has named, and not in trees
   StreamRandom *random_ = nullptr; // of a job with a seed
   Status status_;
   TList *input_ = nullptr;

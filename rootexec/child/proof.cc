@@ -34,12 +34,35 @@ void loadProof(const std::string &path) {
   proofLoaded = true;
 }
 
-TSelector *enterProofWorker(TList &input, const std::string &dir, uint64_t job) {
-  auto *enter = proofFunction<void *(void *, const char *, const char *, int)>("dtpnodeProofWorker");
+TSelector *enterProofWorker(TList &input, const std::string &dir, const std::string &data, uint64_t job) {
+  auto *enter =
+      proofFunction<void *(void *, const char *, const char *, const char *, int)>("dtpnodeProofWorker");
   if (!enter) return nullptr;
   char name[20];
   std::snprintf(name, sizeof name, "%016llx", static_cast<unsigned long long>(job));
-  return static_cast<TSelector *>(enter(&input, dir.c_str(), name, static_cast<int>(::getpid())));
+  return static_cast<TSelector *>(enter(&input, dir.c_str(), data.c_str(), name, static_cast<int>(::getpid())));
+}
+
+void enterProofClient(TList &input, TList *output) {
+  if (auto *enter = proofFunction<void(void *, void *)>("dtpnodeProofClient")) enter(&input, output);
+}
+
+void leaveProofClient() {
+  if (auto *leave = proofFunction<void()>("dtpnodeProofClientEnd")) leave();
+}
+
+bool cyclesAreFiles(const TList &input) {
+  auto *count = proofFunction<long long(const void *)>("dtpnodeProofFiles");
+  return count && count(&input) >= 0;
+}
+
+bool setProofFile(TList &input, long long cycle) {
+  static auto *set = proofFunction<bool(void *, long long)>("dtpnodeProofFile");
+  return set && set(&input, cycle);
+}
+
+void leaveProofData() {
+  if (auto *leave = proofFunction<void()>("dtpnodeProofData")) leave();
 }
 
 void setProofElement(TList &input, const std::string &file, const std::string &tree, long long first, long long last,

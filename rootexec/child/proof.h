@@ -16,7 +16,22 @@ void loadProof(const std::string &path);
 
 /// Makes this process a worker, as user code knew it, and adds to its input list what PROOF did. The selector that a
 /// session gave as an object is returned, else null.
-TSelector *enterProofWorker(TList &input, const std::string &dir, uint64_t job);
+/// dir is where it works, data the folder for files that stay on this host, empty for none.
+TSelector *enterProofWorker(TList &input, const std::string &dir, const std::string &data, uint64_t job);
+
+/// Whether the cycles of this job are files that the user has named in the input list, for a process to make each.
+bool cyclesAreFiles(const TList &input);
+
+/// Tells user code which of these files a cycle is for. False if there are fewer.
+bool setProofFile(TList &input, long long cycle);
+
+/// Ends the work in the folder for files that stay: the job's log says what there is.
+void leaveProofData();
+
+/// Gives user code its gProof on the submitting side. output is null in Begin.
+void enterProofClient(TList &input, TList *output);
+/// Ends what gProof has begun there.
+void leaveProofClient();
 
 /// Tells user code which entries of which file come next, as PROOF_CurrentElement in its input list. fresh says that
 /// this process has not had the file before.

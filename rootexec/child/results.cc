@@ -17,6 +17,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <fcntl.h>
+#include <set>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -227,7 +228,7 @@ void Results::place(Merger &merger, TList &output, const Places &places) {
     OutputFile file;
     if (!describeOutputFile(*o, file)) continue;
     objects.emplace_back(o, file);
-    wanted_[file.path] = {file.name, file.dataset};
+    wanted_[file.path] = {file.name, file.dataset, file.registers, file.overwrites};
   }
   if (!places.write) return; // the files go straight into the result
   placed_ = true;
@@ -260,6 +261,8 @@ void Results::eachFile(Merger &merger, const Places &places, const Write &write)
       File file;
       file.record = group.name;
       file.dataset = wanted.dataset;
+      file.registers = wanted.registers;
+      file.replaces = wanted.replaces;
       if (!why.empty()) file.note = "not merged with the others: " + why;
       if (group.apart && group.cls == kFileClass) file.note = "not merged with the others, since that failed";
       name(file, wanted, number, places);
@@ -357,8 +360,13 @@ void Results::describe(File &file, const Span &span) const {
 void Results::collect(TObject &object, const std::string &dataset, TList &output) {
   TFileCollection *files = takeFileCollection(object);
   if (!files) files = new TFileCollection(dataset.c_str());
-  for (const File &file : files_) {
+  std::string tree = TString(files->GetDefaultTreeName()).Strip(TString::kLeading, '/').Data();
+  for (const File &file : files_)
+    if (tree.empty() && file.dataset == dataset && !file.trees.empty()) tree = file.trees[0].at("name");
+  if (!tree.empty()) files->SetDefaultTreeName(("/" + tree).c_str());
+  for (File &file : files_) {
     if (file.dataset != dataset) continue;
+    file.tree = tree;
     auto *info = new TFileInfo(("file://" + file.path).c_str(), static_cast<Long64_t>(file.size));
     for (const auto &tree : file.trees) {
       auto *meta = new TFileInfoMeta(("/" + tree.at("name").get<std::string>()).c_str(), "TTree",
@@ -451,10 +459,20 @@ void Results::copyIn(File &file) {
 json Results::told() const {
   constexpr size_t most = 1000; // files told of
   json out = json::array();
-  for (const File &file : files_) {
+  std::set<std::string> cut, said; // data sets with files that are not told of
+  for (size_t i = most; i < files_.size(); ++i)
+    cut.insert(files_[i].dataset);
+  for (File file : files_) {
     if (out.size() == most) break;
+    if (file.registers && cut.count(file.dataset)) {
+      file.registers = false;
+      if (said.insert(file.dataset).second)
+        file.note += std::string(file.note.empty() ? "" : "; ") + "not registered: the job has written " +
+                     std::to_string(files_.size()) + " files, and registers 1000 at most; use `dtpnode dataset add`";
+    }
     out.push_back({{"name", file.name}, {"path", file.path},   {"dataset", file.dataset}, {"note", file.note},
-                   {"size", file.size}, {"trees", file.trees}});
+                   {"size", file.size}, {"trees", file.trees}, {"tree", file.tree}, {"register", file.registers},
+                   {"replace", file.replaces}});
   }
   return out;
 }

@@ -63,6 +63,7 @@ class Results {
   struct Wanted {
     std::string name; // a path or an URL
     std::string dataset;
+    bool registers = false, replaces = false; // the data set is to be known by its name, in place of another
   };
   /// One output file, of one pack of a group.
   struct File {
@@ -70,6 +71,8 @@ class Results {
     std::string name;    // relative, for whoever takes it out of the result
     std::string path;    // where it was written, absolute; empty if it is in the result alone
     std::string dataset; // that it is a part of
+    std::string tree;    // the default one of the data set
+    bool registers = false, replaces = false; // as in Wanted
     std::string note;    // what the user should know of it
     uint64_t offset = 0, size = 0; // in the result
     nlohmann::json trees = nlohmann::json::array();

@@ -203,7 +203,8 @@ class TProof : public TNamed, public TQObject {
   void ClearInputData(const char *name);
   TObject *GetOutput(const char *name);
   static TObject *GetOutput(const char *name, TList *out);
-  TList *GetOutputList() { return fHasOutput ? fOutput : nullptr; }
+  /// In Terminate that of the selector, then that of the last query; null as long as there is none.
+  TList *GetOutputList() { return fCurrent ? fCurrent : fHasOutput ? fOutput : nullptr; }
   TList *GetOutputNames();
   TFileCollection *GetMissingFiles(TQueryResult *qr = nullptr);
   void ShowMissingFiles(TQueryResult *qr = nullptr);
@@ -354,13 +355,20 @@ class TProof : public TNamed, public TQObject {
   void CloseProgressDialog();                                                 //*SIGNAL*
   void StartupMessage(const char *msg, Bool_t status, Int_t done, Int_t all); //*SIGNAL*
 
+  /// Called by the node, not by selectors: what gProof is in Begin and Terminate of a job without a session.
+  static TProof *OfJob(TList *input) { return new TProof(*input); }
+  void SetJobOutput(TList *output) { fCurrent = output; }
+
  private:
+  explicit TProof(TList &input);
+  Bool_t TooLate(const char *where, const char *flag) const;
   Long64_t Run(dtpnode::Query &query);
   Long64_t Draw(dtpnode::Query &query, const char *varexp, const char *selection, Option_t *option);
   using TNamed::Draw;
   void Parameter(TObject *par);
   TString Reference(Int_t query);
-  void RegisterOutput(const char *name);
+  void TellUnknownBranches(const std::string &job);
+  void RegisterOutput(const char *name, TQueryResult &result);
 
   TUrl fUrl;
   TString fUser, fWorkDir;
@@ -373,6 +381,8 @@ class TProof : public TNamed, public TQObject {
   PrintProgress_t fPrintProgress = nullptr;
   TList *fInput, *fInputData, *fFeedback, *fQueries, *fMacros, *fSlaves; //!
   TProofOutputList *fOutput;                                             //!
+  TList *fCurrent = nullptr; //! output list of the selector whose Terminate runs
+  Bool_t fOfJob = kFALSE;    // it stands for one job, in Begin and Terminate of which it is
   TString fInputDataFile;
   TMacro fLastLog;
   dtpnode::Session *fSession; //!

@@ -38,7 +38,11 @@ class TProofServ : public TObject {
   /// goes into the output list or into a TProofOutputFile.
   const char *GetWorkDir() const { return fDir; }
   const char *GetSessionDir() const { return fDir; }
-  const char *GetDataDir() const { return fDir; }
+  /// A folder of this process alone whose files stay on this host for as long as results are kept that nobody fetches,
+  /// two weeks unless the node's owner says otherwise. They are no output. For what does not fit into the output list
+  /// there is TProofOutputFile, whose files come to the user.
+  const char *GetDataDir() const { return fDataDir.IsNull() ? fDir.Data() : fDataDir.Data(); }
+  void SetDataDir(const char *dir) { fDataDir = dir; }
   const char *GetDataDirOpts() const { return ""; }
   const char *GetCacheDir() const { return fDir; }
   const char *GetPackageDir() const { return fDir; }
@@ -98,7 +102,7 @@ class TProofServ : public TObject {
   void SetQuery(Int_t query) { fQuery = query; }
 
  private:
-  TString fUser, fHost, fDir, fTag, fOrdinal, fPrefix;
+  TString fUser, fHost, fDir, fDataDir, fTag, fOrdinal, fPrefix;
   Int_t fGroupId = 0, fGroupSize = 1, fLogLevel = 0, fQuery = 1;
   mutable TStopwatch fWatch; // reading a watch stops it
 

@@ -1,14 +1,25 @@
 #ifndef ROOT_TStatsFeedback
 #define ROOT_TStatsFeedback
 
-#include "TDrawFeedback.h"
+#include "TNamed.h"
+#include "TQObject.h"
 
-/// Drew how the work was spread over workers. Here that is in the progress of a run, and in `dtpnode status JOB`.
-class TStatsFeedback : public TDrawFeedback {
+class TList;
+class TProof;
+
+/// Draws how the work of a query is spread while it runs: entries and packets by node, in two pads of a canvas. Ask for
+/// it by TProof::AddFeedback("PROOF_EventsHist") or by the option "fb=stats" of a query.
+class TStatsFeedback : public TNamed, public TQObject {
  public:
-  TStatsFeedback(TProof *proof = nullptr) : TDrawFeedback(proof) {}
+  TStatsFeedback(TProof *proof = nullptr);
+  ~TStatsFeedback() override;
 
-  ClassDefOverride(TStatsFeedback, 0) // See TDrawFeedback
+  void Feedback(TList *objs);
+
+ private:
+  TProof *fProof; //!
+
+  ClassDefOverride(TStatsFeedback, 0) // Draws how work is spread
 };
 
 #endif

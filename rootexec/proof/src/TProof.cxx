@@ -92,11 +92,43 @@ TProof::TProof(const char *url, const char *conffile, const char *, Int_t loglev
          fSession->ownNode() ? "; it has started a node of its own, which ends with it" : "");
 }
 
+// What a selector finds as gProof in Begin and Terminate of a job that was submitted without a session.
+TProof::TProof(TList &input)
+    : TNamed("job", "lite://localhost"), fUrl("lite://localhost"), fValid(kTRUE), fInput(&input), fInputData(new TList),
+      fFeedback(new TList), fQueries(new TList), fMacros(new TList), fSlaves(new TList), fOutput(new TProofOutputList),
+      fOfJob(kTRUE), fSession(new dtpnode::Session), fCode(new dtpnode::Code) {
+  if (UserGroup_t *who = gSystem->GetUserInfo()) {
+    fUser = who->fUser;
+    delete who;
+  }
+  fWorkDir = gSystem->WorkingDirectory();
+  fFeedback->SetOwner();
+  fSlaves->SetOwner();
+  fMacros->SetOwner();
+  SetBit(kIsClient);
+}
+
+Bool_t TProof::TooLate(const char *where, const char *flag) const {
+  if (fOfJob) Error(where, "this job has its code already: give `dtpnode run` the flag %s", flag);
+  return fOfJob;
+}
+
+/// Gives a selector of a job its gProof, in Begin and in Terminate. output is null in Begin.
+extern "C" void dtpnodeProofClient(void *input, void *output) {
+  if (!gProof) gProof = TProof::OfJob(static_cast<TList *>(input));
+  gProof->SetJobOutput(static_cast<TList *>(output));
+}
+
+/// Removes what gProof of a job has left in a temporary folder.
+extern "C" void dtpnodeProofClientEnd() {
+  if (gProof) gProof->Close();
+}
+
 TProof::~TProof() {
   Close();
   for (TList *list : {fFeedback, fSlaves, fMacros})
     delete list;
-  delete fInput;
+  if (!fOfJob) delete fInput;
   delete fInputData;
   delete fQueries;
   gROOT->GetListOfCleanups()->Remove(fOutput);
@@ -288,10 +320,14 @@ void TProof::ClearInput() {
 }
 
 void TProof::AddInputData(TObject *obj, Bool_t) {
+  if (fOfJob) return AddInput(obj);
   if (obj && !fInputData->FindObject(obj)) fInputData->Add(obj);
 }
 
-void TProof::SetInputDataFile(const char *file) { fInputDataFile = file ? file : ""; }
+void TProof::SetInputDataFile(const char *file) {
+  if (file && *file && TooLate("SetInputDataFile", "--input FILE")) return;
+  fInputDataFile = file ? file : "";
+}
 
 void TProof::ClearInputData(TObject *obj) {
   if (obj)
@@ -308,6 +344,7 @@ void TProof::ClearInputData(const char *name) {
 //-- feedback
 
 void TProof::AddFeedback(const char *name) {
+  if (fOfJob) Info("AddFeedback", "`dtpnode run --watch %s` shows it, as does `dtpnode watch` while the job runs", name);
   if (!fFeedback->FindObject(name)) fFeedback->Add(new TObjString(name));
 }
 
@@ -365,7 +402,11 @@ void TProof::Progress(Long64_t total, Long64_t processed) {
   EmitVA("Progress(Long64_t,Long64_t)", 2, total, processed);
 }
 
-void TProof::Feedback(TList *objs) { Emit("Feedback(TList*)", objs); }
+// Signals are found by their text, and code has written it in both ways.
+void TProof::Feedback(TList *objs) {
+  Emit("Feedback(TList*)", objs);
+  Emit("Feedback(TList *objs)", objs);
+}
 
 void TProof::QueryResultReady(const char *ref) { Emit("QueryResultReady(const char*)", ref); }
 

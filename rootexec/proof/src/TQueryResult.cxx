@@ -11,14 +11,16 @@ TQueryResult::TQueryResult(Int_t number, const char *option, TList *input, Long6
   if (input) fInputList = static_cast<TList *>(input->Clone());
   TString file(selector);
   if (const Ssiz_t plus = file.First('+'); plus != kNPOS) file.Remove(plus);
+  TString title = gSystem->BaseName(file); // code tells the queries of a session apart by it: Sel for Sel.C
+  if (const Ssiz_t dot = title.Index("."); dot != kNPOS) title.Remove(dot);
   if (gSystem->AccessPathName(file, kReadPermission)) {
     fSelecImp = new TMacro; // given a name it would read a file of that name
     fSelecImp->SetName(gSystem->BaseName(selector));
-    fSelecImp->SetTitle(selector);
+    fSelecImp->SetTitle(title);
     return;
   }
   fSelecImp = new TMacro(file);
-  fSelecImp->SetTitle(selector);
+  fSelecImp->SetTitle(title);
   TString header = file;
   if (const Ssiz_t dot = header.Last('.'); dot != kNPOS) header.Remove(dot);
   header += ".h";

@@ -133,6 +133,7 @@ std::vector<std::string> Code::arguments(const std::string &selector) const {
 } // namespace dtpnode
 
 Int_t TProof::UploadPackage(const char *par, EUploadPackageOpt, TList *) {
+  if (TooLate("UploadPackage", "--package NAME.par")) return -1;
   std::string file = absolute(par);
   if (gSystem->AccessPathName(file.c_str(), kReadPermission) && !TString(par).EndsWith(".par")) file += ".par";
   if (gSystem->AccessPathName(file.c_str(), kReadPermission)) {
@@ -155,6 +156,7 @@ Int_t TProof::EnablePackage(const char *package, const char *text, Bool_t notOnC
 }
 
 Int_t TProof::EnablePackage(const char *package, TList *options, Bool_t notOnClient, TList *) {
+  if (TooLate("EnablePackage", "--package NAME.par")) return -1;
   const std::string name = nameOf(package);
   if (!fCode->packages.count(name) && UploadPackage(package) != 0) return -1;
   if (!fSession) return -1;
@@ -224,6 +226,7 @@ void TProof::ShowEnabledPackages(Bool_t) {
 }
 
 Int_t TProof::Load(const char *macro, Bool_t notOnClient, Bool_t, TList *) {
+  if (TooLate("Load", "--source FILE or --lib FILE")) return -1;
   TString part;
   Int_t status = -1;
   for (Ssiz_t from = 0; TString(macro).Tokenize(part, from, ",");) {
@@ -257,6 +260,7 @@ Int_t TProof::Load(const char *macro, Bool_t notOnClient, Bool_t, TList *) {
 }
 
 Int_t TProof::AddIncludePath(const char *paths, Bool_t onClient, TList *, Bool_t) {
+  if (TooLate("AddIncludePath", "-I FOLDER")) return -1;
   TString part;
   for (Ssiz_t from = 0; TString(paths).Tokenize(part, from, "[:, ]");) {
     if (part.BeginsWith("-I")) part.Remove(0, 2);
@@ -289,6 +293,15 @@ Int_t TProof::Exec(const char *cmd, Bool_t) {
   Int_t error = 0;
   gROOT->ProcessLine(cmd, &error);
   if (error != 0) return -1;
+  if (fOfJob) { // the processes of the job find it in their input
+    auto *lines = dynamic_cast<TList *>(fInput->FindObject("PROOF_SessionExec"));
+    if (!lines) {
+      lines = new TList;
+      lines->SetName("PROOF_SessionExec");
+      fInput->Add(lines);
+    }
+    lines->Add(new TObjString(cmd));
+  }
   fCode->lines.emplace_back(cmd);
   return 0;
 }

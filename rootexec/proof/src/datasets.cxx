@@ -18,12 +18,24 @@
 #include "query.h"
 #include "session.h"
 
+#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <sstream>
 
 using nlohmann::json;
+
+namespace {
+
+/// The path of a local file, the URL of another.
+std::string fileOf(const TFileInfo &info) {
+  TUrl &url = *info.GetCurrentUrl();
+  return strcmp(url.GetProtocol(), "file") == 0 ? url.GetFile() : url.GetUrl();
+}
+
+} // namespace
 
 Bool_t TProof::RegisterDataSet(const char *name, TFileCollection *dataset, const char *opt) {
   if (!fSession || !dataset || dataset->GetNFiles() == 0) {
@@ -33,11 +45,12 @@ Bool_t TProof::RegisterDataSet(const char *name, TFileCollection *dataset, const
   const TString how(opt);
   const std::string list = fSession->temporary(".txt");
   std::ofstream out(list);
+  std::set<std::string> files;
   TIter next(dataset->GetList());
   std::string tree = TString(dataset->GetDefaultTreeName()).Strip(TString::kLeading, '/').Data();
   while (auto *info = static_cast<TFileInfo *>(next())) {
-    TUrl &url = *info->GetCurrentUrl();
-    std::string file = strcmp(url.GetProtocol(), "file") == 0 ? url.GetFile() : url.GetUrl();
+    const std::string file = fileOf(*info);
+    if (!files.insert(file).second) continue;
     if (tree.empty()) {
       TString found;
       TDSet::GetEntries(kTRUE, file.c_str(), "", found);
@@ -45,10 +58,16 @@ Bool_t TProof::RegisterDataSet(const char *name, TFileCollection *dataset, const
     }
     out << file << '\n';
   }
+  // "U" adds the files to those that the name has.
+  const std::unique_ptr<TFileCollection> old(how.Contains("U") && ExistsDataSet(name) ? GetDataSet(name) : nullptr);
+  TIter olds(old ? old->GetList() : nullptr);
+  while (auto *info = static_cast<TFileInfo *>(olds()))
+    if (files.insert(fileOf(*info)).second) out << fileOf(*info) << '\n';
   out.close();
-  std::vector<std::string> args{"dataset", "add", name, "@" + list};
+  const char *own = gSystem->BaseName(name); // a group and the user go before it in PROOF's names
+  std::vector<std::string> args{"dataset", "add", own, "@" + list};
   if (!tree.empty()) args.insert(args.end(), {"--tree", tree});
-  if (how.Contains("O")) args.emplace_back("--replace");
+  if (how.Contains("O") || old) args.emplace_back("--replace");
   return fSession->call(args).status == 0;
 }
 
@@ -148,7 +167,16 @@ void TProof::ClearDataSetCache(const char *) {}
 
 void TProof::ShowData() { Printf("What a query wrote to files is with its output; `dtpnode ps --all` lists what is kept"); }
 
+// Files that are in no dataset are those that processes of this session's queries have left in their data folders.
 void TProof::ClearData(UInt_t what, const char *name) {
+  if (fSession && (what & (kUnregistered | kPurge))) {
+    const json status = json::parse(fSession->call({"status", "--output", "json"}, true).out, nullptr, false);
+    const std::string state = status.is_object() ? status.value("state_dir", "") : "";
+    std::error_code ignored;
+    if (!state.empty()) std::filesystem::remove_all(state + "/data/" + GetName(), ignored);
+    if (fSession->members().size() > 1)
+      Info("ClearData", "what is on other hosts than this one goes by itself, two weeks after it was written");
+  }
   if ((what & kDataset) && name && *name) RemoveDataSet(name);
 }
 

@@ -2,6 +2,7 @@
 #include "TChain.h"
 #include "TClass.h"
 #include "TDSet.h"
+#include "TDrawFeedback.h"
 #include "TError.h"
 #include "TFile.h"
 #include "TFileCollection.h"
@@ -14,9 +15,11 @@
 #include "TQueryResult.h"
 #include "TROOT.h"
 #include "TSelector.h"
+#include "TStatsFeedback.h"
 #include "TSystem.h"
 #include "TTree.h"
 #include "code.h"
+#include "feedback.h"
 #include "query.h"
 #include "session.h"
 
@@ -24,7 +27,10 @@
 #include <cstdio>
 #include <fstream>
 #include <memory>
+#include <sstream>
 #include <unistd.h>
+
+extern "C" long long dtpnodeProofFiles(const void *list); // worker.cxx
 
 namespace {
 
@@ -78,6 +84,7 @@ bool writeInput(const TList &list, const std::string &path) {
 /// What came back of a query.
 struct Output {
   std::vector<TObject *> objects;
+  TFile *file = nullptr; // that trees go on reading; null if there are none
   std::map<std::string, std::string> members;
   Long64_t entries = 0;
 };
@@ -112,15 +119,27 @@ bool readOutput(const std::string &path, Output &out) {
   }
   TH1::AddDirectory(add);
   const bool good = file && !file->IsZombie();
-  if (!trees) delete file;
+  if (trees)
+    out.file = file;
+  else
+    delete file;
   ::unlink(path.c_str());
   return good;
+}
+
+/// Gives trees back the file that they read: a list of a selector's output takes what is added out of its directory.
+void keepReading(const Output &out) {
+  for (TObject *o : out.objects)
+    if (o->InheritsFrom(TTree::Class()) && !o->InheritsFrom(TChain::Class()))
+      static_cast<TTree *>(o)->SetDirectory(out.file);
 }
 
 /// The options of a query that are PROOF's, not the selector's: asynchronous, and where the output goes to.
 struct Options {
   bool async = false;
   std::string outFile, dataset;
+  std::vector<std::string> feedback; // names of objects
+  bool stats = false;                // how work is spread is to be drawn
   TString rest; // what the selector sees
 
   explicit Options(const char *given) : rest(given) {
@@ -138,37 +157,88 @@ struct Options {
         outFile = value.BeginsWith("master:") ? value.Data() + 7 : value.Data();
       else if (name == "ds" || name == "dataset")
         dataset = TString(value).ReplaceAll("|V", "").Data();
-      else if (name == "stf" || name == "savetofile" || name == "fb" || name == "feedback")
+      else if (name == "fb" || name == "feedback")
+        addFeedback(value);
+      else if (name == "stf" || name == "savetofile")
         any = true;
       else
         kept += (kept.IsNull() ? "" : " ") + part;
-      any = any || name == "of" || name == "outfile" || name == "ds" || name == "dataset";
+      any = any || name == "of" || name == "fb" || name == "feedback" || name == "outfile" || name == "ds" || name == "dataset";
     }
     if (any) rest = kept; // otherwise it stays as it is written
   }
 
  private:
+  void addFeedback(const TString &names) {
+    TString name;
+    for (Ssiz_t from = 0; names.Tokenize(name, from, ",");) {
+      if (name == "stats") {
+        stats = true;
+        feedback.insert(feedback.end(), {"PROOF_EventsHist", "PROOF_PacketsHist"});
+      } else {
+        feedback.emplace_back(name.Data());
+      }
+    }
+  }
+
   bool any = false;
 };
+
+/// With PROOF's TPacketizerFile the cycles of a query were files, which the input list named. False if it names none.
+bool countFiles(TList &input, Long64_t &n) {
+  TString how;
+  if (TProof::GetParameter(&input, "PROOF_Packetizer", how) != 0 || how != "TPacketizerFile") return true;
+  n = dtpnodeProofFiles(&input);
+  Int_t others = 1;
+  if (TProof::GetParameter(&input, "PROOF_ProcessNotAssigned", others) == 0 && others == 0)
+    ::Warning("TProof::Process", "PROOF_ProcessNotAssigned is not looked at: a file goes to whichever process is free");
+  if (n > 0) return true;
+  ::Error("TProof::Process", "PROOF_Packetizer is TPacketizerFile, and PROOF_FilesToProcess in the input list, a TMap of "
+                             "hosts with lists of files, names no file");
+  return false;
+}
 
 bool writeTo(const std::string &path, const TList &objects) {
   TDirectory::TContext keep;
   std::unique_ptr<TFile> file(TFile::Open(path.c_str(), "RECREATE"));
   if (!file || file->IsZombie()) return false;
+  bool good = true;
   TIter next(&objects);
   while (TObject *o = next()) {
-    if (auto *tree = dynamic_cast<TTree *>(o)) {
-      std::unique_ptr<TTree> copy(tree->CloneTree(-1, "fast"));
-      if (copy) copy->Write();
+    auto *tree = o->InheritsFrom(TChain::Class()) ? nullptr : dynamic_cast<TTree *>(o);
+    if (tree) {
+      file->cd();
+      // Whole baskets can be copied of a tree in a file alone; the copy is the file's.
+      TTree *copy = tree->CloneTree(-1, tree->GetCurrentFile() ? "fast" : "");
+      good = copy && copy->GetEntries() == tree->GetEntries() && copy->Write() > 0 && good;
     } else {
-      file->WriteTObject(o, o->GetName());
+      good = file->WriteTObject(o, o->GetName()) > 0 && good;
     }
   }
   file->Close();
-  return true;
+  return good;
 }
 
 } // namespace
+
+// On PROOF's workers a branch that a file does not have was an error in the log, and the query went on. It does here, too,
+// and the user is told.
+void TProof::TellUnknownBranches(const std::string &job) {
+  std::istringstream log(fSession->call({"logs", job}, true).out);
+  std::map<std::string, int> said;
+  const std::string mark = "unknown branch -> ";
+  for (std::string line; std::getline(log, line);)
+    if (const size_t at = line.find(mark); at != std::string::npos) ++said[line.substr(at + mark.size())];
+  int shown = 0;
+  for (const auto &[branch, times] : said) {
+    if (++shown > 5) {
+      Warning("Process", "and %zu other branches", said.size() - 5);
+      return;
+    }
+    Warning("Process", "the selector has set the address of a branch %s that files do not have (%d times in the log): what "
+                       "it reads there is not theirs", branch.c_str(), times);
+  }
+}
 
 Long64_t TProof::Run(dtpnode::Query &query) {
   if (!fSession) {
@@ -180,6 +250,9 @@ Long64_t TProof::Run(dtpnode::Query &query) {
   fHasOutput = kFALSE;
   fOutput->Clear("nodelete");
   Options options(query.option);
+  if (options.async || fMode == kAsync)
+    Info("Process", "the query runs now, and Process() returns when it has ended: `dtpnode run --detach` runs it in the "
+                    "background, and `dtpnode get` brings what came of it");
   const dtpnode::Selected chosen(query);
   if (!chosen.selector) {
     Error("Process", "%s", chosen.error.c_str());
@@ -207,6 +280,7 @@ Long64_t TProof::Run(dtpnode::Query &query) {
   }
   SetParameter("PROOF_QuerySeqNum", fSeqNum);
   if (!fInput->FindObject("PROOF_MaxSlavesPerNode")) SetParameter("PROOF_MaxSlavesPerNode", Long_t{0});
+  if (query.cycles && !countFiles(*fInput, query.n)) return -1;
   input.AddAll(fInput);
   input.AddAll(fInputData);
   std::vector<std::unique_ptr<TObject>> fromFile;
@@ -270,7 +344,7 @@ Long64_t TProof::Run(dtpnode::Query &query) {
   std::string error;
   std::vector<std::string> args{"run", chosen.source + (chosen.options.empty() ? "+" : chosen.options),
                                 "--class", chosen.className, "--session", "--input", in, "-o", out,
-                                "--option", options.rest.Data()};
+                                "--option", options.rest.Data(), "--allow-missing-branches"};
   const std::vector<std::string> data = dtpnode::dataArguments(query, *fSession, error);
   if (!error.empty()) {
     Error("Process", "%s", error.c_str());
@@ -279,6 +353,17 @@ Long64_t TProof::Run(dtpnode::Query &query) {
   args.insert(args.end(), data.begin(), data.end());
   const std::vector<std::string> code = fCode->arguments(chosen.source);
   args.insert(args.end(), code.begin(), code.end());
+
+  std::vector<std::string> watched = options.feedback;
+  TIter names(fFeedback);
+  while (TObject *name = names())
+    watched.emplace_back(name->GetName());
+  dtpnode::Feedback feedback(watched, *fInput, *fSession);
+  const std::vector<std::string> watch = feedback.arguments();
+  args.insert(args.end(), watch.begin(), watch.end());
+  const std::unique_ptr<TDrawFeedback> drawn(
+      options.feedback.size() > (options.stats ? 2U : 0U) ? new TDrawFeedback(this) : nullptr);
+  const std::unique_ptr<TStatsFeedback> spread(options.stats ? new TStatsFeedback(this) : nullptr);
 
   ProgressLine line(TestBit(kUseProgressDialog) && !fPrintProgress);
   int status = 0;
@@ -289,6 +374,7 @@ Long64_t TProof::Run(dtpnode::Query &query) {
         line.show(s);
         if (fPrintProgress) fPrintProgress(s.units, s.done, static_cast<Float_t>(s.seconds), s.bytes);
         Progress(s.units, s.done);
+        if (const std::unique_ptr<TList> objects = feedback.look(s)) Feedback(objects.get());
         result->fNumWrks = std::max(result->fNumWrks, s.slots);
       },
       [&](const std::string &text) {
@@ -315,6 +401,9 @@ Long64_t TProof::Run(dtpnode::Query &query) {
   if (status == 3)
     Warning("Process", "%lld of %lld entries are missing in the output: see `dtpnode status %s`", end.units - end.done,
             end.units, end.id.c_str());
+  for (const std::string &note : end.fileNotes)
+    Warning("Process", "%s", note.c_str());
+  TellUnknownBranches(end.id);
   Output got;
   if (!readOutput(out, got)) {
     Error("Process", "could not read the output of the query from %s", out.c_str());
@@ -324,11 +413,15 @@ Long64_t TProof::Run(dtpnode::Query &query) {
   for (TObject *o : got.objects)
     output.Add(o);
   output.SetOwner(kFALSE);
+  keepReading(got);
   dtpnode::bindMembers(selector, output, got.members);
   result->fStatus = status == 3 ? TQueryResult::kStopped : TQueryResult::kCompleted;
   result->fEntries = end.done;
   fStatus = 0;
+  if (fInput->FindObject("PROOF_StatsHist")) dtpnode::addStats(end, output);
+  fCurrent = &output; // what GetOutputList() is in Terminate
   selector.Terminate();
+  fCurrent = nullptr;
   result->fFinalized = kTRUE;
   result->fInputList = static_cast<TList *>(fInput->Clone());
   result->fOutputList = new TProofOutputList;
@@ -342,7 +435,7 @@ Long64_t TProof::Run(dtpnode::Query &query) {
   if (!options.outFile.empty() && !writeTo(options.outFile, *fOutput))
     Error("Process", "could not write the output to %s", options.outFile.c_str());
   if (!options.outFile.empty()) Printf(" Output saved to %s", options.outFile.c_str());
-  if (!options.dataset.empty()) RegisterOutput(options.dataset.c_str());
+  if (!options.dataset.empty()) RegisterOutput(options.dataset.c_str(), *result);
   QueryResultReady(TString::Format("%s:%s", GetName(), tag.Data()));
   return selector.GetStatus();
 }
@@ -434,17 +527,25 @@ Long64_t TProof::ProcessChain(TTree *chain, const char *selector, TSelector *obj
   return Run(q);
 }
 
-void TProof::RegisterOutput(const char *name) {
+void TProof::RegisterOutput(const char *name, TQueryResult &result) {
   TIter next(fOutput);
   while (TObject *o = next()) {
     auto *files = dynamic_cast<TFileCollection *>(o);
     if (files && RegisterDataSet(name, files, "O")) return;
   }
-  const std::string path = std::string(gSystem->WorkingDirectory()) + "/" + name + ".root";
-  TFileCollection files(name);
+  const TString own(gSystem->BaseName(name)); // without the group and the user that PROOF wrote before it
+  const std::string path = std::string(gSystem->WorkingDirectory()) + "/" + own.Data() + ".root";
+  TFileCollection files(own);
   files.Add(new TFileInfo(path.c_str()));
-  if (!writeTo(path, *fOutput) || !RegisterDataSet(name, &files, "O"))
+  if (!writeTo(path, *fOutput) || !RegisterDataSet(name, &files, "O")) {
     Error("Process", "could not register the output as dataset %s", name);
+    return;
+  }
+  TFileCollection *registered = GetDataSet(name);
+  if (!registered) return;
+  registered->SetName(own);
+  fOutput->Add(registered);
+  result.fOutputList->Add(registered);
 }
 
 TObject *TProof::GetOutput(const char *name) { return GetOutput(name, GetOutputList()); }

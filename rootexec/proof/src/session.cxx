@@ -118,25 +118,37 @@ JobStatus statusOf(const json &s) {
   if (const auto notes = s.find("notes"); notes != s.end() && notes->is_array())
     for (const auto &n : *notes)
       if (n.is_string()) out.notes.push_back(n);
+  if (const auto files = s.find("output_files"); files != s.end() && files->is_array())
+    for (const auto &f : *files)
+      if (f.contains("note")) out.fileNotes.push_back(f.value("name", "") + ": " + f.value("note", ""));
   if (const auto nodes = s.find("nodes"); nodes != s.end() && nodes->is_array())
-    for (const auto &n : *nodes)
+    for (const auto &n : *nodes) {
       out.slots += n.value("slots", 0);
+      out.nodes.push_back({n.value("name", ""), n.value("units", Long64_t{0}), n.value("packets", Long64_t{0})});
+    }
   return out;
 }
 
 } // namespace
 
-Session::Session(int workers) {
+Session::Session() {
   if (sessions().empty()) std::atexit(closeAll);
   sessions().push_back(this);
   const char *named = std::getenv("DTPNODE_EXE");
   command_ = named && *named ? named : "dtpnode";
+}
+
+const std::string &Session::folder() const {
   char dir[] = "/tmp/dtpnode-session-XXXXXX";
-  if (!::mkdtemp(dir)) {
+  if (folder_.empty() && ::mkdtemp(dir)) folder_ = dir;
+  return folder_;
+}
+
+Session::Session(int workers) : Session() {
+  if (folder().empty()) {
     error_ = std::string("could not make a folder for the session: ") + std::strerror(errno);
     return;
   }
-  folder_ = dir;
   const Ended version = call({"version"}, true);
   if (version.status == 127) {
     error_ = "could not find the command dtpnode: put its folder on the PATH, or start ROOT by `dtpnode root`";
@@ -166,7 +178,7 @@ void Session::close() {
 
 Ended Session::call(const std::vector<std::string> &args, bool quiet) const {
   Ended end;
-  const std::string errors = folder_ + "/stderr";
+  const std::string errors = folder() + "/stderr";
   ::unlink(errors.c_str());
   Child child(command_, args, errors);
   for (std::string text; child.line(text);)
@@ -182,7 +194,7 @@ JobStatus Session::follow(const std::vector<std::string> &args, const std::funct
   JobStatus last;
   std::vector<std::string> all = args;
   all.insert(all.end(), {"--output", "json"});
-  const std::string errors = folder_ + "/stderr";
+  const std::string errors = folder() + "/stderr";
   ::unlink(errors.c_str());
   Child child(command_, all, errors);
   for (std::string text; child.line(text);) {
@@ -229,7 +241,7 @@ std::vector<Member> Session::members() const {
 }
 
 std::string Session::temporary(const std::string &suffix) {
-  return folder_ + "/" + std::to_string(++files_) + suffix;
+  return folder() + "/" + std::to_string(++files_) + suffix;
 }
 
 bool Session::running() const { return call({"status", "--output", "json"}, true).status == 0; }

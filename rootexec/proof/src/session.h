@@ -9,13 +9,21 @@
 
 namespace dtpnode {
 
+/// What a node has done of a job.
+struct NodeWork {
+  std::string name;
+  Long64_t units = 0, packets = 0;
+};
+
 /// One line that a command printed, or what is known of a job by it.
 struct JobStatus {
   std::string id, state, error, hint, output;
   std::vector<std::string> notes;
+  std::vector<std::string> fileNotes; // what the user should know of files that the job has written
   Long64_t units = 0, done = 0, bytes = 0;
   double seconds = 0;
   int slots = 0;
+  std::vector<NodeWork> nodes;
 };
 
 /// What a node of the pool offers.
@@ -35,6 +43,8 @@ class Session {
  public:
   /// Finds the command, and a node that runs, or starts one that lives as long as this process.
   explicit Session(int workers);
+  /// Goes to the node that runs, without looking whether one does: code in a job seldom asks for anything.
+  Session();
   ~Session();
   Session(const Session &) = delete;
   Session &operator=(const Session &) = delete;
@@ -44,7 +54,8 @@ class Session {
 
   /// Why no session could be had; empty if there is one.
   const std::string &error() const { return error_; }
-  const std::string &folder() const { return folder_; }
+  /// A folder for the session's files, made at the first call; empty if it cannot be.
+  const std::string &folder() const;
   bool ownNode() const { return node_ > 0; }
 
   /// Runs the command to its end. What it prints to standard error is shown unless quiet.
@@ -61,7 +72,8 @@ class Session {
   bool start(int workers);
   void spawn(int workers);
 
-  std::string command_, folder_, error_;
+  std::string command_, error_;
+  mutable std::string folder_;
   int node_ = 0; // process id of a node that was started here
   int files_ = 0;
 };
