@@ -322,6 +322,7 @@ func (u jsonUser) jobsThatFail(n *node) {
 	u.run(n, 1, "finish", "finish", id)
 	u.run(n, 0, "logs", "logs", id)
 	u.run(n, 0, "get", "get", "--partials", id, "-o", "parts")
+	u.run(n, 0, "get", "get", id, "-o", "sofar.root")
 	u.run(n, 0, "cancel", "cancel", id)
 	u.run(n, 0, "ps", "ps", "--all")
 }

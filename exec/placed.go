@@ -31,6 +31,9 @@ type Placed struct {
 func PlaceFiles(r io.ReaderAt, files []ResultFile, dir string, kept func(path string) bool) ([]Placed, error) {
 	var placed []Placed
 	for _, f := range files {
+		if !localName(f.Name) {
+			return placed, ErrResult
+		}
 		p := Placed{Path: below(dir, filepath.FromSlash(f.Name))}
 		if kept != nil && kept(p.Path) {
 			p.Path = numbered(p.Path, "merged")

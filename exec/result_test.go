@@ -173,4 +173,9 @@ func TestPlaceFilesSparesTheRest(t *testing.T) {
 	if there, err := os.ReadDir(outside); err != nil || len(there) > 0 {
 		t.Errorf("outside of the folder: %v, %v", there, err)
 	}
+	for _, name := range []string{"", "../up.root", ".hidden/h.root", "/tmp/abs.root"} {
+		if _, err := PlaceFiles(strings.NewReader(""), []ResultFile{{Name: name}}, dir, nil); !errors.Is(err, ErrResult) {
+			t.Errorf("file %q was placed: %v", name, err)
+		}
+	}
 }

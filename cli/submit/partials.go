@@ -83,10 +83,10 @@ func unpack(r io.Reader, dir string) (m api.Manifest, err error) {
 	}
 }
 
-// matches compares the files that were received with the manifest.
+// matches compares the files that were received with the manifest, which names none but those.
 func matches(m api.Manifest, sums map[string]string) error {
 	for _, p := range m.Parts {
-		if sums[p.Name] != p.SHA256 {
+		if sum, sent := sums[p.Name]; !sent || sum != p.SHA256 {
 			return fmt.Errorf("file %q is not what the manifest says", p.Name)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/dtpnode/dtpnode/cli/progress"
 	"github.com/dtpnode/dtpnode/cli/submit"
+	"github.com/dtpnode/dtpnode/exec"
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/rootexec"
 )
@@ -97,10 +98,13 @@ func mergedSoFar(ctx context.Context, client *api.Client, st api.JobStatus, out 
 	if !m.Merged {
 		return &api.Error{Message: "could not get the merged output: " + m.Note, Hint: api.Advice(st.ID)}
 	}
+	if len(m.Parts) == 0 {
+		return &api.Error{Message: "could not get the merged output: none was sent", Hint: api.Advice(st.ID)}
+	}
 	for _, p := range m.Parts[1:] {
 		to := filepath.Join(filepath.Dir(out), filepath.FromSlash(p.File))
-		if !filepath.IsLocal(filepath.FromSlash(p.File)) || to == out {
-			return fmt.Errorf("could not write %q: this is no name of an output file", p.File)
+		if to == filepath.Clean(out) {
+			return fmt.Errorf("could not write %q: the output has this name", p.File)
 		}
 		if _, err := os.Lstat(to); err == nil {
 			return &api.Error{
@@ -109,14 +113,26 @@ func mergedSoFar(ctx context.Context, client *api.Client, st api.JobStatus, out 
 				Hint: "move that file away, or name a path in another folder with -o",
 			}
 		}
-		if err := os.MkdirAll(filepath.Dir(to), 0o777); err != nil {
-			return fmt.Errorf("could not write %q: %w", to, err)
-		}
-		if err := os.Rename(filepath.Join(temp, p.Name), to); err != nil {
-			return fmt.Errorf("could not write %q: %w", to, err)
+		if err := placeBeside(out, filepath.Join(temp, p.Name), p.File); err != nil {
+			return fmt.Errorf("could not write %q: %w", p.File, err)
 		}
 	}
 	return os.Rename(filepath.Join(temp, m.Parts[0].Name), out)
+}
+
+// placeBeside writes a file that was fetched to the name beside the output that a node has sent for it.
+func placeBeside(out, fetched, name string) error {
+	f, err := os.Open(fetched)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	_, err = exec.PlaceFiles(f, []exec.ResultFile{{Name: name, Size: info.Size()}}, filepath.Dir(out), nil)
+	return err
 }
 
 func runGet(ctx context.Context, g *globals, id, out string) error {
