@@ -318,6 +318,28 @@ func TestLyingPlanner(t *testing.T) {
 	}
 }
 
+// TestPoisonedPartials has a worker hand in partials that count what they should and hold no objects, or files that are
+// none beside true objects. Nobody reads them before the job's last step: it is done all the same, without the liar,
+// which the summary names.
+func TestPoisonedPartials(t *testing.T) {
+	t.Parallel()
+	for seed, what := range map[uint64]string{1: "could not read object", 6: "damaged"} {
+		specs := often("a", "b", "liar")
+		specs[2] = asLiar(specs[2], taggedBinary(t, "liars"), seed, "poison")
+		b := rightfulBeside(t, specs, "worker,submitter", "worker")
+		d := b.nodes[0].detach(t, paced(t, 100))
+		end := b.nodes[0].wantEnd(t, d.id)
+		end.out = d.out
+		end.wantWhole(t)
+		if !slices.ContainsFunc(end.st.Nodes, func(n api.NodeWork) bool {
+			return n.ID == b.liarID && strings.Contains(n.Problem, "cannot be merged") && strings.Contains(n.Problem, what)
+		}) {
+			t.Errorf("%s: the summary does not say whose partials they were: %+v", what, end.st.Nodes)
+		}
+		b.wantNoneAccused(t)
+	}
+}
+
 // TestLyingROOT has a replica lie beside daemons that run ROOT: the histograms are those of TChain::Process.
 func TestLyingROOT(t *testing.T) {
 	t.Parallel()

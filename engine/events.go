@@ -174,6 +174,12 @@ type (
 		Job tasks.JobID
 		ID  merge.ID
 	}
+	// BlobUnusable tells that a committed partial is whole, and cannot be merged, for a reason in one line.
+	BlobUnusable struct {
+		Job    tasks.JobID
+		ID     merge.ID
+		Reason string
+	}
 	// Restore brings back a ledger that this peer has on disk from an earlier life.
 	Restore struct {
 		ID  tasks.JobID
@@ -239,6 +245,7 @@ func (Written) IsEvent()       {}
 func (BlobKept) IsEvent()      {}
 func (ResultKept) IsEvent()    {}
 func (BlobDamaged) IsEvent()   {}
+func (BlobUnusable) IsEvent()  {}
 func (Restore) IsEvent()       {}
 func (Remember) IsEvent()      {}
 func (Admins) IsEvent()        {}

@@ -106,6 +106,8 @@ func (p *Peer) handleLedger(ev Event) {
 		p.stepIfLed(ev.Job, ev)
 	case BlobDamaged:
 		p.stepIfLed(ev.Job, ledger.Damaged{ID: ev.ID})
+	case BlobUnusable:
+		p.stepIfLed(ev.Job, ledger.Unusable{ID: ev.ID, Reason: ev.Reason})
 	case Restore:
 		p.restore(ev)
 	case Recover:

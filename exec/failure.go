@@ -44,20 +44,21 @@ const (
 	CauseDiffers Cause = "differs"
 )
 
-// Stage says how far a generation was that failed before its first entry. What fails there fails for all entries alike,
-// on this host at least.
+// Stage says how far a generation was that failed before its first entry, or that the job had come to its last step. What
+// fails there fails for all entries alike, on this host at least.
 type Stage string
 
-// The stages before an entry; a failure at an entry, or outside of generations, has none.
+// The stages before an entry, and the one after all; a failure at an entry, or else outside of generations, has none.
 const (
 	StageStart Stage = "start" // of the generation as a whole, such as SlaveBegin
 	StageInput Stage = "input" // of an input, such as Init and Notify
+	StageEnd   Stage = "end"   // of the user's last step, such as Terminate: all is merged
 )
 
 // Failure is a failure of a child, told for the user. It is an error.
 type Failure struct {
 	Kind   Kind
-	Stage  Stage       // of a generation before its first entry; else empty
+	Stage  Stage       // before a generation's first entry, or behind all; else empty
 	Host   Cause       // of KindOpen: why this host does not see the file; empty if the file is to blame
 	Op     string      // what was being done: "Process", "Init", "SlaveBegin", "open", "merge", ...
 	File   string      // URL of the input file, if any

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -23,7 +24,7 @@ import (
 
 // ResultFile is a file that stands behind the output in a result.
 type ResultFile struct {
-	Name   string `json:"name"` // relative and local, with slashes, and not hidden
+	Name   string `json:"name"` // relative and local, with slashes, not hidden, with one of dataEndings
 	Offset int64  `json:"offset"`
 	Size   int64  `json:"size"`
 }
@@ -88,11 +89,16 @@ func checkFiles(files []ResultFile, first, last int64) error {
 	return nil
 }
 
+// dataEndings are what the names of files in a result may end in: no program takes such a file for its own, as it does a
+// Makefile, a macro or a module in the folder where it starts.
+var dataEndings = []string{".root"}
+
 // localName reports whether a name leads to a file below the folder that it is joined with, on any host. None is
 // hidden, as those are that shells and programs read at their start: results are made by nodes whose word for a name is
 // not to be taken.
 func localName(name string) bool {
 	command := func(r rune) bool { return r < ' ' || r == 0x7f || r == '\\' }
 	return name != "" && len(name) <= maxNameSize && name == path.Clean(name) && !path.IsAbs(name) &&
-		!strings.HasPrefix(name, ".") && !strings.Contains(name, "/.") && !strings.ContainsFunc(name, command)
+		!strings.HasPrefix(name, ".") && !strings.Contains(name, "/.") && !strings.ContainsFunc(name, command) &&
+		slices.Contains(dataEndings, path.Ext(name))
 }

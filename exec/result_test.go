@@ -65,22 +65,25 @@ func TestReadResult(t *testing.T) {
 // TestReadResultRefuses: whatever a result says, nothing is written elsewhere, twice, or out of other bytes.
 func TestReadResultRefuses(t *testing.T) {
 	for _, index := range [][]ResultFile{
-		{{Name: "../up", Offset: 6}},
-		{{Name: "/abs", Offset: 6}},
+		{{Name: "../up.root", Offset: 6}},
+		{{Name: "/abs.root", Offset: 6}},
 		{{Name: "", Offset: 6}},
-		{{Name: "a//b", Offset: 6}},
-		{{Name: "a\\b", Offset: 6}},
-		{{Name: ".profile", Offset: 6}},
-		{{Name: ".config/autostart/a.desktop", Offset: 6}},
-		{{Name: "a/.b", Offset: 6}},
-		{{Name: "a\x1b[2Jb", Offset: 6}},
-		{{Name: "a", Offset: 6}, {Name: "a", Offset: 6}},
-		{{Name: "a", Offset: 6}, {Name: "a/b", Offset: 6}},
-		{{Name: "a", Offset: 0, Size: 6}},
-		{{Name: "a", Offset: 6, Size: 100}},
-		{{Name: "a", Offset: 6, Size: -1}},
-		{{Name: "a", Offset: 1 << 62, Size: 1 << 62}},
-		{{Name: "a", Offset: 6, Size: 4}, {Name: "b", Offset: 8, Size: 2}},
+		{{Name: "a//b.root", Offset: 6}},
+		{{Name: "a\\b.root", Offset: 6}},
+		{{Name: ".profile.root", Offset: 6}},
+		{{Name: ".config/autostart/a.desktop.root", Offset: 6}},
+		{{Name: "a/.b.root", Offset: 6}},
+		{{Name: "a\x1b[2Jb.root", Offset: 6}},
+		{{Name: "a.root", Offset: 6}, {Name: "a.root", Offset: 6}},
+		{{Name: "a.root", Offset: 6}, {Name: "a.root/b.root", Offset: 6}},
+		{{Name: "a.root", Offset: 0, Size: 6}},
+		{{Name: "a.root", Offset: 6, Size: 100}},
+		{{Name: "a.root", Offset: 6, Size: -1}},
+		{{Name: "a.root", Offset: 1 << 62, Size: 1 << 62}},
+		{{Name: "a.root", Offset: 6, Size: 4}, {Name: "b.root", Offset: 8, Size: 2}},
+		{{Name: "Makefile", Offset: 6}},
+		{{Name: "rootlogon.C", Offset: 6}},
+		{{Name: ".root", Offset: 6}},
 	} {
 		whole := ended(t, []byte("outputfile"), 6, index)
 		if _, files, err := ReadResult(bytes.NewReader(whole), int64(len(whole))); !errors.Is(err, ErrResult) {
@@ -129,14 +132,14 @@ func TestPlaceFilesSparesTheRest(t *testing.T) {
 			t.Errorf("%s is %q, want %q: %v", name, got, want, err)
 		}
 	}
-	write("mine.C", "the user's")
+	write("mine.root", "the user's")
 	write("input.root", "the data")
 	for _, link := range []string{"link", "deep"} {
 		if err := os.Symlink(outside, filepath.Join(dir, link)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	names := []string{"mine.C", "input.root", "link/l.root", "deep/er/d.root", "new/n.root"}
+	names := []string{"mine.root", "input.root", "link/l.root", "deep/er/d.root", "new/n.root"}
 	place := func(text string) []Placed {
 		t.Helper()
 		var all [][2]string
@@ -156,7 +159,7 @@ func TestPlaceFilesSparesTheRest(t *testing.T) {
 		}
 		return placed
 	}
-	if placed := place("first"); placed[0].Before != "mine-before.C" || placed[4].Before != "" {
+	if placed := place("first"); placed[0].Before != "mine-before.root" || placed[4].Before != "" {
 		t.Errorf("%+v", placed)
 	}
 	for i, p := range place("second") {
@@ -165,9 +168,9 @@ func TestPlaceFilesSparesTheRest(t *testing.T) {
 			t.Errorf("%s: what a job has written is kept as %s", names[i], p.Before)
 		}
 	}
-	has("mine-before.C", "the user's")
+	has("mine-before.root", "the user's")
 	has("input.root", "the data")
-	for _, name := range []string{"mine.C", "input-merged.root", "l.root", "d.root", "new/n.root"} {
+	for _, name := range []string{"mine.root", "input-merged.root", "l.root", "d.root", "new/n.root"} {
 		has(name, "second")
 	}
 	if there, err := os.ReadDir(outside); err != nil || len(there) > 0 {

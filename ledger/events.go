@@ -82,6 +82,11 @@ type (
 	Finished struct{ Result Result }
 	// Damaged tells that the blob of a committed partial is damaged here, or gone.
 	Damaged struct{ ID merge.ID }
+	// Unusable tells that the blob of a committed partial is what was committed, and that it cannot be merged.
+	Unusable struct {
+		ID     merge.ID
+		Reason string // one line
+	}
 	// Stop has the job wound up, with a result of what is done.
 	Stop struct {
 		Reason string `msgpack:"r"`
@@ -102,6 +107,7 @@ func (Replicas) isLedgerEvent()   {}
 func (Kept) isLedgerEvent()       {}
 func (Applied) isLedgerEvent()    {}
 func (Damaged) isLedgerEvent()    {}
+func (Unusable) isLedgerEvent()   {}
 func (Finished) isLedgerEvent()   {}
 func (Stop) isLedgerEvent()       {}
 

@@ -118,7 +118,7 @@ func tier(size int64) (n int) {
 func (h *Home) foldInputs() []merge.Partial {
 	all := make([]merge.Partial, 0, len(h.kept.all))
 	for _, k := range h.kept.all {
-		if k.by[h.cfg.Self] {
+		if k.by[h.cfg.Self] && !k.unusable {
 			all = append(all, k.Partial)
 		}
 	}

@@ -34,6 +34,8 @@ type keeping struct {
 	fetch   uint64       // the request that brings the blob to this node now; 0 for none
 	fails   int          // how many such requests in a row have failed
 	lacking tasks.Moment // when the first of these failed
+
+	unusable bool // it cannot be merged, and is committed no more as soon as the log has that
 }
 
 func newKeeping(p merge.Partial) *keeping {
@@ -221,6 +223,9 @@ func (h *Home) spread() {
 	fetches, asks := 0, 0
 	for _, k := range h.kept.all {
 		switch {
+		case k.unusable: // the log may have lost the proposal
+			id := k.ID
+			h.emit(Propose{Entry{Uncommit: &id}})
 		case !k.by[h.cfg.Self]:
 			if fetches++; k.fetch == 0 && fetches <= maxSpread {
 				h.fetch(k, h.whoever(k))
@@ -286,6 +291,22 @@ func (h *Home) damaged(id merge.ID) {
 	if k := h.kept.find(id); k != nil {
 		delete(k.by, h.cfg.Self)
 		h.ending.ordered, h.kept.checked = false, tasks.Moment{}
+	}
+}
+
+// unusable takes a committed partial out of the record which cannot be merged, so that its units run again. What made it
+// may be a node that lies, or whose memory is bad, and so the job is taken from that node if others are there; or it is
+// the user's code, which nobody can tell from that by one partial.
+func (h *Home) unusable(ev Unusable) {
+	k := h.kept.find(ev.ID)
+	if k == nil || k.unusable {
+		return
+	}
+	k.unusable = true
+	h.emit(Propose{Entry{Uncommit: &ev.ID}})
+	n := h.nodes.byID[ev.ID.Node]
+	if n != nil && ev.ID.Node != h.cfg.Self && n.shunned == "" && h.hopes(ev.ID.Node) > 0 {
+		h.shun(ev.ID.Node, "what it handed in cannot be merged: "+ev.Reason)
 	}
 }
 

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -70,6 +71,39 @@ func TestPartialOfALostHomeRunsAgain(t *testing.T) {
 	}
 	if !d.home.Copied() {
 		t.Error("others keep it now")
+	}
+}
+
+// TestPartialThatCannotBeMerged is committed no more, its units run again, and the job is taken from the node that made
+// it, once, where others are there. It is proposed again until the log has it.
+func TestPartialThatCannotBeMerged(t *testing.T) {
+	d, p := takenOver(t)
+	d.reports()
+	d.step(Stored{Partial: p, Units: p.Units, Canary: p.Canary})
+	uncommits := func() (n int) {
+		for _, e := range all[Propose](d) {
+			n += btoi(e.Entry.Uncommit != nil && *e.Entry.Uncommit == p.ID)
+		}
+		return n
+	}
+	d.out, d.deaf = nil, true
+	d.step(Unusable{ID: p.ID, Reason: "no object"})
+	shuns := all[Shun](d)
+	if n := uncommits(); n != 1 || len(shuns) != 1 || shuns[0].ID != "b" || !strings.Contains(shuns[0].Reason, "no object") {
+		t.Errorf("%d proposals, set aside: %+v", n, shuns)
+	}
+	d.step(Unusable{ID: p.ID, Reason: "again"})
+	if len(all[Shun](d)) != 0 {
+		t.Error("set aside twice")
+	}
+	d.deaf = false
+	d.now += time.Minute
+	d.step(Tick{})
+	if uncommits() != 1 {
+		t.Error("a proposal that was lost is not repeated")
+	}
+	if !d.home.Record().Done.Cover().Empty() || d.home.kept.find(p.ID) != nil {
+		t.Error("it is still committed")
 	}
 }
 

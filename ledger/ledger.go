@@ -158,6 +158,8 @@ func (h *Home) Step(now time.Duration, ev Event) []Effect {
 		h.applied(ev)
 	case Damaged:
 		h.damaged(ev.ID)
+	case Unusable:
+		h.unusable(ev)
 	case Finished:
 		h.finished(ev.Result)
 	case Unfinished:

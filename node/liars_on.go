@@ -39,7 +39,7 @@ import (
 //	home      it leads a job of its own beside it; it is honest until then
 //	answers   its messages are true, and its answers to requests are lies: about the job's state, end and result
 //	planner   it tells lies about files that it is asked to plan, and else the truth
-//	drip, forge, size, blink, sees, name
+//	drip, forge, size, blink, sees, name, poison
 //	          it tells one lie about its work or its jobs, always, and else the truth (liartricks_on.go)
 //
 // Liars of the first three roles lie in their answers now and then, and ask others for what is not theirs to ask. A
@@ -68,6 +68,7 @@ type lying struct {
 	mu      sync.Mutex
 	rng     *rand.Rand
 	liar    *liar.Liar
+	poison  func(merge.Partial) merge.Partial // of role poison
 	began   bool
 	scene   liar.Scene
 	desc    *tasks.Job             // of the job, which may be over
@@ -86,6 +87,7 @@ func (d *Daemon) beginLying() {
 	l := &d.lying
 	l.mu.Lock()
 	l.role, l.terms = os.Getenv(envLiarRole), map[tasks.JobID]uint64{}
+	l.poison = tricks{d}.poisoned
 	l.rng = rand.New(rand.NewPCG(seed, 0x11a5))
 	var more []liar.Lie
 	if l.role == roleHome {

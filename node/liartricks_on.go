@@ -5,8 +5,10 @@ package node
 import (
 	"encoding/json"
 	"io"
+	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -29,6 +31,9 @@ const (
 	roleBlink = "blink" // it claims all units, and for one report now and then none
 	roleSees  = "sees"  // it says that it sees all files
 	roleName  = "name"  // it submits its jobs by the name of another's
+	// rolePoison is a worker whose partials of ROOT count what they should, and whose objects are none: which of the ways
+	// of poisons it takes is its seed.
+	rolePoison = "poison"
 )
 
 const (
@@ -39,12 +44,15 @@ const (
 
 // tricky reports whether the liar has such a role.
 func (l *lying) tricky() bool {
-	return slices.Contains([]string{roleDrip, roleForge, roleSize, roleBlink, roleSees, roleName}, l.role)
+	return slices.Contains([]string{roleDrip, roleForge, roleSize, roleBlink, roleSees, roleName, rolePoison}, l.role)
 }
 
 // trick is what becomes of a true message. The caller holds l.mu.
 func (l *lying) trick(m engine.Message) engine.Message {
 	switch {
+	case m.Offer != nil && l.role == rolePoison:
+		o := l.poison(*m.Offer)
+		m.Offer = &o
 	case m.Offer != nil && l.role == roleSize:
 		o := *m.Offer
 		o.Size = 1 << 62
@@ -62,6 +70,22 @@ func (l *lying) trick(m engine.Message) engine.Message {
 		m.Report = &r
 	}
 	return m
+}
+
+// poisoned is a partial that this node offers, with other objects in it. The caller holds l.mu.
+func (t tricks) poisoned(p merge.Partial) merge.Partial {
+	body, err := os.ReadFile(t.d.blobs.Partial(p.Job, p.ID))
+	if err != nil {
+		return p
+	}
+	seed, _ := strconv.Atoi(os.Getenv(envLiar))
+	body = poison(body, seed)
+	p.SHA256, p.Size = store.HashOf(body), int64(len(body))
+	path := filepath.Join(t.d.cfg.StateDir, "poisoned-"+p.SHA256)
+	if durable.Write(path, body) == nil {
+		t.d.blobs.Add(p.SHA256, path)
+	}
+	return p
 }
 
 // Named is what this node's user names a job.

@@ -32,6 +32,10 @@ func Counted(path string) (units int64, canary uint64, err error) {
 	return int64(u), c, nil
 }
 
+// maxRecords bounds the records of a blob: of 24 bytes each, gigabytes of them would take many times that where a
+// merge reads them.
+const maxRecords = 1 << 20
+
 // errImpossible says that a record is larger than any that child/blob.cc writes, or than what is left of the blob.
 var errImpossible = errors.New("a record's length is impossible")
 
@@ -61,7 +65,10 @@ func scanCounters(r io.ReaderAt, size int64, found map[string]uint64) error {
 	if _, err := io.ReadFull(io.NewSectionReader(r, 0, size), head[:]); err != nil || string(head[:8]) != "DTPBLOB1" {
 		return errors.Join(errors.New("not a blob of dtpnode"), err)
 	}
-	for at := int64(len(head)); at < size; {
+	for at, n := int64(len(head)), 0; at < size; n++ {
+		if n == maxRecords {
+			return errors.New("it has too many records")
+		}
 		var rec [24]byte
 		if _, err := io.ReadFull(io.NewSectionReader(r, at, size-at), rec[:]); err != nil {
 			return err
@@ -80,6 +87,9 @@ func scanCounters(r io.ReaderAt, size int64, found map[string]uint64) error {
 		}
 		at += int64(h.name) + int64(h.class) + int64(h.object)
 		if h.object >= 8 && (string(name) == "dtpnode.units" || string(name) == "dtpnode.canary") {
+			if _, twice := found[string(name)]; twice {
+				return fmt.Errorf("it has %s twice", name)
+			}
 			var v [8]byte
 			if _, err := r.ReadAt(v[:], at-8); err != nil {
 				return err

@@ -37,7 +37,7 @@ var phases = []child.Phase{
 	{Name: "SlaveTerminate", Code: true},
 	{Name: "seal"},
 	{Name: "merge"},
-	{Name: "Terminate", Code: true},
+	{Name: "Terminate", Code: true, Stage: exec.StageEnd},
 	{Name: "write"},
 	{Name: "load", Code: true},
 	{Name: "compile"},

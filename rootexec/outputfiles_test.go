@@ -152,14 +152,17 @@ func TestOutputNames(t *testing.T) {
 		{filepath.Join(there, "away.root"), true, "away.root"},
 		{"../../client:up.root", true, "client:up.root"},
 		{"../up.root", false, "up.root"},
-		{".profile", false, "_profile"},
+		{".profile", false, "_profile.root"},
+		{"Makefile", false, "Makefile.root"},
+		{strings.Repeat("é", 300), false, strings.Repeat("é", 100) + ".root"},
+		{strings.Repeat("deep/", 300) + "er.root", false, "er.root"},
 		{"root://host.example//store/far.root", false, "far.root"},
 		{"client:mine.root", false, "mine.root"},
 		{"of-<qnum>-<ord>.root", false, "of-1-.root"},
 		{`no\path.root`, false, "no_path.root"},
 		{"line\nend.root", false, "line_end.root"},
 		{"latin\xe9.root", false, "latin_.root"},
-		{"sub", false, "sub"}, // where the other file would have its folder
+		{"sub", false, "sub.root"}, // where the other file would have its folder
 		{input, false, "input.root"},
 	} {
 		job := roottest.Job{Selector: selector, Tree: "Events", Files: files, Option: "name=" + c.name}
@@ -195,22 +198,31 @@ func TestOutputsReplaceNothing(t *testing.T) {
 	files := r.MakeChain(t, t.TempDir(), 2, 100)
 	dir, outside := t.TempDir(), t.TempDir()
 	const text = "what the user has written"
-	if err := os.WriteFile(filepath.Join(dir, "Mine.C"), []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "mine.root"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "way.root"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "file"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Symlink(outside, filepath.Join(dir, "link")); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"Mine.C", "link/out.root"} {
+	for _, name := range []string{"mine.root", "link/out.root", "file/out3.root", "way.root"} {
 		job := roottest.Job{Selector: selector, Tree: "Events", Files: files, Option: "name=" + name}
 		_, _, fin := outputJob(t, s, job, rootexec.ClientSpec{Dir: dir})
 		want := filepath.Join(dir, filepath.Base(name))
+		if name == "way.root" {
+			want = filepath.Join(dir, "way-of-2.root")
+		}
 		i := slices.IndexFunc(fin.Files, func(f exec.OutputFile) bool { return f.Path == want })
 		if i < 0 || fin.Files[i].Note == "" {
 			t.Errorf("%s: %+v, want %s with a note", name, fin.Files, want)
 		}
 	}
-	if kept, err := os.ReadFile(filepath.Join(dir, "Mine-before.C")); err != nil || string(kept) != text {
+	if kept, err := os.ReadFile(filepath.Join(dir, "mine-before.root")); err != nil || string(kept) != text {
 		t.Errorf("what was there is %q, %v", kept, err)
 	}
 	if there, err := os.ReadDir(outside); err != nil || len(there) > 0 {

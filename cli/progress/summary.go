@@ -157,10 +157,18 @@ func Nodes(w io.Writer, st api.JobStatus) {
 				"that again\n", line(n.Name), n.Slow)
 		}
 		if n.Problem != "" {
-			fmt.Fprintf(w, "%s was set aside, since everything failed there: %s\n", line(n.Name), line(n.Problem))
+			fmt.Fprintf(w, "%s was set aside, since %s\n", line(n.Name), asideFor(line(n.Problem)))
 		}
 		Unseen(w, "node "+line(n.Name), n.Unseen, len(st.Nodes) > 1, cmp.Or(line(st.SubmitterName), "its submitter"))
 	}
+}
+
+// asideFor is why a node was set aside. Unless something is wrong with what it has made, nothing went well there.
+func asideFor(problem string) string {
+	if strings.HasPrefix(problem, api.HandedIn) {
+		return problem
+	}
+	return "everything failed there: " + problem
 }
 
 // differs is the cause for a file that a host has in another version than was planned (exec.CauseDiffers).

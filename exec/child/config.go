@@ -33,7 +33,7 @@ type Phase struct {
 	// Code says that user code which crashes in this phase would crash on every host: the failure is of KindCode, and no
 	// entry is to blame.
 	Code bool
-	// Stage is how far a generation in this phase is, where no entry has begun yet; otherwise empty.
+	// Stage is how far a generation in this phase is, where no entry has begun yet or all are done; otherwise empty.
 	Stage exec.Stage
 	// Opens says that a file is being opened in this phase, so that Limits.Open bounds its duration.
 	Opens bool

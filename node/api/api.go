@@ -341,7 +341,7 @@ type NodeWork struct {
 	Generations int64   `json:"generations"`
 	Failures    int64   `json:"failures"`
 	Up          bool    `json:"up"`
-	Problem     string  `json:"problem,omitempty"` // why the job was taken from it: everything failed there
+	Problem     string  `json:"problem,omitempty"` // why the job was taken from it
 	// units that it took and did not do, where these are far more than it did
 	Lost int64 `json:"lost,omitempty"`
 	Slow int   `json:"slow,omitempty"` // results that it handed out too slowly to be waited for
@@ -364,6 +364,9 @@ type Elsewhere struct {
 	Folder string   `json:"folder"`          // on that node
 	Files  []string `json:"files,omitempty"` // that are left there, the first ones
 }
+
+// HandedIn begins the Problem of a node whose results cannot be merged.
+const HandedIn = "what it handed in cannot be merged"
 
 // Skipped is what a program left out of a file of its own will, as a selector does by Abort(kAbortFile): the rest of
 // the file. Such entries count as done.

@@ -16,5 +16,6 @@ type Ending struct {
 	Valued     bool             // the partials in the result keep the values of single units
 	Skipped    exec.Finished    // what the program left out of its own will, known once the partials are merged
 	EndedIn    *api.Elsewhere   // where Terminate ran, if not where the job was submitted
+	Redone     int              // how often partials were run again here, since they could not be merged
 	Stuck      sighting         // when the attempt was first seen after which the job could not be finished
 }

@@ -68,7 +68,9 @@ func (r *ender) Finish(e engine.FinishJob) {
 	case err != nil && j.ctx.Err() != nil:
 		r.failLed(j, err)
 	case err != nil:
-		r.cannotFinish(j, err)
+		if !r.redo(j, e, err) {
+			r.cannotFinish(j, err)
+		}
 	case len(e.Lost) > 0 || len(desc.Bad) > 0:
 		r.conclude(j, api.Partial, "", "")
 	default:

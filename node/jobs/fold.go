@@ -27,6 +27,9 @@ func (r *copies) FoldBlobs(e engine.FoldBlobs) {
 			no.Here = err.Error()
 		}
 		r.loop.Post(no)
+		if j := r.book.ByID(e.Job); j != nil && no.Here == "" {
+			r.rejectUnusable(j, e.Inputs)
+		}
 		return
 	}
 	failpoint.Hit(failpoint.FoldMade)

@@ -21,6 +21,7 @@ constexpr char kMagic[] = "DTPBLOB1";
 constexpr size_t kHead = 16, kRecordHead = 24, kLengthAt = 16, kFlushAt = 1 << 20, kMaxName = 1 << 16;
 constexpr uint32_t kApart = 1, kFile = 2;
 constexpr uint64_t kMaxObject = INT32_MAX; // ROOT's buffers count in Int_t
+constexpr size_t kMaxRecords = 1 << 20;
 
 void put32(char *p, uint32_t v) {
   for (int i = 0; i < 4; ++i)
@@ -177,6 +178,10 @@ BlobReader::BlobReader(const std::string &path)
     r.offset = at + nameLen + clsLen;
     if ((r.length > kMaxObject && !r.file) || r.length > size_ - r.offset)
       throw Failure("internal", path + " is damaged");
+    char magic[4] = {};
+    if (r.file && r.length >= sizeof magic) readAt(magic, sizeof magic, r.offset);
+    if ((r.file && std::memcmp(magic, "root", sizeof magic) != 0) || records_.size() == kMaxRecords)
+      throw Failure("internal", path + " is damaged");
     at = r.offset + r.length;
     records_.push_back(std::move(r));
   }
@@ -197,7 +202,9 @@ std::unique_ptr<TObject> BlobReader::read(const Record &r) const {
   TBufferFile buffer(TBuffer::kRead, static_cast<Int_t>(r.length), bytes, true);
   readAt(bytes, r.length, r.offset);
   auto *object = static_cast<TObject *>(buffer.ReadObjectAny(TObject::Class()));
-  if (!object) throw Failure("internal", "could not read object " + r.name + " of " + path_);
+  // A merge casts an object to the class that its record says.
+  if (!object || r.cls != object->ClassName())
+    throw Failure("internal", "could not read object " + r.name + " of " + path_);
   return std::unique_ptr<TObject>(object);
 }
 

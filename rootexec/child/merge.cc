@@ -79,6 +79,25 @@ Merger::Merger(const std::vector<std::string> &paths, RootGuard &guard, const Wa
     }
   }
   announceLimits();
+  noteUneven();
+}
+
+// Where an object is of one class in some blobs and of another in others, each class is merged by itself.
+void Merger::noteUneven() {
+  std::map<std::string, std::map<size_t, std::set<std::string>>> classes;
+  for (const std::vector<Record> &records : groups_)
+    for (const Record &r : records)
+      if (!isOurs(r.name) && !r.file) classes[r.name][r.blob].insert(r.cls);
+  for (const auto &[name, of] : classes) {
+    std::set<std::string> all;
+    for (const auto &entry : of)
+      all.insert(entry.second.begin(), entry.second.end());
+    if (std::all_of(of.begin(), of.end(), [&](const auto &entry) { return entry.second.size() == all.size(); })) continue;
+    std::string text;
+    for (const std::string &cls : all)
+      text += (text.empty() ? "" : " and ") + cls;
+    combiner_.setApart(name + " (" + text + ")");
+  }
 }
 
 void Merger::announceLimits() {

@@ -86,6 +86,7 @@ class Merger {
   std::vector<std::unique_ptr<TObject>> readAll(const std::vector<Record> &records) const;
   bool mergeRecords(const std::vector<Record> &records, std::vector<std::unique_ptr<TObject>> &out);
   bool mergeOnce(const std::vector<Record> &records, std::vector<std::unique_ptr<TObject>> &out);
+  void noteUneven();
   void announceLimits();
   void note(const Group &g);
 

@@ -122,6 +122,36 @@ std::string shown(std::string path) {
   return path;
 }
 
+constexpr char kEnding[] = ".root";
+constexpr size_t kMostPart = 200, kMostName = 1000; // bytes of a name between slashes, and of all of it
+
+// The first bytes of a text, which ends at a character.
+std::string cut(const std::string &text, size_t most) {
+  if (text.size() <= most) return text;
+  while (most > 0 && (static_cast<unsigned char>(text[most]) & 0xc0) == 0x80)
+    --most;
+  return text.substr(0, most);
+}
+
+// The name of a ROOT file, as short as file systems want it. No other program takes what ends so for its own, such as a
+// Makefile or a macro.
+std::string fitting(const std::string &name) {
+  const size_t ending = std::strlen(kEnding);
+  const bool ends = name.size() > ending && name.compare(name.size() - ending, ending, kEnding) == 0;
+  std::string rest = ends ? name.substr(0, name.size() - ending) : name, out;
+  for (size_t at = 0; at <= rest.size();) {
+    const size_t end = std::min(rest.find('/', at), rest.size());
+    out += (out.empty() ? "" : "/") + cut(rest.substr(at, end - at), kMostPart);
+    at = end + 1;
+  }
+  return (out.size() > kMostName ? baseOf(out) : out) + kEnding;
+}
+
+bool isFolder(const std::string &path) {
+  struct stat st{};
+  return ::stat(path.c_str(), &st) == 0 && S_ISDIR(st.st_mode);
+}
+
 constexpr char kOutputMark[] = "user.dtpnode.output"; // of files that a job wrote, and that another may replace
 
 // Gives what is at path another name unless a job has written it, and returns that name.
@@ -300,7 +330,7 @@ void Results::name(File &file, const Wanted &wanted, size_t number, const Places
     path = here() == folder ? baseOf(path) : folder.substr(here().size() + 1) + "/" + baseOf(path);
   }
   file.name = shown(path.rfind('/', 0) == 0 ? baseOf(path) : within(path));
-  if (file.name.empty()) file.name = "output.root";
+  file.name = file.name.empty() ? "output.root" : fitting(file.name);
   const auto any = [&](auto is) { return std::any_of(files_.begin(), files_.end(), is); };
   // Neither is a file a folder of another, nor are there two of one name.
   if (any([&](const File &f) { return f.name != file.name && isBelow(file.name, f.name); }))
@@ -313,7 +343,8 @@ void Results::name(File &file, const Wanted &wanted, size_t number, const Places
   file.path = here() + "/" + file.name;
   if (!places.away && file.path != asked && within(asked) != file.name && file.note.empty())
     file.note = "not written to " + asked +
-                ", which is outside of the folder of the job, hidden, or no name that all hosts can have";
+                ", which is outside of the folder of the job, hidden, too long, no name that all hosts can have, or does not end "
+                "in .root";
   for (const std::string &input : places.inputs)
     if (file.path == input || sameFile(file.path, input)) {
       file.path = numbered(file.path, "merged");
@@ -322,10 +353,24 @@ void Results::name(File &file, const Wanted &wanted, size_t number, const Places
     }
 }
 
+// Makes the folder that a file comes to, and returns it. Where something else is in the way, the file gets another name.
+std::string Results::makeRoom(File &file) const {
+  const std::string folder = folderOf(file.path);
+  if (makeFolders(folder) && isFolder(folder) && !isFolder(file.path)) return folder;
+  file.note += (file.note.empty() ? "not written to " : "; nor to ") + file.path + ", since something else is in the way";
+  const std::string first = baseOf(file.name);
+  const auto taken = [&](const File &f) { return isBelow(f.name, file.name); };
+  file.name = first;
+  for (int i = 2; std::any_of(files_.begin(), files_.end(), taken) || ::access(file.name.c_str(), F_OK) == 0; ++i)
+    file.name = numbered(first, "of-" + std::to_string(i));
+  file.path = here() + "/" + file.name;
+  return here();
+}
+
 bool Results::placeFile(Merger &merger, File &file, const Merger::FileGroup &group, const std::vector<Record> &pack,
                         std::string &why) {
-  const std::string folder = folderOf(file.path);
-  if (!makeFolders(folder)) throw failure("could not make the folder " + folder + ": " + std::strerror(errno));
+  guard_.clear(); // what was met before is no reason for what fails now
+  const std::string folder = makeRoom(file);
   const std::string temp = folder + "/.dtpnode-" + std::to_string(::getpid()) + ".output.root";
   Fd fd(::open(temp.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
   if (fd.get() < 0) throw failure("could not write " + file.path + ": " + std::strerror(errno));
@@ -354,6 +399,7 @@ void Results::describe(File &file, const Span &span) const {
   if (in.IsZombie()) return;
   for (const auto &[path, entries] : contentOf(in).trees)
     if (file.trees.size() < most) file.trees.push_back({{"name", path}, {"entries", entries}});
+  guard_.clear(); // a file that ROOT cannot read is delivered as it is
 }
 
 // The files of a data set, in place of the object that stood for one of them on each side.

@@ -82,6 +82,7 @@ class Results {
   TFile &main();
   void eachFile(Merger &merger, const Places &places, const Write &write);
   void name(File &file, const Wanted &wanted, size_t number, const Places &places) const;
+  std::string makeRoom(File &file) const;
   bool placeFile(Merger &merger, File &file, const Merger::FileGroup &group, const std::vector<Record> &pack,
                  std::string &why);
   void describe(File &file, const Span &span) const;

@@ -1,0 +1,140 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/exec"
+	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/store"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// A partial is committed when its counters are right; nobody reads its objects then. A member that lies, or whose memory
+// is bad, may have put anything there. That is found when a merge fails: each input is merged by itself, and what cannot
+// be is committed no more, so that its units run again, elsewhere.
+
+const (
+	mostRedone = 3               // times: what fails then as well is the fault of the user's code
+	aloneWait  = 5 * time.Minute // for the merge of one partial
+)
+
+// unusable are partials that cannot be merged, each with the reason. None are where the code itself fails to merge, or
+// what this node has made.
+func (r *copies) unusable(j *Job, parts []merge.Partial) map[merge.ID]string {
+	bad, makers := map[merge.ID]string{}, map[tasks.PeerID]bool{}
+	for _, p := range parts {
+		err := r.mergeAlone(j, p)
+		switch {
+		case err == nil:
+		case r.ctx.Err() != nil, j.ctx.Err() != nil, store.DiskError(err) != nil, !fromBlob(err), p.ID.Node == r.net.ID():
+			return nil
+		default:
+			bad[p.ID] = why(strings.ReplaceAll(err.Error(), r.ledgers.KeptPath(p.Job, p), "it"))
+			makers[p.ID.Node] = true
+		}
+	}
+	if len(bad) == len(parts) && len(makers) > 1 {
+		return nil
+	}
+	return bad
+}
+
+// fromBlob reports whether a merge may have failed for what its inputs hold.
+func fromBlob(err error) bool {
+	var f *exec.Failure
+	if errors.Is(err, errMiscounted) || errors.Is(err, context.DeadlineExceeded) {
+		return true
+	}
+	if !errors.As(err, &f) {
+		return false
+	}
+	switch f.Kind {
+	case exec.KindDisk, exec.KindKilled, exec.KindMemory, exec.KindCode:
+		return false
+	}
+	return true
+}
+
+var errMiscounted = errors.New("it counts something else once it is merged")
+
+// mergeAlone merges a committed partial with itself.
+func (r *copies) mergeAlone(j *Job, p merge.Partial) error {
+	path, err := r.ledgers.CheckKept(p.Job, p)
+	if err != nil {
+		return err
+	}
+	out := filepath.Join(r.cfg.ScratchDir, "alone-"+p.Job.Short())
+	defer os.Remove(out)
+	ctx, cancel := context.WithTimeout(r.ctx, aloneWait)
+	defer cancel()
+	var s exec.Partial
+	err = r.use(ctx, j, func(program exec.Program, _ *tasks.Job) (err error) {
+		s, err = program.Merge(ctx, []string{path, path}, out)
+		return err
+	})
+	if err == nil && (s.Units != 2*p.Units || s.Canary != 2*p.Canary) {
+		err = errMiscounted
+	}
+	return err
+}
+
+// why is what a failure says in one short line.
+func why(text string) string {
+	text, _, _ = strings.Cut(text, "\n")
+	if len(text) > 200 {
+		text = strings.ToValidUTF8(text[:200], "") + "…"
+	}
+	return text
+}
+
+// rejectUnusable has the units of partials run again that cannot be merged, and reports whether there were any.
+func (r *copies) rejectUnusable(j *Job, parts []merge.Partial) bool {
+	j.mu.Lock()
+	tried := j.s.Redone
+	j.mu.Unlock()
+	if tried >= mostRedone {
+		return false
+	}
+	bad := r.unusable(j, parts)
+	if len(bad) == 0 {
+		return false
+	}
+	j.mu.Lock()
+	j.s.Redone++
+	j.mu.Unlock()
+	for id, reason := range bad {
+		r.log.Error("a committed partial cannot be merged; its units run again", "job", api.Short(j.Name), "of",
+			r.cluster.NameOf(id.Node), "node", id.Node, "reason", reason)
+		r.loop.Post(engine.BlobUnusable{Job: j.ID(), ID: id, Reason: reason})
+	}
+	return true
+}
+
+// redo has the units of partials run again for which the result of a job could not be made, and reports whether there
+// are any. The engine asks for the result when they have been replaced.
+func (r *ender) redo(j *Job, e engine.FinishJob, err error) bool {
+	var f *exec.Failure
+	if errors.As(err, &f) && f.Stage == exec.StageEnd || store.DiskError(err) != nil {
+		return false
+	}
+	j.phase(api.Merging, fmt.Sprintf("the merge failed; looking for the reason in %d parts", len(e.Parts)))
+	if !r.rejectUnusable(j, e.Parts) {
+		return false
+	}
+	j.mu.Lock()
+	session := j.s.Session
+	j.s.Session = nil // its state is unknown, if it lives at all
+	j.mu.Unlock()
+	if session != nil {
+		session.Close()
+	}
+	return true
+}
