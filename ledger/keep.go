@@ -306,6 +306,7 @@ func (h *Home) unusable(ev Unusable) {
 	h.emit(Propose{Entry{Uncommit: &ev.ID}})
 	n := h.nodes.byID[ev.ID.Node]
 	if n != nil && ev.ID.Node != h.cfg.Self && n.shunned == "" && h.hopes(ev.ID.Node) > 0 {
+		n.spoilt = true
 		h.shun(ev.ID.Node, "what it handed in cannot be merged: "+ev.Reason)
 	}
 }

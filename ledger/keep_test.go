@@ -105,6 +105,11 @@ func TestPartialThatCannotBeMerged(t *testing.T) {
 	if !d.home.Record().Done.Cover().Empty() || d.home.kept.find(p.ID) != nil {
 		t.Error("it is still committed")
 	}
+	d.out = nil
+	d.step(Offered{Partial: part("b", 2, 0, 10)})
+	if out := all[Reject](d); len(out) != 1 {
+		t.Errorf("what it offers then: %+v", out)
+	}
 }
 
 // TestBlobThatRotsBeforeItsCommit: the home has fetched it, its holder died, and then the home's copy is gone: replicas

@@ -33,6 +33,7 @@ type node struct {
 	// shunned is why the job was taken from it: it is given no work until it has gone and come back, but see
 	// unready. Empty if it was not.
 	shunned string
+	spoilt  bool // it was for what it has made, of which no more is taken
 	// unready says that the code was not loaded when that happened. Such a node is given work again once it has the code
 	// loaded, and says that the job is not taken from it any more.
 	unready bool

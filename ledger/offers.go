@@ -141,6 +141,10 @@ func (h *Home) offered(p merge.Partial) {
 		h.emit(Reject{To: p.Holder, ID: p.ID})
 		return
 	}
+	if n := h.nodes.byID[p.ID.Node]; n != nil && n.spoilt {
+		h.reject(p)
+		return
+	}
 	fitsNoEntry := len(p.Kids) > 0 && len(p.Cover) > merge.MaxFragments
 	if p.Size < 0 || p.Size > merge.MaxSize || fitsNoEntry {
 		h.reject(p)

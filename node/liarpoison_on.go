@@ -5,8 +5,51 @@ package node
 import (
 	"bytes"
 	"encoding/binary"
+	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
+
+	"github.com/dtpnode/dtpnode/internal/durable"
+	"github.com/dtpnode/dtpnode/node/store"
+	"github.com/dtpnode/dtpnode/tasks"
+	"github.com/dtpnode/dtpnode/wire"
 )
+
+// poisonShare changes the objects of what this node tells of what is watched (shareTold of node/jobs).
+func (d *Daemon) poisonShare(b []byte) ([]byte, error) {
+	var told struct {
+		Pieces []struct {
+			Cover  tasks.Cover `msgpack:"c"`
+			SHA256 string      `msgpack:"s"`
+			Size   int64       `msgpack:"b"`
+			Left   []string    `msgpack:"l"`
+		} `msgpack:"p"`
+		Late int `msgpack:"l"`
+	}
+	if err := wire.Unmarshal(b, &told); err != nil {
+		return b, err
+	}
+	seed, _ := strconv.Atoi(os.Getenv(envLiar))
+	for i := range told.Pieces {
+		p := &told.Pieces[i]
+		for _, path := range d.blobs.Paths(p.SHA256) {
+			body, err := os.ReadFile(path)
+			if err != nil {
+				continue
+			}
+			body = poison(body, seed)
+			p.SHA256, p.Size = store.HashOf(body), int64(len(body))
+			to := filepath.Join(d.cfg.StateDir, "poisoned-"+p.SHA256)
+			if durable.Write(to, body) == nil {
+				d.blobs.Add(p.SHA256, to)
+			}
+			break
+		}
+		p.Left = []string{strings.Repeat("\x1b[2Jlie", 100_000)}
+	}
+	return wire.Marshal(&told)
+}
 
 // record is one of a blob of ROOT (rootexec/child/blob.h).
 type record struct {

@@ -287,6 +287,8 @@ func (d *Daemon) answers(kind, arg string, b []byte, err error) ([]byte, error) 
 	switch {
 	case l.liar == nil, !l.began && !l.answersAlone(), !l.answersAlone() && l.rng.IntN(2) == 0:
 		return b, err
+	case l.role == rolePoison && kind == "share" && err == nil:
+		return d.poisonShare(b)
 	case l.role == rolePlanner && kind != "plan", l.tricky():
 		return b, err
 	}

@@ -39,8 +39,10 @@ type feed struct {
 		path  string
 		left  []string
 	}
-	have  map[string]string // paths of pieces of other nodes, by their hashes
-	shown []string          // files of the last snapshots, the newest last
+	have map[string]string // paths of pieces of other nodes, by their hashes
+	// barred are nodes whose pieces crash what merges them, or cannot be read: they are left out from then on.
+	barred map[tasks.PeerID]bool
+	shown  []string // files of the last snapshots, the newest last
 
 	mu   sync.Mutex // guards what follows
 	last api.Snapshot
@@ -65,7 +67,7 @@ func (r *collector) feedOf(j *Job, names []string) (*feed, error) {
 	if err != nil || !fresh {
 		return r.feeds.of[key], err
 	}
-	f := &feed{looking: w, job: j, have: map[string]string{}, news: make(chan struct{})}
+	f := &feed{looking: w, job: j, have: map[string]string{}, barred: map[tasks.PeerID]bool{}, news: make(chan struct{})}
 	r.feeds.of[key] = f
 	r.spawn(func() { r.feed(key, f) })
 	return f, nil
@@ -168,7 +170,8 @@ func (r *collector) snapshotOf(f *feed) (s api.Snapshot, path string, took time.
 	s = api.Snapshot{Seq: int64(f.made), At: time.Now(), Committed: f.base.cover.Len(), Left: slices.Clone(f.base.left)}
 	cover, inputs := f.base.cover, nonEmptyPaths(f.base.path)
 	_, desc := f.job.Prepared()
-	for _, told := range r.shares(f, &s) {
+	shares := r.shares(f, &s)
+	for _, told := range shares {
 		s.Late += told.Late
 		for _, p := range told.Pieces {
 			if p.Cover.Intersects(cover) { // it was committed meanwhile
@@ -183,7 +186,10 @@ func (r *collector) snapshotOf(f *feed) (s api.Snapshot, path string, took time.
 	shown, err := r.viewed(f.looking, path, inputs, exec.Viewer.Show)
 	took += time.Since(began)
 	if err == nil && shown.Units != cover.Len() {
-		err = fmt.Errorf("what is watched counts %d units, and not %d", shown.Units, cover.Len())
+		err = fmt.Errorf("what is watched counts %d units, and not %d: %w", shown.Units, cover.Len(), errMiscounted)
+	}
+	if err != nil && fromBlob(err) {
+		r.bar(f, shares)
 	}
 	if err == nil {
 		s.SHA256, err = store.HashFile(path)
@@ -218,6 +224,7 @@ func (f *feed) depict(s *api.Snapshot, pictures []exec.Picture) {
 			Under: p.Under, Over: p.Over, X: api.Axis(p.X), Y: api.Axis(p.Y), Values: p.Values,
 		})
 	}
+	clipPictures(s)
 	s.Left = append([]string{}, distinct(s.Left)...)
 	for _, name := range f.ask.Names {
 		has := func(p api.Picture) bool { return p.Name == name }
@@ -267,6 +274,9 @@ func (r *collector) rebase(f *feed) error {
 	}
 	piece, err := r.pieceOf(f.looking, fmt.Sprintf("base-%d", f.made), inputs, sharePiece{Cover: cover.Union(added)})
 	if err != nil {
+		if fromBlob(err) {
+			r.spawn(func() { r.searchAll(f.job) })
+		}
 		return err
 	}
 	if f.base.path != "" {
@@ -282,14 +292,14 @@ func (r *collector) rebase(f *feed) error {
 func (r *collector) shares(f *feed, s *api.Snapshot) []shareTold {
 	var nodes []tasks.PeerID
 	for _, n := range r.StatusOf(f.job).Nodes {
-		if n.Up && n.Slots > 0 {
+		if n.Up && n.Slots > 0 && !f.barred[n.ID] {
 			nodes = append(nodes, n.ID)
 		}
 	}
 	if !slices.Contains(nodes, r.net.ID()) {
 		nodes = append(nodes, r.net.ID())
 	}
-	s.OfNodes = len(nodes)
+	s.OfNodes = len(nodes) + len(f.barred)
 	first := f.made * maxShares // of many, others are asked each time
 	var asked []tasks.PeerID
 	for i := range min(len(nodes), maxShares) {
@@ -352,11 +362,13 @@ func (r *collector) askShare(ctx context.Context, f *feed, id tasks.PeerID, mu *
 			return t, err
 		}
 	}
-	if len(t.Pieces) > maxPieces {
+	if len(t.Pieces) > maxPieces || t.Late < 0 || t.Late > maxLate {
 		return t, errors.New("it has too many pieces")
 	}
-	for _, p := range t.Pieces {
-		if !p.Cover.Valid(desc.Want) || p.Size > api.MaxSnapshot || !store.IsHash(p.SHA256) {
+	t.from = id
+	for i, p := range t.Pieces {
+		t.Pieces[i].Left = boundedNames(p.Left)
+		if !p.Cover.Valid(desc.Want) || p.Size < 0 || p.Size > api.MaxSnapshot || !store.IsHash(p.SHA256) {
 			return t, errors.New("it is none that a node can have")
 		}
 		mu.Lock()
@@ -374,6 +386,47 @@ func (r *collector) askShare(ctx context.Context, f *feed, id tasks.PeerID, mu *
 		mu.Unlock()
 	}
 	return t, nil
+}
+
+// bar finds the nodes whose pieces cannot be merged, which are left out from then on.
+func (r *collector) bar(f *feed, shares []shareTold) {
+	for _, told := range shares {
+		for _, p := range told.Pieces {
+			if told.from == r.net.ID() || f.barred[told.from] || r.open(f.looking, f.job) != nil {
+				continue
+			}
+			path := filepath.Join(f.dir, "tried")
+			twice := []string{f.have[p.SHA256], f.have[p.SHA256]}
+			s, err := r.viewed(f.looking, path, twice, exec.Viewer.Pick)
+			_ = os.Remove(path)
+			if err == nil && s.Units != 2*p.Cover.Len() {
+				err = errMiscounted
+			}
+			if err != nil && fromBlob(err) {
+				f.barred[told.from] = true
+				r.log.Warn("what a node tells of what is watched cannot be merged; it is left out", "job", api.Short(f.job.Name),
+					"of", r.cluster.NameOf(told.from), "node", told.from, "reason", why(err.Error()))
+			}
+		}
+	}
+}
+
+// boundedNames are the first names of a list that another node tells, none longer than may be asked for.
+func boundedNames(names []string) []string {
+	const most = 100
+	out := append([]string{}, names[:min(len(names), most)]...)
+	for i, name := range out {
+		out[i] = clipText(name, api.MaxWatchName)
+	}
+	return out
+}
+
+// clipText is the beginning of a text, of so many bytes at most.
+func clipText(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "…"
 }
 
 // bringPiece fetches a piece from a node, and counts what is in it.

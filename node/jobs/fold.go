@@ -28,7 +28,7 @@ func (r *copies) FoldBlobs(e engine.FoldBlobs) {
 		}
 		r.loop.Post(no)
 		if j := r.book.ByID(e.Job); j != nil && no.Here == "" {
-			r.rejectUnusable(j, e.Inputs)
+			r.searchAll(j)
 		}
 		return
 	}

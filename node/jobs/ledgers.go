@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"golang.org/x/sync/singleflight"
 
@@ -22,6 +23,7 @@ type copies struct {
 	*descriptions
 	*programs
 
+	searching    sync.Mutex         // held while partials are looked for that cannot be merged
 	itemsComing  singleflight.Group // blobs of items that are being brought, by their paths
 	itemsLacking lackingItems
 }

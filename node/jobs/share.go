@@ -34,6 +34,7 @@ const (
 	watchIdle  = 15 * time.Second       // what nobody asks for any more is dropped after that
 	maxWatches = 8                      // things watched at once, on a node as home, and as one that works
 	maxPieces  = 16                     // pieces of one node
+	maxLate    = 1 << 16                // processes of one
 	maxMerged  = 64                     // blobs in one call of a viewer, which has them all open
 	mostObject = 8 << 20                // bytes of one object
 	// watchCost is how many times as long as a round of merging the time between two is, for each slot of the node and
@@ -54,6 +55,8 @@ func (a shareAsk) key() string { return a.Job + "\x00" + strings.Join(a.Names, "
 type shareTold struct {
 	Pieces []sharePiece `msgpack:"p"`
 	Late   int          `msgpack:"l"`
+
+	from tasks.PeerID
 }
 
 // sharePiece is a blob of named objects that count these units.

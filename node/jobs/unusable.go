@@ -22,7 +22,7 @@ import (
 // be is committed no more, so that its units run again, elsewhere.
 
 const (
-	mostRedone = 3               // times: what fails then as well is the fault of the user's code
+	mostRedone = 5               // times: what fails then as well is the fault of the user's code
 	aloneWait  = 5 * time.Minute // for the merge of one partial
 )
 
@@ -31,7 +31,11 @@ const (
 func (r *copies) unusable(j *Job, parts []merge.Partial) map[merge.ID]string {
 	bad, makers := map[merge.ID]string{}, map[tasks.PeerID]bool{}
 	for _, p := range parts {
-		err := r.mergeAlone(j, p)
+		path, err := r.ledgers.CheckKept(p.Job, p)
+		if err != nil {
+			continue // it is fetched, or is replaced
+		}
+		err = r.mergeAlone(j, p, path)
 		switch {
 		case err == nil:
 		case r.ctx.Err() != nil, j.ctx.Err() != nil, store.DiskError(err) != nil, !fromBlob(err), p.ID.Node == r.net.ID():
@@ -66,17 +70,13 @@ func fromBlob(err error) bool {
 var errMiscounted = errors.New("it counts something else once it is merged")
 
 // mergeAlone merges a committed partial with itself.
-func (r *copies) mergeAlone(j *Job, p merge.Partial) error {
-	path, err := r.ledgers.CheckKept(p.Job, p)
-	if err != nil {
-		return err
-	}
+func (r *copies) mergeAlone(j *Job, p merge.Partial, path string) error {
 	out := filepath.Join(r.cfg.ScratchDir, "alone-"+p.Job.Short())
 	defer os.Remove(out)
 	ctx, cancel := context.WithTimeout(r.ctx, aloneWait)
 	defer cancel()
 	var s exec.Partial
-	err = r.use(ctx, j, func(program exec.Program, _ *tasks.Job) (err error) {
+	err := r.use(ctx, j, func(program exec.Program, _ *tasks.Job) (err error) {
 		s, err = program.Merge(ctx, []string{path, path}, out)
 		return err
 	})
@@ -89,14 +89,13 @@ func (r *copies) mergeAlone(j *Job, p merge.Partial) error {
 // why is what a failure says in one short line.
 func why(text string) string {
 	text, _, _ = strings.Cut(text, "\n")
-	if len(text) > 200 {
-		text = strings.ToValidUTF8(text[:200], "") + "…"
-	}
-	return text
+	return clipText(text, 200)
 }
 
 // rejectUnusable has the units of partials run again that cannot be merged, and reports whether there were any.
 func (r *copies) rejectUnusable(j *Job, parts []merge.Partial) bool {
+	r.searching.Lock()
+	defer r.searching.Unlock()
 	j.mu.Lock()
 	tried := j.s.Redone
 	j.mu.Unlock()
@@ -116,6 +115,13 @@ func (r *copies) rejectUnusable(j *Job, parts []merge.Partial) bool {
 		r.loop.Post(engine.BlobUnusable{Job: j.ID(), ID: id, Reason: reason})
 	}
 	return true
+}
+
+// searchAll looks for partials that cannot be merged among all that are committed of a job.
+func (r *copies) searchAll(j *Job) {
+	var v engine.LedgerView
+	r.loop.Ask(func(p *engine.Peer) { v, _ = p.Ledger(j.ID()) })
+	r.rejectUnusable(j, v.Parts)
 }
 
 // redo has the units of partials run again for which the result of a job could not be made, and reports whether there

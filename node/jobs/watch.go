@@ -192,12 +192,35 @@ func (w *watcher) askHome(ctx context.Context, id string) (s api.Snapshot, fresh
 	if s.Bytes > api.MaxSnapshot || s.Bytes < 0 || !store.IsHash(s.SHA256) {
 		return s, false, fmt.Errorf("%s tells a snapshot of %d bytes", w.r.cluster.NameOf(w.home), s.Bytes)
 	}
+	if !drawable(s) {
+		return s, false, fmt.Errorf("%s tells a picture that cannot be drawn", w.r.cluster.NameOf(w.home))
+	}
+	s.Left, s.Absent = boundedNames(s.Left), boundedNames(s.Absent)
+	clipPictures(&s)
+	return s, true, nil
+}
+
+// drawable reports whether a snapshot holds what an honest home tells: so many objects as names may stand for, each
+// with its bins.
+func drawable(s api.Snapshot) bool {
+	const mostObjects, mostBins = 1 << 13, 1 << 10
 	for _, p := range s.Objects {
-		if p.X.Bins < 0 || p.Y.Bins < 0 || len(p.Values) != p.X.Bins*max(p.Y.Bins, 1) || p.X.Bins > len(p.Values) {
-			return s, false, fmt.Errorf("%s tells a picture that cannot be drawn", w.r.cluster.NameOf(w.home))
+		if p.X.Bins < 0 || p.Y.Bins < 0 || p.X.Bins > mostBins || p.Y.Bins > mostBins ||
+			len(p.Values) != p.X.Bins*max(p.Y.Bins, 1) {
+			return false
 		}
 	}
-	return s, true, nil
+	return len(s.Objects) <= mostObjects && s.Units >= 0 && s.Of >= s.Units && s.Late >= 0 && s.Nodes >= 0
+}
+
+// clipPictures bounds the texts of objects, which come from whoever worked, to what a terminal can show.
+func clipPictures(s *api.Snapshot) {
+	const most = 1 << 10
+	for i := range s.Objects {
+		p := &s.Objects[i]
+		p.Name, p.Class, p.Title, p.Text = clipText(p.Name, most), clipText(p.Class, most), clipText(p.Title, most),
+			clipText(p.Text, most)
+	}
 }
 
 // asTold gives the error of a member which says that jobs of a kind cannot be watched the status that it had there: no
