@@ -44,8 +44,8 @@ const (
 	CauseDiffers Cause = "differs"
 )
 
-// Stage says how far a generation was that failed before its first entry, or that the job had come to its last step. What
-// fails there fails for all entries alike, on this host at least.
+// Stage says how far a generation was that failed before its first entry, or that the job had come to its last step.
+// What fails there fails for all entries alike, on this host at least.
 type Stage string
 
 // The stages before an entry, and the one after all; a failure at an entry, or else outside of generations, has none.

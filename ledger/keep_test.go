@@ -89,7 +89,8 @@ func TestPartialThatCannotBeMerged(t *testing.T) {
 	d.out, d.deaf = nil, true
 	d.step(Unusable{ID: p.ID, Reason: "no object"})
 	shuns := all[Shun](d)
-	if n := uncommits(); n != 1 || len(shuns) != 1 || shuns[0].ID != "b" || !strings.Contains(shuns[0].Reason, "no object") {
+	if n := uncommits(); n != 1 || len(shuns) != 1 || shuns[0].ID != "b" ||
+		!strings.Contains(shuns[0].Reason, "no object") {
 		t.Errorf("%d proposals, set aside: %+v", n, shuns)
 	}
 	d.step(Unusable{ID: p.ID, Reason: "again"})

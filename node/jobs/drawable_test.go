@@ -7,8 +7,8 @@ import (
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
-// TestSnapshotsOfLiars: what a home tells of what is watched is drawn on a terminal by those who asked. It is refused if
-// drawing it would take more than an honest one does, and its texts are cut.
+// TestSnapshotsOfLiars: what a home tells of what is watched is drawn on a terminal by those who asked. It is refused
+// if drawing it would take more than an honest one does, and its texts are cut.
 func TestSnapshotsOfLiars(t *testing.T) {
 	honest := func() api.Snapshot {
 		return api.Snapshot{Units: 3, Of: 4, Objects: []api.Picture{

@@ -17,9 +17,9 @@ import (
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
-// A partial is committed when its counters are right; nobody reads its objects then. A member that lies, or whose memory
-// is bad, may have put anything there. That is found when a merge fails: each input is merged by itself, and what cannot
-// be is committed no more, so that its units run again, elsewhere.
+// A partial is committed when its counters are right; nobody reads its objects then. A member that lies, or whose
+// memory is bad, may have put anything there. That is found when a merge fails: each committed partial is merged with
+// itself, and what cannot be is committed no more, so that its units run again, elsewhere.
 
 const (
 	mostRedone = 5               // times: what fails then as well is the fault of the user's code
