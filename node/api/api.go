@@ -427,6 +427,17 @@ type Missing struct {
 // BranchAdvice says what to do about a branch that the selector asks for and that ROOT does not find, or cannot read.
 // reason is what ROOT says: a name with a dot in it may be that of a friend's branch.
 func BranchAdvice(reason string) string {
+	for _, s := range []string{"unhandled streamer element", "not implemented", "should be accessed through"} {
+		if strings.Contains(reason, s) {
+			return "ROOT cannot read the branch in this way, in one process neither: take it out of the selector, which may " +
+				"have all branches since MakeSelector made it, or read it by its address; --allow-missing-branches goes on " +
+				"without it, as ROOT does"
+		}
+	}
+	if strings.Contains(reason, "CollectionProxy") {
+		return "what is in the branch has no dictionary: name its class in the selector, as by #pragma link C++ class " +
+			"vector<vector<float> >+; or give a library that has one with --lib"
+	}
 	of := "TREE"
 	if words := strings.Fields(reason); len(words) > 0 {
 		last := strings.Trim(words[len(words)-1], ".\"'")
