@@ -53,6 +53,8 @@ type Done struct {
 	Opened  bool          `msgpack:"opened"`
 	// Hints are what a process that tries the first entries of a job has found out, see Foreseer.
 	Hints []byte `msgpack:"hints,omitempty"`
+	// Whole says likewise why no file may be divided, see Foreseen.
+	Whole string `msgpack:"whole,omitempty"`
 	// Refused is why nothing of the packet was done: its file could not be opened; the generation goes on.
 	Refused *Failure `msgpack:"-"`
 }

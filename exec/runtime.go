@@ -111,10 +111,19 @@ type Program interface {
 // Foreseer is what a program is besides whose generations are to know something of a job that only its first entries
 // show, such as the limits that a histogram gets from them.
 type Foreseer interface {
-	// Foresee is Try, of the first entry of a packet that lies where the job begins. It returns what all generations of
-	// the job are to be told (GenSpec.Hints), at most MaxHints bytes; empty if there is nothing. For that it may run more
+	// Foresee is Try, of the first entry of a packet that lies where the job begins. For what it finds out it may run more
 	// entries than the first, and nothing that happens to those is a failure.
-	Foresee(ctx context.Context, spec GenSpec, p Packet) (hints []byte, err error)
+	Foresee(ctx context.Context, spec GenSpec, p Packet) (Foreseen, error)
+}
+
+// Foreseen is what the first entries of a job have shown.
+type Foreseen struct {
+	// Hints are what all generations of the job are to be told (GenSpec.Hints), at most MaxHints bytes; empty if there is
+	// nothing.
+	Hints []byte
+	// Whole says, in words for the user, why no file of the job may be divided between processes, as Description.Whole
+	// does for what is known before; empty if that has not shown.
+	Whole string
 }
 
 // MaxHints bounds the bytes of what Foresee returns, which are part of the job's description.

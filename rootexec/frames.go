@@ -71,14 +71,15 @@ type compileFrame struct {
 // beginFrame is child.BeginFrame with what ROOT's generations are told besides.
 type beginFrame struct {
 	child.BeginFrame
-	Option    string  `msgpack:"option"`
-	Lax       bool    `msgpack:"lax"`
-	Seed      *uint64 `msgpack:"seed,omitempty"`
-	Selection string  `msgpack:"selection,omitempty"` // path of an exec.Selection
-	Home      string  `msgpack:"home,omitempty"`      // the submitter's working folder
-	Whole     bool    `msgpack:"whole"`
-	Given     string  `msgpack:"given,omitempty"` // path of the blob of given objects
-	Trial     bool    `msgpack:"trial,omitempty"` // look at what the first entries show of histograms
+	Option    string            `msgpack:"option"`
+	Lax       bool              `msgpack:"lax"`
+	Seed      *uint64           `msgpack:"seed,omitempty"`
+	Selection string            `msgpack:"selection,omitempty"` // path of an exec.Selection
+	Home      string            `msgpack:"home,omitempty"`      // the submitter's working folder
+	Whole     bool              `msgpack:"whole"`
+	Given     string            `msgpack:"given,omitempty"` // path of the blob of given objects
+	Env       map[string]string `msgpack:"env,omitempty"`   // variables of the environment
+	Trial     bool              `msgpack:"trial,omitempty"` // look at what the first entries show of histograms
 }
 
 // listFrame asks a planner for an exec.Listing.

@@ -20,10 +20,11 @@ type Told struct {
 	AllowMissingBranches bool   // let branches that a file lacks pass with a warning
 	// Seed is that of gRandom, which then has a stream for each entry, the same whoever runs it; nil: a seed of chance
 	Seed      *uint64
-	Selection string // path of an exec.Selection; empty: all entries of the files, and nothing beside them
-	Dir       string // the submitter's working folder, for relative names of friends
-	Whole     bool   // no file is divided, but behind entries that went well
-	Given     string // path of the blob of given objects in fInput; empty for none
+	Selection string            // path of an exec.Selection; empty: all entries of the files, and nothing beside them
+	Dir       string            // the submitter's working folder, for relative names of friends
+	Whole     bool              // no file is divided, but behind entries that went well
+	Given     string            // path of the blob of given objects in fInput; empty for none
+	Env       map[string]string // variables of the environment
 
 	foresees bool // looks what the first entries show of histograms
 }
@@ -54,10 +55,11 @@ func (s *Selector) Probe(ctx context.Context, spec exec.GenSpec, told Told, file
 
 // Foresee is Probe of the first entry of a packet. It goes on behind it, within the file and for seconds at most, until
 // histograms that find their limits from their first entries have found them, and returns these limits for all
-// generations of the job.
+// generations of the job. It also sees whether Init or Notify add to the output, which each process would do that reads
+// a part of the file.
 func (s *Selector) Foresee(
 	ctx context.Context, spec exec.GenSpec, told Told, pk exec.Packet,
-) (hints []byte, err error) {
+) (exec.Foreseen, error) {
 	told.foresees = true
 	return s.probe(ctx, s.z, spec, told, pk)
 }
@@ -65,23 +67,26 @@ func (s *Selector) Foresee(
 // probe tries the first entry of a packet with a generation that is forked from z.
 func (s *Selector) probe(
 	ctx context.Context, z *child.Zygote, spec exec.GenSpec, told Told, pk exec.Packet,
-) (hints []byte, err error) {
+) (out exec.Foreseen, err error) {
 	p, err := s.forkGeneration(ctx, z, spec)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
 	pk.ID, pk.Last = 1, pk.First+1
-	if hints, err = child.Try(ctx, p, spec, told.extend, pk); len(hints) > exec.MaxHints {
-		hints = nil // merges join what generations find by themselves
+	if out, err = child.Try(ctx, p, spec, told.extend, pk); len(out.Hints) > exec.MaxHints {
+		out.Hints = nil // merges join what generations find by themselves
 	}
-	return hints, err
+	if told.Whole {
+		out.Whole = "" // it is known
+	}
+	return out, err
 }
 
 // extend adds to the request with which a generation begins what ROOT is told.
 func (t Told) extend(b child.BeginFrame) any {
 	return beginFrame{
 		BeginFrame: b, Option: t.Option, Lax: t.AllowMissingBranches, Seed: t.Seed, Selection: t.Selection, Home: t.Dir,
-		Whole: t.Whole, Given: t.Given, Trial: t.foresees,
+		Whole: t.Whole, Given: t.Given, Env: t.Env, Trial: t.foresees,
 	}
 }
 

@@ -242,6 +242,8 @@ func whyWhole(spec Spec, w work, src Source) string {
 		return ""
 	case mayAbortFiles(src):
 		return "the selector names kAbortFile"
+	case addsPerFile(src):
+		return "Init or Notify adds up something of each file"
 	case spec.WholeFiles:
 		return "as --whole-files asks for"
 	}

@@ -82,11 +82,12 @@ func (s split) run(t *testing.T, job roottest.Job) outcome {
 	if !s.blind {
 		tried := spec
 		tried.Dir = t.TempDir()
-		spec.Hints, err = sel.Foresee(t.Context(), tried, rootexec.Told{Option: job.Option},
+		seen, err := sel.Foresee(t.Context(), tried, rootexec.Told{Option: job.Option},
 			exec.Packet{File: job.Files[0], Part: job.Tree})
 		if err != nil {
 			t.Fatal(err)
 		}
+		spec.Hints = seen.Hints
 	}
 	var partials, apart []string
 	for _, packets := range s.deal(t, e, job) {
@@ -123,7 +124,7 @@ func TestEveryClassMerges(t *testing.T) {
 	)}
 	want := filepath.Join(dir, "want.root")
 	r.Reference(t, job, want)
-	apart := "TBits TExMap TMatrixT<double> TVectorT<double> graph2d macro named polar refs string"
+	apart := "TBits TExMap TMatrixT<double> TVectorT<double> graph2d macro polar refs texts"
 	for seed := range uint64(6) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			s := newSplit(seed)
@@ -272,9 +273,9 @@ func TestLimitsOfSlowEntries(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hints, err := s.Foresee(t.Context(), exec.GenSpec{Job: 1, Input: input, Dir: t.TempDir()}, rootexec.Told{},
+	seen, err := s.Foresee(t.Context(), exec.GenSpec{Job: 1, Input: input, Dir: t.TempDir()}, rootexec.Told{},
 		exec.Packet{File: files[0], Part: "Events"})
-	if err != nil || !strings.Contains(string(hints), `"labels"`) {
-		t.Errorf("announced: %q, %v", hints, err)
+	if err != nil || !strings.Contains(string(seen.Hints), `"labels"`) {
+		t.Errorf("announced: %q, %v", seen.Hints, err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/dtpnode/dtpnode/exec"
@@ -37,6 +38,9 @@ func newProgram(s *Selector, lib Library, w work, given givenBlob) *program {
 	key := fmt.Sprintf("%s %s %q %v", lib.Key, w.Class, w.Option, w.Lax)
 	if w.Whole {
 		key += " whole"
+	}
+	if len(w.Env) > 0 {
+		key += fmt.Sprintf(" %q", w.Env)
 	}
 	return &program{Selector: s, work: w, key: key, given: given}
 }
@@ -125,7 +129,7 @@ func (e *Executor) Describe(ctx context.Context, r exec.Request) (out exec.Descr
 	out.Program, out.Whole = p, whyWhole(spec, w, code.src)
 	out.Work = tasks.Work{Kind: Kind, Needs: code.src.needs(e.cfg.Root), Spec: text}
 	out.Params, out.Items = w.Params, spec.Cycles
-	out.Notes = append(code.notes, unseeded(code.src, w)...)
+	out.Notes = slices.Concat(code.notes, unseeded(code.src, w), aboutNamed(spec))
 	if given.path != "" {
 		out.Blobs = append(out.Blobs, exec.Blob{Name: inputBlob, Keep: true, File: given.path})
 	}
@@ -237,7 +241,7 @@ func (e *Executor) wanted(ctx context.Context, spec Spec, r exec.Request) (src S
 		w.Option, w.Lax, w.Seed, w.Canvases = spec.Option, spec.AllowMissingBranches, spec.Seed, spec.Canvases
 		w.Dir, w.Session = r.Dir, spec.Session
 	}
-	w.Params = merged(w.Params, spec.Params)
+	w.Params, w.Env = merged(w.Params, spec.Params), merged(w.Env, spec.Env)
 	w.Whole = w.Whole || spec.WholeFiles
 	if r.Earlier != nil && !spec.hasCode() {
 		return old, w, nil
@@ -250,7 +254,7 @@ func (e *Executor) wanted(ctx context.Context, spec Spec, r exec.Request) (src S
 			src.Files[name] = text
 		}
 	}
-	w.Main, w.Class, w.Whole = src.Main, spec.className(), w.Whole || mayAbortFiles(src)
+	w.Main, w.Class, w.Whole = src.Main, spec.className(), w.Whole || mayAbortFiles(src) || addsPerFile(src)
 	return src, w, nil
 }
 
@@ -334,8 +338,19 @@ func (p *program) Key() string { return p.key }
 func (p *program) told() Told {
 	return Told{
 		Option: p.work.Option, AllowMissingBranches: p.work.Lax, Seed: p.work.Seed, Selection: p.chosen, Dir: p.work.Dir,
-		Whole: p.work.Whole, Given: p.given.path,
+		Whole: p.work.Whole, Given: p.given.path, Env: environment(p.work.Env),
 	}
+}
+
+func environment(vars []tasks.Param) map[string]string {
+	if len(vars) == 0 {
+		return nil
+	}
+	out := map[string]string{}
+	for _, v := range vars {
+		out[v.Name] = v.Value
+	}
+	return out
 }
 
 // Start begins a generation with the selector's option.
@@ -369,18 +384,21 @@ func (p *program) Try(ctx context.Context, spec exec.GenSpec, file, tree string)
 	return err
 }
 
-// Foresee tries the first entry of a packet, and looks which limits histograms get from the first entries.
-func (p *program) Foresee(ctx context.Context, spec exec.GenSpec, pk exec.Packet) ([]byte, error) {
+// Foresee tries the first entry of a packet, and looks which limits histograms get from the first entries, and whether
+// files may be divided.
+func (p *program) Foresee(ctx context.Context, spec exec.GenSpec, pk exec.Packet) (exec.Foreseen, error) {
 	told := p.told()
 	told.foresees = true
 	return p.probed(ctx, spec, told, pk)
 }
 
 // probed tries the first entry of a packet, with fInput as generations on this host have it.
-func (p *program) probed(ctx context.Context, spec exec.GenSpec, told Told, pk exec.Packet) ([]byte, error) {
+func (p *program) probed(
+	ctx context.Context, spec exec.GenSpec, told Told, pk exec.Packet,
+) (exec.Foreseen, error) {
 	shared, err := p.in.shares(ctx, p.Selector, p.given.path, spec.Input)
 	if err != nil {
-		return nil, err
+		return exec.Foreseen{}, err
 	}
 	if shared == nil {
 		return p.probe(ctx, p.z, spec, told, pk)
@@ -391,12 +409,16 @@ func (p *program) probed(ctx context.Context, spec exec.GenSpec, told Told, pk e
 
 // Session starts the process that runs Begin and Terminate.
 func (p *program) Session(ctx context.Context, spec exec.SessionSpec) (exec.Session, error) {
+	env := slices.Clone(spec.Env)
+	for _, v := range p.work.Env {
+		env = append(env, v.Name+"="+v.Value)
+	}
 	params := map[string]string{}
 	for _, o := range p.work.Params {
 		params[o.Name] = o.Value
 	}
 	client := ClientSpec{
-		Option: p.work.Option, Params: params, Given: p.given.path, Dir: spec.Dir, Env: spec.Env, Seed: p.work.Seed,
+		Option: p.work.Option, Params: params, Given: p.given.path, Dir: spec.Dir, Env: env, Seed: p.work.Seed,
 		Canvases: p.work.Canvases, Session: p.work.Session, Away: spec.Away,
 		Inputs: spec.Inputs,
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -78,7 +79,7 @@ func TestPreparedIsWhatWasDescribed(t *testing.T) {
 	}
 	defer p.Release()
 	got := p.(*program)
-	if p.Key() != first.Key() || got.told() != (Told{
+	if p.Key() != first.Key() || !reflect.DeepEqual(got.told(), Told{
 		Option:               "absent",
 		AllowMissingBranches: true,
 		Whole:                true, // Suite.C names kAbortFile

@@ -39,8 +39,15 @@ type Spec struct {
 	AllowMissingSymbols bool          `json:"allow_missing_symbols,omitempty"`
 	Packages            []PackageSpec `json:"packages,omitempty"` // PAR packages, in the order of enabling
 
-	Data   []string `json:"data,omitempty"`   // files for the working folder of each process
-	Option string   `json:"option,omitempty"` // what GetOption() returns; in a retry that of before is kept
+	Data []string `json:"data,omitempty"` // files for the working folder of each process
+	// those of Data that go along unasked, since the code names them, and files that it names and that do not; as it names
+	// them, relative to the user's working folder
+	Named     []string `json:"named,omitempty"`
+	Unshipped []string `json:"unshipped,omitempty"`
+	// variables of the user's environment that the code reads, with their values, which they have in each process; in a
+	// retry in place of those of that name
+	Env    map[string]string `json:"env,omitempty"`
+	Option string            `json:"option,omitempty"` // what GetOption() returns; in a retry that of before is kept
 
 	// parameters in fInput, by name or name:type, see ParamTypes; in a retry in place of those of that name
 	Params map[string]string `json:"params,omitempty"`
@@ -118,6 +125,8 @@ type work struct {
 	Whole    bool          `msgpack:"w,omitempty"` // no file is divided, see Spec.WholeFiles
 	// Dir is the user's working folder: relative names of friends, as ROOT writes them into trees, are looked up there.
 	Dir string `msgpack:"d,omitempty"`
+	// Env are variables of the user's environment, in the order of their names.
+	Env []tasks.Param `msgpack:"e,omitempty"`
 }
 
 func readWork(w tasks.Work) (out work, err error) {

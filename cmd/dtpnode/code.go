@@ -31,7 +31,10 @@ too, and interpreted by ROOT, on every node, if it does not compile.
 Headers that it includes with quotes, directly or through one another, travel with it; so do those that it finds in
 the folders of -I, of $ROOT_INCLUDE_PATH, and of R__ADD_INCLUDE_PATH() in a source. --include adds other headers, and
 data files: each process finds them in its working folder, which is empty else, under the names that they have in
-yours. A folder there stands for all files in it, and headers are looked up in it.
+yours. A folder there stands for all files in it, and headers are looked up in it. Data files of your working folder
+that literals in the code name by a relative path, as TFile::Open("cal.root") does, or as patterns of printf, and those
+that --option and --param name, go along unasked, up to 8 MiB each, and so do the values of environment variables that
+the code reads by name: a note says which.
 --source names further sources, which are compiled, each into its library as by .L X.cxx+, and loaded before the
 selector, in the order given.
 --lib names shared libraries, which are loaded before the sources. What they need in turn, found here by their run paths
@@ -109,7 +112,16 @@ func (c *codeFlags) set(spec *rootexec.Spec, g *globals, selector string) (err e
 	if err != nil {
 		return err
 	}
-	spec.Data, err = absolute(data)
+	texts := []string{spec.Option}
+	for _, text := range spec.Params {
+		texts = append(texts, text)
+	}
+	found, err := inputs.DataNamed(slices.Concat(mains, code.Files), data, texts)
+	if err != nil {
+		return err
+	}
+	spec.Named, spec.Unshipped, spec.Env = found.Files, found.Left, found.Env
+	spec.Data, err = absolute(append(data, found.Files...))
 	return err
 }
 

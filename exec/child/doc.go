@@ -35,7 +35,7 @@
 //	generation
 //	          ->  begin {job, input, hints, dir, memory, filesize, ...}   <-  ready {}
 //	          ->  packet {id, seq, file, part, items, first, last, base, total, uuid, end, clip}
-//	                                              <-  done {id, last, ns, bytes, opened, hints}
+//	                                              <-  done {id, last, ns, bytes, opened, hints, whole}
 //	                                              |   refused {id, and all of failed}
 //	          ->  snapshot {id, names, most, path}                        <-  snapped {id, units, left, msg}
 //	          ->  seal {path}                     <-  sealed {units, canary, apart, mixed}
@@ -45,8 +45,8 @@
 //
 //   - begin: The process enters dir, sets RLIMIT_DATA to memory and the soft RLIMIT_FSIZE to filesize, where 0 is no
 //     limit, and makes itself ready. job is the seed of the canaries, and input the path of a file with what the job's
-//     session has made, or missing. That file must not be written to. hints are what the process that has tried the
-//     job's first entries has found out for all others.
+//     session has made, or missing. That file must not be written to. hints are what the first entries of the job
+//     have shown to the process that has tried them, for all others.
 //   - packet: [first, last) are entries of a part of a file; parts are what files are divided into, if they are. A
 //     packet with items is of a blob of items at that path on this host (exec.OpenItems) and has no file; one with
 //     neither is a range of numbers. base is the global unit of the file's entry 0. total and uuid are the entries and
@@ -54,7 +54,7 @@
 //     is wanted of the file ends, if that is known. clip allows the file to end before last.
 //   - done: last is the first entry that was not processed. It is before the packet's last if the packet was
 //     preempted, which is so for every packet whose seq is at most stop of the page, looked at before each entry. hints
-//     are of a process that tries a job's first entries (exec.Foreseer).
+//     and whole are of a process that tries a job's first entries (exec.Foreseen), and missing otherwise.
 //   - refused: The file could not be opened and nothing of the packet was done. The generation goes on.
 //   - snapshot: The process writes the objects of its output that match a name, and take no more than most bytes each,
 //     to path, and goes on. left are the names of others. units is -1 if that failed, and msg says why. Only runtimes

@@ -321,29 +321,29 @@ func (g *Generation) reading(now time.Time) reading {
 }
 
 // Try runs a generation over one packet, whose end may lie behind that of the file, and throws it away. It finds what
-// would fail everywhere before the work is dealt out. The process is the generation's, as with Begin. It returns the
-// hints that the process gives with the packet.
+// would fail everywhere before the work is dealt out. The process is the generation's, as with Begin. It returns what
+// the process tells with the packet of the job as a whole.
 func Try(
 	ctx context.Context, p *Process, spec exec.GenSpec, extend func(BeginFrame) any, pk exec.Packet,
-) (hints []byte, err error) {
+) (exec.Foreseen, error) {
 	sink := &probeSink{result: make(chan exec.Done, 2)} // room for the packet and for a failure after it
 	g, err := Begin(p, spec, extend, sink)
 	if err != nil {
-		return nil, err
+		return exec.Foreseen{}, err
 	}
 	defer g.Kill()
 	// A generation may fail, and so end, before its packet is leased. Then the sink is told the reason.
 	if err := g.lease(pk, true); err != nil && !errors.Is(err, exec.ErrEnded) {
-		return nil, err
+		return exec.Foreseen{}, err
 	}
 	select {
 	case d := <-sink.result:
 		if d.Refused != nil {
-			return nil, d.Refused
+			return exec.Foreseen{}, d.Refused
 		}
-		return d.Hints, nil
+		return exec.Foreseen{Hints: d.Hints, Whole: d.Whole}, nil
 	case <-ctx.Done():
-		return nil, fmt.Errorf("could not try the code on %q: %w", pk.File, ctx.Err())
+		return exec.Foreseen{}, fmt.Errorf("could not try the code on %q: %w", pk.File, ctx.Err())
 	}
 }
 

@@ -43,10 +43,10 @@ func (r *Room) begin(j *Job, desc *tasks.Job) (err error) {
 // needsOf adds to the needs of a job's work what its input and its files ask of a node besides.
 func needsOf(desc *tasks.Job) {
 	needs := slices.Clone(desc.Work.Needs)
-	if len(desc.Input) > 0 || desc.Begun.Name != "" {
+	if (len(desc.Input) > 0 || desc.Begun.Name != "") && !slices.Contains(needs, exec.NeedsInputFile) {
 		needs = append(needs, exec.NeedsInputFile)
 	}
-	if desc.Data.Whole {
+	if desc.Data.Whole && !slices.Contains(needs, exec.NeedsWholeFiles) {
 		needs = append(needs, exec.NeedsWholeFiles)
 	}
 	desc.Work.Needs = needs

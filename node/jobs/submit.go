@@ -252,10 +252,11 @@ func (r *Room) probe(j *Job, desc *tasks.Job) error {
 		return fmt.Errorf("could not make a folder for trying the first entry: %w", err)
 	}
 	defer os.RemoveAll(dir)
+	var seen exec.Foreseen
 	err = r.use(j.ctx, j, func(p exec.Program, _ *tasks.Job) (err error) {
 		spec := r.workers.Limits.Spec(desc, j.inputPath(), 1, dir)
 		if ahead, ok := p.(exec.Foreseer); ok {
-			desc.Hints, err = ahead.Foresee(j.ctx, spec, first)
+			seen, err = ahead.Foresee(j.ctx, spec, first)
 			return err
 		}
 		return p.Try(j.ctx, spec, first.File, first.Part)
@@ -267,10 +268,25 @@ func (r *Room) probe(j *Job, desc *tasks.Job) error {
 	if fail != nil && fail.Kind == exec.KindSchema {
 		return &api.Error{Message: err.Error(), Hint: api.BranchAdvice(fail.Msg), Err: err}
 	}
-	if err == nil && len(desc.Hints) == 0 { // hints are for each job anew
+	if err != nil {
+		return err
+	}
+	foreseen(j, desc, seen)
+	if len(seen.Hints) == 0 && seen.Whole == "" { // what is foreseen is for each job anew
 		r.planner.SetProbed(mark)
 	}
-	return err
+	return nil
+}
+
+// foreseen adds to the description of a job what its first entries have shown.
+func foreseen(j *Job, desc *tasks.Job, seen exec.Foreseen) {
+	desc.Hints = seen.Hints
+	if seen.Whole == "" || desc.Data.Whole {
+		return
+	}
+	desc.Data.Whole = true
+	needsOf(desc)
+	j.note(wholeNote(seen.Whole))
 }
 
 // markOf names a program with what its first entry is tried with: the same may pass or fail with another input, or have

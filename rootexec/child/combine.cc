@@ -10,6 +10,7 @@
 #include <TClass.h>
 #include <TClonesArray.h>
 #include <TFileMergeInfo.h>
+#include <TFolder.h>
 #include <TH1.h>
 #include <THStack.h>
 #include <THashTable.h>
@@ -17,7 +18,9 @@
 #include <TMap.h>
 #include <TMethodCall.h>
 #include <TMultiGraph.h>
+#include <TNamed.h>
 #include <TObjArray.h>
+#include <TObjString.h>
 #include <TPolyLine.h>
 #include <TPolyLine3D.h>
 #include <TPolyMarker.h>
@@ -43,6 +46,8 @@ enum class Rule {
   Chain,  // the files of all
   Stack,  // histogram by histogram, as a list
   Graphs, // graph by graph, as a list
+  Folder, // object by object and folder by folder, as a list
+  Same,   // equal ones are one: a text that each generation has made means the same once
   Points, // the points of all, one after the other
   Own,    // by a method Merge that is user code
   Method, // by the method Merge of the class
@@ -80,6 +85,7 @@ Rule ruleOf(TClass &cls) {
     if (its && isUserClass(*its)) return Rule::Own;
   }
   if (cannotUseMerge(cls)) return Rule::Apart;
+  if (&cls == TNamed::Class() || &cls == TObjString::Class()) return Rule::Same;
   if (cls.InheritsFrom(TClonesArray::Class())) return Rule::Clones;
   if (cls.InheritsFrom(TMap::Class())) return Rule::Map;
   if (cls.InheritsFrom(TSeqCollection::Class()) || cls.InheritsFrom(THashTable::Class())) return Rule::List;
@@ -87,6 +93,7 @@ Rule ruleOf(TClass &cls) {
   if (cls.InheritsFrom(TChain::Class())) return Rule::Chain;
   if (cls.InheritsFrom(THStack::Class())) return Rule::Stack;
   if (cls.InheritsFrom("TMultiGraph")) return Rule::Graphs;
+  if (cls.InheritsFrom(TFolder::Class())) return Rule::Folder;
   for (const char *name : {"TPolyMarker", "TPolyMarker3D", "TPolyLine", "TPolyLine3D"})
     if (cls.InheritsFrom(name)) return Rule::Points;
   return Rule::Method;
@@ -297,6 +304,10 @@ bool Combiner::combineOnce(TObject &into, Objects &others, const std::string &pa
     return combineParts(into, others, path, [](TObject &o) { return static_cast<THStack &>(o).GetHists(); });
   case Rule::Graphs:
     return combineParts(into, others, path, [](TObject &o) { return static_cast<TMultiGraph &>(o).GetListOfGraphs(); });
+  case Rule::Folder:
+    return combineParts(into, others, path, [](TObject &o) { return static_cast<TFolder &>(o).GetListOfFolders(); });
+  case Rule::Same:
+    return std::all_of(others.begin(), others.end(), [&](const auto &o) { return sameBytes(into, *o); });
   case Rule::Own:
     return combineTried(into, others, path);
   case Rule::Method:

@@ -4,6 +4,7 @@
 #include "drawn.h"
 #include "entrylist.h"
 #include "isolate.h"
+#include "perfile.h"
 #include "proof.h"
 #include "random.h"
 #include "feedback.h"
@@ -21,6 +22,7 @@
 #include <TTree.h>
 #include <algorithm>
 #include <chrono>
+#include <optional>
 #include <nlohmann/json.hpp>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -52,6 +54,15 @@ void limitFileSize(rlim_t bytes) {
   if (::getrlimit(RLIMIT_FSIZE, &limit) != 0) return;
   limit.rlim_cur = std::min(bytes, limit.rlim_max);
   ::setrlimit(RLIMIT_FSIZE, &limit);
+}
+
+// The name of an object, for a sentence: it may have any length, and bytes that are no text.
+std::string shortName(const std::string &name) {
+  constexpr size_t most = 80;
+  std::string out;
+  for (const char c : name.substr(0, most))
+    out += c > ' ' && c < 0x7f ? c : '_';
+  return out;
 }
 
 } // namespace
@@ -97,6 +108,9 @@ json Generation::begin(const json &request) {
     input_ = loaded_->list;
   else
     guard_.run(Phase::Load, [&] { input_ = readInput(source, guard_); });
+  // What the code reads of the environment is what it is where the job was submitted, as in one process.
+  for (const auto &[name, value] : request.value("env", std::map<std::string, std::string>()))
+    ::setenv(name.c_str(), value.c_str(), 1);
   seedRandom(request);
   guard_.run(Phase::Construct, [&] {
     selector_ = enterProofWorker(*input_, dir, request.value("data", ""), job_);
@@ -104,6 +118,7 @@ json Generation::begin(const json &request) {
     fileCycles_ = cyclesAreFiles(*input_);
   });
   guard_.run(Phase::SlaveBegin, [&] { startSelector(request.value("option", "")); });
+  refuseDirectories(*selector_->GetOutputList());
   files_.warnOfOthers();
   announceLimits(request);
   if (aborted(Phase::SlaveBegin, -1)) {
@@ -227,9 +242,11 @@ json Generation::process(const json &request) {
   }
   const auto ns =
       std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - start).count();
-  return {{"op", "done"}, {"id", p.id},     {"last", end},
-          {"ns", ns},     {"bytes", bytes}, {"opened", opened},
-          {"hints", json::binary({hints.begin(), hints.end()})}};
+  json out = {{"op", "done"}, {"id", p.id},     {"last", end},
+              {"ns", ns},     {"bytes", bytes}, {"opened", opened},
+              {"hints", json::binary({hints.begin(), hints.end()})}};
+  if (!perFile_.empty()) out["whole"] = "Init or Notify adds to " + shortName(perFile_) + ", once for each file";
+  return out;
 }
 
 void Generation::open(Packet &p, bool &opened) {
@@ -275,6 +292,8 @@ void Generation::open(Packet &p, bool &opened) {
 // Shows the selector the tree of another file. Entry lists of the output go on with it.
 void Generation::attach(const Packet &p, Input &in) {
   if (random_) random_->enter(StreamRandom::initOf(p.base));
+  std::optional<PerFile> perFile;
+  if (trial_) perFile.emplace(*selector_->GetOutputList());
   initObjects_.before(*selector_->GetOutputList());
   guard_.run(Phase::Init, [&] { init(p, in); });
   initObjects_.after(*selector_->GetOutputList());
@@ -283,6 +302,7 @@ void Generation::attach(const Packet &p, Input &in) {
   // Readers that Init() attached to a chain are told of it, too; they hand that on to the selector.
   TObject *told = in.chain && in.chain->GetNotify() ? in.chain->GetNotify() : selector_;
   guard_.run(Phase::Notify, [&] { told->Notify(); });
+  if (perFile) perFile_ = perFile->added(*selector_->GetOutputList());
   TIter next(selector_->GetOutputList());
   while (TObject *o = next())
     if (auto *list = dynamic_cast<TEntryList *>(o)) list->SetTree(in.tree);

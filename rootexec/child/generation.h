@@ -82,6 +82,7 @@ class Generation {
   InitObjects initObjects_;
   std::string announced_; // limits of histograms, as Announced::text() gives them
   std::unique_ptr<LimitsTrial> trial_; // of a process that tries the first entries of a job
+  std::string perFile_; // the output object to which Init or Notify has added in the trial; empty for none
   Input *current_ = nullptr;
   bool chainShown_ = false; // Init() was called with the chain of all inputs
   bool whole_ = false; // no file is divided but where everything before went well

@@ -13,6 +13,7 @@
 #include <TLeaf.h>
 #include <TList.h>
 #include <TMemFile.h>
+#include <TObjArray.h>
 #include <TParameter.h>
 #include <TROOT.h>
 #include <TTree.h>
@@ -46,6 +47,19 @@ bool startsAsROOTFile(const std::string &path) {
   char magic[4];
   return fd.get() >= 0 && ::pread(fd.get(), magic, sizeof magic, 0) == sizeof magic &&
          std::memcmp(magic, "root", sizeof magic) == 0;
+}
+
+// The bytes of a ROOT file's UUID, which it gets when it is made, and keeps when something is added to it; empty for
+// what is no ROOT file.
+std::string uuidIn(const std::string &path) {
+  constexpr uint32_t large = 1000000; // added to the version of a file with pointers of 8 bytes
+  constexpr size_t size = 16, at = 47, atInLarge = 59;
+  unsigned char head[atInLarge + size];
+  Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (fd.get() < 0 || ::pread(fd.get(), head, sizeof head, 0) != sizeof head || std::memcmp(head, "root", 4) != 0)
+    return "";
+  const uint32_t version = uint32_t{head[4]} << 24 | uint32_t{head[5]} << 16 | uint32_t{head[6]} << 8 | head[7];
+  return {reinterpret_cast<const char *>(head) + (version < large ? at : atInLarge), size};
 }
 
 std::string realPath(const std::string &path) {
@@ -83,11 +97,27 @@ bool fillsMemory(TTree &tree) {
   return false;
 }
 
+void refuseDirectories(const TCollection &output) {
+  for (TObject *o : output) {
+    if (!o) continue;
+    if (o->InheritsFrom(TDirectory::Class()))
+      throw Failure("code", std::string("the output list has \"") + o->GetName() + "\" of class " + o->ClassName() +
+                                ", which cannot be merged: add what is in it to the output list, or a TList or TFolder "
+                                "of it; for a file with folders use TProofOutputFile, or open a TFile in SlaveBegin "
+                                "and leave it out of the list");
+    // Other collections, such as TRefArray, hold what may be the property of anybody.
+    if (o->InheritsFrom(TList::Class()) || o->InheritsFrom(TObjArray::Class()))
+      refuseDirectories(static_cast<TCollection &>(*o));
+  }
+}
+
 void LocalFiles::begin() {
   dir_ = realPath(".");
   before_.clear();
+  uuids_.clear();
   long long passedOver = 0;
-  walk(before_, passedOver);
+  for (const std::string &path : walk(before_, passedOver))
+    if (const std::string uuid = uuidIn(dir_ + "/" + path); !uuid.empty()) uuids_[path] = uuid;
 }
 
 // Lists the regular files below the folder, in the order of their names, and what each is. passedOver counts the files
@@ -194,6 +224,7 @@ void LocalFiles::flush() {
 }
 
 void LocalFiles::addObjects(BlobWriter &out, const TList &output, const std::vector<TObject *> &parts) {
+  refuseDirectories(output);
   std::map<std::pair<std::string, std::string>, uint32_t> seen;
   TIter next(&output);
   while (TObject *o = next())
@@ -247,8 +278,10 @@ void LocalFiles::addFiles(BlobWriter &out) {
     const std::string full = dir_ + "/" + path;
     Fd fd(::open(full.c_str(), O_RDONLY | O_CLOEXEC));
     const Span span{fd.get(), 0, seen.size};
-    // A file that was shipped is the same in each generation, which a merge would count as often as there are some.
-    if (shipped || fd.get() < 0 || !startsAsROOTFile(full) || !isSound(span)) {
+    // A file that was shipped is the same in each generation, which a merge would count as often as there are some. One
+    // that was written anew in its place has another UUID, and is output.
+    const bool added = shipped && (uuids_.count(path) == 0 || uuidIn(full) == uuids_[path]);
+    if (added || fd.get() < 0 || !startsAsROOTFile(full) || !isSound(span)) {
       noteLeft(path);
       continue;
     }

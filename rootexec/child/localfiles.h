@@ -8,12 +8,17 @@
 #include <string>
 #include <vector>
 
+class TCollection;
 class TFile;
 class TList;
 class TObject;
 class TTree;
 
 namespace dtpnode {
+
+/// Throws Failure "code" if an output list has a directory, or a list in it has one: ROOT writes one only as a part of
+/// the file that it is in, and reading it back ends a process.
+void refuseDirectories(const TCollection &output);
 
 /// Watches over one working folder. ROOT files that appear in it are output of the generation; what else appears is
 /// told by name, or by number where there are very many. Files that were there before, which the job shipped, are
@@ -62,6 +67,7 @@ class LocalFiles {
 
   std::string dir_; // absolute, without links
   std::map<std::string, Seen> before_; // by path in the folder
+  std::map<std::string, std::string> uuids_; // of the ROOT files among them
   std::vector<Spilled> spilled_;
   std::map<std::string, std::string> classes_; // of records of files, by path in the folder
   std::map<std::string, long long> left_;

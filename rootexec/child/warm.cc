@@ -1,5 +1,6 @@
 #include "warm.h"
 
+#include <TBenchmark.h>
 #include <TBranch.h>
 #include <TBufferFile.h>
 #include <TClass.h>
@@ -185,6 +186,8 @@ void warmUp() {
     TClass::GetClass(cls);
   warmTrees();
   warmObjects();
+  // Selectors use it without a look, since ROOT's own program has made one before any code of the user's runs.
+  if (!gBenchmark) gBenchmark = new TBenchmark;
   gROOT->cd();
 }
 

@@ -9,6 +9,7 @@
 #include <TH2F.h>
 #include <TKey.h>
 #include <TList.h>
+#include <TMacro.h>
 #include <TNamed.h>
 #include <TObjArray.h>
 #include <TObjString.h>
@@ -237,10 +238,10 @@ class Apart : public TSelector {
  public:
   int Version() const override { return 2; }
   void SlaveBegin(TTree *) override {
-    fOutput->Add(new TNamed("note", "text"));
+    fOutput->Add(new TMacro("note", "text"));
     auto *list = new TList;
     list->SetName("list");
-    list->Add(new TNamed("inner", "text"));
+    list->Add(new TMacro("inner", "text"));
     fOutput->Add(list);
   }
   ClassDefOverride(Apart, 0);

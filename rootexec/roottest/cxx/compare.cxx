@@ -17,6 +17,7 @@
 #include <TFile.h>
 #include <TFileCollection.h>
 #include <TFileInfo.h>
+#include <TFolder.h>
 #include <TGraph.h>
 #include <TH1.h>
 #include <TH2.h>
@@ -489,6 +490,9 @@ void compare(const std::string &path, const TObject *got, const TObject *want)
    if (auto *w = dynamic_cast<const TMultiGraph *>(want))
       return compareNamed(path, byName(*dynamic_cast<const TMultiGraph &>(*got).GetListOfGraphs()),
                           byName(*w->GetListOfGraphs()));
+   if (auto *w = dynamic_cast<const TFolder *>(want))
+      return compareNamed(path, byName(*dynamic_cast<const TFolder &>(*got).GetListOfFolders()),
+                          byName(*w->GetListOfFolders()));
    if (auto *w = dynamic_cast<const THStack *>(want))
       return compareNamed(path, byName(*dynamic_cast<const THStack &>(*got).GetHists()), byName(*w->GetHists()));
    if (auto *w = dynamic_cast<const TStatistic *>(want))

@@ -11,6 +11,7 @@
 #include <TExMap.h>
 #include <TFileCollection.h>
 #include <TFileInfo.h>
+#include <TFolder.h>
 #include <TGraph2D.h>
 #include <TGraphAsymmErrors.h>
 #include <TGraphBentErrors.h>
@@ -51,6 +52,7 @@
 #include <TSelectorScalar.h>
 #include <TSortedList.h>
 #include <TStatistic.h>
+#include <TSystem.h>
 #include <TTree.h>
 #include <TTreeReader.h>
 #include <TTreeReaderValue.h>
@@ -251,10 +253,16 @@ void Merges::lists()
    LISTS(TObjArray, "array");
    LISTS(TOrdCollection, "ordered");
    LISTS(THashTable, "table");
+   auto *folder = new TFolder("folder", "");
+   folder->AddFolder("inner", "")->Add(new TH1F("hfolder", "", 20, -1, 1));
+   folder->Add(new TH1F("hbeside", "", 20, -1, 1));
+   ADD(TFolder, folder, static_cast<TH1 *>(o.FindObject(id % 2 ? "inner/hfolder" : "hbeside"))->Fill(x));
 }
 
 void Merges::others()
 {
+   ADD(TNamed, new TNamed("named", "the same everywhere"), );
+   ADD(TObjString, new TObjString("string"), );
    ADD(TNtuple, new TNtuple("ntuple", "", "x:y"), if (id % 5 == 0) o.Fill(x, id % 100));
    ADD(TNtupleD, new TNtupleD("ntupled", "", "x:y"), if (id % 5 == 0) o.Fill(x, id));
    ADD(TParameter<Long64_t>, new TParameter<Long64_t>("sumL", 0), o.SetVal(o.GetVal() + id));
@@ -282,8 +290,7 @@ void Merges::others()
 
 void Merges::unmergeable()
 {
-   ADD(TNamed, new TNamed("named", "the same everywhere"), );
-   ADD(TObjString, new TObjString("string"), );
+   ADD(TNamed, new TNamed("texts", TString::Format("of process %d", gSystem->GetPid()).Data()), );
    ADD(TMacro, new TMacro("macro"), );
    ADD(TVectorD, new TVectorD(2), o[0] += x);
    ADD(TMatrixD, new TMatrixD(2, 2), o(0, 1) += x);

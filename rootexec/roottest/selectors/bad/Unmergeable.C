@@ -2,20 +2,20 @@
 // that several nodes get to work on few entries.
 
 #include <TH1F.h>
-#include <TNamed.h>
+#include <TMacro.h>
 #include <TSelector.h>
 #include <TSystem.h>
 
 class Unmergeable : public TSelector {
 public:
    TH1F *fHist = nullptr;   //!
-   TNamed *fNote = nullptr; //!
+   TMacro *fNote = nullptr; //!
 
    Int_t Version() const override { return 2; }
    void SlaveBegin(TTree *) override
    {
       fOutput->Add(fHist = new TH1F("entries", "entries", 10, 0, 10000));
-      fOutput->Add(fNote = new TNamed("note", "no Merge here"));
+      fOutput->Add(fNote = new TMacro("note", "no Merge here"));
    }
    Bool_t Process(Long64_t entry) override
    {
