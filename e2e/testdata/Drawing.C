@@ -52,7 +52,7 @@ void drawing(const char *dir) {
   TChain *pool = chainOf(dir), *here = chainOf(dir);
   pool->SetProof();
   const char *calls[][4] = {
-    {"sin(event)>>h1(50,-1,1)", "run>20", "", "h1"},
+    {"-sin(event)>>h1(50,-1,1)", "-run<-20", "", "h1"},
     {"sin(event)", "sub*0.5", "goff", ""},
     {"sub:sin(event)>>h3(20,-1,1,5,0,10)", "run%3", "colz", "h3"},
     {"cos(event):sub:sin(event)>>h5(5,-1,1,5,0,10,4,-1,1)", "", "goff", "h5"},

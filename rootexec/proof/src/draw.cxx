@@ -253,6 +253,10 @@ Long64_t TProof::Draw(dtpnode::Query &query, const char *varexp, const char *sel
     Error("DrawSelect", "the session is closed: open another by TProof::Open(\"\")");
     return -1;
   }
+  if (!varexp || !*varexp) {
+    Error("DrawSelect", "there is nothing to draw: the expression is empty");
+    return -1;
+  }
   ++fDraws;
   fHasOutput = kFALSE;
   fOutput->Clear("nodelete");
@@ -278,7 +282,7 @@ Long64_t TProof::Draw(dtpnode::Query &query, const char *varexp, const char *sel
     return -1;
   }
   const std::string out = fSession->temporary(".root");
-  std::vector<std::string> args{"draw", varexp, selection ? selection : "", option ? option : "", "-o", out, "--session"};
+  std::vector<std::string> args{"draw", "-o", out, "--session"};
   args.insert(args.end(), data.begin(), data.end());
   const std::vector<std::string> code = fCode->arguments("");
   args.insert(args.end(), code.begin(), code.end());
@@ -294,6 +298,7 @@ Long64_t TProof::Draw(dtpnode::Query &query, const char *varexp, const char *sel
   for (const char *name : kBinning)
     if (const std::string full = std::string("Hist.Binning.") + name; gEnv->Defined(full.c_str()))
       args.insert(args.end(), {"--bins", std::string(name) + "=" + std::to_string(gEnv->GetValue(full.c_str(), 0))});
+  args.insert(args.end(), {"--", varexp, selection ? selection : "", option ? option : ""}); // they may begin with -
   int status = 0;
   const auto quiet = [](const dtpnode::JobStatus &) {};
   const auto print = [](const std::string &text) { Printf("%s", text.c_str()); };
@@ -327,7 +332,7 @@ Long64_t TProof::Draw(dtpnode::Query &query, const char *varexp, const char *sel
     h = got.histogram.release();
     if (query.chain) setAttributes(*h, *query.chain);
     if (!target.named) h->SetBit(kCanDelete);
-    if (target.named || !shown) h->SetDirectory(here);
+    if ((target.named || !shown) && TH1::AddDirectoryStatus()) h->SetDirectory(here);
   }
   h->SetBit(kMustCleanup);
   fOutput->Add(h);

@@ -193,7 +193,7 @@ JobStatus Session::follow(const std::vector<std::string> &args, const std::funct
                           const std::function<void(const std::string &)> &printed, int &status) const {
   JobStatus last;
   std::vector<std::string> all = args;
-  all.insert(all.end(), {"--output", "json"});
+  all.insert(all.begin() + 1, {"--output", "json"}); // behind -- it would be no flag
   const std::string errors = folder() + "/stderr";
   ::unlink(errors.c_str());
   Child child(command_, all, errors);
