@@ -89,8 +89,8 @@ func checkFiles(files []ResultFile, first, last int64) error {
 	return nil
 }
 
-// dataEndings are what the names of files in a result may end in: no program takes such a file for its own, as it does a
-// Makefile, a macro or a module in the folder where it starts.
+// dataEndings are what the names of files in a result may end in: no program takes such a file for its own, as it does
+// a Makefile, a macro or a module in the folder where it starts.
 var dataEndings = []string{".root"}
 
 // localName reports whether a name leads to a file below the folder that it is joined with, on any host. None is

@@ -294,9 +294,19 @@ func (h *Home) damaged(id merge.ID) {
 	}
 }
 
-// unusable takes a committed partial out of the record which cannot be merged, so that its units run again. What made it
-// may be a node that lies, or whose memory is bad, and so the job is taken from that node if others are there; or it is
-// the user's code, which nobody can tell from that by one partial.
+// isBad takes note of what is wrong with the blob of a committed partial.
+func (h *Home) isBad(ev Event) {
+	switch ev := ev.(type) {
+	case Damaged:
+		h.damaged(ev.ID)
+	case Unusable:
+		h.unusable(ev)
+	}
+}
+
+// unusable takes a committed partial out of the record which cannot be merged, so that its units run again. What made
+// it may be a node that lies, or whose memory is bad, and so the job is taken from that node if others are there; or it
+// is the user's code, which nobody can tell from that by one partial.
 func (h *Home) unusable(ev Unusable) {
 	k := h.kept.find(ev.ID)
 	if k == nil || k.unusable {

@@ -156,10 +156,8 @@ func (h *Home) Step(now time.Duration, ev Event) []Effect {
 		h.notFolded(ev)
 	case Applied:
 		h.applied(ev)
-	case Damaged:
-		h.damaged(ev.ID)
-	case Unusable:
-		h.unusable(ev)
+	case Damaged, Unusable:
+		h.isBad(ev)
 	case Finished:
 		h.finished(ev.Result)
 	case Unfinished:

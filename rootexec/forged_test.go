@@ -49,8 +49,9 @@ func writeBlob(t *testing.T, rest []byte, records []blobRecord) string {
 	t.Helper()
 	out := bytes.NewBuffer(slices.Clone(rest))
 	for _, r := range records {
-		out.Write(binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, r.flags), r.ordinal))
-		out.Write(binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, uint32(len(r.name))), uint32(len(r.class))))
+		for _, n := range []uint32{r.flags, r.ordinal, uint32(len(r.name)), uint32(len(r.class))} {
+			out.Write(binary.BigEndian.AppendUint32(nil, n))
+		}
 		out.Write(binary.BigEndian.AppendUint64(nil, uint64(len(r.object))))
 		out.WriteString(r.name + r.class)
 		out.Write(r.object)
@@ -68,7 +69,8 @@ func writeBlob(t *testing.T, rest []byte, records []blobRecord) string {
 func TestForgedPartials(t *testing.T) {
 	r := roottest.Find(t)
 	job := roottest.Job{
-		Selector: roottest.Selector(t, "Tally.C"), Tree: "Events", Files: r.MakeChain(t, t.TempDir(), 2, 100), Dir: t.TempDir(),
+		Selector: roottest.Selector(t, "Tally.C"), Tree: "Events", Files: r.MakeChain(t, t.TempDir(), 2, 100),
+		Dir: t.TempDir(),
 	}
 	s := loadJob(t, rootexec.SharedExecutor(t), job.Selector)
 	defer s.Release()
@@ -95,9 +97,12 @@ func TestForgedPartials(t *testing.T) {
 	}
 	same := func(*blobRecord) {}
 	for what, path := range map[string]string{
-		"bytes that are no object":                changed(func(r *blobRecord) { r.object = bytes.Repeat([]byte{0xa5}, len(r.object)) }),
+		"bytes that are no object": changed(func(r *blobRecord) {
+			r.object = bytes.Repeat([]byte{0xa5}, len(r.object))
+		}),
 		"an object of another class than is said": changed(func(r *blobRecord) { r.object = number }),
-		"a file that is no ROOT file":             changed(same, blobRecord{flags: isFile, name: "a.root", class: "TFile", object: number}),
+		"a file that is no ROOT file": changed(same,
+			blobRecord{flags: isFile, name: "a.root", class: "TFile", object: number}),
 	} {
 		for _, inputs := range [][]string{{honest[0], path}, {path, path}} {
 			var f *exec.Failure
