@@ -146,6 +146,9 @@ func (r *collector) round(f *feed) time.Duration {
 	if err == nil {
 		r.keepShown(f, path)
 	}
+	if err != nil && fromBlob(err) {
+		return badWait
+	}
 	return max(r.pause(took)-time.Since(began), 100*time.Millisecond)
 }
 

@@ -31,6 +31,7 @@ import (
 const (
 	shotWait   = 400 * time.Millisecond // how long a generation may take to come to the end of a packet
 	viewWait   = 30 * time.Second       // how long a merge of named objects may take
+	badWait    = 5 * time.Second        // after a round that failed for what a node has made, which is then left out
 	watchIdle  = 15 * time.Second       // what nobody asks for any more is dropped after that
 	maxWatches = 8                      // things watched at once, on a node as home, and as one that works
 	maxPieces  = 16                     // pieces of one node
