@@ -385,14 +385,14 @@ type Skipped struct {
 // OutputFile is a file that the program has written beside its output, merged over all processes. `get` fetches it with
 // the output.
 type OutputFile struct {
-	Name    string        `json:"name"`              // relative, as `get` names it
-	Path    string        `json:"path,omitempty"`    // where it was written when Terminate ran, on that node
-	Dataset string        `json:"dataset,omitempty"` // that it is a part of
+	Name    string `json:"name"`              // relative, as `get` names it
+	Path    string `json:"path,omitempty"`    // where it was written when Terminate ran, on that node
+	Dataset string `json:"dataset,omitempty"` // that it is a part of
 	// Registered says that the job has registered the dataset, as `dtpnode dataset add` does.
-	Registered bool `json:"registered,omitempty"`
-	Note    string        `json:"note,omitempty"`    // what the user should know of it
-	Bytes   int64         `json:"bytes"`             // 0 if Terminate has removed it
-	Trees   []TreeEntries `json:"trees,omitempty"`   // the first 20 in it
+	Registered bool          `json:"registered,omitempty"`
+	Note       string        `json:"note,omitempty"`  // what the user should know of it
+	Bytes      int64         `json:"bytes"`           // 0 if Terminate has removed it
+	Trees      []TreeEntries `json:"trees,omitempty"` // the first 20 in it
 }
 
 // TreeEntries says how many entries a tree has.
