@@ -52,6 +52,7 @@ func TestChains(t *testing.T) {
 		"stored index":       func(j *job) { j.Friends, j.Option = []string{"ix=" + at("index.root")}, "y" },
 		"index by a reader":  func(j *job) { j.Friends, j.Option = []string{"ix=" + at("index.root")}, "reader y" },
 		"index made":         func(j *job) { j.Friends, j.Option = []string{"ix[run,sub]=" + at("index.root")}, "y" },
+		"index with gaps":    func(j *job) { j.Friends, j.Option = []string{"ix=" + at("gaps.root")}, "y" },
 		"friend added":       func(j *job) { j.Option = "x add=" + at("fr.root") },
 		"added for a reader": func(j *job) { j.Option = "reader x add=" + at("fr.root") },
 		"friend stored": func(j *job) {

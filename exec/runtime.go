@@ -111,9 +111,9 @@ type Program interface {
 // Foreseer is what a program is besides whose generations are to know something of a job that only its first entries
 // show, such as the limits that a histogram gets from them.
 type Foreseer interface {
-	// Foresee is Try, of the first entry of a packet that lies where the job begins. For what it finds out it may run more
-	// entries than the first, and nothing that happens to those is a failure.
-	Foresee(ctx context.Context, spec GenSpec, p Packet) (Foreseen, error)
+	// Foresee is Try, of the first entry of the first of some packets that lie, in their order, where the job begins. For
+	// what it finds out it may run more entries than the first, and nothing that happens to those is a failure.
+	Foresee(ctx context.Context, spec GenSpec, ps []Packet) (Foreseen, error)
 }
 
 // Foreseen is what the first entries of a job have shown.
@@ -136,6 +136,9 @@ type SessionSpec struct {
 	// Away says that Dir is not the folder of whoever submitted the job, who is on another host: absolute paths that the
 	// user's code names for output files mean nothing here, and the files go to Dir under their base names.
 	Away bool
+	// OutputDir is an absolute folder to which the files go that the user's code has written, in place of Dir, and to which
+	// absolute paths that the code names for them may lead. It is made if it is not there. Empty: Dir, as where Away is set.
+	OutputDir string
 	// Inputs returns the paths and URLs of the job's inputs, which no output file replaces; nil stands for none. It is
 	// called when Finish begins.
 	Inputs func() []string

@@ -24,9 +24,10 @@ type ClientSpec struct {
 	// with what that process has to know.
 	Session bool
 	// Canvases are the formats in which Finish with a path saves all canvases that Terminate leaves, in Dir.
-	Canvases []string
-	Away     bool            // as in exec.SessionSpec
-	Inputs   func() []string // as in exec.SessionSpec
+	Canvases  []string
+	Away      bool            // as in exec.SessionSpec
+	Inputs    func() []string // as in exec.SessionSpec
+	OutputDir string          // as in exec.SessionSpec
 }
 
 // Client is the submitting side of a job: a process with the one selector object that runs Begin and
@@ -104,7 +105,9 @@ func (c *Client) Begin(ctx context.Context) (input string, err error) {
 // runs Terminate and writes the output list to outPath, an absolute path, which appears whole or not
 // at all; an empty outPath writes nothing. The partials stay. A full disk is KindDisk.
 func (c *Client) Finish(ctx context.Context, partials []string, outPath string) (exec.Finished, error) {
-	frame := finishFrame{Op: "finish", Partials: append([]string{}, partials...), Path: outPath, Away: c.spec.Away}
+	frame := finishFrame{
+		Op: "finish", Partials: append([]string{}, partials...), Path: outPath, Away: c.spec.Away, Outputs: c.spec.OutputDir,
+	}
 	if outPath != "" {
 		frame.Canvases = c.spec.Canvases
 	}

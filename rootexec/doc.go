@@ -44,7 +44,7 @@
 //
 //	processes      main warm zygote roles channel page protocol guard rootguard isolate
 //	code           code selector proof compat
-//	inputs         input friends selection runs listing inputlist number
+//	inputs         input friends lastrows selection runs listing inputlist number
 //	a generation   generation clones skips status random limits drawn entrylist localfiles outputfile
 //	outputs        blob spanfile merge combine tally axes filemerge mergefiles results feedback client world
 package rootexec

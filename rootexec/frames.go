@@ -80,6 +80,18 @@ type beginFrame struct {
 	Given     string            `msgpack:"given,omitempty"` // path of the blob of given objects
 	Env       map[string]string `msgpack:"env,omitempty"`   // variables of the environment
 	Trial     bool              `msgpack:"trial,omitempty"` // look at what the first entries show of histograms
+
+	Next []nextFrame `msgpack:"next,omitempty"` // and, behind the first packet's file, of these
+}
+
+// nextFrame is what a trial looks at of one more file.
+type nextFrame struct {
+	File  string `msgpack:"file"`
+	Part  string `msgpack:"part"`
+	First int64  `msgpack:"first"`
+	End   int64  `msgpack:"end"`
+	Base  int64  `msgpack:"base"`
+	Start int64  `msgpack:"start"`
 }
 
 // listFrame asks a planner for an exec.Listing.
@@ -139,6 +151,7 @@ type finishFrame struct {
 	Canvases []string `msgpack:"canvases,omitempty"` // formats
 	Away     bool     `msgpack:"away,omitempty"`     // as in exec.SessionSpec
 	Inputs   []string `msgpack:"inputs,omitempty"`   // local paths
+	Outputs  string   `msgpack:"outputs,omitempty"`  // as OutputDir in exec.SessionSpec
 }
 
 // planned is the answer to a planFrame.

@@ -26,7 +26,8 @@ type Told struct {
 	Given     string            // path of the blob of given objects in fInput; empty for none
 	Env       map[string]string // variables of the environment
 
-	foresees bool // looks what the first entries show of histograms
+	foresees bool          // looks what the first entries show of histograms
+	next     []exec.Packet // where it looks when there are no more entries of the first packet's file
 }
 
 // Start forks a generation. It returns as soon as the child exists: SlaveBegin runs while the first
@@ -53,15 +54,15 @@ func (s *Selector) Probe(ctx context.Context, spec exec.GenSpec, told Told, file
 	return err
 }
 
-// Foresee is Probe of the first entry of a packet. It goes on behind it, within the file and for seconds at most, until
-// histograms that find their limits from their first entries have found them, and returns these limits for all
-// generations of the job. It also sees whether Init or Notify add to the output, which each process would do that reads
-// a part of the file.
+// Foresee is Probe of the first entry of the first packet. It goes on behind it, to the ends of the packets and for
+// seconds at most, until histograms that find their limits from their first entries have found them, and returns these
+// limits for all generations of the job. It also sees whether Init or Notify add to the output, which each process would
+// do that reads a part of the file.
 func (s *Selector) Foresee(
-	ctx context.Context, spec exec.GenSpec, told Told, pk exec.Packet,
+	ctx context.Context, spec exec.GenSpec, told Told, ps ...exec.Packet,
 ) (exec.Foreseen, error) {
-	told.foresees = true
-	return s.probe(ctx, s.z, spec, told, pk)
+	told.foresees, told.next = true, ps[1:]
+	return s.probe(ctx, s.z, spec, told, ps[0])
 }
 
 // probe tries the first entry of a packet with a generation that is forked from z.
@@ -87,7 +88,15 @@ func (t Told) extend(b child.BeginFrame) any {
 	return beginFrame{
 		BeginFrame: b, Option: t.Option, Lax: t.AllowMissingBranches, Seed: t.Seed, Selection: t.Selection, Home: t.Dir,
 		Whole: t.Whole, Given: t.Given, Env: t.Env, Trial: t.foresees,
+		Next: nextFrames(t.next),
 	}
+}
+
+func nextFrames(ps []exec.Packet) (out []nextFrame) {
+	for _, p := range ps {
+		out = append(out, nextFrame{File: p.File, Part: p.Part, First: p.First, End: p.End, Base: p.Base, Start: p.Start})
+	}
+	return out
 }
 
 // forkGeneration forks a process that works in the folder of spec, with data files of its own: what it writes to them

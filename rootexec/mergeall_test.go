@@ -18,6 +18,7 @@ type split struct {
 	rand        *rand.Rand
 	generations int
 	blind       bool // nothing is foreseen, as where the submitter sees none of the files
+	wide        bool // it is foreseen from all files
 }
 
 func newSplit(seed uint64) split {
@@ -82,8 +83,11 @@ func (s split) run(t *testing.T, job roottest.Job) outcome {
 	if !s.blind {
 		tried := spec
 		tried.Dir = t.TempDir()
-		seen, err := sel.Foresee(t.Context(), tried, rootexec.Told{Option: job.Option},
-			exec.Packet{File: job.Files[0], Part: job.Tree})
+		first := []exec.Packet{{File: job.Files[0], Part: job.Tree}}
+		if s.wide {
+			first = append(first, exec.Packet{File: job.Files[1], Part: job.Tree})
+		}
+		seen, err := sel.Foresee(t.Context(), tried, rootexec.Told{Option: job.Option}, first...)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -202,13 +206,15 @@ func TestChangingAxesMerge(t *testing.T) {
 	for seed := range uint64(8) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			s := newSplit(seed)
-			s.blind = seed >= 5
+			s.blind, s.wide = seed >= 5, seed == 3 || seed == 4
 			o := s.run(t, job)
 			if len(o.apart) > 0 {
 				t.Errorf("of %d generations apart are %v", s.generations, o.apart)
 			}
-			if !s.blind && !strings.Contains(o.printed, "limits of: late.") {
-				t.Errorf("it is not said that the limits of late, and those alone, depend on who ran what:\n%s", o.printed)
+			if !s.blind && strings.Contains(o.printed, "limits of: late.") == s.wide ||
+				s.wide && strings.Contains(o.printed, "limits of: ") {
+				t.Errorf("wide %v: it is not said well of late, and of late alone, that its limits depend on who ran what:\n%s",
+					s.wide, o.printed)
 			}
 			differences, err := r.Differences(t, o.out, want)
 			if err != nil {
@@ -221,7 +227,7 @@ func TestChangingAxesMerge(t *testing.T) {
 				}
 				// What is filled in the second file alone cannot be foreseen.
 				if entries := strings.HasPrefix(what, " entries:") || strings.HasPrefix(what, " object"); entries ||
-					!s.blind && name != "late" {
+					!s.blind && (s.wide || name != "late") {
 					t.Errorf("%d generations: %s:%s", s.generations, name, what)
 				}
 			}

@@ -384,12 +384,12 @@ func (p *program) Try(ctx context.Context, spec exec.GenSpec, file, tree string)
 	return err
 }
 
-// Foresee tries the first entry of a packet, and looks which limits histograms get from the first entries, and whether
-// files may be divided.
-func (p *program) Foresee(ctx context.Context, spec exec.GenSpec, pk exec.Packet) (exec.Foreseen, error) {
+// Foresee tries the first entry of some packets, and looks which limits histograms get from the first entries, and
+// whether files may be divided.
+func (p *program) Foresee(ctx context.Context, spec exec.GenSpec, ps []exec.Packet) (exec.Foreseen, error) {
 	told := p.told()
-	told.foresees = true
-	return p.probed(ctx, spec, told, pk)
+	told.foresees, told.next = true, ps[1:]
+	return p.probed(ctx, spec, told, ps[0])
 }
 
 // probed tries the first entry of a packet, with fInput as generations on this host have it.
@@ -420,7 +420,7 @@ func (p *program) Session(ctx context.Context, spec exec.SessionSpec) (exec.Sess
 	client := ClientSpec{
 		Option: p.work.Option, Params: params, Given: p.given.path, Dir: spec.Dir, Env: env, Seed: p.work.Seed,
 		Canvases: p.work.Canvases, Session: p.work.Session, Away: spec.Away,
-		Inputs: spec.Inputs,
+		Inputs: spec.Inputs, OutputDir: spec.OutputDir,
 	}
 	c, err := p.StartClient(ctx, client, spec.Out)
 	if err != nil {

@@ -231,12 +231,16 @@ func advise(m api.Missing) string {
 		if m.File == "" {
 			return "mend the code"
 		}
-		list := ""
+		list, mend := "", "mend the selector"
 		if m.Listed {
 			list = ", with the same --entry-list"
 		}
-		return fmt.Sprintf("mend the selector; these entries alone: --files '%s' --first %d -n %d%s",
-			line(m.File), m.First, m.Last-m.First, list)
+		if strings.Contains(m.Stack, "TTree::OptimizeBaskets") && strings.Contains(m.Stack, "TTree::Fill") {
+			mend = "a tree that is in no directory (SetDirectory(0)) crashes ROOT when it writes its baskets for the first time: " +
+				"add it to fOutput in SlaveBegin or Init, or write it to the file of a TProofOutputFile"
+		}
+		return fmt.Sprintf("%s; these entries alone: --files '%s' --first %d -n %d%s", mend, line(m.File), m.First,
+			m.Last-m.First, list)
 	case "stall":
 		return "if these entries may take long, allow it with --stall; else look for an endless loop"
 	case "memory":

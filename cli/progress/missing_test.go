@@ -41,3 +41,15 @@ func TestMissingItems(t *testing.T) {
 		t.Errorf("it is told as\n%s", got)
 	}
 }
+
+// TestTreeWithoutDirectory: a crash of ROOT's own that is due to a tree in no directory names the way out.
+func TestTreeWithoutDirectory(t *testing.T) {
+	var b bytes.Buffer
+	missing(&b, api.JobStatus{Missing: []api.Missing{{
+		File: "/f", First: 3, Last: 4, Kind: "signal", Reason: "SIGSEGV", Tries: 3,
+		Stack: "#1 TTree::OptimizeBaskets(unsigned long long)\n#2 TTree::Fill()\n#3 Mine::Process(long long)\n",
+	}}})
+	if got := b.String(); !strings.Contains(got, "TProofOutputFile") || !strings.Contains(got, "--first 3 -n 1") {
+		t.Errorf("got:\n%s", got)
+	}
+}

@@ -43,6 +43,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 )
@@ -132,7 +133,10 @@ type JobRequest struct {
 	First  int64    `json:"first,omitempty"`  // first unit
 	N      int64    `json:"n"`                // number of units, -1 for all
 	Output string   `json:"output,omitempty"` // absolute path; empty: kept for get
-	Dir    string   `json:"dir"`              // working directory of Begin and Terminate
+	// absolute folder for the files that the user's code writes besides; empty: Dir
+	OutputDir string `json:"output_dir,omitempty"`
+
+	Dir    string   `json:"dir"` // working directory of Begin and Terminate
 	Env    []string `json:"env,omitempty"`
 	Memory int64    `json:"memory,omitempty"`        // bytes a child may use, 0 for the default
 	Stall  float64  `json:"stall_seconds,omitempty"` // an entry may take this long, 0 for the default
@@ -422,6 +426,16 @@ type Missing struct {
 	Tail   string   `json:"tail,omitempty"` // last lines the child printed
 	// Listed says that First and Last count the entries that lists name (JobRequest.EntryLists), and not all of the file.
 	Listed bool `json:"listed,omitempty"`
+}
+
+// OpenHasNoNumbers is the error for an open job for which entries are chosen, or that is to have friends.
+func OpenHasNoNumbers() *Error {
+	return &Error{
+		Status: http.StatusBadRequest,
+		Message: "could not submit: an open job takes no lists of entries and no friends, since they go by the numbers that " +
+			"entries have over all files, and what will be appended has none yet",
+		Hint: "leave --open out, and run over what is there; what comes later is for a job of its own",
+	}
 }
 
 // BranchAdvice says what to do about a branch that the selector asks for and that ROOT does not find, or cannot read.

@@ -149,6 +149,9 @@ func (r *Room) readAndDescribe(rt exec.Runtime, j *Job) (read plan.Read, err err
 // expand replaces objects in files that a request names by the files that they name.
 func (r *Room) expand(rt exec.Runtime, j *Job) error {
 	req, err := r.planner.Expand(j.ctx, rt, j.s.Req)
+	if err == nil && req.StaysOpen && len(req.EntryLists)+len(req.Friends) > 0 {
+		err = api.OpenHasNoNumbers() // of a dataset or a chain, or asked for by another program than run
+	}
 	if err != nil {
 		return err
 	}
@@ -237,6 +240,7 @@ func (r *Room) probe(j *Job, desc *tasks.Job) error {
 		return nil
 	}
 	first, key, local, ok := firstSeen(desc)
+	begins := first.Base+first.First == desc.Want.First
 	if !ok {
 		return nil // this host sees none of the files, so errors are found by the first node that opens one
 	}
@@ -256,7 +260,7 @@ func (r *Room) probe(j *Job, desc *tasks.Job) error {
 	err = r.use(j.ctx, j, func(p exec.Program, _ *tasks.Job) (err error) {
 		spec := r.workers.Limits.Spec(desc, j.inputPath(), 1, dir)
 		if ahead, ok := p.(exec.Foreseer); ok {
-			seen, err = ahead.Foresee(j.ctx, spec, first)
+			seen, err = ahead.Foresee(j.ctx, spec, append([]exec.Packet{first}, nextSeen(desc, first)...))
 			return err
 		}
 		return p.Try(j.ctx, spec, first.File, first.Part)
@@ -271,7 +275,11 @@ func (r *Room) probe(j *Job, desc *tasks.Job) error {
 	if err != nil {
 		return err
 	}
-	foreseen(j, desc, seen)
+	shown := seen
+	if !begins { // of other entries than the first nothing is to be announced
+		shown.Hints = nil
+	}
+	foreseen(j, desc, shown)
 	if len(seen.Hints) == 0 && seen.Whole == "" { // what is foreseen is for each job anew
 		r.planner.SetProbed(mark)
 	}
@@ -308,7 +316,7 @@ func firstSeen(desc *tasks.Job) (p exec.Packet, key plan.FileKey, local, ok bool
 		if key, local, err = plan.KeyOf(f.URL, f.Part); err == nil {
 			return exec.Packet{
 				File: f.URL, Part: f.Part, First: first, End: min(units.Last, desc.Want.Last) - units.First,
-				Start: desc.Data.Start(i),
+				Base: units.First, Start: desc.Data.Start(i),
 			}, key, local, true
 		}
 		first = 0
@@ -392,4 +400,25 @@ func withHint(err error, hint string) error {
 		return err
 	}
 	return &api.Error{Message: err.Error(), Hint: hint, Err: err}
+}
+
+// maxForeseen bounds the files whose entries are looked at to foresee something of a job.
+const maxForeseen = 200
+
+// nextSeen are packets of the files that follow that of first, as far as this host seems to see all of them.
+func nextSeen(desc *tasks.Job, first exec.Packet) (ps []exec.Packet) {
+	i, _ := desc.Data.Locate(first.Base + first.First)
+	for i++; i < len(desc.Data.Files) && desc.Data.Units(i).First < desc.Want.Last && len(ps) < maxForeseen; i++ {
+		f, units := desc.Data.Files[i], desc.Data.Units(i)
+		if _, _, err := plan.KeyOf(f.URL, f.Part); err != nil {
+			break
+		}
+		if f.Entries > 0 {
+			ps = append(ps, exec.Packet{
+				File: f.URL, Part: f.Part, End: min(units.Last, desc.Want.Last) - units.First, Base: units.First,
+				Start: desc.Data.Start(i),
+			})
+		}
+	}
+	return ps
 }

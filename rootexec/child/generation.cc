@@ -22,6 +22,7 @@
 #include <TTree.h>
 #include <algorithm>
 #include <chrono>
+#include <ctime>
 #include <optional>
 #include <nlohmann/json.hpp>
 #include <sys/mman.h>
@@ -31,7 +32,6 @@
 namespace dtpnode {
 
 using nlohmann::json;
-using Clock = std::chrono::steady_clock;
 
 namespace {
 
@@ -119,6 +119,7 @@ json Generation::begin(const json &request) {
   });
   guard_.run(Phase::SlaveBegin, [&] { startSelector(request.value("option", "")); });
   refuseDirectories(*selector_->GetOutputList());
+  giveDirectories(*selector_->GetOutputList());
   files_.warnOfOthers();
   announceLimits(request);
   if (aborted(Phase::SlaveBegin, -1)) {
@@ -163,7 +164,18 @@ void Generation::startSelector(const std::string &option) {
 void Generation::announceLimits(const json &request) {
   LimitsFinder &finder = LimitsFinder::install();
   if (request.value("trial", false)) {
-    trial_ = std::make_unique<LimitsTrial>(*selector_->GetOutputList());
+    trial_ = std::make_unique<LimitsTrial>();
+    trial_->watch(*selector_->GetOutputList());
+    for (const json &next : request.value("next", json::array())) {
+      Packet p{};
+      p.file = next.at("file");
+      p.tree = next.at("part");
+      p.first = next.at("first");
+      p.last = p.end = next.at("end");
+      p.base = next.at("base");
+      p.start = next.at("start");
+      next_.push_back(std::move(p));
+    }
     return;
   }
   if (const auto hints = request.find("hints"); hints != request.end() && hints->is_binary())
@@ -172,25 +184,28 @@ void Generation::announceLimits(const json &request) {
   finder.prepare(*selector_->GetOutputList());
 }
 
-// Runs the entries behind a packet until histograms have found their limits, or for a while, in a process of its own:
-// that the code may fail there says nothing yet.
+// Runs the entries behind a packet, those of the next files too, until histograms have found their limits, or for a
+// while, in a process of its own: that the code may fail there says nothing yet.
 std::string Generation::lookAhead(const Packet &p) {
-  constexpr auto most = std::chrono::seconds(2);
-  constexpr unsigned atMost = 10; // seconds, where a single entry takes long
-  constexpr long long lookEvery = 64;
+  constexpr unsigned atMost = 12; // seconds, where a single entry takes long
   const TList &output = *selector_->GetOutputList();
   const Fd fd(::memfd_create("limits", MFD_CLOEXEC));
-  if (!current_ || fd.get() < 0) return "";
-  const auto begun = Clock::now();
-  const long long entries = p.end > 0 ? p.end : current_->tree->GetEntries();
-  guard_.enter(Phase::Process);
+  if (fd.get() < 0) return "";
+  const auto until = Clock::now() + std::chrono::seconds(8); // where files are read slowly, or the host has much to do
   tried(
       [&] {
-        SharedPage &page = guard_.page();
-        for (long long e = p.last; e < entries && step(e); ++e) {
-          page.progress.store(page.progress.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-          if (Clock::now() - begun > most) break; // also where entries take long
-          if ((e - p.last) % lookEvery == 0 && trial_->done(output, e - p.first)) break;
+        Packet rest = p;
+        rest.first = p.last;
+        rest.last = p.end > 0 || !current_ ? p.end : current_->tree->GetEntries();
+        long long run = p.last - p.first;
+        try {
+          for (size_t i = 0; lookAt(rest, run, until) && i < next_.size(); ++i) {
+            rest = next_[i];
+            bool opened = false;
+            open(rest, opened);
+            if (rest.last <= 0) rest.last = current_->tree->GetEntries();
+          }
+        } catch (const Failure &) { // what was found until then counts
         }
         const std::string text = trial_->result(output, LimitsFinder::install()).text();
         return ::write(fd.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
@@ -199,6 +214,22 @@ std::string Generation::lookAhead(const Packet &p) {
   guard_.enter(Phase::Idle);
   std::string out(static_cast<size_t>(::lseek(fd.get(), 0, SEEK_END)), '\0');
   return ::pread(fd.get(), out.data(), out.size(), 0) == static_cast<ssize_t>(out.size()) ? out : "";
+}
+
+// Runs the entries of a packet for that. False if there is no more to look for.
+bool Generation::lookAt(const Packet &p, long long &run, Clock::time_point until) {
+  constexpr long long lookEvery = 64;
+  constexpr std::clock_t most = 2 * CLOCKS_PER_SEC; // of this process alone
+  guard_.enter(Phase::Process);
+  clusterEnd_ = -1;
+  for (long long e = p.first; e < p.last; ++e, ++run) {
+    if (random_) random_->enter(p.base + e);
+    if (!step(e)) break; // the rest of the file is left out
+    if (run % lookEvery == 0 &&
+        (trial_->done(*selector_->GetOutputList(), run) || std::clock() > most || Clock::now() > until))
+      return false;
+  }
+  return true;
 }
 
 json Generation::process(const json &request) {
@@ -284,8 +315,7 @@ void Generation::open(Packet &p, bool &opened) {
   } else {
     compare(p, *current_);
     inputs_.prepareCache(*current_, current_->entryOf(p.first));
-    if (inputs_.friends() && current_->chain)
-      inputs_.friends()->readEnds(*current_->chain, p.start + current_->entryOf(p.first));
+    readBeside(p, *current_);
   }
 }
 
@@ -297,6 +327,8 @@ void Generation::attach(const Packet &p, Input &in) {
   initObjects_.before(*selector_->GetOutputList());
   guard_.run(Phase::Init, [&] { init(p, in); });
   initObjects_.after(*selector_->GetOutputList());
+  giveDirectories(*selector_->GetOutputList());
+  if (trial_) trial_->watch(*selector_->GetOutputList());
   if (in.shown() != in.tree) moveClones(*in.tree, *in.shown());
   updateClones(*in.shown());
   // Readers that Init() attached to a chain are told of it, too; they hand that on to the selector.
@@ -326,7 +358,14 @@ void Generation::init(const Packet &p, Input &in) {
     selector_->Init(in.chain);
   }
   in.load(in.entryOf(p.first));
+  readBeside(p, in);
+}
+
+// Has friends without a row for the first entry of a packet show what they would show in one process.
+void Generation::readBeside(const Packet &p, Input &in) {
+  if (!in.chain) return;
   if (inputs_.friends()) inputs_.friends()->readEnds(*in.chain, p.start + in.entryOf(p.first));
+  lastRows_.read(in, p.first);
 }
 
 // Sees that the file is the one that was planned, and its tree has as many entries.

@@ -4,16 +4,19 @@
 #include "clones.h"
 #include "input.h"
 #include "inputlist.h"
+#include "lastrows.h"
 #include "limits.h"
 #include "rootguard.h"
 #include "skips.h"
 #include "status.h"
 #include "localfiles.h"
 
+#include <chrono>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 class TList;
 class TSelector;
@@ -33,6 +36,8 @@ struct LoadedInput {
 };
 
 class Generation {
+  using Clock = std::chrono::steady_clock;
+
  public:
   /// loaded is nullptr if the generation is to read fInput itself.
   Generation(Channel &channel, RootGuard &guard, const SelectorClass &cls, const LoadedInput *loaded);
@@ -62,12 +67,14 @@ class Generation {
   void attach(const Packet &p, Input &in);
   void announceLimits(const nlohmann::json &request);
   std::string lookAhead(const Packet &p);
+  bool lookAt(const Packet &p, long long &run, Clock::time_point until);
 
   void open(Packet &p, bool &opened);
   static void compare(Packet &p, const Input &in);
   void leaveCurrent();
   long long loop(const Packet &p);
   void init(const Packet &p, Input &in);
+  void readBeside(const Packet &p, Input &in);
   bool step(long long number);
   [[noreturn]] void failData(long long entry);
   void enterCluster(long long entry);
@@ -79,10 +86,12 @@ class Generation {
   const SelectorClass &class_;
   const LoadedInput *loaded_;
   Inputs inputs_;
+  LastRows lastRows_;
   InitObjects initObjects_;
   std::string announced_; // limits of histograms, as Announced::text() gives them
   std::unique_ptr<LimitsTrial> trial_; // of a process that tries the first entries of a job
   std::string perFile_; // the output object to which Init or Notify has added in the trial; empty for none
+  std::vector<Packet> next_;           // where it looks behind the first packet's file
   Input *current_ = nullptr;
   bool chainShown_ = false; // Init() was called with the chain of all inputs
   bool whole_ = false; // no file is divided but where everything before went well

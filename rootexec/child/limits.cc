@@ -150,7 +150,7 @@ Int_t LimitsFinder::DTPNODE_GOOD_LIMITS_XYZ(TH1 *h, Double_t xmin, Double_t xmax
   });
 }
 
-LimitsTrial::LimitsTrial(const TCollection &output) {
+void LimitsTrial::watch(const TCollection &output) {
   for (TH1 *h : histogramsIn(output))
     if (isEmpty(*h) && (!hasLimits(*h) || canExtend(*h))) watched_[h] = Announced::keyOf(*h);
 }

@@ -62,8 +62,8 @@ class LimitsFinder : public THLimitsFinder {
 /// Watches the histograms of an output while the first entries of a job run.
 class LimitsTrial {
  public:
-  /// Takes those that are still to change their axes; output is as SlaveBegin has left it.
-  explicit LimitsTrial(const TCollection &output);
+  /// Takes those that are still to change their axes; output is as SlaveBegin, or Init, has left it.
+  void watch(const TCollection &output);
   bool wanted() const { return !watched_.empty(); }
   /// True when all that had no limits have found some, and those that can be extended had entries enough.
   bool done(const TCollection &output, long long entries) const;

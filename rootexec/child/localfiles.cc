@@ -111,6 +111,17 @@ void refuseDirectories(const TCollection &output) {
   }
 }
 
+void giveDirectories(const TCollection &output) {
+  for (TObject *o : output) {
+    if (!o) continue;
+    if (auto *tree = dynamic_cast<TTree *>(o)) {
+      if (!tree->GetDirectory() && !tree->InheritsFrom(TChain::Class())) tree->SetDirectory(gROOT);
+    } else if (o->InheritsFrom(TList::Class()) || o->InheritsFrom(TObjArray::Class())) {
+      giveDirectories(static_cast<TCollection &>(*o));
+    }
+  }
+}
+
 void LocalFiles::begin() {
   dir_ = realPath(".");
   before_.clear();
@@ -159,6 +170,7 @@ std::string LocalFiles::inside(const std::string &path) const {
 }
 
 void LocalFiles::spill(const TList &output) {
+  giveDirectories(output);
   TIter next(&output);
   while (TObject *o = next()) {
     auto *tree = dynamic_cast<TTree *>(o);

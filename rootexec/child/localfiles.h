@@ -76,4 +76,8 @@ class LocalFiles {
 /// Whether a tree's baskets should not be kept in memory any more.
 bool fillsMemory(TTree &tree);
 
+/// Keeps trees of the output that are in no directory in memory. ROOT's Fill crashes for such a tree (SetDirectory(0))
+/// when it is to write its baskets for the first time, so that one process, and a worker of PROOF, would end there.
+void giveDirectories(const TCollection &output);
+
 } // namespace dtpnode

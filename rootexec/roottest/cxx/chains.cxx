@@ -7,6 +7,7 @@
 //   f0.root f1.root fr.root   tree fr with x = 3 event + 1: in files of 1200 and 2077 entries, and in one
 //   short.root                tree sh of 2000 entries with z = 5 event + 2
 //   index.root                tree ix in another order, with y = 7 event and a stored index by run and sub
+//   gaps.root                 tree ix with rows of few events alone, the first of each file among them, and such an index
 //   stored.root               tree ev as in m0.root, which has the friend fr in fr.root, by its relative name
 //   lists.root                TEntryList el and far (of a file that is not there), TEventList ev2, TChain chain with
 //                             the friend sh and the alias twice, TFileCollection coll
@@ -109,6 +110,14 @@ int main(int argc, char **argv)
         {{"run", [&](Long64_t i) { return shuffled(i) / 10; }},
          {"sub", [&](Long64_t i) { return shuffled(i) % 10; }},
          {"y", [&](Long64_t i) { return 7 * shuffled(i); }}},
+        nullptr, true);
+   std::vector<Long64_t> few;
+   for (Long64_t event = 0; event < kAll; ++event)
+      if (event % 37 == 0 || event == 1000 || event == 1777) few.push_back(event);
+   make("gaps.root", "ix", 0, static_cast<Long64_t>(few.size()), 10,
+        {{"run", [&](Long64_t i) { return few[i] / 10; }},
+         {"sub", [&](Long64_t i) { return few[i] % 10; }},
+         {"y", [&](Long64_t i) { return 7 * few[i]; }}},
         nullptr, true);
    lists(argv[1]);
    return 0;
