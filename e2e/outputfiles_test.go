@@ -96,3 +96,27 @@ func TestOutputFilesElsewhere(t *testing.T) {
 	}
 	wantFiles(t, fetched, there, "renamed/more.root", want)
 }
+
+// TestOutputFilesDiskFull has a worker on which there is no room for what the selector writes: that is the node's
+// failure, and not one of the input that was read just then, and others do the work.
+func TestOutputFilesDiskFull(t *testing.T) {
+	t.Parallel()
+	small := filepath.Join(t.TempDir(), "small")
+	wrap, inside := smallDisk(t, small, "2m")
+	c := ownCluster(t, nodeSpec{name: "home"}, nodeSpec{
+		name: "small", wrap: wrap, inside: inside, args: []string{"--scratch", small},
+	})
+	j, want := outputJob(t, "merge")
+	dir := filepath.Join(t.TempDir(), "files")
+	j.args = []string{"--output-dir", dir}
+	o := c.nodes[0].run(t, j)
+	o.wantDone(t)
+	wantFiles(t, o.out, dir, "renamed/more.root", want)
+	c.nodes[1].wantLogged(t, 0, "kind=disk", "o space left")
+	for _, m := range o.st.Missing {
+		t.Errorf("missing: %+v", m)
+	}
+	if w := o.work(t, "small"); w.Failures == 0 {
+		t.Errorf("nothing has failed for want of room: %s", o.describe())
+	}
+}

@@ -68,6 +68,7 @@ type Ask struct {
 	Params    []Param   `msgpack:"p"`
 	Part      string    `msgpack:"e,omitempty"` // that is read of files which name none, for those that are appended later
 	Output    string    `msgpack:"o"`           // absolute path on the submitter's node, empty for nowhere
+	OutputDir string    `msgpack:"d,omitempty"` // of files besides, on the submitter's node; empty: its working folder
 	Submitted time.Time `msgpack:"t"`           // by the submitter's clock
 	Begun     time.Time `msgpack:"b"`           // when the description was complete
 	Most      int64     `msgpack:"n,omitempty"` // number of units, 0 for all

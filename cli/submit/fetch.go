@@ -116,6 +116,29 @@ func publish(f *os.File) error {
 	return errors.Join(f.Chmod(0o644), f.Sync())
 }
 
+// OutputDir is the absolute path of a folder for output files, which it makes if it is not there; an empty one stays
+// empty.
+func OutputDir(dir string) (string, error) {
+	if dir == "" {
+		return "", nil
+	}
+	abs, err := filepath.Abs(dir)
+	if err == nil {
+		err = os.MkdirAll(abs, 0o755)
+	}
+	if err == nil {
+		_, err = OutputPath(filepath.Join(abs, "output")) // its name is in UTF-8, and it can be written to
+	}
+	if err != nil {
+		return "", &api.Error{
+			Message: fmt.Sprintf("could not use %q as the folder of output files: %v", dir, err),
+			Hint:    "name a folder that is yours to write, or can be made",
+			Err:     err,
+		}
+	}
+	return abs, nil
+}
+
 // OutputPath makes the path of a result file absolute, and checks that it can be written, so that a mistake is found
 // before the job has run. An empty path stays empty.
 func OutputPath(path string) (string, error) {

@@ -29,6 +29,18 @@ func TestRunOpenWantsADaemon(t *testing.T) {
 	}
 }
 
+// TestOpenHasNoNumbers: what goes by the numbers of entries is refused for a job that grows, with why and what to do.
+func TestOpenHasNoNumbers(t *testing.T) {
+	d, dir := startDaemon(t), workdir(t)
+	for _, more := range [][]string{{"--entry-list", "l.root:l"}, {"--friend", "F=f.root"}} {
+		got := dtpnode(t, dir, d.state, append([]string{"run", "DiMuon.C", "--tree", "T", "--open"}, more...)...)
+		if got.code != exitUsage || !strings.Contains(got.stderr, "has none yet") ||
+			!strings.Contains(got.stderr, "leave --open out") {
+			t.Errorf("%v: %+v", more, got)
+		}
+	}
+}
+
 // TestFoldersAreRememberedAbsolute: a daemon that starts in another working folder finds what was named.
 func TestFoldersAreRememberedAbsolute(t *testing.T) {
 	dir, err := filepath.EvalSymlinks(workdir(t))

@@ -48,6 +48,7 @@ type runOptions struct {
 	seedLocal  bool
 	session    bool
 	out        string
+	outputDir  string
 	open       bool
 	detach     bool
 	check      bool
@@ -124,6 +125,10 @@ depend on N and on the entry alone, so that the output is the same however many 
 steal: each entry has a stream of its own, and so have Begin, SlaveBegin, Terminate, and Init of each file. What code
 draws from generators of its own, such as TRandom3(0), cannot be the same.
 
+Files that the selector writes, by a TProofOutputFile or with TFile::Open in its working folder, are merged and go to
+the working folder of run. With --output-dir they go to that folder, which is made if it is not there, and absolute
+names that lead below it are followed; others keep their base names alone, since names come from the nodes that worked.
+
 With --save-canvases all canvases that are there after Terminate are saved where Terminate ran, as CANVAS.pdf or in
 the formats that are given; characters other than letters, digits and ._- become _, a second canvas of a name gets _2,
 and a file of that name is replaced.
@@ -185,8 +190,7 @@ func newRun(g *globals) *cobra.Command {
 		"leave Begin and Terminate to the caller, a PROOF session, which gives fInput by --input and reads the output")
 	cobra.CheckErr(f.MarkHidden("session"))
 	f.BoolVar(&opts.seedLocal, "seed-local", false, "give all work to this node first; others steal it")
-	f.StringVarP(&opts.out, "out", "o", "",
-		"result file, or - for standard output (default: kept by the daemon for dtpnode get)")
+	opts.outFlags(f)
 	f.StringVar(&opts.watched, "watch", "",
 		"`names` of output objects, such as h1,h2, to show while the job runs (see dtpnode watch)")
 	opts.watch.add(f, "watch-file", "watch-every")
@@ -197,6 +201,14 @@ func newRun(g *globals) *cobra.Command {
 	f.BoolVar(&opts.detach, "detach", false, "return when the job goes on without this host, and print its name")
 	opts.rootFlags(f)
 	return cmd
+}
+
+// outFlags adds the flags that say where what comes out goes.
+func (o *runOptions) outFlags(f *pflag.FlagSet) {
+	f.StringVarP(&o.out, "out", "o", "",
+		"result file, or - for standard output (default: kept by the daemon for dtpnode get)")
+	f.StringVar(&o.outputDir, "output-dir", "",
+		"`folder` for the files that the selector writes, also by absolute names below it (default the working folder)")
 }
 
 // rootFlags adds the flags that choose a ROOT, and those of a node that run starts.
@@ -361,6 +373,9 @@ func (o runOptions) request(g *globals, selector string) (api.JobRequest, error)
 			return req, err
 		}
 	}
+	if req.OutputDir, err = submit.OutputDir(o.outputDir); err != nil {
+		return req, err
+	}
 	for _, path := range []string{req.Output, o.watch.file} {
 		if err = sparesInputs(path, req, spec); err != nil {
 			return req, err
@@ -409,7 +424,7 @@ func (o *runOptions) readFlags(f *pflag.FlagSet) {
 // beside adds to a request what is chosen of the files, and what is read beside them.
 func (o runOptions) beside(req *api.JobRequest) (err error) {
 	if o.open && len(o.entryLists)+len(o.friends) > 0 {
-		return usagef("could not use --open with --entry-list or --friend: what will be appended has no numbers yet")
+		return usageError{api.OpenHasNoNumbers()}
 	}
 	if req.EntryLists, err = inputs.EntryLists(o.entryLists); err != nil {
 		return err

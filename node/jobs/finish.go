@@ -624,7 +624,7 @@ func (r *ender) startSession(j *Job) (input string, err error) {
 	var session exec.Session
 	err = r.use(j.ctx, j, func(p exec.Program, _ *tasks.Job) (err error) {
 		session, err = p.Session(j.ctx, exec.SessionSpec{
-			Dir: dir, Env: env, Away: away, Inputs: j.inputs, Out: j.clientLine,
+			Dir: dir, Env: env, Away: away, Inputs: j.inputs, Out: j.clientLine, OutputDir: j.outputDir(),
 		})
 		return err
 	})

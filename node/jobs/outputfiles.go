@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -85,7 +86,7 @@ func (r *outputs) deliverFiles(j *Job, in *os.File, out string) error {
 		return err
 	}
 	dir, _ := r.surroundings(j)
-	if dir == "" {
+	if dir = cmp.Or(j.outputDir(), dir); dir == "" {
 		dir = filepath.Dir(out)
 	}
 	inputs := j.inputs()
@@ -96,6 +97,16 @@ func (r *outputs) deliverFiles(j *Job, in *os.File, out string) error {
 		}
 	}
 	return err
+}
+
+// outputDir is the folder that the job's user has named for these files; empty for none.
+func (j *Job) outputDir() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.s.Req.OutputDir == "" && j.s.Desc != nil {
+		return j.s.Desc.Ask.OutputDir
+	}
+	return j.s.Req.OutputDir
 }
 
 // isInput reports whether a path leads to one of a job's inputs.

@@ -104,7 +104,8 @@ func (r *descriptions) askSignature(
 func askOf(j *Job) tasks.Ask {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	ask := tasks.Ask{Title: j.s.Req.Title, Params: j.s.Params, Output: j.s.Req.Output, Most: max(j.s.Req.N, 0)}
+	ask := tasks.Ask{Title: j.s.Req.Title, Params: j.s.Params, Output: j.s.Req.Output,
+		OutputDir: j.s.Req.OutputDir, Most: max(j.s.Req.N, 0)}
 	if j.s.Req.StaysOpen {
 		ask.Part = j.s.Req.Part
 	}
@@ -114,5 +115,6 @@ func askOf(j *Job) tasks.Ask {
 // requestOf is what nodes on which a job was not submitted know of the request for it. They never write to the path of
 // the output (see Owed).
 func requestOf(desc *tasks.Job) api.JobRequest {
-	return api.JobRequest{Kind: desc.Work.Kind, Title: desc.Ask.Title, Output: desc.Ask.Output}
+	return api.JobRequest{Kind: desc.Work.Kind, Title: desc.Ask.Title, Output: desc.Ask.Output,
+		OutputDir: desc.Ask.OutputDir}
 }

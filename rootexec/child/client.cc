@@ -192,7 +192,8 @@ json Client::finish(const json &request, bool terminate) {
       }
     }
     results.place(*merger, output,
-                  {terminate, request.value("away", false), request.value("inputs", std::vector<std::string>{})});
+                  {terminate, request.value("away", false), request.value("outputs", ""),
+                   request.value("inputs", std::vector<std::string>{})});
     tellOwnLimits(finishAxes(output));
     LimitsFinder::remove(); // what the user does next is not of a generation
     class_.bind(*selector_, output, merger->members());

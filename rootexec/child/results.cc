@@ -261,6 +261,9 @@ void Results::place(Merger &merger, TList &output, const Places &places) {
     wanted_[file.path] = {file.name, file.dataset, file.registers, file.overwrites};
   }
   if (!places.write) return; // the files go straight into the result
+  if (!places.dir.empty() && !places.away && !makeFolders(places.dir))
+    throw failure("could not make the folder " + places.dir + " of the output files: " + std::strerror(errno));
+  root_ = places.dir.empty() || places.away ? here() : existing(places.dir);
   placed_ = true;
   eachFile(merger, places, [&](File &file, const Merger::FileGroup &group, const std::vector<Record> &pack,
                                std::string &why) { return placeFile(merger, file, group, pack, why); });
@@ -312,6 +315,7 @@ void Results::eachFile(Merger &merger, const Places &places, const Write &write)
 }
 
 void Results::name(File &file, const Wanted &wanted, size_t number, const Places &places) const {
+  const std::string root = root_.empty() ? here() : root_;
   std::string path = wanted.name;
   for (const char *side : {"client:", "master:"})
     if (path.rfind(side, 0) == 0) path = path.substr(std::strlen(side));
@@ -322,12 +326,18 @@ void Results::name(File &file, const Wanted &wanted, size_t number, const Places
     path = baseOf(TUrl(path.c_str()).GetFile());
   }
   if (number > 0 || !wanted.dataset.empty()) path = numbered(path, std::to_string(number + 1));
-  // Names come from the nodes that worked, so that none leads out of the folder of the job.
+  // Names come from the nodes that worked, so that none leads out of the folder of the job, or of the one that its user
+  // has named.
   const std::string asked = path;
   const bool absolute = path.rfind('/', 0) == 0;
-  if (absolute && !places.away && isBelow(existing(folderOf(path)), here())) {
-    const std::string folder = existing(folderOf(path));
-    path = here() == folder ? baseOf(path) : folder.substr(here().size() + 1) + "/" + baseOf(path);
+  if (absolute && !places.away) {
+    std::string there = folderOf(path), rest = "/" + baseOf(path); // what is there, and what is to be made
+    while (there != "/" && ::access(there.c_str(), F_OK) != 0) {
+      rest = "/" + baseOf(there) + rest;
+      there = folderOf(there);
+    }
+    there = existing(there);
+    if (isBelow(there, root)) path = (there + rest).substr(root == "/" ? 1 : root.size() + 1);
   }
   file.name = shown(path.rfind('/', 0) == 0 ? baseOf(path) : within(path));
   file.name = file.name.empty() ? "output.root" : fitting(file.name);
@@ -339,12 +349,12 @@ void Results::name(File &file, const Wanted &wanted, size_t number, const Places
   for (int i = 2; any([&](const File &f) { return isBelow(f.name, file.name); }); ++i)
     file.name = numbered(first, "of-" + std::to_string(i));
   if (!places.write) return;
-  if (!isBelow(existing(here() + "/" + folderOf(file.name)), here())) file.name = baseOf(file.name); // through a link
-  file.path = here() + "/" + file.name;
+  if (!isBelow(existing(root + "/" + folderOf(file.name)), root)) file.name = baseOf(file.name); // through a link
+  file.path = root + "/" + file.name;
   if (!places.away && file.path != asked && within(asked) != file.name && file.note.empty())
-    file.note = "not written to " + asked +
-                ", which is outside of the folder of the job, hidden, too long, no name that all hosts can have, or does not end "
-                "in .root";
+    file.note = "not written to " + asked + ", which is outside of " +
+                (places.dir.empty() ? "the folder of the job (--output-dir names another)" : root) +
+                ", hidden, too long, no name that all hosts can have, or does not end in .root";
   for (const std::string &input : places.inputs)
     if (file.path == input || sameFile(file.path, input)) {
       file.path = numbered(file.path, "merged");
@@ -361,10 +371,12 @@ std::string Results::makeRoom(File &file) const {
   const std::string first = baseOf(file.name);
   const auto taken = [&](const File &f) { return isBelow(f.name, file.name); };
   file.name = first;
-  for (int i = 2; std::any_of(files_.begin(), files_.end(), taken) || ::access(file.name.c_str(), F_OK) == 0; ++i)
+  file.path = root_ + "/" + file.name;
+  for (int i = 2; std::any_of(files_.begin(), files_.end(), taken) || ::access(file.path.c_str(), F_OK) == 0; ++i) {
     file.name = numbered(first, "of-" + std::to_string(i));
-  file.path = here() + "/" + file.name;
-  return here();
+    file.path = root_ + "/" + file.name;
+  }
+  return root_;
 }
 
 bool Results::placeFile(Merger &merger, File &file, const Merger::FileGroup &group, const std::vector<Record> &pack,

@@ -45,6 +45,7 @@ class Results {
   struct Places {
     bool write = false; // into the folder that the process is in; otherwise into the result alone
     bool away = false;  // the folder is not the user's own, so that no path of the user's leads anywhere
+    std::string dir; // in place of that folder, where the user has named one for them; absolute
     std::vector<std::string> inputs; // local paths of the job's inputs, which no output replaces
   };
   /// Merges the output files and gives them their names, so that what follows can open them. TProofOutputFiles of the
@@ -100,6 +101,7 @@ class Results {
   int keys_ = 0;
   std::vector<Merger::FileGroup> waiting_;
   std::map<std::string, Wanted> wanted_; // by the names of records
+  std::string root_;                     // the folder of the files, where they are the user's
   bool placed_ = false;                  // the files are where the user wants them
   std::vector<File> files_;
 };

@@ -46,6 +46,11 @@ bool aboutReading(const char *location) {
   return false;
 }
 
+// A basket of the user's own tree could not be written.
+bool aboutFilling(const char *location) {
+  return startsWith(location, "TBranch") && endsWith(location, "::Fill");
+}
+
 bool readsData(uint32_t phase) {
   switch (static_cast<Phase>(phase)) {
   case Phase::Init:
@@ -124,10 +129,12 @@ void RootGuard::onAbort(const char *reason) {
 
 void RootGuard::onRootError(int, const char *location, const char *msg) {
   std::string text = std::string(location) + ": " + msg;
-  if (has(msg, "No space left") || has(msg, "Disk quota")) diskFull_ = true;
+  // TFile tells a write that was cut short before the next one fails.
+  if (has(msg, "No space left") || has(msg, "Disk quota") || has(msg, "writing all requested bytes")) diskFull_ = true;
   if (firstError_.empty()) firstError_ = text;
   if (tripped_ || !readsData(page_->phase.load(std::memory_order_relaxed))) return;
   if (has(location, "Write") || has(location, "Flush")) return; // the user's own output
+  if (aboutFilling(location)) return tripOnDisk(text);
   bool branch = aboutBranch(location);
   if (branch && lax_) return;
   if (!branch && (aboutOpening(location) || !aboutReading(location))) return;
@@ -138,6 +145,15 @@ void RootGuard::onRootError(int, const char *location, const char *msg) {
   std::memcpy(page_->readError, text.data(), n);
   page_->readErrorSize.store(static_cast<uint32_t>(n));
   page_->readErrorKind.store(branch ? 1 : 2);
+}
+
+void RootGuard::tripOnDisk(const std::string &text) {
+  kind_ = "disk";
+  text_ = "what the selector writes cannot be written in " + std::string(gSystem->WorkingDirectory()) + ": ";
+  text_ += diskFull_ ? "no space left on the disk" : text;
+  if (firstError_ != text) text_ += " (" + firstError_ + ")";
+  text_.erase(std::remove(text_.begin(), text_.end(), '\n'), text_.end());
+  tripped_ = true;
 }
 
 } // namespace dtpnode

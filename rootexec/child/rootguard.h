@@ -31,6 +31,7 @@ class RootGuard : public Guard {
  private:
   void onAbort(const char *reason);
   void onRootError(int level, const char *location, const char *msg);
+  void tripOnDisk(const std::string &text);
   static void rootErrorHandler(int level, bool abort, const char *location, const char *msg);
 
   bool lax_ = false;
