@@ -128,7 +128,7 @@ func TestEveryClassMerges(t *testing.T) {
 	)}
 	want := filepath.Join(dir, "want.root")
 	r.Reference(t, job, want)
-	apart := "TBits TExMap TMatrixT<double> TVectorT<double> graph2d macro polar refs texts"
+	apart := "TBits TExMap TMatrixT<double> TVectorT<double> macro polar refs texts"
 	for seed := range uint64(6) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			s := newSplit(seed)

@@ -11,6 +11,7 @@
 #include <TClonesArray.h>
 #include <TFileMergeInfo.h>
 #include <TFolder.h>
+#include <TGraph2D.h>
 #include <TH1.h>
 #include <THStack.h>
 #include <THashTable.h>
@@ -28,6 +29,7 @@
 #include <TROOT.h>
 #include <TRefArray.h>
 #include <algorithm>
+#include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <dlfcn.h>
@@ -96,6 +98,7 @@ Rule ruleOf(TClass &cls) {
   if (cls.InheritsFrom(TFolder::Class())) return Rule::Folder;
   for (const char *name : {"TPolyMarker", "TPolyMarker3D", "TPolyLine", "TPolyLine3D"})
     if (cls.InheritsFrom(name)) return Rule::Points;
+  if (&cls == TGraph2D::Class()) return Rule::Points; // it has no Merge; those with errors have more than points
   return Rule::Method;
 }
 
@@ -193,6 +196,22 @@ bool appendPoints(TObject &into, Objects &others, const char *cls, Add add) {
 }
 
 bool combinePoints(TObject &into, Objects &others) {
+  if (into.IsA() == TGraph2D::Class()) {
+    auto &graph = static_cast<TGraph2D &>(into);
+    std::vector<std::array<double, 3>> all;
+    const auto take = [&all](const TGraph2D &g) {
+      for (int i = 0; i < g.GetN(); ++i)
+        all.push_back({g.GetX()[i], g.GetY()[i], g.GetZ()[i]});
+    };
+    take(graph);
+    for (auto &o : others)
+      take(static_cast<const TGraph2D &>(*o));
+    // A graph that was read does not know for how many points it has room, and loses its own when it grows: so all are
+    // set anew.
+    for (size_t i = 0; i < all.size(); ++i)
+      graph.SetPoint(static_cast<int>(i), all[i][0], all[i][1], all[i][2]);
+    return true;
+  }
   const auto flat = [](auto &to, auto &from, int i) { to.SetNextPoint(from.GetX()[i], from.GetY()[i]); };
   const auto deep = [](auto &to, auto &from, int i) {
     const Float_t *p = from.GetP() + 3 * i;

@@ -19,6 +19,7 @@
 #include <TFileInfo.h>
 #include <TFolder.h>
 #include <TGraph.h>
+#include <TGraph2D.h>
 #include <TH1.h>
 #include <TH2.h>
 #include <TH3.h>
@@ -387,6 +388,9 @@ std::vector<std::vector<double>> points(const TObject &o)
          for (const double *c : columns)
             out.back().push_back(c ? c[i] : 0);
       }
+   } else if (auto *g2 = dynamic_cast<const TGraph2D *>(&o)) {
+      for (int i = 0; i < g2->GetN(); ++i)
+         out.push_back({g2->GetX()[i], g2->GetY()[i], g2->GetZ()[i]});
    } else if (auto *m = dynamic_cast<const TPolyMarker *>(&o)) {
       for (int i = 0; i <= m->GetLastPoint(); ++i)
          out.push_back({m->GetX()[i], m->GetY()[i]});
@@ -406,9 +410,9 @@ std::vector<std::vector<double>> points(const TObject &o)
 
 bool hasPoints(const TObject &o)
 {
-   return o.InheritsFrom(TGraph::Class()) || o.InheritsFrom(TPolyMarker::Class()) ||
-          o.InheritsFrom(TPolyLine::Class()) || o.InheritsFrom(TPolyMarker3D::Class()) ||
-          o.InheritsFrom(TPolyLine3D::Class());
+   return o.InheritsFrom(TGraph::Class()) || o.InheritsFrom(TGraph2D::Class()) ||
+          o.InheritsFrom(TPolyMarker::Class()) || o.InheritsFrom(TPolyLine::Class()) ||
+          o.InheritsFrom(TPolyMarker3D::Class()) || o.InheritsFrom(TPolyLine3D::Class());
 }
 
 void comparePoints(const std::string &path, const TObject &got, const TObject &want)

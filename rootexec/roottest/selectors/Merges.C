@@ -194,6 +194,7 @@ void Merges::graphs()
        o.SetPointError(n, 0.1, 0.2, x, id % 5));
    ADD(TGraphBentErrors, named(new TGraphBentErrors, "graphB"), const int n = o.GetN(); o.SetPoint(n, x, id);
        o.SetPointError(n, 0.1, 0.2, x, id % 5, 1, 2, 3, x));
+   ADD(TGraph2D, named(new TGraph2D, "graph2d"), if (id % 9 == 0) o.SetPoint(o.GetN(), x, id, 1));
    auto *multi = new TMultiGraph("multi", "");
    multi->Add(named(new TGraph, "even"));
    multi->Add(named(new TGraphErrors, "odd"), "P");
@@ -294,7 +295,6 @@ void Merges::unmergeable()
    ADD(TMacro, new TMacro("macro"), );
    ADD(TVectorD, new TVectorD(2), o[0] += x);
    ADD(TMatrixD, new TMatrixD(2, 2), o(0, 1) += x);
-   ADD(TGraph2D, named(new TGraph2D, "graph2d"), if (id % 9 == 0) o.SetPoint(o.GetN(), x, id, 1));
    ADD(TGraphPolar, named(new TGraphPolar, "polar"), o.SetPoint(o.GetN(), x, id));
    ADD(TExMap, new TExMap, o.Add(id, id));
    ADD(TBits, new TBits, o.SetBitNumber(id % 100));
