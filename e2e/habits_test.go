@@ -30,7 +30,8 @@ func TestHabits(t *testing.T) {
 	for range 2 { // the second time the code is known
 		got := run()
 		if got.code != 0 || !strings.Contains(got.stdout, "80000 inside\n4 files, 80000 entries, sum 480000\n") ||
-			!strings.Contains(got.stderr, "weight.txt") || !strings.Contains(got.stderr, "HABITS_FACTOR") || !strings.Contains(got.stderr, "the code names") ||
+			!strings.Contains(got.stderr, "weight.txt") || !strings.Contains(got.stderr, "HABITS_FACTOR") ||
+			!strings.Contains(got.stderr, "the code names") ||
 			!strings.Contains(got.stderr, "Init or Notify adds to files, once for each file") {
 			t.Errorf("%+v", got)
 		}

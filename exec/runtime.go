@@ -136,8 +136,9 @@ type SessionSpec struct {
 	// Away says that Dir is not the folder of whoever submitted the job, who is on another host: absolute paths that the
 	// user's code names for output files mean nothing here, and the files go to Dir under their base names.
 	Away bool
-	// OutputDir is an absolute folder to which the files go that the user's code has written, in place of Dir, and to which
-	// absolute paths that the code names for them may lead. It is made if it is not there. Empty: Dir, as where Away is set.
+	// OutputDir is an absolute folder to which the files go that the user's code has written, in place of Dir, and to
+	// which absolute paths that the code names for them may lead. It is made if it is not there. Empty: Dir, as where Away
+	// is set.
 	OutputDir string
 	// Inputs returns the paths and URLs of the job's inputs, which no output file replaces; nil stands for none. It is
 	// called when Finish begins.

@@ -31,6 +31,7 @@
 //	cache.go       what was compiled               pack.go        the same on its way to other nodes
 //	prune.go       what of it goes                 selector.go    selectors that are loaded
 //	whole.go       code that may give files up     seed.go        generators that a seed does not reach
+//	perfile.go     code that adds up files         named.go       files and variables that code names
 //
 // What runs of a job:
 //
@@ -45,6 +46,6 @@
 //	processes      main warm zygote roles channel page protocol guard rootguard isolate
 //	code           code selector proof compat
 //	inputs         input friends lastrows selection runs listing inputlist number
-//	a generation   generation clones skips status random limits drawn entrylist localfiles outputfile
+//	a generation   generation perfile clones skips status random limits drawn entrylist localfiles outputfile
 //	outputs        blob spanfile merge combine tally axes filemerge mergefiles results feedback client world
 package rootexec

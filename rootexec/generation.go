@@ -56,8 +56,8 @@ func (s *Selector) Probe(ctx context.Context, spec exec.GenSpec, told Told, file
 
 // Foresee is Probe of the first entry of the first packet. It goes on behind it, to the ends of the packets and for
 // seconds at most, until histograms that find their limits from their first entries have found them, and returns these
-// limits for all generations of the job. It also sees whether Init or Notify add to the output, which each process would
-// do that reads a part of the file.
+// limits for all generations of the job. It also sees whether Init or Notify add to the output, which each process
+// would do that reads a part of the file.
 func (s *Selector) Foresee(
 	ctx context.Context, spec exec.GenSpec, told Told, ps ...exec.Packet,
 ) (exec.Foreseen, error) {

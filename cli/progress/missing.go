@@ -236,8 +236,8 @@ func advise(m api.Missing) string {
 			list = ", with the same --entry-list"
 		}
 		if strings.Contains(m.Stack, "TTree::OptimizeBaskets") && strings.Contains(m.Stack, "TTree::Fill") {
-			mend = "a tree that is in no directory (SetDirectory(0)) crashes ROOT when it is to write its baskets for the first " +
-				"time: add it to fOutput in SlaveBegin or Init, or write it to the file of a TProofOutputFile"
+			mend = "a tree that is in no directory (SetDirectory(0)) crashes ROOT when it is to write its baskets for the " +
+				"first time: add it to fOutput in SlaveBegin or Init, or write it to the file of a TProofOutputFile"
 		}
 		return fmt.Sprintf("%s; these entries alone: --files '%s' --first %d -n %d%s", mend, line(m.File), m.First,
 			m.Last-m.First, list)

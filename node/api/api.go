@@ -432,8 +432,8 @@ type Missing struct {
 func OpenHasNoNumbers() *Error {
 	return &Error{
 		Status: http.StatusBadRequest,
-		Message: "could not submit: an open job takes no lists of entries and no friends, since they go by the numbers that " +
-			"entries have over all files, and what will be appended has none yet",
+		Message: "could not submit: an open job takes no lists of entries and no friends, since they go by the numbers " +
+			"that entries have over all files, and what will be appended has none yet",
 		Hint: "leave --open out, and run over what is there; what comes later is for a job of its own",
 	}
 }

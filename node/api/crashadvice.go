@@ -8,6 +8,6 @@ func CrashAdvice(reason string) string {
 	if !strings.HasPrefix(reason, "Process: killed by signal 11") {
 		return ""
 	}
-	return "if Process() uses what Begin() makes, histograms or files: Begin() runs only where you submit, so make them in " +
-		"SlaveBegin() and add them to fOutput, as for PROOF"
+	return "if Process() uses what Begin() makes, histograms or files: Begin() runs only where you submit, so make them " +
+		"in SlaveBegin() and add them to fOutput, as for PROOF"
 }

@@ -21,6 +21,7 @@
 #include <TSystem.h>
 #include <TTree.h>
 #include <algorithm>
+#include <cstdlib>
 #include <chrono>
 #include <ctime>
 #include <optional>
