@@ -141,6 +141,17 @@ func TestBrokenFiles(t *testing.T) {
 			o.equals(t, tally(t, files[0], files[2], files[3]))
 		})
 	}
+	t.Run("nowhere", func(t *testing.T) { // which is refused unless the user says otherwise, see TestWrongNames
+		files := copies(t, fourFiles(t)...)
+		check(t, os.Remove(files[1]))
+		j := tally(t, files...)
+		j.args = []string{"--skip-missing"}
+		o := c.nodes[0].run(t, j)
+		if m := o.wantMissing(t, "open", files[1], 0, -1); !strings.Contains(strings.ToLower(m.Reason), "no such file") {
+			t.Errorf("the reason is %q", m.Reason)
+		}
+		o.equals(t, tally(t, files[0], files[2], files[3]))
+	})
 	t.Run("without the tree", func(t *testing.T) { // as the result of another job
 		files := copies(t, fourFiles(t)...)
 		made := c.nodes[0].run(t, tally(t, files[0]))

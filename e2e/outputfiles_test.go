@@ -77,12 +77,14 @@ func TestOutputFiles(t *testing.T) {
 	}
 }
 
-// TestOutputFilesElsewhere kills the node that a job was submitted on for good: the files are with the result on the
-// others, which fetch them.
+// TestOutputFilesElsewhere kills the node that a job was submitted on: the files are with the result on the others,
+// which fetch them. When that node comes back, it writes them to the folder that its user has named.
 func TestOutputFilesElsewhere(t *testing.T) {
 	t.Parallel()
 	c := ownCluster(t, abc...)
 	j, want := outputJob(t, "merge")
+	dir := filepath.Join(t.TempDir(), "files")
+	j.args = []string{"--output-dir", dir}
 	d := c.nodes[0].detach(t, j)
 	c.nodes[0].crash(t)
 	n, st := c.waitFinal(t, d.id, commandLimit)
@@ -95,6 +97,12 @@ func TestOutputFilesElsewhere(t *testing.T) {
 		t.Fatalf("could not fetch: %+v", g)
 	}
 	wantFiles(t, fetched, there, "renamed/more.root", want)
+	c.nodes[0].restart(t, abc[0])
+	check(t, poll(commandLimit, func() (bool, error) {
+		st, err := c.nodes[0].job(t.Context(), d.id)
+		return err == nil && st.Output != "", nil
+	}))
+	wantFiles(t, d.out, dir, "renamed/more.root", want)
 }
 
 // TestOutputFilesDiskFull has a worker on which there is no room for what the selector writes: that is the node's

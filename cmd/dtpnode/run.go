@@ -45,6 +45,7 @@ type runOptions struct {
 	stall      time.Duration
 	missingOK  bool
 	copies     bool
+	skip       bool
 	seedLocal  bool
 	session    bool
 	out        string
@@ -76,7 +77,8 @@ const runLong = `run submits a TSelector over a chain of TTrees and waits for th
   root://host//a.root    a URL, with or without a tree
   @list.txt              a list of these, one a line; lines from # are comments; relative paths are
                          looked up in the list's folder, then in the working folder
-An absolute path that this host does not see is planned and read by members that do. A glob stands for the names
+An absolute path that this host does not see is planned and read by members that do. One that nobody sees is an
+error, or with --skip-missing is missing in the result, as a file that cannot be read is. A glob stands for the names
 that this host sees, links to what is not here among them: if more files match it on a member, that is said, and they
 are not read. Names are taken as they are, whatever characters they have in them.
 A host on which a file is not the one that was planned, by its number of entries or by the UUID that ROOT gave it when
@@ -186,6 +188,8 @@ func newRun(g *globals) *cobra.Command {
 	f.BoolVar(&opts.missingOK, "allow-missing-branches", false, "let files lack branches that others have")
 	f.BoolVar(&opts.copies, "allow-copies", false,
 		"read a file that was written anew on another host, with as many entries, as if it were the same")
+	f.BoolVar(&opts.skip, "skip-missing", false,
+		"run over the other files where one is nowhere, and name it as missing in the result (exit status 3)")
 	f.BoolVar(&opts.session, "session", false,
 		"leave Begin and Terminate to the caller, a PROOF session, which gives fInput by --input and reads the output")
 	cobra.CheckErr(f.MarkHidden("session"))
@@ -386,6 +390,7 @@ func (o runOptions) request(g *globals, selector string) (api.JobRequest, error)
 	}
 	req.Part, req.N, req.First, req.StaysOpen = o.tree, o.n, o.first, o.open
 	req.Stall, req.AllowCopies, req.SeedLocal = o.stall.Seconds(), o.copies, o.seedLocal
+	req.SkipMissing = o.skip
 	return req, nil
 }
 

@@ -149,6 +149,9 @@ type JobRequest struct {
 
 	AllowCopies bool `json:"allow_copies,omitempty"` // hosts may have files that were written anew, with as many entries
 	Duplicates  bool `json:"duplicates,omitempty"`   // count a file that is named twice twice
+	// SkipMissing has a file that nobody sees be missing in the result, with its reason, as one that cannot be read is;
+	// otherwise it is refused, since its name is most likely misspelt.
+	SkipMissing bool `json:"skip_missing,omitempty"`
 	// more may be appended until the job is closed; there need be no files yet
 	StaysOpen bool `json:"open,omitempty"`
 	SeedLocal bool `json:"seed_local,omitempty"` // seed all work on the home; others steal

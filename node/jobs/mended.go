@@ -118,18 +118,18 @@ func (r *Room) tryMended(j *Job, desc *tasks.Job, base []baseBlob, old *foundPar
 	if err != nil {
 		return r.notMerged(old, err.Error())
 	}
-	apart := slices.DeleteFunc(slices.Clone(merged.Apart), func(name string) bool {
-		return slices.Contains(alone.Apart, name)
-	})
-	if len(apart) > 0 {
-		return r.notMerged(old, "these cannot be merged: "+strings.Join(apart, ", "))
-	}
 	mixed := slices.DeleteFunc(slices.Clone(merged.Mixed), func(name string) bool {
 		return slices.Contains(alone.Mixed, name)
 	})
 	if len(mixed) > 0 {
 		return r.notMerged(old,
 			"objects of one name would be of several classes, and stand side by side: "+strings.Join(mixed, ", "))
+	}
+	apart := slices.DeleteFunc(slices.Clone(merged.Apart), func(name string) bool {
+		return slices.Contains(alone.Apart, name)
+	})
+	if len(apart) > 0 {
+		return r.notMerged(old, "these cannot be merged: "+strings.Join(apart, ", "))
 	}
 	return nil
 }

@@ -121,7 +121,7 @@ func (u *unseenHere) asked(i int) (out []tasks.PeerID) {
 }
 
 // planUnseen has members plan the files that this host does not see. A local file that nobody sees is an error, since
-// its name is most likely misspelt.
+// its name is most likely misspelt, unless the user wants such files to be skipped.
 func (pl *Planner) planUnseen(ctx context.Context, u *unseenHere, tell func(text string)) error {
 	u.words = make([][]word, len(u.bad))
 	var members []tasks.PeerID
@@ -135,7 +135,7 @@ func (pl *Planner) planUnseen(ctx context.Context, u *unseenHere, tell func(text
 		case f == nil:
 		case namedWrongly(f):
 			return fmt.Errorf("%w (read on %s)", f, strings.Join(pl.Members.Names().Of(u.asked(i)), ", "))
-		case f.Host == exec.CauseMissing && !IsURL(f.File):
+		case f.Host == exec.CauseMissing && !IsURL(f.File) && !u.req.SkipMissing:
 			return pl.nobodySees(f, u.asked(i))
 		}
 	}

@@ -100,16 +100,19 @@ void Merger::noteUneven() {
   }
 }
 
+// All blobs of a job say the same, unless somebody lies: what most of them say counts.
 void Merger::announceLimits() {
-  LimitsFinder &finder = LimitsFinder::install();
+  std::map<std::string, size_t> votes;
   for (const BlobReader &blob : blobs_)
     for (const Record &r : blob.records()) {
       if (r.name != kLimits) continue;
       const std::unique_ptr<TObject> text = blob.read(r);
-      finder.announce(Announced(text->GetTitle()));
-      return;
+      ++votes[text->GetTitle()];
+      break;
     }
-  finder.announce(Announced());
+  const auto most = std::max_element(votes.begin(), votes.end(),
+                                     [](const auto &a, const auto &b) { return a.second < b.second; });
+  LimitsFinder::install().announce(most == votes.end() ? Announced() : Announced(most->first));
 }
 
 bool Merger::next(Group &out) {

@@ -344,7 +344,8 @@ Long64_t TProof::Run(dtpnode::Query &query) {
   std::string error;
   std::vector<std::string> args{"run", chosen.source + (chosen.options.empty() ? "+" : chosen.options),
                                 "--class", chosen.className, "--session", "--input", in, "-o", out,
-                                "--option", options.rest.Data(), "--allow-missing-branches"};
+                                "--option", options.rest.Data(), "--allow-missing-branches",
+                                "--skip-missing"};
   const std::vector<std::string> data = dtpnode::dataArguments(query, *fSession, error);
   if (!error.empty()) {
     Error("Process", "%s", error.c_str());
