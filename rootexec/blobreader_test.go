@@ -173,13 +173,17 @@ func TestRecordsOfAnySize(t *testing.T) {
 		{2, maxName + 1, 1, false},
 	} {
 		blob := blobOf(uint32(version), [3]string{strings.Repeat("n", c.name), "TH1F", ""})
+		size := int64(len(blob)) + int64(c.object)
+		if c.flags&isFile != 0 {
+			blob = append(blob, "root"...)
+		}
 		binary.BigEndian.PutUint32(blob[16:], c.flags)
 		binary.BigEndian.PutUint64(blob[16+16:], c.object)
 		path := filepath.Join(t.TempDir(), "blob")
 		if err := os.WriteFile(path, blob, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.Truncate(path, int64(len(blob))+int64(c.object)); err != nil {
+		if err := os.Truncate(path, size); err != nil {
 			t.Fatal(err)
 		}
 		got, err := blobReaderCommand(exe, path).CombinedOutput()
@@ -203,7 +207,8 @@ func FuzzBlobReader(f *testing.F) {
 	f.Add(blobOf(cpp.version, empty, units, empty))
 	f.Add(blobOf(cpp.version, units)[:50])
 	f.Add(blobOf(cpp.version^1, units))
-	file := blobOf(cpp.version, units, [3]string{"out.root", "TFile", "root"})
+	f.Add(blobOf(cpp.version, units, units))
+	file := blobOf(cpp.version, [3]string{"out.root", "TFile", "root"}, units)
 	f.Add(append(file[:16:16], append([]byte{0, 0, 0, 2}, file[20:]...)...))
 	for _, length := range []uint64{1<<31 - 1, 1 << 31, 1 << 32, 1 << 63, 1<<64 - 1, 1<<64 - 8} {
 		huge := blobOf(cpp.version, units)

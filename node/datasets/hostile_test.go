@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -26,6 +27,7 @@ type pool struct {
 	names map[tasks.PeerID]string
 	// lies answers a request in place of a member, if it is not nil; ok says that it does.
 	lies  func(to tasks.PeerID, kind, arg string) (answer []byte, ok bool)
+	mu    sync.Mutex     // of asked
 	asked map[string]int // requests, by member and kind
 }
 
@@ -52,7 +54,9 @@ func (m member) Up() (ids []tasks.PeerID) {
 
 func (m member) Request(ctx context.Context, to tasks.PeerID, kind string, payload []byte) (answer []byte, err error) {
 	arg := string(payload)
+	m.pool.mu.Lock()
 	m.pool.asked[m.pool.names[to]+" "+kind]++
+	m.pool.mu.Unlock()
 	if m.pool.lies != nil {
 		if answer, ok := m.pool.lies(to, kind, arg); ok {
 			return answer, nil

@@ -6,6 +6,7 @@
 #include <TBufferFile.h>
 #include <TClass.h>
 #include <TROOT.h>
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -181,6 +182,10 @@ BlobReader::BlobReader(const std::string &path)
     char magic[4] = {};
     if (r.file && r.length >= sizeof magic) readAt(magic, sizeof magic, r.offset);
     if ((r.file && std::memcmp(magic, "root", sizeof magic) != 0) || records_.size() == kMaxRecords)
+      throw Failure("internal", path + " is damaged");
+    if (r.length >= 8 && (r.name == kUnits || r.name == kCanary) &&
+        std::any_of(records_.begin(), records_.end(),
+                    [&](const Record &o) { return o.name == r.name && o.length >= 8; }))
       throw Failure("internal", path + " is damaged");
     at = r.offset + r.length;
     records_.push_back(std::move(r));

@@ -226,9 +226,8 @@ bool Generation::lookAt(const Packet &p, long long &run, Clock::time_point until
   for (long long e = p.first; e < p.last; ++e, ++run) {
     if (random_) random_->enter(p.base + e);
     if (!step(e)) break; // the rest of the file is left out
-    if (run % lookEvery == 0 &&
-        (trial_->done(*selector_->GetOutputList(), run) || std::clock() > most || Clock::now() > until))
-      return false;
+    if (std::clock() > most || Clock::now() > until) return false; // one entry may take long
+    if (run % lookEvery == 0 && trial_->done(*selector_->GetOutputList(), run)) return false;
   }
   return true;
 }
