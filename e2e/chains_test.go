@@ -66,6 +66,28 @@ func TestChains(t *testing.T) {
 		})
 	}
 
+	// As PROOF's workers had it, and not as one process of ROOT has it: what Init is given is the tree of one file.
+	for _, f := range []string{"m0.root", "m1.root", "m2.root"} {
+		b, err := os.ReadFile(at(f))
+		check(t, err)
+		check(t, os.WriteFile(at("own-"+f), b, 0o600))
+	}
+	for name, tc := range map[string]struct{ friend, option, like string }{
+		"number in the tree":         {"fr=" + at("fr.root"), "x chain", "x"},
+		"friend of each file, added": {"", "reader own", "self"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			j := besideJob(t, dir, tc.option)
+			want := besideJob(t, dir, tc.like)
+			if tc.friend != "" {
+				j.Friends, want.Friends = []string{tc.friend}, []string{tc.friend}
+			}
+			o := alice.run(t, j)
+			o.wantDone(t)
+			o.equals(t, want)
+		})
+	}
+
 	t.Run("list that a job has made", func(t *testing.T) {
 		made := alice.run(t, besideJob(t, dir, "pick"))
 		made.wantDone(t)

@@ -174,9 +174,6 @@ func TestRecordsOfAnySize(t *testing.T) {
 	} {
 		blob := blobOf(uint32(version), [3]string{strings.Repeat("n", c.name), "TH1F", ""})
 		size := int64(len(blob)) + int64(c.object)
-		if c.flags&isFile != 0 {
-			blob = append(blob, "root"...)
-		}
 		binary.BigEndian.PutUint32(blob[16:], c.flags)
 		binary.BigEndian.PutUint64(blob[16+16:], c.object)
 		path := filepath.Join(t.TempDir(), "blob")

@@ -48,32 +48,13 @@ type recordHead struct {
 // fits reports whether a record can have that head, where left bytes follow it.
 func (h recordHead) fits(left int64) bool {
 	const (
+		isFile    = 2
 		maxName   = 1 << 16
 		maxObject = 1<<31 - 1 // of ROOT's buffers
 	)
 	names := int64(h.name) + int64(h.class)
 	return h.name <= maxName && h.class <= maxName && (h.object <= maxObject || h.flags&isFile != 0) && names <= left &&
 		h.object <= uint64(left-names)
-}
-
-// isFile is the flag of a record that is a file.
-const isFile = 2
-
-// beginsWell sees that a file is one of ROOT's, by its first bytes. The name of the record is at at.
-func (h recordHead) beginsWell(r io.ReaderAt, at int64) error {
-	if h.flags&isFile == 0 {
-		return nil
-	}
-	var magic [4]byte
-	if h.object >= uint64(len(magic)) {
-		if _, err := r.ReadAt(magic[:], at+int64(h.name)+int64(h.class)); err != nil {
-			return err
-		}
-	}
-	if string(magic[:]) != "root" {
-		return errors.New("a file in it is not one of ROOT's")
-	}
-	return nil
 }
 
 // scanCounters walks over the records of a blob of that size and keeps the last eight bytes of the counters. It reads
@@ -99,9 +80,6 @@ func scanCounters(r io.ReaderAt, size int64, found map[string]uint64) error {
 		}
 		if !h.fits(size - at) {
 			return errImpossible
-		}
-		if err := h.beginsWell(r, at); err != nil {
-			return err
 		}
 		name := make([]byte, h.name)
 		if _, err := io.ReadFull(io.NewSectionReader(r, at, size-at), name); err != nil {

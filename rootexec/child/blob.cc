@@ -179,16 +179,23 @@ BlobReader::BlobReader(const std::string &path)
     r.offset = at + nameLen + clsLen;
     if ((r.length > kMaxObject && !r.file) || r.length > size_ - r.offset)
       throw Failure("internal", path + " is damaged");
-    char magic[4] = {};
-    if (r.file && r.length >= sizeof magic) readAt(magic, sizeof magic, r.offset);
-    if ((r.file && std::memcmp(magic, "root", sizeof magic) != 0) || records_.size() == kMaxRecords)
-      throw Failure("internal", path + " is damaged");
+    if (records_.size() == kMaxRecords) throw Failure("internal", path + " is damaged");
     if (r.length >= 8 && (r.name == kUnits || r.name == kCanary) &&
         std::any_of(records_.begin(), records_.end(),
                     [&](const Record &o) { return o.name == r.name && o.length >= 8; }))
       throw Failure("internal", path + " is damaged");
     at = r.offset + r.length;
     records_.push_back(std::move(r));
+  }
+}
+
+void BlobReader::checkFiles() const {
+  for (const Record &r : records_) {
+    if (!r.file) continue;
+    char magic[4] = {};
+    if (r.length >= sizeof magic) readAt(magic, sizeof magic, r.offset);
+    if (std::memcmp(magic, "root", sizeof magic) != 0)
+      throw Failure("internal", path_ + " is damaged: a file in it is none of ROOT's");
   }
 }
 

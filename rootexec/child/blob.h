@@ -101,6 +101,8 @@ class BlobReader {
   explicit BlobReader(const std::string &path);
 
   const std::vector<Record> &records() const { return records_; }
+  /// Sees that the files in it are ROOT's, by their first bytes: others would be written to the user's folder as well.
+  void checkFiles() const;
   /// Reads an object; r is no file.
   std::unique_ptr<TObject> read(const Record &r) const;
   /// Where the bytes of a record lie, for as long as this reader lives.

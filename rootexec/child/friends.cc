@@ -53,6 +53,7 @@ bool PacketChain::moveTo(const std::string &file, const std::string &tree, long 
   TObject *told = GetNotify();
   SetNotify(nullptr);
   start_ = start;
+  entries_ = entries;
   fFiles->Delete();
   fNtrees = 0;
   fEntries = 0;
@@ -131,6 +132,14 @@ void findStoredFriends(TTree &tree, const std::string &url, const std::string &h
     f.error = ENOENT;
     throw f;
   }
+}
+
+bool friendsOfItsOwn(const TTree &tree, int first) {
+  for (int i = first; i < countFriends(tree); ++i) {
+    TTree *of = static_cast<TFriendElement *>(tree.GetListOfFriends()->At(i))->GetTree();
+    if (!of || of->GetEntries() != tree.GetEntries()) return false;
+  }
+  return true;
 }
 
 int countFriends(const TTree &tree) {

@@ -4,6 +4,7 @@
 #include "selection.h"
 
 #include <TChain.h>
+#include <cstdlib>
 #include <memory>
 #include <string>
 #include <vector>
@@ -23,14 +24,21 @@ class PacketChain : public TChain {
   /// tells nobody of that. False if the file cannot be opened.
   bool moveTo(const std::string &file, const std::string &tree, long long start, long long entries);
 
-  /// What is before the first entry is in files that this chain does not have: user code that looks for any entry, as
-  /// ROOT's own does, is given the first.
+  /// Says which entry of its tree user code has; -1 where no user code runs.
+  void at(long long entry) { at_ = entry; }
+
+  /// User code may take this chain for the tree of one file, as PROOF's workers were given: it then asks for the entry
+  /// that it was called with, or for one near that. So of the two entries that a number may mean, in the tree and over
+  /// all files, that counts which is nearer to the one that the code has. What is before the first entry otherwise is
+  /// in files that this chain does not have: code that looks for any entry, as ROOT's own does, is given the first.
   Long64_t LoadTree(Long64_t entry) override {
+    if (at_ >= 0 && entry >= 0 && entry < entries_ && std::llabs(entry - at_) < std::llabs(entry - at_ - start_))
+      return TChain::LoadTree(start_ + entry);
     return TChain::LoadTree(entry >= 0 && entry < start_ ? start_ : entry);
   }
 
  private:
-  long long start_ = 0;
+  long long start_ = 0, entries_ = 0, at_ = -1;
 };
 
 /// The friends of one input, open.
@@ -61,6 +69,9 @@ class Friends {
 /// a folder of its own: they are looked up in home, the user's folder, and then beside the file of the tree. Throws
 /// Failure "open" if one is nowhere.
 void findStoredFriends(TTree &tree, const std::string &url, const std::string &home);
+
+/// Whether all friends of a tree behind the first so many, if there are any, have as many entries as the tree.
+bool friendsOfItsOwn(const TTree &tree, int first);
 
 /// How many friends a tree has.
 int countFriends(const TTree &tree);

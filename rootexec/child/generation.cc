@@ -342,12 +342,14 @@ void Generation::attach(const Packet &p, Input &in) {
 
 // Calls Init(), for each tree or once for the chain of all: a chain keeps what was set on it, as in one process. If
 // Init() gives a tree friends, it is called again with the chain, in which the entry has the number that it has over
-// all files: that is what the entries of friends go by.
+// all files: that is what the entries of friends go by, unless they have as many entries as the tree, and so are beside
+// this file alone, as PROOF's workers had them.
 void Generation::init(const Packet &p, Input &in) {
   if (!in.chain) {
     const int before = countFriends(*in.tree);
     selector_->Init(in.tree);
-    if (countFriends(*in.tree) == before) return;
+    // A tree does not set addresses by the alias of a friend, which a chain does.
+    if (countFriends(*in.tree) == before || (friendsOfItsOwn(*in.tree, before) && !guard_.tripped())) return;
     in.tree->ResetBranchAddresses();
     inputs_.chainFront();
   }
@@ -455,10 +457,13 @@ bool Generation::step(long long number) {
     f.entry = entry;
     throw f;
   }
+  PacketChain *chain = current_ ? current_->chain : nullptr;
+  if (chain) chain->at(entry);
   if (version_ != 0)
     selector_->Process(entry);
   else if (selector_->ProcessCut(entry))
     selector_->ProcessFill(entry);
+  if (chain) chain->at(-1);
   if (guard_.tripped()) failData(number);
   if (selector_->GetAbort() != TSelector::kContinue && aborted(Phase::Process, number)) return false;
   return true;

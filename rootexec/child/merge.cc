@@ -63,6 +63,7 @@ Merger::Merger(const std::vector<std::string> &paths, RootGuard &guard, const Wa
   std::map<std::tuple<std::string, std::string, uint32_t>, size_t> index;
   for (size_t i = 0; i < paths.size(); ++i) {
     blobs_.emplace_back(paths[i]);
+    if (!wanted) blobs_[i].checkFiles();
     for (Record r : blobs_[i].records()) {
       r.blob = i;
       if (wanted && !isOurs(r.name)) {

@@ -15,6 +15,8 @@ void Beside::SlaveBegin(TTree *)
    fRE = std::make_unique<Value>(fReader, "event");
    if (o.Contains("x"))
       fRX = std::make_unique<Value>(fReader, "fr.x");
+   if (o.Contains("own"))
+      fRX = std::make_unique<Value>(fReader, "own.event");
    if (o.Contains("y"))
       fRY = std::make_unique<Value>(fReader, "ix.y");
    if (o.Contains("z"))
@@ -28,6 +30,11 @@ void Beside::Init(TTree *tree)
    const TString o = GetOption();
    if (const Ssiz_t add = o.Index("add="); add != kNPOS)
       tree->AddFriend("fr", TString(o(add + 4, o.Length())));
+   if (o.Contains("own")) { // each file beside a copy of itself
+      TString copy = tree->GetCurrentFile()->GetName();
+      copy.Insert(copy.Last('/') + 1, "own-");
+      tree->AddFriend("own=ev", copy);
+   }
    if (fRE) {
       fReader.SetTree(tree);
       return;
@@ -44,8 +51,11 @@ void Beside::Init(TTree *tree)
 
 Bool_t Beside::Process(Long64_t entry)
 {
+   const TString o = GetOption();
    if (fChain) {
-      fChain->GetTree()->GetEntry(entry);
+      (o.Contains("chain") ? fChain : fChain->GetTree())->GetEntry(entry);
+      if (o.Contains("self"))
+         fX = fEvent;
    } else {
       fReader.SetLocalEntry(entry);
       fEvent = **fRE;

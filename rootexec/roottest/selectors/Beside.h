@@ -6,6 +6,7 @@
 #define Beside_h
 
 #include <TEntryList.h>
+#include <TFile.h>
 #include <TH1.h>
 #include <TList.h>
 #include <TParameter.h>
