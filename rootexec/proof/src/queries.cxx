@@ -399,9 +399,11 @@ Long64_t TProof::Run(dtpnode::Query &query) {
     result->fStatus = TQueryResult::kAborted;
     return -1;
   }
-  if (status == 3)
+  if (status == 3 && end.done < end.units)
     Warning("Process", "%lld of %lld entries are missing in the output: see `dtpnode status %s`", end.units - end.done,
             end.units, end.id.c_str());
+  else if (status == 3) // whole files, of which nobody knows how many entries they have
+    Warning("Process", "files are missing in the output: `dtpnode status %s` names them", end.id.c_str());
   for (const std::string &note : end.fileNotes)
     Warning("Process", "%s", note.c_str());
   TellUnknownBranches(end.id);
