@@ -2,6 +2,7 @@ package node
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -86,6 +87,36 @@ func TestAnOutputIsOwedUntilItIsWritten(t *testing.T) {
 	}
 	if err := d.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// The files beside an output go to the folder that the user has named also when the output is written in the daemon's
+// next life, which has heard of the job from its own disk alone.
+func TestLateFilesGoWhereTheUserWants(t *testing.T) {
+	d := openWithout(t, "submitter")
+	later, dir := filepath.Join(t.TempDir(), "later"), filepath.Join(t.TempDir(), "files")
+	index := `[{"name":"more.root","offset":10,"size":4}]`
+	result := "histogramsmore" + index
+	for _, n := range []int{len(index), len("histograms")} {
+		result += string(binary.BigEndian.AppendUint64(nil, uint64(n)))
+	}
+	out := filepath.Join(later, "out.root")
+	j := d.ended(t, "a", out, result+"DTPFILES")
+	j.With(func(s *jobs.State) { s.Req.OutputDir, s.Status.EndedIn = dir, &api.Elsewhere{Node: "other"} })
+	d.jobs.SaveStatus(j)
+	d.jobs.AfterEnd(j)
+	cfg := d.cfg
+	if err := errors.Join(d.Close(), os.Mkdir(later, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	d, err := Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	until(t, "the output is written", func() bool { return holds(out, "histograms") })
+	if !holds(filepath.Join(dir, "more.root"), "more") {
+		t.Error("the file is not in the folder that was named")
 	}
 }
 

@@ -29,15 +29,18 @@ type awaited struct {
 	unknown  time.Time // since when no member knows the job; zero if one may
 }
 
-// newAwaited enters a job that had not ended when its status was saved.
-func (r *ender) newAwaited(st store.Status, restored bool) *awaited {
+// newAwaited enters a job that had not ended when its status was saved. c is this node's copy of its ledger, nil for
+// none: another node may tell of the end before the engine comes to the copy, and then the output is written from here.
+func (r *ender) newAwaited(st store.Status, c *store.Copy) *awaited {
 	j := r.book.New(st.ID)
 	j.s.SubmittedHere, j.s.Status = true, st.JobStatus
-	j.s.Req.Output = st.Owed
-	if !restored {
+	j.s.Req.Output, j.s.Req.OutputDir = st.Owed, st.OutputDir
+	if c != nil {
+		j.s.Desc = r.book.Whole(c.ID, c.Job)
+	} else {
 		r.book.Add(j)
 	}
-	return &awaited{job: j, restored: restored}
+	return &awaited{job: j, restored: c != nil}
 }
 
 // awaitEnds asks the others about awaited jobs until each has ended.
@@ -162,7 +165,7 @@ func (r *ender) Reopened(id tasks.JobID, by quorum.Link) {
 func (r *ender) owedAgain(saved store.Status) {
 	saved.Owed = cmp.Or(saved.Owed, saved.Output)
 	saved.State, saved.Output, saved.SHA256, saved.Error, saved.Hint = api.Running, "", "", "", ""
-	s := r.newAwaited(saved, false)
+	s := r.newAwaited(saved, nil)
 	r.spawn(func() {
 		r.SaveStatus(s.job)
 		r.awaitEnds([]*awaited{s})
@@ -187,9 +190,11 @@ func (r *ender) loadFinished() (waiting []*awaited) {
 		}
 		st := saved.JobStatus
 		c := copies[st.ID]
-		restored := c != nil && (st.Submitter == "" || c.Job.Submitter == st.Submitter)
-		if !st.State.Final() && (restored || st.State != api.Preparing) {
-			waiting = append(waiting, r.newAwaited(saved, restored))
+		if c != nil && st.Submitter != "" && c.Job.Submitter != st.Submitter {
+			c = nil
+		}
+		if !st.State.Final() && (c != nil || st.State != api.Preparing) {
+			waiting = append(waiting, r.newAwaited(saved, c))
 			continue
 		}
 		if !st.State.Final() {
@@ -198,7 +203,8 @@ func (r *ender) loadFinished() (waiting []*awaited) {
 		}
 		j := r.book.New(st.ID)
 		j.s.Home, j.s.Led, j.s.Complete, j.s.Status = st.Home, true, true, st
-		j.s.SubmittedHere, j.s.Req.Output, j.s.OutDone = saved.Ours, saved.Owed, st.Output != ""
+		j.s.SubmittedHere, j.s.OutDone = saved.Ours, st.Output != ""
+		j.s.Req.Output, j.s.Req.OutputDir = saved.Owed, saved.OutputDir
 		// An owed output is tried for as long as the result is kept, which for this purpose begins now.
 		if j.s.Ended = time.Now(); r.Owed(j) == "" {
 			j.s.Ended = r.results.SavedAt(name, r.ages)

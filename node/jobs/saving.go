@@ -8,7 +8,7 @@ import (
 // SaveStatus writes a job's status to disk, for after a restart. It returns only once the status is durable if the
 // job's user is owed an output.
 func (r *outputs) SaveStatus(j *Job) {
-	saved := store.Status{JobStatus: r.StatusOf(j), Owed: r.Owed(j)}
+	saved := store.Status{JobStatus: r.StatusOf(j), Owed: r.Owed(j), OutputDir: j.outputDir()}
 	saved.Dir, saved.Env = r.surroundings(j)
 	j.mu.Lock()
 	saved.Ours = j.own()

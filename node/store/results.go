@@ -56,6 +56,8 @@ type Status struct {
 	// Dir and Env are the folder and the environment for Begin and Terminate of a job that was submitted here.
 	Dir string   `json:"dir,omitempty"`
 	Env []string `json:"env,omitempty"`
+	// OutputDir is the folder that the user has named for files that the program writes beside its output.
+	OutputDir string `json:"output_dir,omitempty"`
 }
 
 // FolderOf is the folder of the job with that name.
