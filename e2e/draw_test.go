@@ -38,11 +38,17 @@ var drawCalls = []drawn{
 		{Expression: "nMuon>>+h16", Selection: "nMuon>0"},
 		{Expression: ">>list", Selection: "nMuon>2"},
 		{Expression: "MET_pt"},
-	}},
+		{Expression: "Entry$>>e1"}, // over all files
+		{Expression: "Muon_pt+Entry$/Entries$>>e2(50,0,100)", Selection: "Entry$>6000 || Entry$%3==0"},
+		{Expression: "LocalEntry$:Entry$>>e3", Selection: "Entry$>=Entries$-3000 && LocalEntry$%11==0"}, // few rows
+		{Expression: "number>>e4", Selection: "number%2"},
+		{Expression: "LocalEntries$:Entries$:MET_pt>>e5", Selection: "rest<700"},
+	}, flags: []string{"--alias", "number=Entry$", "--alias", "rest=Entries$-Entry$"}},
 	{option: "prof", drawings: []roottest.Drawing{
 		{Expression: "MET_pt:nJet>>p1"},
 		{Expression: "MET_pt:Muon_pt>>p2(20,0,100)", Selection: "Muon_eta>0"},
 		{Expression: "MET_pt:Muon_eta:Muon_pt>>p3(5,0,100,6,-3,3)"},
+		{Expression: "MET_pt:Muon_eta:Entry$>>p5", Selection: "Entry$%40==0"},
 	}},
 	{option: "profs", drawings: []roottest.Drawing{{Expression: "MET_pt:nJet>>p4(10,0,10)"}}},
 	{option: "e", flags: []string{"--estimate", "1000"}, drawings: []roottest.Drawing{ // two passes
@@ -77,7 +83,7 @@ func TestDraw(t *testing.T) {
 		if got.code != 0 || !strings.Contains(got.stdout, "└──") {
 			t.Fatalf("%q: %+v", call.option, got)
 		}
-		if two := strings.Contains(got.stderr, "second pass"); two != (call.flags != nil) {
+		if two := strings.Contains(got.stderr, "second pass"); two != (call.option == "e") {
 			t.Errorf("%q: a second pass: %v", call.option, two)
 		}
 		want := filepath.Join(dir, "want.root")

@@ -83,7 +83,7 @@ func TestDrawingInSessions(t *testing.T) {
 	}{
 		{
 			[]string{"root", "-l", "-b", "-q", "-e", ".L Drawing.C+", "-e", "drawing(" + quoted + ")"},
-			[]string{"drawn 23, equal 23", "rows 1, values 0", "nothing -1", "there is no branch nosuch"},
+			[]string{"drawn 25, equal 25", "rows 1, values 0", "nothing -1", "there is no branch nosuch"},
 		},
 		{
 			[]string{"root", "-l", "-b", "-q", "-e", ".L Drawing.C+", "-e", `package("args.par", "Args.C+")`},

@@ -9,6 +9,8 @@ type GenSpec struct {
 	Hints []byte // what Foreseer.Foresee has found out; may be empty
 	Dir   string // working directory; must exist and be empty; the data files of the program go there
 	Data  string // folder for files that the program means to stay on this host; made when needed; empty for none
+	// Entries is how many all files of the job have, whether they are run or not; of a job that grows, those so far.
+	Entries int64
 	Limits
 }
 

@@ -129,6 +129,14 @@ func (d *Dataset) Start(i int) int64 {
 	return d.start[i]
 }
 
+// Entries is how many entries, chosen or not, all files have.
+func (d *Dataset) Entries() int64 {
+	if len(d.base) == 0 {
+		return 0
+	}
+	return d.Start(len(d.Files))
+}
+
 // Locate finds the file of unit u and the entry within it. u must lie in Space.
 func (d *Dataset) Locate(u int64) (file int, entry int64) {
 	file = sort.Search(len(d.Files), func(i int) bool { return d.base[i+1] > u })

@@ -31,6 +31,7 @@ type drawOptions struct {
 	estimate    int64
 	booked      string
 	session     bool
+	counts      bool
 	bins        []string
 	drawings    []drawing
 }
@@ -43,7 +44,8 @@ const drawLong = `draw fills histograms as TTree::Draw does, on all nodes of the
   EXPRESSION  x, y:x or z:y:x of branches and functions of them, as TTree::Draw takes it: arrays are looped over, x[0]
               is one element, aliases and friends of the tree are known. >>h(100,0,200) names the histogram and its
               bins; >>+h adds to one of an earlier expression, or of the file of -o; >>list alone, with a selection,
-              makes a TEntryList. Text is drawn by its labels, in alphabetical order
+              makes a TEntryList. Text is drawn by its labels, in alphabetical order. Entry$ and Entries$ are of all
+              files, whatever --first, --entries and lists leave out, LocalEntry$ and LocalEntries$ of the one read
   SELECTION   a cut, whose value is the weight
   OPTION      prof, profs, profi, profg: a profile; e: with the sum of squares of weights; others are for the picture
 
@@ -103,9 +105,10 @@ func newDraw(g *globals) *cobra.Command {
 	f.StringVar(&opts.booked, "booked", "",
 		"ROOT `file` with histograms: >>h without bins fills one of its name as it is booked there")
 	f.BoolVar(&opts.session, "session", false, "keep the number of selected rows in the result, for a PROOF session")
+	f.BoolVar(&opts.counts, "count", false, "count the entries that SELECTION leaves, for a PROOF session")
 	f.StringArrayVar(&opts.bins, "bins", nil,
 		"`axis=number` of bins, where none is given, e.g. 2D.x=50, for a PROOF session")
-	for _, name := range []string{"session", "bins", "class", "allow-missing-symbols"} { // the last two are for selectors
+	for _, name := range []string{"session", "count", "bins", "class", "allow-missing-symbols"} { // the last two are for selectors
 		cobra.CheckErr(f.MarkHidden(name))
 	}
 	f.StringVar(&opts.picture, "picture", "", "file for a picture, as ROOT draws it: png, pdf, svg, C")
@@ -131,7 +134,7 @@ func (o *drawOptions) parse(args []string) error {
 	args = append(args, "", "", "")
 	selection := strings.TrimSpace(args[1])
 	o.option, o.drawings = args[2], nil
-	if args[0] != "" {
+	if args[0] != "" || o.counts {
 		o.drawings = append(o.drawings, drawing{expression: args[0], selection: selection})
 	}
 	for _, text := range o.expressions {
@@ -150,7 +153,7 @@ func (o *drawOptions) parse(args []string) error {
 		return usagef("could not use -o - with draw: name a file")
 	}
 	for _, d := range o.drawings {
-		if strings.TrimSpace(d.expression) == "" {
+		if strings.TrimSpace(d.expression) == "" && !o.counts {
 			return usagef("could not draw an empty expression")
 		}
 	}
@@ -166,6 +169,9 @@ func (o *drawOptions) parameters(out, picture string) (params []string) {
 	add("draw.picture", picture)
 	add("draw.estimate", strconv.FormatInt(o.estimate, 10))
 	add("draw.booked", o.booked)
+	if o.counts {
+		add("draw.counts", "1")
+	}
 	if o.session {
 		add("draw.session", "1")
 	}
@@ -288,6 +294,9 @@ func (d *drawer) pass(
 		return st, err
 	}
 	req.Title = "draw " + d.o.drawings[0].expression
+	if d.o.counts {
+		req.Title = "count " + d.o.drawings[0].selection
+	}
 	st, err = submit.Submitted(early, func(ctx context.Context) (api.JobStatus, error) {
 		return d.client.Submit(ctx, req)
 	})

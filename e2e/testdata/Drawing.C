@@ -40,6 +40,7 @@ TChain *chainOf(const char *dir) {
   for (int i = 0; i < 3; ++i)
     c->Add(TString::Format("%s/m%d.root", dir, i));
   c->SetAlias("twice", "event*2");
+  c->SetAlias("number", "Entry$");
   auto *f = new TChain("fr");
   f->Add(TString::Format("%s/fr.root", dir)); // in other files than the chain
   c->AddFriend(f);
@@ -68,6 +69,8 @@ void drawing(const char *dir) {
     {"sub>>open", "event<900", "goff", "open"},
     {"twice+1>>al(40,0,8000)", "twice>10", "goff", "al"},
     {"fr.x-twice>>fr(40,-50,5000)", "fr.x>100", "goff", "fr"},
+    {"Entry$>>n1", "Entry$%2==0 && number>1000", "goff", "n1"},
+    {"Entries$-number>>n2(50,0,4000)", "", "goff", "n2"},
   };
   int all = 0, good = 0;
   auto *mine = new TDirectory("mine", "");

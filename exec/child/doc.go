@@ -33,7 +33,7 @@
 //	          <-  exited {pid, status, maxrss}    as wait4 tells them; KiB
 //	any fork  ->  the runtime's requests          answered by the runtime's replies, or by failed; Process.Call
 //	generation
-//	          ->  begin {job, input, hints, dir, memory, filesize, ...}   <-  ready {}
+//	          ->  begin {job, input, hints, dir, memory, filesize, entries, ...}   <-  ready {}
 //	          ->  packet {id, seq, file, part, items, first, last, base, total, uuid, end, clip}
 //	                                              <-  done {id, last, ns, bytes, opened, hints, whole}
 //	                                              |   refused {id, and all of failed}

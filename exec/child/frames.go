@@ -37,12 +37,13 @@ type BeginFrame struct {
 	Data     string `msgpack:"data,omitempty"` // folder for files that stay on this host, empty for none
 	Memory   int64  `msgpack:"memory"`         // bytes, 0 for no limit
 	FileSize int64  `msgpack:"filesize"`       // bytes, 0 for no limit
+	Entries  int64  `msgpack:"entries"`        // of all files of the job
 }
 
 func newBegin(spec exec.GenSpec) BeginFrame {
 	return BeginFrame{
 		Op: "begin", Job: spec.Job, Input: spec.Input, Hints: spec.Hints, Dir: spec.Dir, Data: spec.Data,
-		Memory: spec.Memory, FileSize: spec.FileSize,
+		Memory: spec.Memory, FileSize: spec.FileSize, Entries: spec.Entries,
 	}
 }
 

@@ -16,7 +16,9 @@ type Limits struct {
 // Spec is how a generation of a job runs on this node, in the folder dir, with the input in the file at that path. seed
 // is of its canaries.
 func (l Limits) Spec(desc *tasks.Job, input string, seed uint64, dir string) exec.GenSpec {
-	return exec.GenSpec{Job: seed, Input: input, Hints: desc.Hints, Dir: dir, Limits: l.For(desc.Limits)}
+	return exec.GenSpec{
+		Job: seed, Input: input, Hints: desc.Hints, Dir: dir, Entries: desc.Data.Entries(), Limits: l.For(desc.Limits),
+	}
 }
 
 // For joins what a job asks for and what this node allows. A job may ask for more memory and time than the node gives

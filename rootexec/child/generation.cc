@@ -5,6 +5,7 @@
 #include "entrylist.h"
 #include "isolate.h"
 #include "perfile.h"
+#include "place.h"
 #include "proof.h"
 #include "random.h"
 #include "feedback.h"
@@ -102,6 +103,7 @@ json Generation::begin(const json &request) {
   }
   guard_.setLax(request.value("lax", false));
   job_ = request.at("job");
+  entries_ = request.value("entries", 0LL);
   inputs_.setSelection(request.value("selection", ""), request.value("home", ""));
   whole_ = request.value("whole", false);
   const InputSource source = InputSource::of(request);
@@ -322,6 +324,7 @@ void Generation::open(Packet &p, bool &opened) {
 // Shows the selector the tree of another file. Entry lists of the output go on with it.
 void Generation::attach(const Packet &p, Input &in) {
   if (random_) random_->enter(StreamRandom::initOf(p.base));
+  tellPlace(*input_, p.start, entries_);
   std::optional<PerFile> perFile;
   if (trial_) perFile.emplace(*selector_->GetOutputList());
   initObjects_.before(*selector_->GetOutputList());

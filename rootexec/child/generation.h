@@ -106,7 +106,7 @@ class Generation {
   Status status_;
   TList *input_ = nullptr;
   uint64_t job_ = 0, canary_ = 0;
-  long long units_ = 0;
+  long long units_ = 0, entries_ = 0; // run so far; of all files of the job
   Skips skips_;
   LocalFiles files_;
   bool sealed_ = false;

@@ -2,9 +2,11 @@
 
 #include <TCanvas.h>
 #include <TCollection.h>
+#include <TChain.h>
 #include <TEntryList.h>
 #include <TError.h>
 #include <TFile.h>
+#include <TFriendElement.h>
 #include <TH2.h>
 #include <TH3.h>
 #include <THLimitsFinder.h>
@@ -21,8 +23,10 @@
 #include <TTreeFormulaManager.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cfloat>
 #include <cmath>
+#include <cstring>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -289,6 +293,81 @@ void adopt(DtpnodeDrawing &d, const std::vector<double> &low, const std::vector<
                     z.GetXmin(), z.GetXmax());
 }
 
+// Where a tree is in the chain of all files. TTreeFormula counts Entry$ and Entries$ in the tree that it is given; one
+// of one file alone does not know of the others.
+struct InChain {
+   Long64_t first = -1;   // number of its first entry; -1 if the tree is a chain, which counts entries itself
+   Long64_t entries = -1; // of all files
+
+   // A text with what Entry$ and Entries$ are by what is known in one file, outside of quotes.
+   TString In(const TString &text) const
+   {
+      auto inName = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) || strchr("_$@.", c); };
+      TString out;
+      bool quote = false;
+      for (Ssiz_t i = 0; i < text.Length(); ++i) {
+         if (text[i] == '"' && (i == 0 || text[i - 1] != '\\'))
+            quote = !quote;
+         const bool begins = !quote && text[i] == 'E' && (i == 0 || !inName(text[i - 1]));
+         auto is = [&](const TString &word) {
+            const Ssiz_t end = i + word.Length();
+            return begins && TString(text(i, word.Length())) == word && (end == text.Length() || !inName(text[end]));
+         };
+         if (first >= 0 && is("Entry$")) {
+            out += TString::Format("(LocalEntry$+%lld)", first);
+            i += 5;
+         } else if (entries >= 0 && is("Entries$")) {
+            out += TString::Format("%lld", entries);
+            i += 7;
+         } else
+            out += text[i];
+      }
+      return out;
+   }
+};
+
+// The lists of aliases that formulas of a tree can name: its own, those of a chain's current tree, and of friends.
+void aliasesOf(TTree *tree, std::vector<TList *> &out, int depth = 0)
+{
+   if (!tree || depth > 3)
+      return;
+   if (TList *list = tree->GetListOfAliases(); list && std::find(out.begin(), out.end(), list) == out.end())
+      out.push_back(list);
+   if (tree->GetTree() != tree)
+      aliasesOf(tree->GetTree(), out, depth + 1);
+   TIter next(tree->GetListOfFriends());
+   while (auto *f = static_cast<TFriendElement *>(next()))
+      aliasesOf(f->GetTree(), out, depth + 1);
+}
+
+// Aliases that are texts for one file for as long as formulas are made of them: these keep what they were made of.
+class PlacedAliases {
+public:
+   PlacedAliases(TTree &tree, const InChain &place)
+   {
+      std::vector<TList *> lists;
+      aliasesOf(&tree, lists);
+      for (TList *list : lists)
+         for (TObject *o : *list) {
+            const TString placed = place.In(o->GetTitle());
+            if (placed == o->GetTitle())
+               continue;
+            fBefore.emplace_back(static_cast<TNamed *>(o), o->GetTitle());
+            fBefore.back().first->SetTitle(placed);
+         }
+   }
+   PlacedAliases(const PlacedAliases &) = delete;
+   PlacedAliases &operator=(const PlacedAliases &) = delete;
+   ~PlacedAliases()
+   {
+      for (auto &[alias, text] : fBefore)
+         alias->SetTitle(text);
+   }
+
+private:
+   std::vector<std::pair<TNamed *, TString>> fBefore;
+};
+
 // A string for JSON.
 TString quoted(const char *text)
 {
@@ -442,6 +521,12 @@ TString DtpnodeDraw::Param(const char *name) const
    return text.BeginsWith("=") ? TString(text(1, text.Length())) : TString("");
 }
 
+Long64_t DtpnodeDraw::Place(const char *name) const
+{
+   auto *p = dynamic_cast<TParameter<Long64_t> *>(fInput ? fInput->FindObject(name) : nullptr);
+   return p ? p->GetVal() : -1;
+}
+
 // Reads what is to be drawn from the input list.
 void DtpnodeDraw::Read()
 {
@@ -466,7 +551,8 @@ void DtpnodeDraw::Read()
       if (d.fColumns.size() > 3)
          throw std::runtime_error(TString::Format("could not draw \"%s\": it has %zu columns, at most 3 can be drawn",
                                                   d.fExpression.Data(), d.fColumns.size()).Data());
-      if (d.fColumns.empty() && !d.fKeep)
+      d.fCounts = d.fColumns.empty() && !d.fKeep && !Param("draw.counts").IsNull();
+      if (d.fColumns.empty() && !d.fKeep && !d.fCounts)
          throw std::runtime_error("could not draw: neither an expression is given nor a list to make (>>name)");
       d.fTitle = d.fSelection.Length() > 1 ? TString::Format("%s {%s}", d.fExpression.Data(), d.fSelection.Data())
                                            : d.fExpression;
@@ -479,6 +565,8 @@ void DtpnodeDraw::Begin(TTree *)
 {
    TH1::AddDirectory(false);
    Read();
+   for (const char *name : {"dtpnode.first", "dtpnode.entries"}) // set wherever a tree is read
+      fInput->Add(new TParameter<Long64_t>(name, -1));
    const TString out = Param("draw.out"), booked = Param("draw.booked");
    for (size_t i = 0; i < fDrawings.size(); ++i) {
       const DtpnodeDrawing &d = fDrawings[i];
@@ -522,9 +610,9 @@ void DtpnodeDraw::Make(DtpnodeDrawing &d)
    const bool profile = profiles(d);
    const int nx = n == 1    ? Bins(b, 0, "1D.x", 100)
                   : n == 2  ? (profile ? Bins(b, 0, "2D.Prof", 100) : Bins(b, 0, "2D.x", 40))
-                  : profile ? Bins(b, 0, "3D.Profx", 20)
+                  : profile ? Bins(b, 0, "3D.Profx", 100)
                             : Bins(b, 0, "3D.x", 20);
-   const int ny = n == 2 ? Bins(b, 3, "2D.y", 40) : profile ? Bins(b, 3, "3D.Profy", 20) : Bins(b, 3, "3D.y", 20);
+   const int ny = n == 2 ? Bins(b, 3, "2D.y", 40) : profile ? Bins(b, 3, "3D.Profy", 100) : Bins(b, 3, "3D.y", 20);
    const int nz = Bins(b, 6, "3D.z", 20);
    const double x0 = at(b, 1, 0), x1 = at(b, 2, 0), y0 = at(b, 4, 0), y1 = at(b, 5, 0);
    const double z0 = at(b, 7, 0), z1 = at(b, 8, 0);
@@ -572,6 +660,8 @@ void DtpnodeDraw::SlaveBegin(TTree *)
       DtpnodeDrawing &d = fDrawings[i];
       d.fSelected = new TParameter<Long64_t>(TString::Format("draw.selected.%zu", i), 0, '+');
       fOutput->Add(d.fSelected);
+      if (d.fCounts)
+         continue;
       if (d.fColumns.empty()) {
          d.fList = new TEntryList(d.fName, d.fSelection);
          fOutput->Add(d.fList);
@@ -609,13 +699,21 @@ void DtpnodeDraw::Forget(DtpnodeDrawing &d)
 void DtpnodeDraw::Compile(DtpnodeDrawing &d)
 {
    Forget(d);
+   InChain place;
+   if (!fTree->InheritsFrom(TChain::Class()))
+      place.first = Place("dtpnode.first");
+   place.entries = Place("dtpnode.entries");
+   d.fInteger.clear();
+   for (const TString &column : d.fColumns) // as it is written: Entry$ is an integer
+      d.fInteger.push_back(std::unique_ptr<TTreeFormula>(compiled(*fTree, "Var", column))->IsInteger());
+   const PlacedAliases placed(*fTree, place);
    if (d.fSelection.Length())
-      d.fSelect = compiled(*fTree, "Selection", d.fSelection);
+      d.fSelect = compiled(*fTree, "Selection", place.In(d.fSelection));
    d.fManager = new TTreeFormulaManager;
    if (d.fSelect)
       d.fManager->Add(d.fSelect);
    for (size_t i = 0; i < d.fColumns.size(); ++i) {
-      d.fVars.push_back(compiled(*fTree, TString::Format("Var%zu", i + 1), d.fColumns[i]));
+      d.fVars.push_back(compiled(*fTree, TString::Format("Var%zu", i + 1), place.In(d.fColumns[i])));
       d.fManager->Add(d.fVars.back());
    }
    d.fManager->Sync();
@@ -644,7 +742,7 @@ void DtpnodeDraw::SetAxes(DtpnodeDrawing &d)
             d.fHist->SetBuffer(0);
          }
          d.fHist->SetCanExtend(TH1::kAllAxes);
-      } else if (d.fVars[i]->IsInteger() && (!profiles(d) || axis < n - 1))
+      } else if (d.fInteger[i] && (!profiles(d) || axis < n - 1))
          a->SetBit(TAxis::kIsInteger);
    }
    if (d.fExtends && d.fLimits.size() == 2 * n && !d.fFound && !d.fShared) {
@@ -678,9 +776,10 @@ Bool_t DtpnodeDraw::Notify()
 // One value of a drawing.
 void DtpnodeDraw::Enter(DtpnodeDrawing &d, int instance, double weight)
 {
-   if (d.fList) {
+   if (d.fList || d.fCounts) {
       if (fEntry >= 0) {
-         d.fList->Enter(fEntry, fTree->GetTree()); // of a chain the number is that in its tree
+         if (d.fList)
+            d.fList->Enter(fEntry, fTree->GetTree()); // of a chain the number is that in its tree
          d.fSelected->SetVal(d.fSelected->GetVal() + 1);
       }
       fEntry = -1; // once an entry
@@ -769,9 +868,13 @@ void DtpnodeDraw::Terminate()
             continue;
          }
          d.fHist->SetCanExtend(TH1::kAllAxes);
+         if (d.fHist->GetEntries() == 0) // a merge may have made it longer or taken it, and TTree::Draw fills through one
+            d.fHist->SetBuffer(TH1::GetDefaultBufferSize());
          findLimits(d, rows->fMin, rows->fMax);
          for (size_t at = 0; at + rows->fColumns < rows->fValues.size(); at += rows->fColumns + 1)
             fillRow(d, &rows->fValues[at], rows->fValues[at + rows->fColumns]);
+         if (TH1 *old = Booked(d); !old || !old->CanExtendAllAxes())
+            d.fHist->SetCanExtend(TH1::kNoAxis); // before what is left in the buffer is filled, as with TTree::Draw
          d.fHist->BufferEmpty(1);
       }
       bool again = false;

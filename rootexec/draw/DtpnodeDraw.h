@@ -55,6 +55,7 @@ struct DtpnodeDrawing {
    bool fExtends = false; // TTree::Draw would look for the limits
    bool fShared = false;  // an earlier drawing has made the histogram
    bool fFound = false;   // the limits were found from fLimits
+   bool fCounts = false;  // entries are counted, and nothing is made of them
    TParameter<Long64_t> *fSelected = nullptr; // rows that the selection left
 
    // Of the tree that is read now.
@@ -62,7 +63,7 @@ struct DtpnodeDrawing {
    TTreeFormula *fSelect = nullptr;
    std::vector<TTreeFormula *> fVars;
    bool fSelectMultiple = false;
-   std::vector<bool> fMultiple;
+   std::vector<bool> fMultiple, fInteger;
 };
 
 class DtpnodeDraw : public TSelector {
@@ -83,6 +84,7 @@ public:
 private:
    void Read();
    TString Param(const char *name) const;
+   Long64_t Place(const char *name) const;
    void Compile(DtpnodeDrawing &d);
    void Forget(DtpnodeDrawing &d);
    int Bins(const std::vector<double> &given, size_t i, const char *name, int otherwise) const;
