@@ -75,6 +75,8 @@ func TestChains(t *testing.T) {
 	for name, tc := range map[string]struct{ friend, option, like string }{
 		"number in the tree":         {"fr=" + at("fr.root"), "x chain", "x"},
 		"friend of each file, added": {"", "reader own", "self"},
+		"and known by its alias":     {"", "alias own", "self"},
+		"formula made in Init alone": {"fr=" + at("f0.root") + "," + at("f1.root"), "formula x", "x"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			j := besideJob(t, dir, tc.option)
@@ -88,6 +90,11 @@ func TestChains(t *testing.T) {
 		})
 	}
 
+	t.Run("friends with different numbers", func(t *testing.T) {
+		j := besideJob(t, dir, "alias own")
+		j.Friends = []string{"fr=" + at("fr.root")}
+		alice.run(t, j).wantError(t, "Init() adds a friend", "--friend")
+	})
 	t.Run("list that a job has made", func(t *testing.T) {
 		made := alice.run(t, besideJob(t, dir, "pick"))
 		made.wantDone(t)

@@ -73,7 +73,7 @@ type Partial struct {
 	Mixed []string `msgpack:"mixed"`
 }
 
-// Finished says what Session.Finish and Program.Save wrote. A process may tell it in the same form, but for Notes.
+// Finished says what Session.Finish and Program.Save wrote. A process may tell it in the same form.
 type Finished struct {
 	Units  int64    `msgpack:"units"`  // in the partials
 	Canary uint64   `msgpack:"canary"` // in the partials
@@ -97,8 +97,8 @@ type Finished struct {
 
 	// Objects are those of the output after the user's last step: the first thousand, and only of Finish without a path.
 	Objects []Object `msgpack:"objects"`
-	// Notes are what the user should know of the output, a sentence each; only of Finish without a path.
-	Notes []string `msgpack:"-"`
+	// Notes are what the user should know of the output, a sentence each.
+	Notes []string `msgpack:"notes"`
 }
 
 // OutputFile is a file that the user's code has written beside its output, merged over all generations.

@@ -1,6 +1,7 @@
 package rootexec
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -166,6 +167,7 @@ func TestAbortEndsTheJob(t *testing.T) {
 		{"Notify", "process", true, "Init", "Abort(kAbortProcess)"},
 		{"Process", "process", true, "Process", "Abort(kAbortProcess)"},
 		{"ProcessCut", "process", true, "Process", "Abort(kAbortProcess)"},
+		{"SlaveTerminate", "process", true, "SlaveTerminate", "return from SlaveTerminate"},
 	} {
 		t.Run(fmt.Sprint(c.in, c.kind), func(t *testing.T) {
 			args := []string{"kind", c.kind}
@@ -180,12 +182,63 @@ func TestAbortEndsTheJob(t *testing.T) {
 			}
 			t.Cleanup(g.Kill)
 			_ = g.Lease(exec.Packet{ID: 1, File: file, Part: "T", Last: 1000})
-			f := r.waitFailure(t)
+			var f *exec.Failure
+			if c.in == "SlaveTerminate" {
+				r.wait(t)
+				if _, err := g.Seal(t.Context(), filepath.Join(t.TempDir(), "p")); !errors.As(err, &f) {
+					t.Fatalf("sealed with %v", err)
+				}
+			} else {
+				f = r.waitFailure(t)
+			}
 			if f.Kind != exec.KindAbort || f.Op != c.op || !strings.Contains(f.Msg, c.says) ||
 				!strings.Contains(f.Msg, "no more of it, says "+c.in) {
 				t.Errorf("failed as %+v", f)
 			}
 		})
+	}
+}
+
+// TestAbortInTerminate is told as what Terminate throws, where one process only says it in a line of its log.
+func TestAbortInTerminate(t *testing.T) {
+	c, err := load(t, "Aborter").StartClient(t.Context(), ClientSpec{
+		Params: map[string]string{"in": "Terminate"}, Dir: t.TempDir(),
+	}, func(string) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Begin(t.Context()); err != nil {
+		t.Fatal(explain(err))
+	}
+	_, err = c.Finish(t.Context(), nil, filepath.Join(t.TempDir(), "out"))
+	var f *exec.Failure
+	if !errors.As(err, &f) || f.Kind != exec.KindAbort || f.Op != "Terminate" || f.Stage != exec.StageEnd ||
+		!strings.Contains(f.Msg, "no more of it, says Terminate") {
+		t.Errorf("finished with %v", err)
+	}
+}
+
+// TestNamesakes adds several objects of one name to fOutput, of which ROOT's list keeps the first. They come back
+// merged by their places, the first as the one that the name means, and the user is told, also of what was lost.
+func TestNamesakes(t *testing.T) {
+	file := makeData(t, "a.root", 1000, 0)
+	input := aborter(t, "namesakes")
+	var partials []string
+	for i := range int64(2) {
+		sealed := runTold(t, load(t, "Aborter"), exec.GenSpec{Job: 5, Input: input}, Told{},
+			[]exec.Packet{{ID: 1, File: file, Part: "T", First: 500 * i, Last: 500 * (i + 1)}})
+		partials = append(partials, sealed.Path)
+	}
+	merged := filepath.Join(t.TempDir(), "m")
+	if _, err := load(t, "Aborter").Merge(t.Context(), partials, merged); err != nil {
+		t.Fatal(explain(err))
+	}
+	fin, out, _ := finish(t, "Aborter", []string{merged})
+	mustBegin(t, "Expect", map[string]string{"file": out, "has": "seen=1000,seen;4=1000,seen;1=2,seen;2,seen;3"})
+	if fin.Keys != 4 || len(fin.Apart) > 0 || len(fin.Notes) != 2 || !strings.Contains(fin.Notes[0], `"seen" (3)`) ||
+		!strings.Contains(fin.Notes[1], `"seen" (10)`) {
+		t.Errorf("%+v", fin)
 	}
 }
 

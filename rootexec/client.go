@@ -47,7 +47,7 @@ func finishedAs(r *child.Reply, outPath string) (exec.Finished, error) {
 		return exec.Finished{}, err
 	}
 	if outPath == "" && len(f.Objects) == 0 {
-		f.Notes = []string{"the output list is empty: what SlaveBegin or Process makes must be added to fOutput"}
+		f.Notes = append(f.Notes, "the output list is empty: what SlaveBegin or Process makes must be added to fOutput")
 	}
 	return f, nil
 }

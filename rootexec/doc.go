@@ -46,6 +46,6 @@
 //	processes      main warm zygote roles channel page protocol guard rootguard isolate
 //	code           code selector proof compat
 //	inputs         input friends lastrows selection runs listing inputlist number place
-//	a generation   generation perfile clones skips status random limits drawn entrylist localfiles outputfile
+//	a generation   generation perfile clones namesakes skips status random limits drawn entrylist localfiles outputfile
 //	outputs        blob spanfile merge combine tally axes filemerge mergefiles results feedback client world
 package rootexec

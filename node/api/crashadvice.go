@@ -9,5 +9,6 @@ func CrashAdvice(reason string) string {
 		return ""
 	}
 	return "if Process() uses what Begin() makes, histograms or files: Begin() runs only where you submit, so make them " +
-		"in SlaveBegin() and add them to fOutput, as for PROOF"
+		"in SlaveBegin() and add them to fOutput, as for PROOF; if Version() returns 0, as it does where a selector has " +
+		"none, it is SlaveBegin() that runs nowhere: have it return 2"
 }

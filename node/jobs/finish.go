@@ -145,6 +145,7 @@ func (r *ender) writeResult(j *Job, e engine.FinishJob) error {
 			fin.Units, fin.Canary, e.Units, e.Canary)
 	}
 	j.addApart(fin.Apart)
+	j.note(fin.Notes...)
 	r.register(j, &fin)
 	j.mu.Lock()
 	j.s.Skipped, j.s.EndedIn = fin, r.leftIn(j)

@@ -44,12 +44,18 @@ constexpr const char *kSkipped = "dtpnode.skipped";
 /// The selector's fStatus (Status); there is none where it stayed 0.
 constexpr const char *kStatus = "dtpnode.status";
 
+/// What the output list has refused since it had the name (namesakes.h): a TList of TParameter<Long64_t>.
+constexpr const char *kRefused = "dtpnode.refused";
+/// A method that the selector has, and that is not called since its version is 0: the title of a TNamed.
+constexpr const char *kUncalled = "dtpnode.uncalled";
 /// What was announced of the axes of histograms (limits.h): the title of a TNamed.
 constexpr const char *kLimits = "dtpnode.limits";
 
 /// Classes of records that are files.
 constexpr const char *kFileClass = "TFile";
 constexpr const char *kPartClass = "TFileCollection";
+/// Files that the job has brought along and that generations have changed, as kLeft.
+constexpr const char *kChanged = "dtpnode.changed";
 /// What generations have left in their working folders beside that, by name: how many left such a file. "" counts those
 /// that are not named.
 constexpr const char *kLeft = "dtpnode.left";

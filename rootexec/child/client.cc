@@ -22,6 +22,7 @@
 #include <TSelector.h>
 #include <TSystem.h>
 #include <TTree.h>
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -56,12 +57,42 @@ json objectsOf(const TList &list) {
   return out;
 }
 
-/// The files that generations have left in their folders and that are no output, and how many generations did.
-json leftBehind(const Merger &merger) {
+/// Files of the folders of generations, with how many generations had such a one.
+json named(const std::map<std::string, long long> &files) {
   json out = json::array();
-  for (const auto &[name, times] : merger.leftFiles())
+  for (const auto &[name, times] : files)
     out.push_back({{"name", name}, {"times", times}});
   return out;
+}
+
+/// Says what has become of the files that the job has brought along, where processes have changed them.
+void noteChanged(const std::map<std::string, long long> &files, json &notes) {
+  if (files.empty()) return;
+  constexpr size_t most = 5;
+  std::string all;
+  size_t n = 0;
+  for (const auto &[name, times] : files) {
+    if (n == most) {
+      all += ", ...";
+      break;
+    }
+    all += (n++ ? ", " : "") + (name.empty() ? "others" : name.substr(0, 200)) + " (in " + std::to_string(times) +
+           (times == 1 ? " process)" : " processes)");
+  }
+  notes.push_back("not kept, what was changed in files that came along with the job: " + all +
+                  ". Each process had a copy of its own, and merged, what was in the file before would count once for "
+                  "each of them. Write a new file (\"RECREATE\", another name), or add what is new to fOutput, and "
+                  "bring it into the file in Terminate");
+}
+
+/// Says which method of the selector was not called. method is a word of other nodes.
+void noteUncalled(const std::string &method, json &notes) {
+  if (method == "Process")
+    notes.push_back("Process() was never called: Version() is 0, as it is where a selector has none of its own, and "
+                    "for that ROOT calls ProcessCut() and ProcessFill(). Have Version() return 2");
+  if (method == "SlaveBegin")
+    notes.push_back("SlaveBegin() and SlaveTerminate() were never called: Version() is 0, for which processes call "
+                    "Begin() and Terminate(), as PROOF's workers did. Have Version() return 2");
 }
 
 /// Adds to the output of a PROOF session what its Terminate, in the user's process, has to know besides.
@@ -191,6 +222,11 @@ json Client::finish(const json &request, bool terminate) {
           output.Add(o);
       }
     }
+    const auto behind = std::stable_partition(apart_.begin(), apart_.end(), [&](const TObject *o) {
+      return !merger->refused().has(o->GetName());
+    });
+    before_.assign(behind, apart_.end());
+    apart_.erase(behind, apart_.end());
     results.place(*merger, output,
                   {terminate, request.value("away", false), request.value("outputs", ""),
                    request.value("inputs", std::vector<std::string>{})});
@@ -212,7 +248,10 @@ json Client::finish(const json &request, bool terminate) {
   reply["keys"] = keys;
   reply["apart"] = tree->apart(*merger);
   reply["files"] = results.told();
-  reply["left"] = leftBehind(*merger);
+  reply["left"] = named(merger->leftFiles());
+  reply["notes"] = merger->refused().notes();
+  noteChanged(merger->changedFiles(), reply["notes"]);
+  noteUncalled(merger->uncalled(), reply["notes"]);
   return reply;
 }
 
@@ -228,6 +267,11 @@ void Client::terminate(json &reply, const std::vector<std::string> &formats, lon
     enterProofClient(*input_, selector_->GetOutputList());
     if (status != selector_->GetStatus()) selector_->SetStatus(status);
     selector_->Terminate();
+    if (selector_->GetAbort() != TSelector::kContinue) {
+      Failure f("abort", "the selector called Abort()" + guard_.abortReason());
+      f.step = phaseName(Phase::Terminate);
+      throw f;
+    }
     reply["canvases"] = saveCanvases(formats, failed);
     leaveProofClient();
   });
@@ -235,7 +279,7 @@ void Client::terminate(json &reply, const std::vector<std::string> &formats, lon
 }
 
 std::vector<TObject *> Client::outputs() const {
-  std::vector<TObject *> all;
+  std::vector<TObject *> all = before_; // ROOT reads the last that was written of a name
   TIter next(selector_->GetOutputList());
   while (TObject *o = next())
     all.push_back(o);

@@ -40,6 +40,7 @@ class Client {
   StreamRandom *random_ = nullptr; // of a job with a seed
   std::optional<TDirectory::TContext> where_; // the current directory that Begin has left
   std::vector<TObject *> apart_; // namesakes, which a selector's output list refuses
+  std::vector<TObject *> before_; // those that the list of each process has refused; what they are written before counts
 };
 
 } // namespace dtpnode

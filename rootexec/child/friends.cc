@@ -49,9 +49,17 @@ std::unique_ptr<TFile> openFriend(const Friend &f, const Friend::File &from, Roo
 
 } // namespace
 
-bool PacketChain::moveTo(const std::string &file, const std::string &tree, long long start, long long entries) {
+bool PacketChain::moveTo(const std::string &file, const std::string &tree, long long start, long long entries,
+                         int friends) {
   TObject *told = GetNotify();
   SetNotify(nullptr);
+  while (countFriends(*this) > friends) {
+    auto *element = static_cast<TFriendElement *>(GetListOfFriends()->Last());
+    TTree *of = element->GetTree();
+    const int before = countFriends(*this);
+    if (of) RemoveFriend(of);
+    if (countFriends(*this) == before) GetListOfFriends()->Remove(element);
+  }
   start_ = start;
   entries_ = entries;
   fFiles->Delete();
@@ -134,12 +142,20 @@ void findStoredFriends(TTree &tree, const std::string &url, const std::string &h
   }
 }
 
-bool friendsOfItsOwn(const TTree &tree, int first) {
+bool friendsOfItsOwn(const TTree &tree, int first, long long entries) {
   for (int i = first; i < countFriends(tree); ++i) {
     TTree *of = static_cast<TFriendElement *>(tree.GetListOfFriends()->At(i))->GetTree();
-    if (!of || of->GetEntries() != tree.GetEntries()) return false;
+    if (!of || of->GetEntries() != entries) return false;
   }
   return true;
+}
+
+bool readByNumber(const TTree &tree, int first) {
+  for (int i = first; i < countFriends(tree); ++i) {
+    TTree *of = static_cast<TFriendElement *>(tree.GetListOfFriends()->At(i))->GetTree();
+    if (of && !of->GetTreeIndex()) return true;
+  }
+  return false;
 }
 
 int countFriends(const TTree &tree) {

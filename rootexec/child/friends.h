@@ -21,8 +21,11 @@ class PacketChain : public TChain {
   explicit PacketChain(const char *tree) : TChain(tree) {}
 
   /// Goes on to the tree in a file, whose first entry has the number start, and of which it has as many entries. It
-  /// tells nobody of that. False if the file cannot be opened.
-  bool moveTo(const std::string &file, const std::string &tree, long long start, long long entries);
+  /// tells nobody of that. Friends that were added behind the first so many go before. False if the file cannot be
+  /// opened.
+  bool moveTo(const std::string &file, const std::string &tree, long long start, long long entries, int friends);
+  /// The number of the tree's first entry.
+  long long start() const { return start_; }
 
   /// Says which entry of its tree user code has; -1 where no user code runs.
   void at(long long entry) { at_ = entry; }
@@ -51,6 +54,7 @@ class Friends {
 
   /// Adds them to the chain of an input.
   void addTo(TChain &chain) const;
+  int size() const { return static_cast<int>(open_.size()); }
   /// Reads the last entry of each friend that ends before number, an entry over all files of the job: beside all that
   /// follows, the variables of such a friend keep what they had there, as in one process.
   void readEnds(TChain &chain, long long number) const;
@@ -70,8 +74,11 @@ class Friends {
 /// Failure "open" if one is nowhere.
 void findStoredFriends(TTree &tree, const std::string &url, const std::string &home);
 
-/// Whether all friends of a tree behind the first so many, if there are any, have as many entries as the tree.
-bool friendsOfItsOwn(const TTree &tree, int first);
+/// Whether all friends of a tree behind the first so many, if there are any, have as many entries as a file's tree.
+bool friendsOfItsOwn(const TTree &tree, int first, long long entries);
+
+/// Whether there is one of these friends that has no index, and so is read by the numbers of entries.
+bool readByNumber(const TTree &tree, int first);
 
 /// How many friends a tree has.
 int countFriends(const TTree &tree);

@@ -120,7 +120,10 @@ json Generation::begin(const json &request) {
     if (!selector_ || selector_->IsA() != class_.type()) selector_ = class_.make();
     fileCycles_ = cyclesAreFiles(*input_);
   });
+  namesakes_.watch(*selector_);
+  namesakes_.keep(true);
   guard_.run(Phase::SlaveBegin, [&] { startSelector(request.value("option", "")); });
+  namesakes_.keep(false);
   refuseDirectories(*selector_->GetOutputList());
   giveDirectories(*selector_->GetOutputList());
   files_.warnOfOthers();
@@ -160,6 +163,14 @@ void Generation::startSelector(const std::string &option) {
   else
     selector_->SlaveBegin(nullptr);
   status_.begun = selector_->GetStatus();
+}
+
+// A method that the class has, and that nobody calls for its version; empty if there is none that matters.
+const char *Generation::uncalled() const {
+  if (version_ != 0) return "";
+  if (class_.overrides("Process") && !class_.overrides("ProcessCut") && !class_.overrides("ProcessFill"))
+    return "Process";
+  return wholeOnWorker_ && class_.overrides("SlaveBegin") ? "SlaveBegin" : "";
 }
 
 // All generations of a job are to find the same limits of histograms. The process that tries a job's first entry looks
@@ -343,24 +354,42 @@ void Generation::attach(const Packet &p, Input &in) {
     if (auto *list = dynamic_cast<TEntryList *>(o)) list->SetTree(in.tree);
 }
 
-// Calls Init(), for each tree or once for the chain of all: a chain keeps what was set on it, as in one process. If
-// Init() gives a tree friends, it is called again with the chain, in which the entry has the number that it has over
-// all files: that is what the entries of friends go by, unless they have as many entries as the tree, and so are beside
-// this file alone, as PROOF's workers had them.
+// Calls Init() for each file, as PROOF's workers did, with the file's tree, or with a chain that is at the file. One
+// process calls it once for a chain: code that makes a TTreeFormula in Init() alone then goes on with the leaves of the
+// first file, and a friend that Init() adds for the file that it sees stays beside all.
+//
+// What friends need a chain for is the number of an entry over all files, by which they are read, and addresses that
+// are set by the alias of a friend, which a tree does not know. Friends that Init() adds and that have as many entries
+// as the file are beside this file alone, as PROOF's workers had them; the chain has no other file then.
 void Generation::init(const Packet &p, Input &in) {
   if (!in.chain) {
     const int before = countFriends(*in.tree);
     selector_->Init(in.tree);
-    // A tree does not set addresses by the alias of a friend, which a chain does.
-    if (countFriends(*in.tree) == before || (friendsOfItsOwn(*in.tree, before) && !guard_.tripped())) return;
+    if (countFriends(*in.tree) == before) return;
+    const bool alone = friendsOfItsOwn(*in.tree, before, in.own->GetEntries());
+    if (alone && !guard_.tripped()) return;
     in.tree->ResetBranchAddresses();
-    inputs_.chainFront();
+    inputs_.chainFront(alone);
   }
-  if (!chainShown_) {
-    chainShown_ = true;
-    // A friend may come to its next file in the middle of this one. Readers that Init() attaches put themselves before.
-    in.chain->SetNotify(selector_);
-    selector_->Init(in.chain);
+  const int given = inputs_.friends() ? inputs_.friends()->size() : 0;
+  // A friend may come to its next file in the middle of this one. Readers that Init() attaches put themselves before.
+  if (!chainShown_) in.chain->SetNotify(selector_);
+  chainShown_ = true;
+  selector_->Init(in.chain);
+  if (countFriends(*in.chain) > given) {
+    const bool alone = friendsOfItsOwn(*in.chain, given, in.own->GetEntries());
+    if (alone && given > 0 && p.start > 0 && readByNumber(*in.chain, given)) {
+      Failure f("code", "Init() adds a friend with as many entries as this file has, which belongs to the file, "
+                        "beside friends of all files that the job was given: their entries have different numbers. "
+                        "Give the job all of its friends (--friend), or have Init() add all of them");
+      f.step = phaseName(Phase::Init);
+      f.file = p.file;
+      throw f;
+    }
+    if (given == 0 && alone != inputs_.alone()) {
+      inputs_.chainFront(alone);
+      selector_->Init(in.chain);
+    }
   }
   in.load(in.entryOf(p.first));
   readBeside(p, in);
@@ -521,6 +550,7 @@ json Generation::show(const json &request) {
 json Generation::seal(const json &request) {
   const std::string path = request.at("path");
   if (random_) random_->enter(StreamRandom::kSlaveTerminate);
+  namesakes_.keep(true);
   guard_.run(Phase::SlaveTerminate, [&] {
     if (wholeOnWorker_)
       selector_->Terminate();
@@ -528,6 +558,13 @@ json Generation::seal(const json &request) {
       selector_->SlaveTerminate();
     files_.flush();
   });
+  // One process goes on then, and says so in a line of its log: here the job ends, as by an Abort of an entry.
+  if (selector_->GetAbort() != TSelector::kContinue) {
+    Failure f("abort", "the selector called Abort()" + guard_.abortReason() +
+                           "; return from SlaveTerminate if what is done is to count");
+    f.step = phaseName(Phase::SlaveTerminate);
+    throw f;
+  }
   status_.end(selector_->GetStatus());
   leaveProofData();
   guard_.clear();
@@ -553,7 +590,9 @@ json Generation::seal(const json &request) {
     TList status;
     status_.write(status);
     if (!status_.isZero()) blob.add(status, kStatus, 0, false);
-    files_.addObjects(blob, output, initObjects_.parts());
+    files_.addObjects(blob, output, initObjects_.parts(), namesakes_.kept());
+    namesakes_.write(blob);
+    if (const char *method = uncalled(); *method) blob.add(TNamed(kUncalled, method), kUncalled, 0, false);
     files_.addFiles(blob);
     blob.finish();
   });

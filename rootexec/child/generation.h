@@ -6,6 +6,7 @@
 #include "inputlist.h"
 #include "lastrows.h"
 #include "limits.h"
+#include "namesakes.h"
 #include "rootguard.h"
 #include "skips.h"
 #include "status.h"
@@ -63,6 +64,7 @@ class Generation {
   nlohmann::json show(const nlohmann::json &request);
   nlohmann::json seal(const nlohmann::json &request);
   void startSelector(const std::string &option);
+  const char *uncalled() const;
   void seedRandom(const nlohmann::json &request);
   void attach(const Packet &p, Input &in);
   void announceLimits(const nlohmann::json &request);
@@ -108,6 +110,7 @@ class Generation {
   uint64_t job_ = 0, canary_ = 0;
   long long units_ = 0, entries_ = 0; // run so far; of all files of the job
   Skips skips_;
+  Namesakes namesakes_;
   LocalFiles files_;
   bool sealed_ = false;
 };

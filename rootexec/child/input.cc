@@ -183,7 +183,7 @@ long long Input::entries() const { return chosen ? chosen->size() : own->GetEntr
 
 long long Input::load(long long entry) {
   if (!chain) return tree->LoadTree(entry);
-  const long long local = chain->LoadTree(start + entry);
+  const long long local = chain->LoadTree(chain->start() + entry);
   tree = chain->GetTree(); // another object once user code has given the chain a friend
   return local;
 }
@@ -246,7 +246,8 @@ void Inputs::show() {
   TDirectory::TContext keepDirectory;
   guard_.clear();
   at_ = nullptr;
-  if (!chain_->moveTo(name, in.path, in.start, in.own->GetEntries()))
+  const int given = friends_ ? friends_->size() : 0;
+  if (!chain_->moveTo(name, in.path, alone_ ? 0 : in.start, in.own->GetEntries(), given))
     throw openFailure(in.url, "it could not be opened as a chain: " + guard_.firstError());
   at_ = &in;
   in.chain = chain_.get();
@@ -256,8 +257,10 @@ void Inputs::show() {
   if (in.tree->GetListOfFriends()) findStoredFriends(*in.tree, in.url, home_);
 }
 
-void Inputs::chainFront() {
+void Inputs::chainFront(bool alone) {
   chained_ = true;
+  alone_ = alone;
+  at_ = nullptr;
   show();
 }
 

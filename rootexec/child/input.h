@@ -71,8 +71,9 @@ class Inputs {
   /// a friend, or the input, cannot be opened.
   void show();
   /// Has the input in front, and all that follow, read through a chain, since its selector gives it friends: these go
-  /// by the numbers of entries over all files.
-  void chainFront();
+  /// by the numbers of entries over all files, or by those of each file alone.
+  void chainFront(bool alone);
+  bool alone() const { return alone_; }
   /// The friends that the user has named; null if there are none.
   const Friends *friends() const { return friends_.get(); }
   /// Closes the input that get() has just opened, because its content turned out not to be what was planned.
@@ -94,7 +95,7 @@ class Inputs {
   RootGuard &guard_;
   Selection selection_;
   std::string home_;
-  bool chained_ = false;
+  bool chained_ = false, alone_ = false;
   std::unique_ptr<Friends> friends_;
   std::unique_ptr<PacketChain> chain_;
   const Input *at_ = nullptr; // the input that the chain is at; null before the first, and after a failure

@@ -235,11 +235,14 @@ void LocalFiles::flush() {
   }
 }
 
-void LocalFiles::addObjects(BlobWriter &out, const TList &output, const std::vector<TObject *> &parts) {
+void LocalFiles::addObjects(BlobWriter &out, const TList &output, const std::vector<TObject *> &parts,
+                            const std::vector<TObject *> &behind) {
   refuseDirectories(output);
   std::map<std::pair<std::string, std::string>, uint32_t> seen;
   TIter next(&output);
   while (TObject *o = next())
+    addObject(out, *o, seen[{o->GetName(), o->ClassName()}]++);
+  for (TObject *o : behind)
     addObject(out, *o, seen[{o->GetName(), o->ClassName()}]++);
   for (TObject *o : parts)
     addObject(out, *o, 0);
@@ -269,8 +272,17 @@ void LocalFiles::addSpilled(BlobWriter &out, Spilled &s, uint32_t ordinal) {
   out.addFile({s.fd.get(), 0, *s.used}, name, cls, ordinal, false);
 }
 
-void LocalFiles::noteLeft(const std::string &name) {
-  ++left_[left_.size() < kMostNamed || left_.count(name) ? name : ""];
+void LocalFiles::note(std::map<std::string, long long> &files, const std::string &name) {
+  ++files[files.size() < kMostNamed || files.count(name) ? name : ""];
+}
+
+void LocalFiles::writeTimes(BlobWriter &out, const std::map<std::string, long long> &files, const char *record) {
+  if (files.empty()) return;
+  TList list;
+  list.SetOwner();
+  for (const auto &[name, times] : files)
+    list.Add(new TParameter<Long64_t>(name.c_str(), times, '+'));
+  out.add(list, record, 0, false);
 }
 
 void LocalFiles::addFiles(BlobWriter &out) {
@@ -294,19 +306,15 @@ void LocalFiles::addFiles(BlobWriter &out) {
     // that was written anew in its place has another UUID, and is output.
     const bool added = shipped && (uuids_.count(path) == 0 || uuidIn(full) == uuids_[path]);
     if (added || fd.get() < 0 || !startsAsROOTFile(full) || !isSound(span)) {
-      noteLeft(path);
+      note(added ? changed_ : left_, path);
       continue;
     }
     const auto cls = classes_.find(path);
     out.addFile(span, path, cls == classes_.end() ? kFileClass : cls->second, 0, false);
   }
   if (passedOver > 0) left_[""] += passedOver;
-  if (left_.empty()) return;
-  TList left;
-  left.SetOwner();
-  for (const auto &[name, times] : left_)
-    left.Add(new TParameter<Long64_t>(name.c_str(), times, '+'));
-  out.add(left, kLeft, 0, false);
+  writeTimes(out, left_, kLeft);
+  writeTimes(out, changed_, kChanged);
 }
 
 } // namespace dtpnode

@@ -39,8 +39,9 @@ class LocalFiles {
   void flush();
   /// Adds an output list to a blob, numbering objects of one name and class. A tree with a file of this object's
   /// becomes that file. TProofOutputFiles are told under which names their files are in the blob. parts are further
-  /// objects, which are merged with the first of their name and class in the list.
-  void addObjects(BlobWriter &out, const TList &output, const std::vector<TObject *> &parts);
+  /// objects, which are merged with the first of their name and class in the list; behind are others that follow it.
+  void addObjects(BlobWriter &out, const TList &output, const std::vector<TObject *> &parts,
+                  const std::vector<TObject *> &behind);
   /// Closes the files that are open, and adds all that are output to a blob. What cannot be read is told of as what is
   /// left. Call it last: closing a file ends what it owns.
   void addFiles(BlobWriter &out);
@@ -63,14 +64,15 @@ class LocalFiles {
   Spilled *spilled(const TObject &object);
   void addObject(BlobWriter &out, TObject &object, uint32_t ordinal);
   void addSpilled(BlobWriter &out, Spilled &s, uint32_t ordinal);
-  void noteLeft(const std::string &name);
+  static void note(std::map<std::string, long long> &files, const std::string &name);
+  static void writeTimes(BlobWriter &out, const std::map<std::string, long long> &files, const char *record);
 
   std::string dir_; // absolute, without links
   std::map<std::string, Seen> before_; // by path in the folder
   std::map<std::string, std::string> uuids_; // of the ROOT files among them
   std::vector<Spilled> spilled_;
   std::map<std::string, std::string> classes_; // of records of files, by path in the folder
-  std::map<std::string, long long> left_;
+  std::map<std::string, long long> left_, changed_; // how often, by path in the folder
 };
 
 /// Whether a tree's baskets should not be kept in memory any more.

@@ -54,7 +54,8 @@ void addNames(std::vector<std::string> &to, const std::vector<std::string> &name
 
 bool isOurs(const std::string &name) {
   return name == kUnits || name == kCanary || name == kMembers || name == kSkipped || name == kStatus ||
-         name == kLeft || name == kLimits;
+         name == kLeft || name == kLimits || name == kRefused || name == kChanged ||
+         name == kUncalled;
 }
 
 Merger::Merger(const std::vector<std::string> &paths, RootGuard &guard, const Wanted *wanted)
@@ -158,7 +159,10 @@ void Merger::note(const Group &g) {
   if (number && g.name == kCanary) canary_ = static_cast<unsigned long long>(number->GetVal());
   if (g.name == kSkipped) skipped_.add(*g.objects[0]);
   if (g.name == kStatus) status_.read(*g.objects[0]);
-  if (g.name == kLeft) noteLeft(*g.objects[0]);
+  if (g.name == kLeft) noteTimes(*g.objects[0], leftFiles_);
+  if (g.name == kChanged) noteTimes(*g.objects[0], changedFiles_);
+  if (g.name == kUncalled) uncalled_ = g.objects[0]->GetTitle();
+  if (g.name == kRefused) refused_.add(*g.objects[0]);
   auto *list = dynamic_cast<TList *>(g.objects[0].get());
   if (!list || g.name != kMembers) return;
   TIter next(list);
@@ -185,7 +189,7 @@ bool Merger::mergeRecords(const std::vector<Record> &records, Objects &out) {
 
 bool Merger::mergeOnce(const std::vector<Record> &records, Objects &out) {
   out.push_back(blobs_[records[0].blob].read(records[0]));
-  if (records[0].name == kMembers || records[0].name == kLimits)
+  if (records[0].name == kMembers || records[0].name == kLimits || records[0].name == kUncalled)
     return true; // the same in all generations that filled the member, or that had limits announced
   if (!isOurs(records[0].name)) combiner_.noteClass(*out[0], records[0].name, true);
   for (size_t at = 1; at < records.size();) {

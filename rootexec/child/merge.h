@@ -3,6 +3,7 @@
 
 #include "blob.h"
 #include "combine.h"
+#include "namesakes.h"
 #include "skips.h"
 #include "status.h"
 #include "filemerge.h"
@@ -78,11 +79,17 @@ class Merger {
   const Skips &skipped() const { return skipped_; }
   /// Other files that generations have left in their folders, by name: how many left one.
   const std::map<std::string, long long> &leftFiles() const { return leftFiles_; }
+  /// Files that the job has brought along and that generations have changed, counted likewise.
+  const std::map<std::string, long long> &changedFiles() const { return changedFiles_; }
+  /// What output lists have refused.
+  const Refused &refused() const { return refused_; }
+  /// A method of the selector that its version keeps from being called; empty if there is none.
+  const std::string &uncalled() const { return uncalled_; }
 
  private:
   static bool mergedAsFiles(const std::vector<Record> &records);
   LargeTree openTree(const Record &r) const;
-  void noteLeft(TObject &list);
+  static void noteTimes(TObject &list, std::map<std::string, long long> &files);
   std::vector<std::unique_ptr<TObject>> readAll(const std::vector<Record> &records) const;
   bool mergeRecords(const std::vector<Record> &records, std::vector<std::unique_ptr<TObject>> &out);
   bool mergeOnce(const std::vector<Record> &records, std::vector<std::unique_ptr<TObject>> &out);
@@ -101,7 +108,9 @@ class Merger {
   std::map<std::string, std::string> members_;
   Status status_;
   Skips skipped_;
-  std::map<std::string, long long> leftFiles_;
+  std::map<std::string, long long> leftFiles_, changedFiles_;
+  Refused refused_;
+  std::string uncalled_;
 };
 
 /// Merges many lists in batches until so few are left that one Merger can open them all: it holds

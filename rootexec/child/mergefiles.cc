@@ -140,7 +140,7 @@ int Merger::compressionOf(const std::vector<Record> &records) const {
 }
 
 // Names that differ from generation to generation would become more without end.
-void Merger::noteLeft(TObject &object) {
+void Merger::noteTimes(TObject &object, std::map<std::string, long long> &files) {
   auto *list = dynamic_cast<TList *>(&object);
   if (!list) return;
   TIter next(list);
@@ -148,11 +148,11 @@ void Merger::noteLeft(TObject &object) {
     auto *times = dynamic_cast<TParameter<Long64_t> *>(o);
     if (!times) continue;
     const std::string name = times->GetName();
-    leftFiles_[leftFiles_.size() < kMostLeft || leftFiles_.count(name) ? name : ""] += times->GetVal();
+    files[files.size() < kMostLeft || files.count(name) ? name : ""] += times->GetVal();
   }
   list->SetOwner();
   list->Clear();
-  for (const auto &[name, times] : leftFiles_)
+  for (const auto &[name, times] : files)
     list->Add(new TParameter<Long64_t>(name.c_str(), times, '+'));
 }
 

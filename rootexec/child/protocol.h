@@ -38,7 +38,7 @@
 //                                         path, unless either is empty; with session, Begin and Terminate run elsewhere
 //     ->  finish {partials, path, canvases, away, inputs}
 //                                         <-  finished {units, canary, apart, keys, objects, canvases, unsaved,
-//                                             skipped, skippedfiles, skippedentries, files, left}  as exec.Finished
+//                                             skipped, skippedfiles, skippedentries, files, left, notes}  as exec.Finished
 //     ->  save {partials, path}           <-  finished {...}  in place of start and finish: no Terminate
 //
 // After a failure only a planner and a viewer go on.

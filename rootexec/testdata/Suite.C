@@ -304,6 +304,11 @@ void Expect::Begin(TTree *) {
   }
   std::unique_ptr<TObjArray> names(param(fInput, "has").Tokenize(","));
   for (TObject *n : *names) {
+    const TString what = n->GetName();
+    if (const Ssiz_t at = what.Index("="); at != kNPOS) { // a histogram and its sum
+      auto *h = file.Get<TH1>(TString(what(0, at)));
+      if (h && h->GetSumOfWeights() == TString(what(at + 1, what.Length())).Atof()) continue;
+    }
     if (file.Get(n->GetName())) continue;
     printf("no %s\n", n->GetName());
     Abort("unexpected");
@@ -319,6 +324,12 @@ void Aborter::SlaveBegin(TTree *) {
   at = param(fInput, "at", "-1").Atoll();
   if (param(fInput, "kind") == "process") kind = kAbortProcess;
   fOutput->Add(seen = new TH1D("seen", "", 1000, 0, 1000));
+  if (in == "namesakes") {
+    auto *second = new TH1D("seen", "second", 2, 0, 2);
+    second->Fill(0.5);
+    fOutput->Add(second);
+    fOutput->Add(new TNamed("seen", "third"));
+  }
   may("SlaveBegin");
 }
 
@@ -334,8 +345,19 @@ bool Aborter::Notify() {
 
 bool Aborter::Process(Long64_t entry) {
   see(entry);
+  if (in == "namesakes" && entry % 100 == 0) fOutput->Add(new TNamed("seen", "of an entry"));
   may("Process", entry);
   return true;
+}
+
+void Aborter::SlaveTerminate() {
+  if (in == "namesakes") fOutput->Add(new TNamed("seen", "fourth"));
+  may("SlaveTerminate");
+}
+
+void Aborter::Terminate() {
+  in = param(fInput, "in");
+  may("Terminate");
 }
 
 bool Aborter::ProcessCut(Long64_t entry) {

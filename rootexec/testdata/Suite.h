@@ -133,7 +133,7 @@ class Bad : public TSelector {
 };
 
 // Calls Abort() for a file, or for the process if "kind" says so, in the step "in": there at once, or at the entry of each
-// file that "at" says. It counts the entries that it sees, one by one.
+// file that "at" says. It counts the entries that it sees, one by one. With "namesakes" it adds more objects of that name.
 class Aborter : public TSelector {
  public:
   TTree *tree = nullptr;
@@ -149,6 +149,8 @@ class Aborter : public TSelector {
   bool Process(Long64_t entry) override;
   bool ProcessCut(Long64_t entry) override;
   void ProcessFill(Long64_t entry) override { see(entry); }
+  void SlaveTerminate() override;
+  void Terminate() override;
   void see(Long64_t entry) { seen->Fill(entry); }
   void may(const char *step, Long64_t entry = -1);
   ClassDefOverride(Aborter, 0);

@@ -47,6 +47,10 @@ void Beside::Init(TTree *tree)
       tree->SetBranchAddress("ix.y", &fY);
    if (o.Contains("z"))
       tree->SetBranchAddress("sh.z", &fZ);
+   if (o.Contains("alias"))
+      tree->SetBranchAddress("own.event", &fX);
+   if (o.Contains("formula"))
+      fFormula = std::make_unique<TTreeFormula>("f", "fr.x", tree);
 }
 
 Bool_t Beside::Process(Long64_t entry)
@@ -56,6 +60,8 @@ Bool_t Beside::Process(Long64_t entry)
       (o.Contains("chain") ? fChain : fChain->GetTree())->GetEntry(entry);
       if (o.Contains("self"))
          fX = fEvent;
+      if (fFormula)
+         fX = static_cast<Long64_t>(fFormula->EvalInstance());
    } else {
       fReader.SetLocalEntry(entry);
       fEvent = **fRE;

@@ -1,5 +1,6 @@
 // Beside reads ev of the chain and, as its option says, x of the friend fr, y of ix and z of sh beside it: "reader" by a
-// TTreeReader, else by SetBranchAddress. "add=FILE" has Init() give the tree the friend fr in FILE, and "pick" has every
+// TTreeReader, "formula" by a TTreeFormula that Init() makes, else by SetBranchAddress. "own" has Init() give each file
+// the friend own, a copy of it, and "alias" sets an address by that name. "add=FILE" has Init() give the tree the friend fr in FILE, and "pick" has every
 // fifth entry put into the TEntryList picked. Its sums tell which rows stood beside which.
 
 #ifndef Beside_h
@@ -12,6 +13,7 @@
 #include <TParameter.h>
 #include <TSelector.h>
 #include <TTree.h>
+#include <TTreeFormula.h>
 #include <TTreeReader.h>
 #include <TTreeReaderValue.h>
 
@@ -23,6 +25,7 @@ public:
    Long64_t fEvent = -1, fX = -1, fY = -1, fZ = -1;                  //!
    TTreeReader fReader;                                              //!
    std::unique_ptr<TTreeReaderValue<Long64_t>> fRE, fRX, fRY, fRZ;   //!
+   std::unique_ptr<TTreeFormula> fFormula;                           //!
    TEntryList *fPicked = nullptr;                                    //!
    TH1D *fEvents = nullptr;                                          //!
    TParameter<Long64_t> *fSumX = nullptr, *fSumY = nullptr, *fSumZ = nullptr; //!
