@@ -68,7 +68,8 @@ What is shown is an approximation. It counts whole packets of work, each once at
 second or two; nodes and processes that do not answer in time, as in a long entry, are shown as they were before, or
 are not in it. How many of the job's entries it counts is said, and so is what is not there. Trees, files and objects
 of more than 8 MiB are left out. Watching takes less than two hundredths of the job's processors: if merging takes long,
-snapshots come more rarely than every second. Who may see the job may watch it, from any node.
+snapshots come more rarely than every second. Who may see the job may watch it, from any node. A snapshot that is
+late is told of, with what it waits for.
 
 With --once it ends after one snapshot.
 
@@ -143,6 +144,9 @@ func (s *watchScreen) show(ev api.WatchEvent) error {
 	switch {
 	case s.g.json():
 		return json.NewEncoder(s.g.stdout).Encode(api.Listed(ev))
+	case ev.Waits != "":
+		fmt.Fprintln(s.g.stderr, watchLate(ev.Waits))
+		s.lines = 0 // what is on the screen stays above that
 	case ev.Snapshot == nil:
 		if ev.Over != "" {
 			fmt.Fprintf(s.g.stderr, "the job %s\n", ev.Over.Stands())
@@ -156,6 +160,11 @@ func (s *watchScreen) show(ev api.WatchEvent) error {
 		s.redraw(ev.Snapshot)
 	}
 	return nil
+}
+
+// watchLate says that a snapshot is late.
+func watchLate(why string) string {
+	return "no new snapshot yet: " + progress.Clean(why)
 }
 
 // redraw draws over the snapshot before, as much as fits on the screen.
@@ -251,6 +260,21 @@ func besideRun(
 		defer close(done)
 		err := client.Watch(ctx, id, req, func(ev api.WatchEvent) error {
 			s := ev.Snapshot
+			if s == nil && ev.Waits != "" && !g.json() {
+				late := watchLate(ev.Waits)
+				if !drawn {
+					fmt.Fprintln(p, late)
+					return nil
+				}
+				shown := last
+				below.Below(func(width, height int) []string {
+					lines := []string{picture.Cut(late, width)}
+					if shown != nil {
+						lines = append(watchPictures(shown, width, height-1), lines...)
+					}
+					return lines
+				})
+			}
 			if s == nil {
 				return nil
 			}

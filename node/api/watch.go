@@ -30,6 +30,7 @@ type WatchRequest struct {
 // that is known are to be skipped.
 type WatchEvent struct {
 	Snapshot *Snapshot `json:"snapshot,omitempty"`
+	Waits    string    `json:"waits,omitempty"`  // a snapshot is late: what it waits for, in words
 	Over     JobState  `json:"over,omitempty"`   // it is the last line: how the job has ended
 	Failed   *Error    `json:"failed,omitempty"` // it is the last line: why no more can be told
 }

@@ -49,6 +49,8 @@ type feed struct {
 	path string        // of the file of last
 	news chan struct{} // closed when there is another one
 	err  error         // why there is none
+	due  time.Time     // when the next one is begun; zero while one is made
+	took time.Duration // of the merges for the last one
 }
 
 // feeds are those of a node, by their keys.
@@ -71,6 +73,35 @@ func (r *collector) feedOf(j *Job, names []string) (*feed, error) {
 	r.feeds.of[key] = f
 	r.spawn(func() { r.feed(key, f) })
 	return f, nil
+}
+
+// feedNow is what makes snapshots of a job here; nil if there is none.
+func (r *collector) feedNow(j *Job, names []string) *feed {
+	ask := shareAsk{Job: j.Name, Names: slices.Sorted(slices.Values(names))}
+	r.feeds.mu.Lock()
+	defer r.feeds.mu.Unlock()
+	return r.feeds.of["feed\x00"+ask.key()]
+}
+
+// waits says why there is no new snapshot yet, in words that stay the same while that does.
+func (f *feed) waits() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.due.IsZero() {
+		return "it is being made: processes are asked for what they have, and that is merged, which takes long where hosts " +
+			"have much to do"
+	}
+	return fmt.Sprintf("the last one took %v to merge, so that the next is begun at %s: watching may take a hundredth of "+
+		"the processors", f.took.Round(time.Millisecond), f.due.Format(time.TimeOnly))
+}
+
+// waiting notes when the next snapshot is begun, and how long the last one took; a zero time says that it is begun.
+func (f *feed) waiting(until time.Time, took time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.due = until; !until.IsZero() {
+		f.took = took
+	}
 }
 
 // feed makes snapshots until nobody asks for them any more, or the job is over.
@@ -138,6 +169,7 @@ func (r *collector) round(f *feed) time.Duration {
 	f.looking.mu.Lock()
 	defer f.looking.mu.Unlock()
 	f.made++
+	f.waiting(time.Time{}, 0)
 	s, path, took, err := r.snapshotOf(f)
 	if err != nil {
 		r.log.Debug("could not make what is watched of a job", "job", api.Short(f.job.Name), "reason", err)
@@ -146,10 +178,12 @@ func (r *collector) round(f *feed) time.Duration {
 	if err == nil {
 		r.keepShown(f, path)
 	}
+	wait := max(r.pause(took)-time.Since(began), 100*time.Millisecond)
 	if err != nil && fromBlob(err) {
-		return badWait
+		wait = badWait
 	}
-	return max(r.pause(took)-time.Since(began), 100*time.Millisecond)
+	f.waiting(time.Now().Add(wait), took)
+	return wait
 }
 
 // keepShown keeps the files of two snapshots, since somebody may be reading the last one when there is a new one.

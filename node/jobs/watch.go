@@ -74,7 +74,7 @@ func (r *collector) Watch(
 	if err := req.Check(); err != nil {
 		return err
 	}
-	w := watcher{r: r, name: name, req: req, send: send}
+	w := watcher{r: r, name: name, req: req, send: send, sent: time.Now()}
 	failing := time.Time{}
 	for {
 		over, err := w.look(ctx)
@@ -87,6 +87,9 @@ func (r *collector) Watch(
 			return w.fail(err)
 		case failing.IsZero():
 			failing = time.Now()
+		}
+		if w.late(err) != nil {
+			return nil
 		}
 		select {
 		case <-ctx.Done():
@@ -110,16 +113,51 @@ type watcher struct {
 	send func(api.WatchEvent) error
 	home tasks.PeerID // whose snapshots seq counts
 	seq  int64
-	sent time.Time
-	told bool // something was sent
+	sent time.Time // when the last snapshot was sent, or at first when it was asked for
+	told bool      // something was sent
+
+	feed  *feed        // that makes the snapshots, if it is on this node
+	state api.JobState // of the job, as it was seen last
+	said  string       // why the next snapshot is late, as it was said last
 }
 
 // pause is how long to wait before the next look.
 func (w *watcher) pause() time.Duration {
-	if w.sent.IsZero() {
+	if !w.told {
 		return eventEvery
 	}
 	return max(time.Until(w.sent.Add(max(w.req.Every, api.WatchEvery))), eventEvery)
+}
+
+// lateAfter is how long after its time a snapshot is late.
+const lateAfter = 4 * time.Second
+
+// late says once what a snapshot waits for that should have come; err is why there can be none for now. Its own error is
+// that of a reader who is gone.
+func (w *watcher) late(err error) error {
+	if time.Since(w.sent) < max(w.req.Every, api.WatchEvery)+lateAfter {
+		return nil
+	}
+	why := w.waits(err)
+	if why == w.said {
+		return nil
+	}
+	w.said = why
+	return w.send(api.WatchEvent{Waits: why})
+}
+
+// waits is what a snapshot waits for.
+func (w *watcher) waits(err error) string {
+	switch {
+	case err != nil:
+		return err.Error()
+	case w.state != api.Running && w.state != "":
+		return "the job " + w.state.Stands()
+	case w.feed != nil:
+		return w.feed.waits()
+	}
+	return "the node that leads the job has no new one: it makes them as rarely as it must for watching to take less than " +
+		"two hundredths of the processors"
 }
 
 // fail tells the reader why no more comes, in the way that it can be told.
@@ -143,6 +181,7 @@ func (w *watcher) look(ctx context.Context) (over bool, err error) {
 	if j != nil {
 		home = w.r.net.ID()
 	}
+	w.state, w.feed = st.State, nil
 	if w.home != home {
 		w.home, w.seq = home, 0
 	}
@@ -152,6 +191,7 @@ func (w *watcher) look(ctx context.Context) (over bool, err error) {
 	if j != nil {
 		var path string
 		s, path, fresh, err = w.r.newest(ctx, j, w.req.Names, w.seq)
+		w.feed = w.r.feedNow(j, w.req.Names)
 		read = func() ([]byte, error) { return os.ReadFile(path) }
 	} else {
 		s, fresh, err = w.askHome(ctx, st.ID)
@@ -171,7 +211,7 @@ func (w *watcher) look(ctx context.Context) (over bool, err error) {
 			return false, nil // it has given way to the next one while it was read
 		}
 	}
-	w.seq, w.sent, w.told = s.Seq, time.Now(), true
+	w.seq, w.sent, w.told, w.said = s.Seq, time.Now(), true, ""
 	return w.send(api.WatchEvent{Snapshot: &s}) != nil, nil
 }
 
