@@ -99,6 +99,15 @@ func TestDraw(t *testing.T) {
 			t.Errorf("run %d: %+v", i+1, got)
 		}
 	}
+	shown := n.dtpnode(t, dir, append(append([]string{}, base...), "nJet>>shown")...)
+	if shown.code != 0 || strings.Contains(shown.stderr, "Output:") {
+		t.Errorf("not of a file, but: %+v", shown)
+	}
+	_, rest, _ := strings.Cut(shown.stderr, "The output is kept: dtpnode get ")
+	id, _, _ := strings.Cut(rest, " ")
+	if got := n.dtpnode(t, dir, "get", id, "-o", "kept.root"); got.code != 0 {
+		t.Errorf("what is said to be kept: %+v", got)
+	}
 	for _, bad := range []struct{ expression, says string }{
 		{"Muon_ptt>>h", "there is no branch Muon_ptt; there is Muon_pt"},
 		{"Muon_pt+>>h", `could not use "Muon_pt+"`},

@@ -14,7 +14,12 @@ import (
 )
 
 // Summary prints how a job ended: each node's share, what is missing and why, what to do next.
-func Summary(w io.Writer, st api.JobStatus) {
+func Summary(w io.Writer, st api.JobStatus) { summary(w, st, true) }
+
+// SummaryOfShown is Summary for a job of which nothing is kept but what was shown.
+func SummaryOfShown(w io.Writer, st api.JobStatus) { summary(w, st, false) }
+
+func summary(w io.Writer, st api.JobStatus, kept bool) {
 	pace := ""
 	if counted(st) {
 		pace = fmt.Sprintf(" (%sevents/s, %s read)", Rate(average(float64(ranNow(st)), st)), Bytes(float64(st.Bytes)))
@@ -54,6 +59,7 @@ func Summary(w io.Writer, st api.JobStatus) {
 	switch {
 	case st.Output != "":
 		fmt.Fprintf(w, "Output: %s\n", line(st.Output))
+	case !kept: // the node that ran it ends
 	case st.State == api.Done || st.State == api.Partial:
 		fmt.Fprintf(w, "The output is kept: dtpnode get %s -o out.root\n", Short(st.ID))
 	}

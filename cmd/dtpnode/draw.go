@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -108,13 +109,13 @@ func newDraw(g *globals) *cobra.Command {
 	f.BoolVar(&opts.counts, "count", false, "count the entries that SELECTION leaves, for a PROOF session")
 	f.StringArrayVar(&opts.bins, "bins", nil,
 		"`axis=number` of bins, where none is given, e.g. 2D.x=50, for a PROOF session")
-	for _, name := range []string{"session", "count", "bins", "class", "allow-missing-symbols"} { // the last two are for selectors
+	for _, name := range []string{"session", "count", "bins", "class", "allow-missing-symbols"} { // two are for selectors
 		cobra.CheckErr(f.MarkHidden(name))
 	}
 	f.StringVar(&opts.picture, "picture", "", "file for a picture, as ROOT draws it: png, pdf, svg, C")
 	f.Int64Var(&opts.estimate, "estimate", draw.Most,
 		"so many values are kept where no limits are given, as by TTree::SetEstimate")
-	f.StringVarP(&o.out, "out", "o", "", "ROOT file for the histograms (default: they are only shown)")
+	f.StringVarP(&o.out, "out", "o", "", "ROOT file for the histograms (default: they are shown, and kept where a daemon runs)")
 	f.StringVar(&o.memory, "memory", "", "memory a child may use, e.g. 2G (default the node's)")
 	f.DurationVar(&o.stall, "stall", 0, "time that one entry may take, e.g. 15m (default 5m)")
 	o.limits.add(f)
@@ -218,14 +219,6 @@ func runDraw(ctx context.Context, g *globals, o drawOptions) error {
 	if o.picture, err = submit.OutputPath(o.picture); err != nil {
 		return err
 	}
-	if asked == "" { // the result is only shown
-		dir, err := os.MkdirTemp("", "dtpnode-draw-")
-		if err != nil {
-			return fmt.Errorf("could not make a folder for the result: %w", err)
-		}
-		defer os.RemoveAll(dir)
-		o.run.out = filepath.Join(dir, "drawn.root")
-	}
 	o.run.params = o.parameters(asked, o.picture)
 	req, err := o.run.request(g, selector+"+")
 	if err != nil {
@@ -233,7 +226,9 @@ func runDraw(ctx context.Context, g *globals, o drawOptions) error {
 	}
 	early, interrupts, stop := untilFollowed(ctx)
 	defer stop()
-	client, own, err := daemonFor(early, g, o.run, req.Files)
+	wants := o.run
+	wants.out = cmp.Or(asked, toStdout) // the result is at least shown
+	client, own, err := daemonFor(early, g, wants, req.Files)
 	if err != nil {
 		return err
 	}
@@ -303,7 +298,7 @@ func (d *drawer) pass(
 	if err != nil {
 		return st, err
 	}
-	id, out := st.ID, output{written: req.Output, takes: d.takes}
+	id, out := st.ID, output{written: req.Output, takes: d.takes, shown: req.Output == "" && d.own != nil}
 	if d.own != nil {
 		d.own.Note(st)
 		out.noted = d.own.Note

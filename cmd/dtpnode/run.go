@@ -666,6 +666,7 @@ type output struct {
 	written string // the daemon writes it here, before it reports the job's end
 	fetch   string // this command writes it here, after the job's end; toStdout for standard output
 	owed    bool   // only the daemon knows where the output is to be written
+	shown   bool   // it is nowhere, since all of it was shown and the node that made it ends
 
 	noted func(api.JobStatus) // called when more is committed; may be nil
 	watch watchFlags          // what is shown of the output meanwhile
@@ -738,7 +739,11 @@ func follow(
 		if out.written == "" && out.fetch == "" && !out.owed { // the output was written on the submitting host
 			told = placed(ctx, client, st)
 		}
-		progress.Summary(g.beside(out), told)
+		tell := progress.Summary
+		if out.shown {
+			tell = progress.SummaryOfShown
+		}
+		tell(g.beside(out), told)
 		g.tellWatched(out, told, watched)
 	}
 	if st.Output == "" && (out.written != "" || out.owed && st.OutputError != "") {

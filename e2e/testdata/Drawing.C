@@ -13,7 +13,10 @@
 #include "TParameter.h"
 #include "TProfile.h"
 #include "TProof.h"
+#include "TCanvas.h"
+#include "TF1.h"
 #include "TROOT.h"
+#include "TSelectorEntries.h"
 #include <cmath>
 #include <memory>
 
@@ -46,6 +49,41 @@ TChain *chainOf(const char *dir) {
   c->AddFriend(f);
   c->SetLineColor(kRed);
   return c;
+}
+
+// What trees have beside Draw(): counted on the pool, or by ROOT here, but equal.
+int counted(TChain *pool, TChain *here) {
+  int good = 0;
+  for (const char *cut : {"sub==3", "", "number%7==0 && event>50", "fr.x>1e9"})
+    good += pool->GetEntries(cut) == here->GetEntries(cut);
+  TSelectorEntries a("sub<4"), b("sub<4");
+  pool->Process(&a);
+  here->Process(&b);
+  good += a.GetSelectedRows() == b.GetSelectedRows() && a.GetSelectedRows() > 0;
+  TF1 line("line", "[0]+[1]*x", 0, 4000), other(line);
+  good += pool->Fit("line", "event>>fit1(20,0,4000)", "sub<4", "Q0", "goff") == 0 &&
+          here->Fit("line", "event>>fit2(20,0,4000)", "sub<4", "Q0", "goff") == 0;
+  auto *f1 = gDirectory->Get<TH1>("fit1"), *f2 = gDirectory->Get<TH1>("fit2");
+  good += f1 && f2 && f1->GetFunction("line")->GetParameter(1) == f2->GetFunction("line")->GetParameter(1);
+  TF1 p("p", "exp(-x/[0])/[0]", 0, 10), q("q", "exp(-x/[0])/[0]", 0, 10);
+  p.SetParameter(0, 3);
+  q.SetParameter(0, 3);
+  good += pool->UnbinnedFit("p", "sub", "", "Q") == here->UnbinnedFit("q", "sub", "", "Q") &&
+          p.GetParameter(0) == q.GetParameter(0) && p.GetParameter(0) != 3;
+  TH1 *shown[2];
+  for (TChain *c : {pool, here}) {
+    new TCanvas;
+    c->Draw("event", "sub<7");
+    c->Draw("event*1.01", "sub<4", "same");
+    shown[c == here] = static_cast<TH1 *>(c->GetHistogram()->Clone("kept")); // htemp is deleted by the next
+  }
+  good += same("same", shown[0], 1, shown[1], 1);
+  good += pool->Draw("sub:event:run:event", "event<40") == here->Draw("sub:event:run:event", "event<40") &&
+          pool->GetV1() && pool->GetV1()[9] == here->GetV1()[9];
+  new TCanvas;
+  pool->Draw("sub:event", "event<40");
+  pool->Draw("sub:event", "event<30");
+  return good;
 }
 
 void drawing(const char *dir) {
@@ -139,6 +177,8 @@ void drawing(const char *dir) {
   TH1 *twoHere = theirs->Get<TH1>("two");
   twoHere->SetLineColor(602); // a set has no colours
   here->SetEntryList(nullptr);
+  pool->SetEntryList(nullptr);
+  printf("counted %d of 10, bad %lld\n", counted(pool, here), pool->GetEntries("nosuch>1"));
 
   auto *set = new TDSet("TTree", "ev");
   auto *files = new TFileCollection("evs");

@@ -868,7 +868,7 @@ void DtpnodeDraw::Terminate()
             continue;
          }
          d.fHist->SetCanExtend(TH1::kAllAxes);
-         if (d.fHist->GetEntries() == 0) // a merge may have made it longer or taken it, and TTree::Draw fills through one
+         if (d.fHist->GetEntries() == 0) // as TTree::Draw has it: merges may have taken the buffer, or made it longer
             d.fHist->SetBuffer(TH1::GetDefaultBufferSize());
          findLimits(d, rows->fMin, rows->fMax);
          for (size_t at = 0; at + rows->fColumns < rows->fValues.size(); at += rows->fColumns + 1)
@@ -888,6 +888,9 @@ void DtpnodeDraw::Terminate()
       }
       if (TH1 *old = Booked(d); old && d.fAdd)
          d.fHist->Add(old);
+      const double sum = d.fHist->GetSumOfWeights();
+      if (has(d.fOption, "norm") && sum != 0 && Param("draw.session").IsNull()) // a session does it itself
+         d.fHist->Scale(1 / sum);
       tell(*d.fHist);
    }
    if (picture.IsNull() || !whole)
@@ -902,7 +905,7 @@ void DtpnodeDraw::Terminate()
       canvas.DivideSquare(static_cast<Int_t>(shown.size()));
    TString how = Param("draw.option");
    how.ToLower();
-   for (const char *word : {"goff", "profs", "profi", "profg", "prof", "entrylist"})
+   for (const char *word : {"goff", "profs", "profi", "profg", "prof", "norm", "entrylist"})
       how.ReplaceAll(word, "");
    for (size_t i = 0; i < shown.size(); ++i) {
       canvas.cd(shown.size() > 1 ? static_cast<Int_t>(i) + 1 : 0);

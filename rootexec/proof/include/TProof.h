@@ -153,6 +153,8 @@ class TProof : public TNamed, public TQObject {
                         Long64_t firstentry);
   Long64_t DrawChain(TTree *chain, const char *varexp, const char *selection, Option_t *option, Long64_t nentries,
                      Long64_t firstentry);
+  /// The number of entries that a selection leaves of a chain; -1 if they could not be counted.
+  Long64_t CountChain(TTree *chain, const char *selection);
   void AddChain(TChain *) {}
   void RemoveChain(TChain *) {}
 
@@ -365,6 +367,8 @@ class TProof : public TNamed, public TQObject {
   Long64_t Run(dtpnode::Query &query);
   Long64_t Draw(dtpnode::Query &query, const char *varexp, const char *selection, Option_t *option);
   using TNamed::Draw;
+  Bool_t DrawOnPool(dtpnode::Query &query, const std::vector<std::string> &flags, const char *varexp,
+                    const char *selection, Option_t *option, std::string &out);
   void Parameter(TObject *par);
   TString Reference(Int_t query);
   void TellUnknownBranches(const std::string &job);
@@ -372,7 +376,7 @@ class TProof : public TNamed, public TQObject {
 
   TUrl fUrl;
   TString fUser, fWorkDir;
-  Bool_t fLite = kTRUE, fValid = kFALSE, fHasOutput = kFALSE;
+  Bool_t fLite = kTRUE, fValid = kFALSE, fHasOutput = kFALSE, fToldOfPoints = kFALSE;
   Int_t fStatus = 0, fSeqNum = 0, fDraws = 0;
   EQueryMode fMode = kSync;
   ERunStatus fRun = kRunning;

@@ -13,8 +13,12 @@ class TProofTreePlayer : public TTreePlayer {
   Long64_t Process(TSelector *selector, Option_t *option, Long64_t nentries, Long64_t firstentry) override;
   Long64_t DrawSelect(const char *varexp, const char *selection, Option_t *option, Long64_t nentries,
                       Long64_t firstentry) override;
-  TH1 *GetHistogram() const override;
-  Long64_t GetSelectedRows() const override { return fDrawn ? fRows : TTreePlayer::GetSelectedRows(); }
+  /// Counts on the pool, too.
+  Long64_t GetEntries(const char *selection) override;
+  /// Fits the values of rows, which are read in this process.
+  Int_t UnbinnedFit(const char *formula, const char *varexp, const char *selection, Option_t *option,
+                    Long64_t nentries, Long64_t firstentry) override;
+  Int_t GetNfill() const override { return fDrawn ? static_cast<Int_t>(fSelectedRows) : TTreePlayer::GetNfill(); }
   /// The values of rows that the pool has drawn are not here: an error says so, and there are none.
   Double_t *GetVal(Int_t i) const override { return Here() ? TTreePlayer::GetVal(i) : nullptr; }
   Double_t *GetV1() const override { return Here() ? TTreePlayer::GetV1() : nullptr; }
@@ -33,8 +37,7 @@ class TProofTreePlayer : public TTreePlayer {
 
   TTree *fMine = nullptr;   //!
   Bool_t fDrawn = kFALSE;   //! whether the last drawing was the pool's
-  Long64_t fRows = 0;       //! and how many rows it had
-  TH1 *fPooled = nullptr;   //!
+  Int_t fHere = 0;          //! calls that run in this process whatever SetProof() said
 
   ClassDefOverride(TProofTreePlayer, 0) // Trees that may run on the pool
 };

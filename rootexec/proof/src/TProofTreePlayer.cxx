@@ -4,10 +4,29 @@
 #include "TH1.h"
 #include "TProof.h"
 #include "TProofOutputList.h"
+#include "TSelectorDraw.h"
+#include "TSelectorEntries.h"
+#include "drawn.h"
+
+namespace {
+
+/// Counts a call for as long as it runs.
+class Counted {
+ public:
+  explicit Counted(Int_t &calls) : fCalls(calls) { ++fCalls; }
+  ~Counted() { --fCalls; }
+  Counted(const Counted &) = delete;
+  Counted &operator=(const Counted &) = delete;
+
+ private:
+  Int_t &fCalls;
+};
+
+} // namespace
 
 // The intervals that SetProof() leaves, as a call without and one with kTRUE, see TProofChainCall.h.
 Bool_t TProofTreePlayer::OnPool() const {
-  if (!fMine || !gProof || !fMine->InheritsFrom(TChain::Class())) return kFALSE;
+  if (fHere > 0 || !fMine || !gProof || !fMine->InheritsFrom(TChain::Class())) return kFALSE;
   const Int_t interval = fMine->GetTimerInterval();
   return interval == 333 || interval == 1;
 }
@@ -18,17 +37,41 @@ Long64_t TProofTreePlayer::Process(const char *selector, Option_t *option, Long6
 }
 
 Long64_t TProofTreePlayer::Process(TSelector *selector, Option_t *option, Long64_t nentries, Long64_t firstentry) {
-  if (!OnPool()) return TTreePlayer::Process(selector, option, nentries, firstentry);
+  // These are ROOT's own, whose results are in themselves.
+  const Bool_t rootsOwn = dynamic_cast<TSelectorDraw *>(selector) || dynamic_cast<TSelectorEntries *>(selector);
+  if (rootsOwn || !OnPool()) return TTreePlayer::Process(selector, option, nentries, firstentry);
   return gProof->ProcessChain(fMine, nullptr, selector, option, nentries, firstentry);
 }
 
 Long64_t TProofTreePlayer::DrawSelect(const char *varexp, const char *selection, Option_t *option, Long64_t nentries,
                                       Long64_t firstentry) {
   fDrawn = OnPool();
-  if (!fDrawn) return TTreePlayer::DrawSelect(varexp, selection, option, nentries, firstentry);
-  const Long64_t drawn = gProof->DrawChain(fMine, varexp, selection, option, nentries, firstentry);
-  fPooled = dynamic_cast<TH1 *>(gProof->GetOutputList() ? gProof->GetOutputList()->First() : nullptr);
-  return fRows = drawn;
+  if (const char *why = fDrawn ? dtpnode::onlyOfRows(varexp, option) : nullptr) {
+    Info("Draw", "%s: that shows single rows, so ROOT draws it in this process, and not the pool", why);
+    fDrawn = kFALSE;
+  }
+  if (!fDrawn) {
+    const Counted here(fHere);
+    return TTreePlayer::DrawSelect(varexp, selection, option, nentries, firstentry);
+  }
+  fSelectedRows = gProof->DrawChain(fMine, varexp, selection, option, nentries, firstentry);
+  fHistogram = dynamic_cast<TH1 *>(gProof->GetOutputList() ? gProof->GetOutputList()->First() : nullptr);
+  fDimension = fHistogram ? fHistogram->GetDimension() : 0;
+  return fSelectedRows;
+}
+
+Long64_t TProofTreePlayer::GetEntries(const char *selection) {
+  if (OnPool()) return gProof->CountChain(fMine, selection);
+  const Counted here(fHere);
+  return TTreePlayer::GetEntries(selection);
+}
+
+Int_t TProofTreePlayer::UnbinnedFit(const char *formula, const char *varexp, const char *selection, Option_t *option,
+                                    Long64_t nentries, Long64_t firstentry) {
+  if (OnPool()) Info("UnbinnedFit", "it is of single rows, so ROOT reads them in this process, and not the pool");
+  fDrawn = kFALSE;
+  const Counted here(fHere);
+  return TTreePlayer::UnbinnedFit(formula, varexp, selection, option, nentries, firstentry);
 }
 
 Bool_t TProofTreePlayer::Here() const {
@@ -37,5 +80,3 @@ Bool_t TProofTreePlayer::Here() const {
                   "SetProof(kFALSE)");
   return !fDrawn;
 }
-
-TH1 *TProofTreePlayer::GetHistogram() const { return fDrawn ? fPooled : TTreePlayer::GetHistogram(); }

@@ -18,7 +18,11 @@
 #include "TProof.h"
 #include "TROOT.h"
 #include "TTree.h"
+#include "TProfile.h"
+#include "TVirtualPad.h"
+#include "TH2.h"
 #include "code.h"
+#include "drawn.h"
 #include "query.h"
 #include "session.h"
 
@@ -42,16 +46,17 @@ struct Target {
 
   explicit Target(const TString &expression) {
     const Ssiz_t at = expression.Last('>');
-    if (at < 1 || expression[at - 1] != '>') return;
+    const bool into = at >= 1 && expression[at - 1] == '>';
+    const TString drawn = into ? TString(expression(0, at - 1)) : expression;
+    columns = dtpnode::columnsOf(drawn).size();
+    if (!into) return;
     named = true;
-    list = TString(expression(0, at - 1)).Strip(TString::kBoth).IsNull();
+    list = drawn.Strip(TString::kBoth).IsNull();
     TString text = TString(expression(at + 1, expression.Length())).Strip(TString::kBoth);
     if (text.BeginsWith("+")) {
       adds = true;
       text.Remove(0, 1);
     }
-    for (Ssiz_t i = 0; i < at - 1; ++i)
-      if (expression[i] == ':' && expression[i + 1] != ':' && (i == 0 || expression[i - 1] != ':')) ++columns;
     if (const Ssiz_t open = text.First('('); open != kNPOS) {
       binned = true;
       TString number;
@@ -83,7 +88,7 @@ void rememberBins(const Target &target) {
 TString pictureOption(Option_t *option) {
   TString how(option);
   how.ToLower();
-  for (const char *word : {"goff", "profs", "profi", "profg", "prof", "entrylistarray", "entrylist"})
+  for (const char *word : {"goff", "profs", "profi", "profg", "prof", "norm", "entrylistarray", "entrylist"})
     how.ReplaceAll(word, "");
   return how;
 }
@@ -150,6 +155,72 @@ void setTitle(TNamed &list, bool adds, const char *selection) {
   list.SetTitle(both.GetTitle());
 }
 
+/// An axis as TTree::Draw has it with the option same: that of a histogram in the pad, else as the pad is.
+struct Frame {
+  int bins;
+  double low, high;
+
+  Frame(const TAxis *axis, const char *setting, int otherwise, double low_, double high_)
+      : bins(axis ? axis->GetNbins() : gEnv->GetValue(setting, otherwise)), low(axis ? axis->GetXmin() : low_),
+        high(axis ? axis->GetXmax() : high_) {}
+};
+
+/// The empty histogram that TTree::Draw makes with the option same for what has no bins and is not there yet.
+std::unique_ptr<TH1> sameFrame(const Target &target, const TString &expression, const char *selection,
+                               Option_t *option) {
+  if (!gPad) gROOT->MakeDefCanvas();
+  if (!gPad || target.columns > 2) return nullptr;
+  const std::vector<TString> columns = dtpnode::columnsOf(expression);
+  const TString title = strlen(selection) > 1 ? TString::Format("%s {%s}", expression.Data(), selection) : expression;
+  const char *name = target.name.c_str();
+  const bool profile = TString(option).Contains("prof", TString::kIgnoreCase);
+  TH1 *shown = nullptr;
+  if (target.columns == 1) {
+    TIter next(gPad->GetListOfPrimitives());
+    while (TObject *o = shown ? nullptr : next())
+      shown = dynamic_cast<TH1 *>(o);
+  } else {
+    shown = dynamic_cast<TH1 *>(gPad->FindObject("htemp"));
+  }
+  const Bool_t add = TH1::AddDirectoryStatus();
+  TH1::AddDirectory(kFALSE);
+  std::unique_ptr<TH1> made;
+  const char *bins = target.columns == 1 ? "1D.x" : profile ? "2D.Prof" : "2D.x";
+  const Frame x(shown ? shown->GetXaxis() : nullptr, (std::string("Hist.Binning.") + bins).c_str(),
+                target.columns == 1 || profile ? 100 : 40, gPad->GetUxmin(), gPad->GetUxmax());
+  if (target.columns == 1) {
+    made = std::make_unique<TH1F>(name, title, x.bins, x.low, x.high);
+  } else if (profile) {
+    const TString how(option);
+    const char *spread = how.Contains("profs", TString::kIgnoreCase)   ? "s"
+                         : how.Contains("profi", TString::kIgnoreCase) ? "i"
+                         : how.Contains("profg", TString::kIgnoreCase) ? "g"
+                                                                       : "";
+    made = std::make_unique<TProfile>(name, title, x.bins, x.low, x.high, spread);
+  } else {
+    const Frame y(shown ? shown->GetYaxis() : nullptr, "Hist.Binning.2D.y", 40, gPad->GetUymin(), gPad->GetUymax());
+    made = std::make_unique<TH2F>(name, title, x.bins, x.low, x.high, y.bins, y.low, y.high);
+  }
+  TH1::AddDirectory(add);
+  if (!target.named && !profile) {
+    made->GetXaxis()->SetTitle(columns.back());
+    if (columns.size() > 1) made->GetYaxis()->SetTitle(columns.front());
+  }
+  return made;
+}
+
+/// Whether TTree::Draw would show the rows of two columns as points, by its option without the words for filling.
+bool showsPoints(const Target &target, const TString &how) {
+  if (target.columns != 2 || target.list) return false;
+  const TString same = TString(how).ReplaceAll("same", "").Strip(TString::kBoth);
+  bool points = same.IsNull();
+  for (const char *word : {"p", "*", "l"})
+    points = points || how.Contains(word);
+  for (const char *word : {"surf", "lego", "cont", "col", "hist", "scat", "box"})
+    points = points && !how.Contains(word);
+  return points;
+}
+
 /// The colours and styles that TTree::Draw takes from the tree.
 void setAttributes(TH1 &h, const TTree &tree) {
   tree.TAttLine::Copy(h);
@@ -158,6 +229,41 @@ void setAttributes(TH1 &h, const TTree &tree) {
 }
 
 } // namespace
+
+namespace dtpnode {
+
+std::vector<TString> columnsOf(const TString &text) {
+  std::vector<TString> out;
+  bool ternary = false;
+  Ssiz_t from = 0;
+  for (Ssiz_t i = 0; i < text.Length(); ++i) {
+    if (text[i] == '?') ternary = true;
+    const bool scope = (i > 0 && text[i - 1] == ':') || (i + 1 < text.Length() && text[i + 1] == ':');
+    if (text[i] != ':' || scope) continue;
+    if (!ternary) {
+      out.push_back(text(from, i - from));
+      from = i + 1;
+    }
+    ternary = false;
+  }
+  out.push_back(text(from, text.Length() - from));
+  return out;
+}
+
+const char *onlyOfRows(const char *varexp, Option_t *option) {
+  const Target target(varexp ? varexp : "");
+  TString how(option);
+  how.ToLower();
+  if (target.list) return nullptr;
+  for (const char *word : {"para", "candle", "gl5d"})
+    if (how.Contains(word)) return word;
+  if (target.columns > 3) return "more than three columns";
+  if (target.columns == 3 && how.Contains("col")) return "three columns with the option col";
+  if (target.columns == 3 && how.Contains("same")) return "three columns with the option same";
+  return nullptr;
+}
+
+} // namespace dtpnode
 
 Long64_t TProof::DrawSelect(TDSet *set, const char *varexp, const char *selection, Option_t *option, Long64_t n,
                             Long64_t first) {
@@ -220,7 +326,7 @@ bool readDrawn(const std::string &path, Drawn &out) {
     }
   }
   TH1::AddDirectory(add);
-  return good && (out.histogram || out.list);
+  return good;
 }
 
 /// Gives the user's list, or a new one in the current directory, the entries that the pool has listed.
@@ -275,44 +381,31 @@ Long64_t TProof::Draw(dtpnode::Query &query, const char *varexp, const char *sel
           old->ClassName(), target.name.c_str());
     return -1;
   }
-  std::string error;
-  const std::vector<std::string> data = dtpnode::dataArguments(query, *fSession, error);
-  if (!error.empty()) {
-    Error("DrawSelect", "%s", error.c_str());
-    return -1;
+  std::vector<std::string> flags;
+  TString expression(varexp);
+  std::unique_ptr<TH1> frame;
+  if (shown && !old && !target.binned && !target.list && TString(option).Contains("same", TString::kIgnoreCase)) {
+    const TString drawn = target.named ? TString(expression(0, expression.Last('>') - 1)) : expression;
+    frame = sameFrame(target, drawn, selection ? selection : "", option);
+    if (frame && !target.named) expression += ">>htemp"; // by which it is found
   }
-  const std::string out = fSession->temporary(".root");
-  std::vector<std::string> args{"draw", "-o", out, "--session"};
-  args.insert(args.end(), data.begin(), data.end());
-  const std::vector<std::string> code = fCode->arguments("");
-  args.insert(args.end(), code.begin(), code.end());
-  if (auto *h = dynamic_cast<TH1 *>(old); h && !target.binned) {
-    const std::string like = written(*h, *fSession);
-    if (like.empty()) {
-      Error("DrawSelect", "could not write %s to %s", h->GetName(), fSession->folder().c_str());
+  TH1 *like = frame ? frame.get() : dynamic_cast<TH1 *>(old);
+  if (like && !target.binned) {
+    const std::string path = written(*like, *fSession);
+    if (path.empty()) {
+      Error("DrawSelect", "could not write %s to %s", like->GetName(), fSession->folder().c_str());
       return -1;
     }
-    args.insert(args.end(), {"--booked", like});
+    flags.insert(flags.end(), {"--booked", path});
   }
   rememberBins(target);
   for (const char *name : kBinning)
     if (const std::string full = std::string("Hist.Binning.") + name; gEnv->Defined(full.c_str()))
-      args.insert(args.end(), {"--bins", std::string(name) + "=" + std::to_string(gEnv->GetValue(full.c_str(), 0))});
-  args.insert(args.end(), {"--", varexp, selection ? selection : "", option ? option : ""}); // they may begin with -
-  int status = 0;
-  const auto quiet = [](const dtpnode::JobStatus &) {};
-  const auto print = [](const std::string &text) { Printf("%s", text.c_str()); };
-  const dtpnode::JobStatus end = fSession->follow(args, quiet, print, status);
-  if (status != 0 && status != 3) {
-    Error("DrawSelect", "%s", end.error.empty() ? "could not draw" : end.error.c_str());
-    if (!end.hint.empty()) Error("DrawSelect", "%s", end.hint.c_str());
-    return -1;
-  }
-  if (status == 3)
-    Warning("DrawSelect", "%lld of %lld entries are missing: see `dtpnode status %s`", end.units - end.done, end.units,
-            end.id.c_str());
+      flags.insert(flags.end(), {"--bins", std::string(name) + "=" + std::to_string(gEnv->GetValue(full.c_str(), 0))});
+  std::string out;
+  if (!DrawOnPool(query, flags, expression, selection, option, out)) return -1;
   Drawn got;
-  if (!readDrawn(out, got)) {
+  if (!readDrawn(out, got) || !(got.histogram || got.list)) {
     Error("DrawSelect", "could not read what was drawn from %s", out.c_str());
     return -1;
   }
@@ -334,9 +427,64 @@ Long64_t TProof::Draw(dtpnode::Query &query, const char *varexp, const char *sel
     if (!target.named) h->SetBit(kCanDelete);
     if ((target.named || !shown) && TH1::AddDirectoryStatus()) h->SetDirectory(here);
   }
+  if (const double sum = h->GetSumOfWeights(); TString(option).Contains("norm", TString::kIgnoreCase) && sum != 0)
+    h->Scale(1 / sum);
   h->SetBit(kMustCleanup);
   fOutput->Add(h);
   fHasOutput = kTRUE;
-  if (shown) h->Draw(pictureOption(option));
+  const TString how = pictureOption(option);
+  if (shown) h->Draw(how);
+  if (shown && !fToldOfPoints && showsPoints(target, how) && !h->InheritsFrom(TProfile::Class())) {
+    fToldOfPoints = kTRUE;
+    Info("DrawSelect", "the pool has filled the histogram %s, and there is no TGraph of single rows as points: draw "
+                       "after SetProof(kFALSE) for these, or with the options colz or box (this is said once)",
+         h->GetName());
+  }
   return got.selected;
+}
+
+/// Has `dtpnode draw` fill on the pool, into a file of the session. False if that failed, of which the user was told.
+Bool_t TProof::DrawOnPool(dtpnode::Query &query, const std::vector<std::string> &flags, const char *varexp,
+                          const char *selection, Option_t *option, std::string &out) {
+  std::string error;
+  const std::vector<std::string> data = dtpnode::dataArguments(query, *fSession, error);
+  if (!error.empty()) {
+    Error("DrawSelect", "%s", error.c_str());
+    return kFALSE;
+  }
+  out = fSession->temporary(".root");
+  std::vector<std::string> args{"draw", "-o", out, "--session"};
+  for (const std::vector<std::string> &more : {data, fCode->arguments(""), flags})
+    args.insert(args.end(), more.begin(), more.end());
+  args.insert(args.end(), {"--", varexp, selection ? selection : "", option ? option : ""}); // they may begin with -
+  int status = 0;
+  const auto quiet = [](const dtpnode::JobStatus &) {};
+  const auto print = [](const std::string &text) { Printf("%s", text.c_str()); };
+  const dtpnode::JobStatus end = fSession->follow(args, quiet, print, status);
+  if (status != 0 && status != 3) {
+    Error("DrawSelect", "%s", end.error.empty() ? "could not draw" : end.error.c_str());
+    if (!end.hint.empty()) Error("DrawSelect", "%s", end.hint.c_str());
+    return kFALSE;
+  }
+  if (status == 3)
+    Warning("DrawSelect", "%lld of %lld entries are missing: see `dtpnode status %s`", end.units - end.done, end.units,
+            end.id.c_str());
+  return kTRUE;
+}
+
+Long64_t TProof::CountChain(TTree *chain, const char *selection) {
+  if (!fSession) {
+    Error("GetEntries", "the session is closed: open another by TProof::Open(\"\")");
+    return -1;
+  }
+  TDSet set(*static_cast<TChain *>(chain), kFALSE);
+  dtpnode::Query q;
+  q.set = &set;
+  q.chain = chain;
+  std::string out;
+  Drawn got;
+  if (!DrawOnPool(q, {"--count"}, "", selection, "", out)) return -1;
+  if (readDrawn(out, got)) return got.selected;
+  Error("GetEntries", "could not read what was counted from %s", out.c_str());
+  return -1;
 }
