@@ -27,19 +27,19 @@ func TestBadNode(t *testing.T) {
 		return outcome{st: st}.work(t, "bad").Problem != ""
 	})
 	p := (outcome{st: st}).work(t, "bad").Problem
-	if !strings.Contains(p, "no space left") || !strings.Contains(p, small) {
+	if !strings.Contains(p, "o space left") || !strings.Contains(p, small) {
 		t.Errorf("the reason is not told: %q", p)
 	}
-	c.nodes[0].wantLogged(t, 0, "set a node aside", "node=bad", "no space left")
+	c.nodes[0].wantLogged(t, 0, "set a node aside", "node=bad", "o space left")
 	bad.wantLogged(t, 0, "taken from this node")
 	for _, n := range c.nodes[:2] {
 		s := n.dtpnode(t, t.TempDir(), "status", st.ID[:12])
-		if !strings.Contains(s.stdout, "bad was set aside") || !strings.Contains(s.stdout, "no space left") {
+		if !strings.Contains(s.stdout, "bad was set aside") || !strings.Contains(s.stdout, "o space left") {
 			t.Errorf("status on %s does not say it: %+v", n.name, s)
 		}
 	}
 	ps := c.nodes[1].dtpnode(t, t.TempDir(), "ps")
-	if !strings.Contains(ps.stdout, "bad was set aside: ") || !strings.Contains(ps.stdout, "no space left") {
+	if !strings.Contains(ps.stdout, "bad was set aside: ") || !strings.Contains(ps.stdout, "o space left") {
 		t.Errorf("ps does not say it: %+v", ps)
 	}
 	bad.room(t, small)

@@ -123,7 +123,7 @@ func TestResultOutlivesHome(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c := ownCluster(t, often("a", "b", "c")[:nodes]...)
-			d := c.nodes[0].detach(t, paced(t, 40))
+			d := c.nodes[0].detach(t, paced(t, 150)) // which others have joined before it ends
 			first := c.nodes[0].wantEnd(t, d.id)
 			want, err := os.ReadFile(first.out)
 			check(t, err)

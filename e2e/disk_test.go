@@ -135,7 +135,7 @@ func TestLargeOutputs(t *testing.T) {
 		t.Fatalf("not done: %+v", r)
 	}
 	j.wantCount(t, out)
-	if tail := n.logTail(from); strings.Contains(tail, "no space left") {
+	if tail := n.logTail(from); strings.Contains(tail, "o space left") {
 		t.Errorf("something failed: %s", tail)
 	}
 	t.Logf("done in %s", time.Since(begun))

@@ -150,6 +150,8 @@ type (
 		Home tasks.PeerID // empty while nobody is known to
 		Term uint64
 	}
+	// Settled tells a replica that some units of a job are committed or set aside now, or that no more will be.
+	Settled struct{ ID tasks.JobID }
 	// JobEnded tells a replica that the result is in the ledger.
 	JobEnded struct {
 		ID       tasks.JobID
@@ -256,7 +258,8 @@ func (WriteLedger) IsEffect() {}
 
 func (DropLedger) IsEffect() {}
 
-func (HomeIs) IsEffect() {}
+func (HomeIs) IsEffect()  {}
+func (Settled) IsEffect() {}
 
 func (JobEnded) IsEffect() {}
 

@@ -36,7 +36,7 @@ func (p *Peer) schedule(ev steal.Event) {
 		switch e := e.(type) {
 		case steal.Send:
 			m := e.Msg
-			p.noteGift(m.Grant)
+			p.noteGift(e.To, m.Grant)
 			p.send(e.To, Message{Steal: &m})
 		case steal.Start:
 			if j := p.job(e.Job); j != nil {
@@ -73,14 +73,14 @@ func (p *Peer) schedule(ev steal.Event) {
 
 // noteGift has the home told soon to whom work was given, since it rejects partials of units that their maker was never
 // given.
-func (p *Peer) noteGift(g *steal.Grant) {
+func (p *Peer) noteGift(to tasks.PeerID, g *steal.Grant) {
 	if g == nil {
 		return
 	}
 	if j := p.job(g.Job); j != nil {
 		j.reports.news = true
 		if j.leads() {
-			j.led.home.Granted(g.Ranges)
+			j.led.home.Lent(to, g.Ranges)
 		}
 	}
 }

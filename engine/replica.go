@@ -190,6 +190,9 @@ func (p *Peer) applied(j *jobState, entry ledger.Entry, index, term uint64) {
 	if entry.Append != nil && changed {
 		p.followRecord(j)
 	}
+	if changed && (entry.Commit != nil || entry.Lost != nil || entry.End != nil) {
+		p.emit(Settled{ID: j.id})
+	}
 	if j.leads() {
 		p.stepHome(j, ledger.Applied{Entry: entry, Verdict: v, Changed: changed})
 	}

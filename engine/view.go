@@ -103,6 +103,12 @@ func (p *Peer) MayDeal(id tasks.JobID, who tasks.PeerID) bool {
 		j.proofs.shown != nil && seatedIn(j.proofs.shown.Chain, who) || j.copy.log != nil && seatedIn(j.copy.log.Chain(), who)
 }
 
+// Entrusted reports whether this peer leads a job, and knows that a member was given all of some units.
+func (p *Peer) Entrusted(id tasks.JobID, who tasks.PeerID, units tasks.Range) bool {
+	j := p.job(id)
+	return j != nil && j.leads() && j.led.home.Entrusted(who, units)
+}
+
 // Submitter is the member that submitted a job; empty while the job's description is not here.
 func (p *Peer) Submitter(id tasks.JobID) tasks.PeerID {
 	if j := p.job(id); j != nil && j.desc != nil {

@@ -67,7 +67,7 @@ func weightOf(files []tasks.File) int64 {
 	const number = 8
 	n := filePart * int64(len(files))
 	for _, f := range files {
-		n += int64(len(f.URL)+len(f.Part)+len(f.UUID)+len(f.Items)) + number*int64(len(f.Clusters))
+		n += int64(len(f.URL)+len(f.Part)+len(f.UUID)+len(f.Items)+len(f.Data)) + number*int64(len(f.Clusters))
 	}
 	return n
 }

@@ -33,6 +33,7 @@ type custody struct {
 	beganAt     time.Duration                // when it began the job
 	out         tasks.Cover                  // units that have left the home at some time
 	given       map[tasks.PeerID]tasks.Cover // by node, what it has ever taken from one who had it
+	lent        map[tasks.PeerID]tasks.Cover // by node, what the home itself has granted it, taken or not
 	many        bool                         // there were once so many nodes that their reports were rare
 	unexplained []*keptBack                  // offers that wait for a report that explains them
 }
@@ -76,6 +77,23 @@ func (h *Home) Granted(c tasks.Cover) {
 	if h.custody.began && !h.custody.out.Covers(c) {
 		h.custody.out = h.custody.out.Union(c)
 	}
+}
+
+// Lent notes that the home has granted work to a node.
+func (h *Home) Lent(to tasks.PeerID, c tasks.Cover) {
+	h.Granted(c)
+	if h.traced() {
+		if h.custody.lent == nil {
+			h.custody.lent = map[tasks.PeerID]tasks.Cover{}
+		}
+		h.custody.lent[to] = h.custody.lent[to].Union(c)
+	}
+}
+
+// Entrusted reports whether a node is known to have been given all of some units, to run. What it tells of them before
+// there is an offer is heard only then: otherwise a liar would tell of the units of everybody.
+func (h *Home) Entrusted(id tasks.PeerID, units tasks.Range) bool {
+	return h.traced() && h.custody.lent[id].Union(h.custody.given[id]).Covers(tasks.CoverOf(units))
 }
 
 // gave notes that a node has been given units.

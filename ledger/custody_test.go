@@ -329,3 +329,31 @@ func TestReportsAreBoundedByTheJob(t *testing.T) {
 		}
 	}
 }
+
+// TestEntrusted: who was given units by the home, or reported by another to have been given them, may tell of them
+// before there is an offer, and nobody else.
+func TestEntrusted(t *testing.T) {
+	d := custodian(t)
+	d.home.Lent("x", span(600, 610))
+	for _, tc := range []struct {
+		who         tasks.PeerID
+		first, last int64
+		want        bool
+	}{
+		{"a", 0, 400, true},
+		{"a", 399, 401, false},
+		{"b", 400, 401, true},
+		{"x", 600, 610, true}, // although it has not said that it has them
+		{"x", 0, 1, false},
+		{"x", 605, 611, false},
+		{"stranger", 600, 601, false},
+	} {
+		if got := d.home.Entrusted(tc.who, tasks.R(tc.first, tc.last)); got != tc.want {
+			t.Errorf("%s of %d to %d: %v", tc.who, tc.first, tc.last, got)
+		}
+	}
+	d.home.custody.began = false // a home that took over does not know who was given what
+	if d.home.Entrusted("a", tasks.R(0, 1)) {
+		t.Error("a home that took over believes it")
+	}
+}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/dtpnode/dtpnode/merge"
@@ -65,7 +64,9 @@ func TestEveryFieldIsEncoded(t *testing.T) {
 			fill(t, "Growth.Appends.Files", reflect.ValueOf(&file).Elem(), 7)
 			file.Clusters = []int64{0, 3}
 			items := file // which has either a name or items
-			file.Items, items.URL, items.Items = "", "", strings.Repeat("ab", 32)
+			items.Data = []byte("xy")
+			items.URL, items.Items, items.Bytes = "", string(tasks.NameOf(items.Data)), 2
+			file.Items, file.Data = "", nil
 			for i, a := range []tasks.Append{{Sig: []byte("1")}, {Sig: []byte("2"), Close: true}} {
 				a.Seq, a.Files = r.Growth.Count()+1, []tasks.File{file, items}[i:]
 				if _, changed := r.Apply(Entry{Append: &a}); !changed {

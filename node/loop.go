@@ -91,6 +91,8 @@ func (d *Daemon) obeyLedger(e engine.Effect) {
 		d.dropLedger(e)
 	case engine.HomeIs:
 		d.jobs.HomeIs(e)
+	case engine.Settled:
+		d.jobs.UnitsSettled(e)
 	case engine.JobEnded:
 		d.jobs.JobEnded(d.loop.peer, e)
 	case engine.NotRecovered:

@@ -56,6 +56,7 @@ func byJobs(
 //	partials   name and mark -> handedOut, JSON: what is committed, asked for until it is there
 //	items      itemsAsk, JSON -> itemsTold, JSON: a blob of items is kept with the copy of a job's ledger
 //	units             -> units.Listing, msgpack: which units are committed, and in which partials
+//	early      earlyValues, msgpack -> empty: values of units that the asker has run, before they are committed
 //	watch      watchAsk, JSON -> api.Snapshot, JSON: named objects of the output so far; empty if there is nothing newer
 //	share      shareAsk, JSON -> shareTold, msgpack: what this node has of them, for the job's home
 //	logs              -> text that the job's children printed here
@@ -201,6 +202,12 @@ var requests = map[string]request{
 		owner:  byJobs((*jobs.Room).KeptOwner),
 		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *jobs.Job, arg string) ([]byte, error) {
 			return d.jobs.ServeUnits(arg)
+		},
+	},
+	"early": {
+		access: members.ForAll, // what is said counts only of units that the asker was given
+		answer: func(_ context.Context, d *Daemon, from tasks.PeerID, _ *jobs.Job, arg string) ([]byte, error) {
+			return nil, d.jobs.ServeEarly(from, arg)
 		},
 	},
 	"watch": {

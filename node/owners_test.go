@@ -122,6 +122,7 @@ func TestRequestsAreForWhoMayMakeThem(t *testing.T) {
 		"partials":           {look, nil},
 		"items":              {all, nil}, // it names no job; see TestItemsAreKeptForTheJobsOwn
 		"units":              {look, nil},
+		"early":              {all, nil}, // it names no job; what comes of units that the asker was not given is dropped
 		"watch":              {look, nil},
 		"share":              {all, nil}, // the home may ask, too; a job that is not known here is nobody's
 		"logs":               {look, look},

@@ -222,3 +222,36 @@ func TestWorkIsForThoseThatCanRunIt(t *testing.T) {
 		t.Error("b is gone")
 	}
 }
+
+// TestAnOpenJobKeepsItsGeneration: what is appended to an open job within IdleSeal is run by the generation that ran
+// what came before, although this node is alone and has nothing else to do. A job that does not grow hands in at once.
+func TestAnOpenJobKeepsItsGeneration(t *testing.T) {
+	for _, open := range []bool{true, false} {
+		s, err := New(Config{Self: "a", Slots: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		step := func(at time.Duration, ev Event) (out []string) {
+			for _, e := range s.Step(at, ev) {
+				out = append(out, fmt.Sprintf("%T", e))
+			}
+			return out
+		}
+		step(0, Open{Job: "j", Data: dataset(t, 1), Want: tasks.R(0, 1), Open: open})
+		step(0, Work{Job: "j", Ranges: tasks.CoverOf(tasks.R(0, 1))})
+		sealed := slices.Contains(step(time.Millisecond, PacketDone{Gen: 1, Packet: tasks.R(0, 1), Last: 1}), "steal.Seal")
+		if sealed == open {
+			t.Errorf("open %v: sealed at once: %v", open, sealed)
+		}
+		idle := time.Millisecond + s.cfg.IdleSeal
+		if wake := s.Wake(); open && (wake < 0 || wake > idle) {
+			t.Errorf("it wakes at %s", wake)
+		}
+		if open && slices.Contains(step(idle-time.Nanosecond, Tick{}), "steal.Seal") {
+			t.Error("it is sealed before it has been idle for long")
+		}
+		if open && !slices.Contains(step(idle, Tick{}), "steal.Seal") {
+			t.Error("it is never sealed")
+		}
+	}
+}

@@ -179,7 +179,10 @@ func (s *Scheduler) stealOrRest() {
 	}
 	for _, j := range s.jobs {
 		for _, g := range slices.Clone(j.gens) {
-			if s.isIdle(g) && (t.rested || len(s.peers) == 0 || s.now-g.idle >= s.cfg.IdleSeal) {
+			// What is appended to an open job comes soon or late: who waits for each unit before it appends the next one
+			// finds the generation that ran the last.
+			none := !j.open && (t.rested || len(s.peers) == 0)
+			if s.isIdle(g) && (none || s.now-g.idle >= s.cfg.IdleSeal) {
 				s.seal(g)
 			}
 		}

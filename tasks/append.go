@@ -3,6 +3,7 @@ package tasks
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash"
@@ -20,7 +21,7 @@ type Append struct {
 }
 
 // Bounds of what is appended to a job. All of it is in each snapshot of the job's ledger, and in the memory of each
-// node that works for it, there up to eight times, as files with the shortest names are in three lists of 120 bytes a
+// node that works for it, there up to eight times, as files with the shortest names are in three lists of 144 bytes a
 // file: 65,536 appends of a blob of items each are 16 MiB and less. Who appends more often makes larger batches, for
 // which one blob of items is enough; what is beyond goes into another job. Files weigh the same whether they were
 // appended before or not.
@@ -31,9 +32,10 @@ const (
 	MaxUnits     = 1 << 56   // of a job
 	MaxItems     = 32 << 20  // bytes of one blob of items
 	MaxAllItems  = 1 << 30   // bytes of all blobs of items of a job: every copy of its ledger has them on disk
+	MaxItemsData = 1 << 10   // bytes of a blob of items that travels in its append
 	MaxAppendSig = 256       // bytes
 	appendWeight = 96        // bytes of an append beside its files: mostly its signature
-	fileWeight   = 48        // bytes of a file beside its texts and clusters
+	fileWeight   = 60        // bytes of a file beside its texts and clusters
 )
 
 // ErrAppend is the root of all errors about what is appended to a job.
@@ -83,6 +85,12 @@ func (f *File) checkItems() error {
 	if f.Items != "" && (f.URL != "" || !JobID(f.Items).Valid() || f.Bytes <= 0 || f.Bytes > MaxItems) {
 		return fmt.Errorf("%q of %d bytes, beside the file %q, is no blob of items", f.Items, f.Bytes, f.URL)
 	}
+	if n := len(f.Data); n > 0 {
+		sum := sha256.Sum256(f.Data)
+		if n > MaxItemsData || f.Items != hex.EncodeToString(sum[:]) || f.Bytes != int64(n) {
+			return fmt.Errorf("%d bytes beside the hash %q are not that blob of items of %d bytes", n, f.Items, f.Bytes)
+		}
+	}
 	return nil
 }
 
@@ -122,7 +130,7 @@ func (a *Append) Weight() int {
 
 // weight is what a file adds to the weight of its append.
 func (f *File) weight() int {
-	return fileWeight + len(f.URL) + len(f.Part) + len(f.UUID) + len(f.Items) + 9*len(f.Clusters)
+	return fileWeight + len(f.URL) + len(f.Part) + len(f.UUID) + len(f.Items) + len(f.Data) + 9*len(f.Clusters)
 }
 
 // AppendParts splits files, in their order, into as few lists as there must be for each to fit into one append. There

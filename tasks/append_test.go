@@ -75,25 +75,38 @@ func TestAppendSumNamesEverything(t *testing.T) {
 	}
 }
 
+// inline is a blob of items with the hash of some text, that travels with the bytes in data.
+func inline(text string, size int64, data []byte) File {
+	return File{Items: string(NameOf([]byte(text))), Entries: 1, Bytes: size, Data: data}
+}
+
 // TestAppendsAreBounded: what comes from whoever may submit is refused before it takes room.
 func TestAppendsAreBounded(t *testing.T) {
 	file := File{URL: "a", Entries: 1}
 	for name, a := range map[string]Append{
-		"no number":     {Files: []File{file}},
-		"too late":      {Seq: MaxAppends + 1, Files: []File{file}},
-		"nothing":       {Seq: 1},
-		"empty file":    {Seq: 1, Files: []File{{URL: "a"}}},
-		"negative":      {Seq: 1, Files: []File{{URL: "a", Entries: -1}}},
-		"too many":      {Seq: 1, Files: []File{{URL: "a", Entries: MaxUnits}, file}},
-		"too long":      {Seq: 1, Files: []File{{URL: strings.Repeat("a", MaxAppend), Entries: 1}}},
-		"odd clusters":  {Seq: 1, Files: []File{{URL: "a", Entries: 3, Clusters: []int64{2, 1}}}},
-		"big signature": {Seq: 1, Files: []File{file}, Sig: make([]byte, 1<<10)},
+		"no number":    {Files: []File{file}},
+		"too late":     {Seq: MaxAppends + 1, Files: []File{file}},
+		"nothing":      {Seq: 1},
+		"empty file":   {Seq: 1, Files: []File{{URL: "a"}}},
+		"negative":     {Seq: 1, Files: []File{{URL: "a", Entries: -1}}},
+		"too many":     {Seq: 1, Files: []File{{URL: "a", Entries: MaxUnits}, file}},
+		"too long":     {Seq: 1, Files: []File{{URL: strings.Repeat("a", MaxAppend), Entries: 1}}},
+		"odd clusters": {Seq: 1, Files: []File{{URL: "a", Entries: 3, Clusters: []int64{2, 1}}}},
+		"other items":  {Seq: 1, Files: []File{inline("a", 1, []byte("b"))}},
+		"fewer items":  {Seq: 1, Files: []File{inline("abc", 2, []byte("abc"))}},
+		"large items": {
+			Seq:   1,
+			Files: []File{inline(strings.Repeat("a", MaxItemsData+1), MaxItemsData+1, make([]byte, MaxItemsData+1))},
+		},
+		"items and none": {Seq: 1, Files: []File{{Entries: 1, Bytes: 1, Data: []byte("a")}}},
+		"big signature":  {Seq: 1, Files: []File{file}, Sig: make([]byte, 1<<10)},
 	} {
 		if err := a.Check(); !errors.Is(err, ErrAppend) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	for _, a := range []Append{{Seq: 1, Files: []File{file}}, {Seq: MaxAppends, Close: true}} {
+	for _, a := range []Append{{Seq: 1, Files: []File{file}}, {Seq: MaxAppends, Close: true},
+		{Seq: 1, Files: []File{inline("a", 1, []byte("a"))}}} {
 		if err := a.Check(); err != nil {
 			t.Error(err)
 		}

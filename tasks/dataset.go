@@ -18,6 +18,8 @@ type File struct {
 	Bytes    int64   `msgpack:"b"` // compressed
 	// Items is the hex SHA-256 of a blob of items, each of which is a unit, in place of a file: URL is empty then.
 	Items string `msgpack:"h,omitempty"`
+	// Data is that blob itself, if it has at most MaxItemsData bytes: nobody has to fetch it then, nor is it kept apart.
+	Data []byte `msgpack:"d,omitempty"`
 	// UUID is the identifier that was written into the file when it was made; copies of the file have the same. It is
 	// empty if it is not known, or another file with as many entries is to be taken for the same.
 	UUID string `msgpack:"i,omitempty"`

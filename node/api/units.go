@@ -15,6 +15,8 @@ type UnitsRequest struct {
 	First  int64
 	Last   int64 // the first that is not asked for; 0 for all that there are, or will be
 	Follow bool  // tell of the others as they come, until all have been told
+	// Early asks, of units that are followed, for values before they are committed (UnitsEvent.Early).
+	Early bool
 }
 
 // UnitsEvent is one line of what is told of a job's units. Each unit is told once, in no order: as committed, with its
@@ -22,8 +24,12 @@ type UnitsRequest struct {
 // skipped.
 type UnitsEvent struct {
 	Units  [][2]int64  `json:"units,omitempty"`  // that are committed, and told by this line, as half-open ranges
-	Values []UnitValue `json:"values,omitempty"` // of these units
-	Lost   []Missing   `json:"lost,omitempty"`   // set aside, or not in the result: Missing.Units of each, and why
+	Values []UnitValue `json:"values,omitempty"` // of these units, but for those that were told early
+	// Early are values of units that have run and are not committed yet, if they are asked for. They are told as soon as
+	// they are known here, once, and not all are. Such a unit is told as committed later, without its value. If the
+	// process that ran it is lost before that, the unit runs again, and what is committed is what it comes to then.
+	Early []UnitValue `json:"early,omitempty"`
+	Lost  []Missing   `json:"lost,omitempty"` // set aside, or not in the result: Missing.Units of each, and why
 	// NoValues says why units have no values: the results of the kind, or of this code, are of all units together.
 	NoValues string    `json:"no_values,omitempty"`
 	Over     *UnitsEnd `json:"over,omitempty"`   // it is the last line
@@ -55,6 +61,9 @@ func (c *Client) Units(ctx context.Context, id string, req UnitsRequest, on func
 	}
 	if req.Follow {
 		q.Set("follow", "1")
+	}
+	if req.Early {
+		q.Set("early", "1")
 	}
 	body, err := c.do(ctx, http.MethodGet, jobPath(id, "/units")+"?"+q.Encode(), nil)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/dtpnode/dtpnode/node/api"
@@ -20,6 +21,8 @@ import (
 // fake answers all books, and notes what it was asked.
 type fake struct {
 	control.Recoveries
+	hold   chan struct{} // units are told when it is closed; nil: at once
+	mu     sync.Mutex
 	asked  []string
 	result string // path of the only job's output
 	lines  int    // that its job prints
@@ -29,6 +32,8 @@ type fake struct {
 var errNone = &api.Error{Status: http.StatusNotFound, Message: "no such job", Hint: "dtpnode ps lists them"}
 
 func (f *fake) ask(what string, args ...any) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.asked = append(f.asked, strings.TrimSpace(what+" "+fmt.Sprintln(args...)))
 	if len(args) > 0 && args[0] == "none" {
 		return errNone
@@ -123,6 +128,13 @@ func (f *fake) Units(
 	if f.cut != nil {
 		return send(api.UnitsEvent{Failed: api.AsError(f.cut)})
 	}
+	if f.hold != nil {
+		<-f.hold
+		early := []api.UnitValue{{Unit: 4, Value: []byte("e")}, {Unit: 5}}
+		if err := send(api.UnitsEvent{Early: early}); err != nil {
+			return err
+		}
+	}
 	return errors.Join(send(api.UnitsEvent{
 		Units:  [][2]int64{{3, 4}},
 		Values: []api.UnitValue{{Unit: 3, Value: []byte("v")}},
@@ -158,6 +170,12 @@ func (t tar) Close() error { return t.f.ask("close partials") }
 
 // serving is a server for a fake, and a client of it.
 func serving(t *testing.T, f *fake) (*api.Client, *control.Server) {
+	c, s, _ := servingAt(t, f)
+	return c, s
+}
+
+// servingAt is serving, with the path of the socket.
+func servingAt(t *testing.T, f *fake) (*api.Client, *control.Server, string) {
 	t.Helper()
 	state := t.TempDir()
 	s, err := control.Serve(t.Context(), state, control.Books{
@@ -171,7 +189,7 @@ func serving(t *testing.T, f *fake) (*api.Client, *control.Server) {
 			t.Error(err)
 		}
 	})
-	return api.NewClient(api.SocketPath(state)), s
+	return api.NewClient(api.SocketPath(state)), s, api.SocketPath(state)
 }
 
 // Every request of the client comes to the book that it is about, with what it says, and an answer goes back.

@@ -109,6 +109,7 @@ func routes(b Books, log *slog.Logger) http.Handler {
 	})
 	recoveryRoutes(mux, b.Recoveries)
 	outputRoutes(mux, b.Outputs, log)
+	exchangeRoute(mux, b.Growth, b.Outputs)
 	datasetRoutes(mux, b.Datasets)
 	return mux
 }

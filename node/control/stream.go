@@ -101,7 +101,7 @@ func watchAsked(q url.Values) (req api.WatchRequest, err error) {
 
 // unitsAsked reads which units are asked for.
 func unitsAsked(q url.Values) (ask api.UnitsRequest, err error) {
-	ask.Follow = q.Get("follow") != ""
+	ask.Follow, ask.Early = q.Get("follow") != "", q.Get("early") != ""
 	for name, to := range map[string]*int64{"first": &ask.First, "last": &ask.Last} {
 		text := q.Get(name)
 		if text == "" {

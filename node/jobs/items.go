@@ -6,11 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/exec"
+	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/node/members"
 	"github.com/dtpnode/dtpnode/node/store"
@@ -45,10 +48,10 @@ type itemBlob struct {
 	Size   int64  `json:"size"`
 }
 
-// itemsOf are the blobs of items among files.
+// itemsOf are the blobs of items among files but for those that the files have with them.
 func itemsOf(files []tasks.File) (blobs []itemBlob) {
 	for _, f := range files {
-		if f.Items != "" {
+		if f.Items != "" && len(f.Data) == 0 {
 			blobs = append(blobs, itemBlob{f.Items, f.Bytes})
 		}
 	}
@@ -62,6 +65,10 @@ func (r *programs) packItems(j *Job, items [][]byte) (f tasks.File, err error) {
 		return f, appendFailed(http.StatusBadRequest, err.Error())
 	}
 	f = tasks.File{Entries: int64(len(items)), Bytes: int64(len(blob))}
+	if len(blob) <= tasks.MaxItemsData {
+		f.Items, f.Data = store.HashOf(blob), blob
+		return f, nil
+	}
 	f.Items, err = r.ship(j, blob)
 	return f, err
 }
@@ -352,6 +359,9 @@ const itemsWait = 30 * time.Second
 
 // itemsPath has a blob of items here for generations, and returns its path.
 func (r *programs) itemsPath(ctx context.Context, j *Job, f tasks.File) (string, error) {
+	if len(f.Data) > 0 {
+		return r.inlinePath(j, f)
+	}
 	ctx, cancel := context.WithTimeout(ctx, itemsWait)
 	defer cancel()
 	ship := tasks.Ship{Name: "items", SHA256: f.Items, Size: f.Bytes, Keep: true}
@@ -375,6 +385,19 @@ func (r *programs) itemsPath(ctx context.Context, j *Job, f tasks.File) (string,
 		case <-time.After(appendAgain):
 		}
 	}
+}
+
+// inlinePath has the items of a file that came with it in the job's folder, where they are gone with the job. Nothing
+// depends on that they survive a crash.
+func (r *programs) inlinePath(j *Job, f tasks.File) (string, error) {
+	path := filepath.Join(r.blobs.JobDir(j.ID()), "items-"+f.Items)
+	if _, err := os.Stat(path); err == nil {
+		return path, nil
+	}
+	if err := durable.Place(path, durable.Bytes(f.Data)); err != nil {
+		return "", fmt.Errorf("could not write items here: %w", err)
+	}
+	return path, nil
 }
 
 // takeItems has the items of a job that is retried here for others, for as long as the retry lasts.

@@ -173,6 +173,7 @@ type base struct {
 	workers  *worker.Workers
 	book     *Book
 
+	early   early              // values that are told before they are committed
 	placing singleflight.Group // blobs that jobs ship and that are being brought, by their hashes
 }
 

@@ -27,7 +27,16 @@ import (
 // Units makes the room that streams results of units to this node's user.
 func (r *collector) Units() *units.Room {
 	const every, once, patience = 200 * time.Millisecond, 5 * time.Second, time.Minute
-	return &units.Room{Jobs: unitJobs{r}, Values: r.runtimes, Every: every, Once: once, Patience: patience}
+	return &units.Room{
+		Jobs: unitJobs{r}, Values: r.runtimes, Early: &r.early.Early, Every: every, Once: once, Patience: patience,
+	}
+}
+
+// UnitsSettled has those that follow a job's units look for what has come. Only the engine's loop calls it.
+func (r *collector) UnitsSettled(e engine.Settled) {
+	if j := r.book.ByID(e.ID); j != nil {
+		r.early.Committed(j.Name)
+	}
 }
 
 // unitJobs finds the partials of jobs for node/units (units.Jobs).
@@ -70,6 +79,8 @@ type unitsHere struct {
 	r *collector
 	c *store.Copy
 }
+
+func (u unitsHere) Job() string { return u.c.Name() }
 
 func (u unitsHere) List(context.Context) (units.Listing, error) { return u.r.listUnits(u.c) }
 
@@ -119,6 +130,8 @@ type unitsThere struct {
 	home tasks.PeerID
 	name string
 }
+
+func (u unitsThere) Job() string { return u.name }
 
 func (u unitsThere) List(ctx context.Context) (l units.Listing, err error) {
 	answer, err := u.r.cluster.Ask(ctx, u.home, "units", u.name)
@@ -240,6 +253,8 @@ func listOfEnded(found *foundParts, st api.JobStatus) units.Listing {
 	}
 	return l
 }
+
+func (u unitsEnded) Job() string { return store.NameOf(u.found.desc) }
 
 func (u unitsEnded) List(context.Context) (units.Listing, error) { return u.list, nil }
 

@@ -21,8 +21,11 @@ type stream struct {
 	asked   tasks.Cover // one range
 	bounded bool        // the user has named its end
 	follow  bool
+	early   bool // values are asked for before they are committed
 	send    func(api.UnitsEvent) error
 
+	ear    *ear            // what is told before it is committed; nil until the job is found
+	hasty  tasks.Cover     // units whose values were sent, and that were not told as committed yet
 	known  bool            // the job was found
 	told   tasks.Cover     // units that were sent
 	begun  bool            // something was sent
@@ -43,6 +46,7 @@ const (
 func (s *stream) run(ctx context.Context) error {
 	var src Source
 	var failing time.Time // since when looks have failed
+	defer s.deaf()
 	for {
 		l, err := s.look(ctx, &src)
 		if s.gone != nil || ctx.Err() != nil {
@@ -63,12 +67,78 @@ func (s *stream) run(ctx context.Context) error {
 				return err
 			}
 		}
-		select {
-		case <-ctx.Done():
+		if !s.await(ctx) {
 			return nil
-		case <-time.After(s.room.Every):
 		}
 	}
+}
+
+// await returns when it is time for the next look, and meanwhile sends what comes early. It reports false if nobody
+// listens any more.
+func (s *stream) await(ctx context.Context) bool {
+	var wake <-chan struct{}
+	if s.ear != nil {
+		wake = s.ear.wake
+	}
+	late := time.NewTimer(s.room.Every)
+	defer late.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-late.C:
+			return true
+		case <-wake:
+		}
+		values, committed := s.ear.take()
+		if s.hurry(values) != nil {
+			return false
+		}
+		if committed {
+			return true
+		}
+	}
+}
+
+// deaf ends listening to what comes early.
+func (s *stream) deaf() {
+	if s.ear != nil {
+		s.ear.close()
+		s.ear = nil
+	}
+}
+
+// hurry sends values that are not committed yet, if they were asked for, in batches.
+func (s *stream) hurry(runs []run) error {
+	if !s.early {
+		return nil
+	}
+	ev, weight := api.UnitsEvent{}, 0
+	flush := func() error {
+		if len(ev.Early) == 0 {
+			return nil
+		}
+		out := ev
+		ev, weight = api.UnitsEvent{}, 0
+		return s.emit(out)
+	}
+	for _, r := range runs {
+		all := tasks.CoverOf(tasks.R(r.first, r.first+int64(len(r.values))))
+		for _, part := range s.fresh(all).Minus(s.hasty) {
+			s.hasty = s.hasty.Add(part)
+			for unit := part.First; unit < part.Last; unit++ {
+				v := r.values[unit-r.first]
+				ev.Early, weight = append(ev.Early, api.UnitValue{Unit: unit, Value: v}), weight+len(v)
+				if len(ev.Early) < maxBatch && weight < maxWeight {
+					continue
+				}
+				if err := flush(); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return flush()
 }
 
 // look sends what is new since the last look. src is the job's source, which is looked for first if it is nil.
@@ -76,6 +146,9 @@ func (s *stream) look(ctx context.Context, src *Source) (l Listing, err error) {
 	if *src == nil {
 		if *src, err = s.room.Jobs.Source(ctx, s.name); err != nil {
 			return l, err
+		}
+		if s.follow && s.ear == nil {
+			s.ear = s.room.Early.listen((*src).Job())
 		}
 	}
 	if l, err = (*src).List(ctx); err != nil {
@@ -145,6 +218,14 @@ func (s *stream) part(ctx context.Context, src Source, kind string, p merge.Part
 	units := s.fresh(p.Cover)
 	if units.Empty() {
 		return nil
+	}
+	if sent := units.Intersect(s.hasty); !sent.Empty() {
+		if err := s.tell(sent, api.UnitsEvent{Units: rangesOf(sent)}); err != nil {
+			return err
+		}
+		if s.hasty, units = s.hasty.Minus(sent), units.Minus(sent); units.Empty() {
+			return nil
+		}
 	}
 	if !s.none && s.room.Values.HasValues(kind) {
 		err := s.values(ctx, src, kind, p, units)

@@ -1,6 +1,7 @@
 package units
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ type cluster struct {
 	draw   func(n int, what string) int // a number below n
 	list   Listing
 	seq    uint64
+	early  *Early
 	none   bool // its partials have no values
 	steady bool // nothing fails, and nothing changes
 	turns  int  // times that something could happen: after some hundred the job goes on to its end
@@ -31,6 +33,8 @@ type cluster struct {
 
 // calm is after how many turns nothing fails any more, and the job goes on to its end.
 const calm = 300
+
+func (c *cluster) Job() string { return "job" }
 
 func (c *cluster) Source(context.Context, string) (Source, error) {
 	if c.fails() {
@@ -53,6 +57,7 @@ func (c *cluster) List(context.Context) (Listing, error) {
 	}
 	if !c.steady && !c.list.Ended {
 		c.change()
+		c.hurry()
 	}
 	out := c.list
 	out.Parts, out.Lost = slices.Clone(c.list.Parts), slices.Clone(c.list.Lost)
@@ -112,6 +117,23 @@ func (c *cluster) change() {
 	}
 }
 
+// hurry tells values of some units that are there, committed or not, before anything is told of their partials.
+func (c *cluster) hurry() {
+	if c.draw(3, "hurries") > 0 {
+		return
+	}
+	first := int64(c.draw(int(c.list.Units.Last), "early"))
+	var values [][]byte
+	for u := first; u < min(first+4, c.list.Units.Last); u++ {
+		values = append(values, []byte(fmt.Sprint("value of ", u)))
+	}
+	c.early.Tell("other", first, values)
+	c.early.Tell("job", first, values)
+	if c.draw(2, "settled") == 0 {
+		c.early.Committed("job")
+	}
+}
+
 func (c *cluster) partial(cover tasks.Cover) merge.Partial {
 	c.seq++
 	return merge.Partial{ID: merge.ID{Node: "n", Seq: c.seq}, Cover: cover, SHA256: fmt.Sprintf("%064x", c.seq)}
@@ -156,6 +178,7 @@ func (c *cluster) Values(
 // heard is what a stream has told.
 type heard struct {
 	values map[int64]string
+	early  map[int64]string
 	lost   map[int64]bool
 	events []api.UnitsEvent
 	wrong  string
@@ -163,8 +186,17 @@ type heard struct {
 
 func (h *heard) take(ev api.UnitsEvent) error {
 	h.events = append(h.events, ev)
+	for _, v := range ev.Early {
+		if _, told := h.values[v.Unit]; told || h.early[v.Unit] != "" {
+			h.wrong = fmt.Sprintf("unit %d is told early, and was told before", v.Unit)
+		}
+		h.early[v.Unit] = string(v.Value)
+	}
 	values := map[int64]string{}
 	for _, v := range ev.Values {
+		if h.early[v.Unit] != "" {
+			h.wrong = fmt.Sprintf("the value of unit %d is sent twice", v.Unit)
+		}
 		values[v.Unit] = string(v.Value)
 	}
 	for _, r := range ev.Units {
@@ -172,7 +204,7 @@ func (h *heard) take(ev api.UnitsEvent) error {
 			if _, again := h.values[u]; again || h.lost[u] {
 				h.wrong = fmt.Sprintf("unit %d is told twice", u)
 			}
-			h.values[u] = values[u]
+			h.values[u] = cmp.Or(values[u], h.early[u])
 		}
 	}
 	for _, m := range ev.Lost {
@@ -186,10 +218,13 @@ func (h *heard) take(ev api.UnitsEvent) error {
 	return nil
 }
 
-func newHeard() *heard { return &heard{values: map[int64]string{}, lost: map[int64]bool{}} }
+func newHeard() *heard {
+	return &heard{values: map[int64]string{}, early: map[int64]string{}, lost: map[int64]bool{}}
+}
 
 func (c *cluster) room() *Room {
-	return &Room{Jobs: c, Values: c, Every: time.Nanosecond, Once: time.Hour, Patience: time.Hour}
+	c.early = &Early{}
+	return &Room{Jobs: c, Values: c, Early: c.early, Every: time.Nanosecond, Once: time.Hour, Patience: time.Hour}
 }
 
 // TestEachUnitIsToldOnce: whatever happens to partials and sources while a job is followed, each unit that was asked
@@ -200,7 +235,7 @@ func TestEachUnitIsToldOnce(t *testing.T) {
 			draw: func(n int, what string) int { return rapid.IntRange(0, n-1).Draw(rt, what) },
 			list: Listing{Kind: "valued", Units: tasks.R(0, 30), Open: rapid.Bool().Draw(rt, "open")},
 		}
-		ask := api.UnitsRequest{Follow: true}
+		ask := api.UnitsRequest{Follow: true, Early: rapid.Bool().Draw(rt, "early")}
 		last := int64(100)
 		if !c.list.Open {
 			last = 30
@@ -218,6 +253,9 @@ func TestEachUnitIsToldOnce(t *testing.T) {
 			if want := fmt.Sprint("value of ", u); h.values[u] != want && !h.lost[u] {
 				rt.Fatalf("unit %d has the value %q", u, h.values[u])
 			}
+		}
+		if !ask.Early && len(h.early) > 0 {
+			rt.Fatalf("told early, which nobody has asked for: %v", h.early)
 		}
 		end := h.events[len(h.events)-1].Over
 		if n := len(h.values) + len(h.lost); int64(n) != last-ask.First || end == nil || len(end.Left) > 0 {
@@ -284,7 +322,7 @@ func TestTold(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			c := &cluster{list: tc.list, none: tc.none, steady: true}
 			h := newHeard()
-			err := (&Room{Jobs: c, Values: c, Every: time.Second, Once: time.Minute, Patience: time.Hour}).
+			err := (&Room{Jobs: c, Values: c, Early: &Early{}, Every: time.Second, Once: time.Minute, Patience: time.Hour}).
 				Tell(t.Context(), "job", tc.ask, h.take)
 			var e *api.Error
 			if tc.status != 0 {
@@ -357,7 +395,10 @@ func TestStreamEnds(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 			defer cancel()
 			b := &broken{cluster: &cluster{list: list, steady: true}, err: tc.err, good: tc.good}
-			r := &Room{Jobs: b, Values: b, Every: 200 * time.Millisecond, Once: 5 * time.Second, Patience: time.Minute}
+			r := &Room{
+				Jobs: b, Values: b, Early: &Early{},
+				Every: 200 * time.Millisecond, Once: 5 * time.Second, Patience: time.Minute,
+			}
 			h, began := newHeard(), time.Now()
 			err := r.Tell(ctx, "job", api.UnitsRequest{Follow: tc.follow}, h.take)
 			took := time.Since(began)
@@ -390,7 +431,7 @@ func TestNobodyListens(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		b := &broken{cluster: c, err: &api.Error{Status: http.StatusGone, Message: "expired"}, good: 3}
-		r := &Room{Jobs: b, Values: b, Every: time.Second, Once: time.Minute, Patience: time.Minute}
+		r := &Room{Jobs: b, Values: b, Early: &Early{}, Every: time.Second, Once: time.Minute, Patience: time.Minute}
 		h := newHeard()
 		if err := r.Tell(t.Context(), "job", api.UnitsRequest{Follow: true}, h.take); err != nil {
 			t.Error(err)

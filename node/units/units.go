@@ -3,6 +3,7 @@
 // partials are only as a Source, and reads them; it owns nothing that outlives a stream. It never decides what is
 // committed, and never runs a user's code.
 //
+//	early.go   values of units that are not committed yet
 //	units.go   the room, and what it asks of others
 //	stream.go  one user's stream
 package units
@@ -46,6 +47,8 @@ func (l *Listing) Check() error {
 // Source is where the committed partials of one job are. It may turn stale at any time, as when a home dies: then its
 // methods fail, and the job's source is looked for anew.
 type Source interface {
+	// Job is the whole name of the job.
+	Job() string
 	// List tells what is committed now.
 	List(ctx context.Context) (Listing, error)
 	// Blob has the file of a partial here, compared with its hash. The caller calls done when it has read it.
@@ -71,7 +74,8 @@ type Values interface {
 type Room struct {
 	Jobs   Jobs
 	Values Values
-	// Every is the pause between two looks at a job that is followed, and after a look that failed.
+	Early  *Early
+	// Every is the longest pause between two looks at a job that is followed, and that after a look that failed.
 	Every time.Duration
 	// Once is how long looks may fail in a row where units are not followed.
 	Once time.Duration
@@ -91,7 +95,8 @@ func (r *Room) Tell(ctx context.Context, name string, ask api.UnitsRequest, send
 	if asked.First < 0 || asked.First >= asked.Last || asked.Last > tasks.MaxUnits {
 		return badRange(fmt.Sprintf("units %d to %d are asked for", ask.First, ask.Last))
 	}
-	s := &stream{room: r, name: name, asked: tasks.CoverOf(asked), bounded: ask.Last != 0, follow: ask.Follow, send: send}
+	s := &stream{room: r, name: name, asked: tasks.CoverOf(asked), bounded: ask.Last != 0, follow: ask.Follow,
+		early: ask.Early, send: send}
 	switch err := s.run(ctx); {
 	case err == nil || s.gone != nil || ctx.Err() != nil:
 		return nil

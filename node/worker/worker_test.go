@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -27,6 +28,7 @@ type oneJob struct {
 
 	mu      sync.Mutex
 	printed []string
+	early   []string // values, as unit=value
 	crashes int
 }
 
@@ -41,6 +43,12 @@ func (j *oneJob) Use(_ context.Context, do func(exec.Program, *tasks.Job, string
 func (j *oneJob) Described() *tasks.Job { return j.desc }
 func (j *oneJob) Refused(*exec.Failure) {}
 func (j *oneJob) Apart([]string)        {}
+func (j *oneJob) Early(first int64, values [][]byte) {
+	for i, v := range values {
+		j.early = append(j.early, fmt.Sprintf("%d=%s", first+int64(i), v))
+	}
+}
+
 func (j *oneJob) Printed(line string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()

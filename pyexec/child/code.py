@@ -11,11 +11,15 @@ one of another version may not read it.
     process(item)    for each item; required
     reduce(a, b)     of two results, or sums of results, the sum; it may change and return a, never b, and is to be
                      associative and commutative
+    show(item)       how an item at which process has raised is shown to its user; by default its repr. It is given what
+                     process is given
     finish(total)    on the submitting side, after all: returns the total that is kept; total is None with MODE "values"
     MODE             "values": the value of each item is kept; "sum": reduce makes one of all. Without MODE a code that
                      has reduce is "sum"
     ITEMS            what process is given of an item that is bytes: "bytes", or with "pickle" the object that they are
-                     a pickle of. Items that are only numbers are ints
+                     a pickle of. Items that are only numbers are ints. With "blob" process is given the item's bytes,
+                     all items that were appended with it, as a sequence of bytes, and the item's place in that: so
+                     items may refer to what others have
 
 Where there is no reduce, "sum" adds by operator.add.
 """
@@ -31,7 +35,7 @@ import zipfile
 from types import MappingProxyType
 from typing import Any, Callable, Mapping
 
-NAMES = ("begin", "start", "process", "reduce", "finish")
+NAMES = ("begin", "start", "process", "reduce", "show", "finish")
 
 
 class BadCode(Exception):
@@ -51,14 +55,15 @@ class Code:
         self.begin: Callable[[], Any] | None = names.get("begin")
         self.start: Callable[[Any], Any] | None = names.get("start")
         self.process: Callable[[Any], Any] = names["process"]
+        self.show: Callable[..., str] = names.get("show") or repr
         self.finish: Callable[[Any], Any] | None = names.get("finish")
         self.reduce: Callable[[Any, Any], Any] = names.get("reduce") or operator.add
         self.mode: str = names.get("MODE") or ("sum" if names.get("reduce") else "values")
         self.items: str = names.get("ITEMS") or "bytes"
         if self.mode not in ("values", "sum"):
             raise BadCode(f'MODE is {self.mode!r}, and must be "values" or "sum"')
-        if self.items not in ("bytes", "pickle"):
-            raise BadCode(f'ITEMS is {self.items!r}, and must be "bytes" or "pickle"')
+        if self.items not in ("bytes", "pickle", "blob"):
+            raise BadCode(f'ITEMS is {self.items!r}, and must be "bytes", "pickle" or "blob"')
 
 
 def load(form: str, name: str, data: bytes, folder: str) -> Code:

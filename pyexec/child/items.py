@@ -32,6 +32,9 @@ class Items:
             self.close()
             raise BadItems(f"its {self.n} items do not end where the file does")
 
+    def __len__(self) -> int:
+        return self.n
+
     def _end(self, i: int) -> int:
         return struct.unpack_from("<Q", self._view, HEAD + 8 * i)[0]
 

@@ -17,6 +17,7 @@ Frame = dict[str, Any]
 
 NOT_THE_FILE = -2  # an errno of the protocol: the file is not the one that was planned
 SHOWN = 200  # characters of an item that are shown where it fails
+EARLY = 256 << 10  # bytes of the values that are told with a packet, before the partial is written
 
 
 class Failed(Exception):
@@ -111,13 +112,17 @@ class Generation(Worker):
         if items is not None and p["clip"]:
             last = min(last, items.n)
         self.page.phase = "process"
+        self.early: list[bytes] = []
         run = self.keep if self.values is not None else self.reduce
         at = run(p, items, p["first"], last)
         self.page.entry = -1
         if at > p["first"]:
             self.units += at - p["first"]
             self.checks = (self.checks + partial.canary(self.job, p["base"] + p["first"], p["base"] + at)) & partial.MASK
-        return {"op": "done", "id": p["id"], "last": p["last"] if at == last else at, "opened": opened}
+        done = {"op": "done", "id": p["id"], "last": p["last"] if at == last else at, "opened": opened}
+        if self.early:
+            done["early"], self.early = self.early, []
+        return done
 
     def open(self, p: Frame) -> tuple[Items | None, bool]:
         """The blob of a packet's items, None for items that are only numbers, and whether it was opened anew."""
@@ -146,43 +151,67 @@ class Generation(Worker):
     def item(self, p: Frame, items: Items | None, at: int) -> Any:
         if items is None:
             return p["base"] + at
+        if self.code.items == "blob":
+            return items[at]
         if self.code.items == "pickle":
             return pickle.loads(items[at])
         return bytes(items[at])
+
+    def shown(self, item: Any, items: Items | None, at: int) -> str:
+        """An item as a user recognises it, on one line."""
+        try:
+            text = self.code.show(item, items, at) if self.code.items == "blob" else self.code.show(item)
+        except BaseException as e:
+            text = f"a {type(item).__name__} (to show it raised {type(e).__name__})"
+        text = " ".join(text.split("\n"))
+        return text if len(text) <= SHOWN else text[:SHOWN] + "…"
+
+    def process(self, items: Items | None) -> Callable[[Any, int], Any]:
+        """The user's process, for an item and its place in the blob."""
+        process: Callable[..., Any] = self.code.process
+        if self.code.items == "blob":
+            return lambda item, at: process(item, items, at)
+        return lambda item, at: process(item)
 
     def keep(self, p: Frame, items: Items | None, at: int, last: int) -> int:
         """Runs items, of which each has a value, and returns where it stopped."""
         assert self.values is not None
         run = self.values.run(p["base"] + at)
-        process, page, seq = self.code.process, self.page, p["seq"]
+        process, page, seq = self.process(items), self.page, p["seq"]
+        early, room = self.early, EARLY
         while at < last and page.stop() < seq:
             page.entry = at
             item = None
             try:
                 item = self.item(p, items, at)
-                value = b"\0" + dumps(process(item))
+                value = b"\0" + dumps(process(item, at))
             except MemoryError:
                 raise
             except BaseException as e:
-                value = b"\1" + raised_value(e, item)
+                value = b"\1" + raised_value(e, self.shown(item, items, at))
             run.add(value)
+            if room >= len(value):
+                early.append(value)
+                room -= len(value)
+            else:
+                room = -1  # Those that are told are the first ones, without a gap.
             at += 1
         run.end()
         return at
 
     def reduce(self, p: Frame, items: Items | None, at: int, last: int) -> int:
         """Runs items and adds what they give to the sum."""
-        process, page, seq = self.code.process, self.page, p["seq"]
+        process, page, seq = self.process(items), self.page, p["seq"]
         while at < last and page.stop() < seq:
             page.entry = at
             item = self.item(p, items, at)
             try:
-                value = process(item)
+                value = process(item, at)
             except (MemoryError, SystemExit):
                 raise
             except BaseException as e:
                 sys.stdout.write(trace(e))
-                raise Failed("exception", f"{described(e)}; the item is {shown(item)}") from None
+                raise Failed("exception", f"{described(e)}; the item is {self.shown(item, items, at)}") from None
             self.add(value)
             at += 1
         return at
@@ -308,16 +337,7 @@ def trace(e: BaseException) -> str:
         return described(e) + "\n"
 
 
-def shown(item: Any) -> str:
-    """An item as a user recognises it, on one line."""
-    try:
-        text = repr(item)
-    except BaseException as e:
-        text = f"a {type(item).__name__} (its __repr__ raised {type(e).__name__})"
-    return text if len(text) <= SHOWN else text[:SHOWN] + "…"
-
-
-def raised_value(e: BaseException, item: Any) -> bytes:
+def raised_value(e: BaseException, item: str) -> bytes:
     """The value of an item whose call has raised: the exception as a pickle, which is None where it cannot be made,
     and words for whoever cannot read the pickle."""
     text = trace(e)
@@ -326,7 +346,7 @@ def raised_value(e: BaseException, item: Any) -> bytes:
         pickled = dumps(e)
     except BaseException:
         pickled = None
-    return pickle.dumps((pickled, described(e), text, shown(item)), 5)
+    return pickle.dumps((pickled, described(e), text, item), 5)
 
 
 def flush() -> None:

@@ -1,0 +1,58 @@
+package api
+
+// ExchangeProtocol is what an exchange speaks: one connection over which a program appends items to an open job of its
+// user and is told the results of units, without a request for each. An exchange begins as the HTTP request
+//
+//	GET /v1/jobs/{id}/exchange?first=N
+//	Connection: Upgrade
+//	Upgrade: dtpnode-exchange
+//
+// with the parameters of UnitsRequest, of which follow and early are implied. After the answer 101 both sides send
+// frames: four bytes with the length, big-endian, then that many bytes of msgpack, an ExchangeAppend or an
+// ExchangeAnswer. Whoever asks may send appends before earlier ones are answered; they are made in order. The daemon
+// closes the connection after the last answer, whose Rest has UnitsEvent.Over or Failed. A connection that breaks off
+// loses nothing: appends that were not answered are sent again with their numbers over another one, which begins with
+// the first unit that was not told.
+const ExchangeProtocol = "dtpnode-exchange"
+
+// MaxExchange bounds a frame with an append, in bytes.
+const MaxExchange = 256 << 20
+
+// ExchangeAppend is an append to the job, as AppendRequest.
+type ExchangeAppend struct {
+	Seq   uint64   `msgpack:"seq"`   // not 0
+	Data  [][]byte `msgpack:"data"`  // items
+	Close bool     `msgpack:"close"` // nothing is appended after this
+}
+
+// ExchangeAnswer tells of an append, or of units.
+type ExchangeAnswer struct {
+	// Seq is that of an append which is in the job's ledger, durably or, where Failed is not empty, which was refused for
+	// the reason there, in JSON (Error): then nothing that follows it was appended.
+	Seq    uint64 `msgpack:"seq,omitempty"`
+	Failed []byte `msgpack:"failed,omitempty"`
+
+	Early  []ValueRun `msgpack:"early,omitempty"`  // as UnitsEvent.Early
+	Units  [][2]int64 `msgpack:"units,omitempty"`  // as UnitsEvent.Units
+	Values []ValueRun `msgpack:"values,omitempty"` // as UnitsEvent.Values
+	// Rest is a UnitsEvent in JSON with all that it has beside these.
+	Rest []byte `msgpack:"rest,omitempty"`
+}
+
+// ValueRun is the values of consecutive units.
+type ValueRun struct {
+	First  int64    `msgpack:"first"`
+	Values [][]byte `msgpack:"values"`
+}
+
+// RunsOf puts values in their order into runs.
+func RunsOf(values []UnitValue) (runs []ValueRun) {
+	for _, v := range values {
+		if n := len(runs); n > 0 && runs[n-1].First+int64(len(runs[n-1].Values)) == v.Unit {
+			runs[n-1].Values = append(runs[n-1].Values, v.Value)
+			continue
+		}
+		runs = append(runs, ValueRun{First: v.Unit, Values: [][]byte{v.Value}})
+	}
+	return runs
+}

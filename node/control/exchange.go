@@ -1,0 +1,129 @@
+package control
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+
+	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/wire"
+)
+
+// exchange is one connection over which items go to a job and the results of units come back (api.ExchangeProtocol).
+type exchange struct {
+	growth  Growth
+	outputs Outputs
+	job     string
+
+	mu   sync.Mutex // of writing
+	conn net.Conn
+	out  *bufio.Writer
+}
+
+// exchangeRoute serves exchanges.
+func exchangeRoute(mux router, g Growth, o Outputs) {
+	mux.HandleFunc("GET /v1/jobs/{id}/exchange", func(w http.ResponseWriter, r *http.Request) {
+		ask, err := unitsAsked(r.URL.Query())
+		ask.Follow, ask.Early = true, true
+		if err == nil && !strings.EqualFold(r.Header.Get("Upgrade"), api.ExchangeProtocol) {
+			err = &api.Error{
+				Status:  http.StatusUpgradeRequired,
+				Message: "an exchange is no plain request",
+				Hint:    "ask with the headers Connection: Upgrade and Upgrade: " + api.ExchangeProtocol,
+			}
+		}
+		if err != nil {
+			writeError(w, err)
+			return
+		}
+		conn, both, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			writeError(w, fmt.Errorf("could not begin an exchange: %w", err))
+			return
+		}
+		x := &exchange{growth: g, outputs: o, job: job(r), conn: conn, out: bufio.NewWriterSize(conn, 64<<10)}
+		x.run(r.Context(), both.Reader, ask)
+	})
+}
+
+// run serves the exchange until its user closes the connection, or all is told.
+func (x *exchange) run(ctx context.Context, in *bufio.Reader, ask api.UnitsRequest) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer x.conn.Close()
+	stop := context.AfterFunc(ctx, func() { _ = x.conn.Close() }) // ends whoever reads or writes
+	defer stop()
+	_, err := fmt.Fprintf(x.conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n",
+		api.ExchangeProtocol)
+	if err != nil {
+		return
+	}
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		defer cancel()
+		x.take(ctx, in)
+	})
+	if err := x.outputs.Units(ctx, x.job, ask, x.tell); err != nil {
+		_ = x.tell(api.UnitsEvent{Failed: api.AsError(err)})
+	}
+	stop()
+	_ = x.conn.Close()
+	cancel()
+	reading.Wait()
+}
+
+// take carries out appends, in order, until the connection ends or one is refused.
+func (x *exchange) take(ctx context.Context, in *bufio.Reader) {
+	for {
+		b, err := wire.ReadFrame(in, api.MaxExchange)
+		if err != nil {
+			return
+		}
+		var a api.ExchangeAppend
+		answer := api.ExchangeAnswer{}
+		if err = wire.Unmarshal(b, &a); err == nil {
+			answer.Seq = a.Seq
+			req := api.AppendRequest{Seq: a.Seq, Data: a.Data, Close: a.Close}
+			_, err = x.growth.Append(ctx, x.job, req)
+		}
+		if err != nil {
+			answer.Failed, _ = json.Marshal(api.AsError(err))
+		}
+		if x.send(&answer) != nil || err != nil {
+			return
+		}
+	}
+}
+
+// tell sends what is told of units.
+func (x *exchange) tell(ev api.UnitsEvent) error {
+	a := api.ExchangeAnswer{Early: api.RunsOf(ev.Early), Units: ev.Units, Values: api.RunsOf(ev.Values)}
+	ev.Early, ev.Units, ev.Values = nil, nil, nil
+	if len(ev.Lost) > 0 || ev.NoValues != "" || ev.Over != nil || ev.Failed != nil {
+		rest, err := json.Marshal(ev)
+		if err != nil {
+			return err
+		}
+		a.Rest = rest
+	}
+	return x.send(&a)
+}
+
+// send writes one frame. Its error is that the user has gone.
+func (x *exchange) send(a *api.ExchangeAnswer) error {
+	b, err := wire.Marshal(a)
+	if err != nil {
+		return err
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if err := wire.WriteFrame(x.out, b); err != nil {
+		return err
+	}
+	return x.out.Flush()
+}

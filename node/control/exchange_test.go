@@ -1,0 +1,132 @@
+package control_test
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/wire"
+)
+
+// exchanging begins an exchange with a job, and returns the status of the answer, and the connection if that is 101.
+func exchanging(t *testing.T, socket, path, headers string) (status int, conn net.Conn, in *bufio.Reader) {
+	t.Helper()
+	conn, err := net.Dial("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: dtpnode\r\n%s\r\n", path, headers)
+	in = bufio.NewReader(conn)
+	answer, err := http.ReadResponse(in, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if answer.StatusCode != http.StatusSwitchingProtocols { // what follows that is no body
+		_ = answer.Body.Close()
+	}
+	return answer.StatusCode, conn, in
+}
+
+// TestExchange appends over one connection, and is told of units over it.
+func TestExchange(t *testing.T) {
+	f := &fake{hold: make(chan struct{})}
+	c, _, socket := servingAt(t, f)
+	const upgrade = "Connection: Upgrade\r\nUpgrade: dtpnode-exchange\r\n"
+	if status, _, _ := exchanging(t, socket, "/v1/jobs/one/exchange", ""); status != http.StatusUpgradeRequired {
+		t.Errorf("status %d for a plain request", status)
+	}
+	status, _, _ := exchanging(t, socket, "/v1/jobs/one/exchange?first=x", upgrade)
+	if status != http.StatusBadRequest {
+		t.Errorf("status %d for a bad range", status)
+	}
+	status, conn, in := exchanging(t, socket, "/v1/jobs/one/exchange?first=3", upgrade)
+	if status != http.StatusSwitchingProtocols {
+		t.Fatalf("status %d", status)
+	}
+	say := func(a api.ExchangeAppend) {
+		b, err := wire.Marshal(&a)
+		if err == nil {
+			err = wire.WriteFrame(conn, b)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	var heard []api.ExchangeAnswer
+	hear := func() error {
+		b, err := wire.ReadFrame(in, 1<<20)
+		var a api.ExchangeAnswer
+		if err == nil {
+			err = wire.Unmarshal(b, &a)
+		}
+		if err == nil {
+			heard = append(heard, a)
+		}
+		return err
+	}
+	say(api.ExchangeAppend{Seq: 1, Data: [][]byte{[]byte("a"), []byte("b")}})
+	say(api.ExchangeAppend{Seq: 2, Close: true})
+	for range 2 {
+		if err := hear(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if heard[0].Seq != 1 || heard[1].Seq != 2 || len(heard[1].Failed) > 0 {
+		t.Errorf("appends are answered by %+v", heard)
+	}
+	close(f.hold)
+	heard = nil
+	var err error
+	for err == nil {
+		err = hear()
+	}
+	if !errors.Is(err, io.EOF) || len(heard) != 3 || heard[0].Early[0].First != 4 || len(heard[0].Early[0].Values) != 2 ||
+		string(heard[1].Values[0].Values[0]) != "v" || !strings.Contains(string(heard[2].Rest), `"over"`) {
+		t.Errorf("told %+v, %v", heard, err)
+	}
+	c.Close()
+}
+
+// TestExchangeRefuses: a refusal is told, and nothing is appended after it.
+func TestExchangeRefuses(t *testing.T) {
+	f := &fake{hold: make(chan struct{})}
+	_, _, socket := servingAt(t, f)
+	_, conn, in := exchanging(t, socket, "/v1/jobs/none/exchange",
+		"Connection: Upgrade\r\nUpgrade: dtpnode-exchange\r\n")
+	for seq := range uint64(2) {
+		b, err := wire.Marshal(&api.ExchangeAppend{Seq: seq + 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = wire.WriteFrame(conn, b) // it may have been refused by now, and the connection closed
+	}
+	var all []string
+	for {
+		b, err := wire.ReadFrame(in, 1<<20)
+		if err != nil {
+			break
+		}
+		all = append(all, string(b))
+	}
+	if len(all) == 0 || !strings.Contains(strings.Join(all, ""), errNone.Message) {
+		t.Errorf("told %q", all)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	appends := 0
+	for _, what := range f.asked {
+		if strings.HasPrefix(what, "append") {
+			appends++
+		}
+	}
+	if appends > 1 {
+		t.Errorf("appended after a refusal: %q", f.asked)
+	}
+}

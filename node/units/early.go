@@ -1,0 +1,98 @@
+package units
+
+import "sync"
+
+// Early hands values of units that have just run to those that follow their job, before any partial with them is
+// committed. Nothing is kept for who comes later: what is missed here is in a partial soon. The zero value is ready.
+type Early struct {
+	mu   sync.Mutex
+	ears map[string]map[*ear]bool // by the names of jobs
+}
+
+// ear is one listener of a job.
+type ear struct {
+	of   *Early
+	job  string
+	wake chan struct{} // of capacity one: there is something to take
+
+	values    []run
+	weight    int  // bytes of values
+	committed bool // something was committed since
+}
+
+// run is values of consecutive units.
+type run struct {
+	first  int64
+	values [][]byte
+}
+
+// maxEar bounds the values that wait for one listener, in bytes: one that does not read them has them from partials.
+const maxEar = 64 << 20
+
+// Tell hands the values of consecutive units of a job, from first on, to all that listen. It does not wait for them.
+func (e *Early) Tell(job string, first int64, values [][]byte) {
+	weight := 0
+	for _, v := range values {
+		weight += len(v)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for l := range e.ears[job] {
+		if l.weight+weight > maxEar {
+			continue
+		}
+		l.weight += weight
+		l.values = append(l.values, run{first, values})
+		l.nudge()
+	}
+}
+
+// Committed has all that listen to a job look for what is committed.
+func (e *Early) Committed(job string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for l := range e.ears[job] {
+		l.committed = true
+		l.nudge()
+	}
+}
+
+// listen begins to listen to a job. The caller calls close.
+func (e *Early) listen(job string) *ear {
+	l := &ear{of: e, job: job, wake: make(chan struct{}, 1)}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.ears == nil {
+		e.ears = map[string]map[*ear]bool{}
+	}
+	if e.ears[job] == nil {
+		e.ears[job] = map[*ear]bool{}
+	}
+	e.ears[job][l] = true
+	return l
+}
+
+func (l *ear) nudge() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// take returns the values that have come since, and whether something was committed.
+func (l *ear) take() (values []run, committed bool) {
+	l.of.mu.Lock()
+	defer l.of.mu.Unlock()
+	values, committed = l.values, l.committed
+	l.values, l.weight, l.committed = nil, 0, false
+	return values, committed
+}
+
+func (l *ear) close() {
+	l.of.mu.Lock()
+	defer l.of.mu.Unlock()
+	delete(l.of.ears[l.job], l)
+	if len(l.of.ears[l.job]) == 0 {
+		delete(l.of.ears, l.job)
+	}
+}

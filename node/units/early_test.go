@@ -1,0 +1,63 @@
+package units
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/dtpnode/dtpnode/merge"
+	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// TestEarlyValuesDoNotWait: a value that is told early, and a commit that is told of, reach who follows the job at
+// once, and not with the next look.
+func TestEarlyValuesDoNotWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &cluster{list: Listing{Kind: "valued", Units: tasks.R(0, 2), Open: true}, steady: true, early: &Early{}}
+		room := &Room{Jobs: c, Values: c, Early: c.early, Every: time.Hour, Once: time.Minute, Patience: time.Hour}
+		h := newHeard()
+		began := time.Now()
+		done := make(chan error, 1)
+		go func() {
+			done <- room.Tell(t.Context(), "job", api.UnitsRequest{Last: 2, Follow: true, Early: true}, h.take)
+		}()
+		synctest.Wait()
+		c.early.Tell("job", 1, [][]byte{[]byte("value of 1")})
+		synctest.Wait()
+		if h.early[1] != "value of 1" || len(h.events) != 1 {
+			t.Errorf("told early: %+v", h.events)
+		}
+		c.list.Parts = append(c.list.Parts, merge.Partial{Cover: tasks.CoverOf(tasks.R(0, 2))})
+		c.list.Parts[0].SHA256 = string(tasks.NameOf([]byte("partial")))
+		c.list.Parts[0].ID = merge.ID{Node: "n", Seq: 0}
+		c.early.Committed("job")
+		if err := <-done; err != nil || h.wrong != "" || h.values[0] != "value of 0" || h.values[1] != "value of 1" {
+			t.Errorf("%v, %s, %v", err, h.wrong, h.values)
+		}
+		if took := time.Since(began); took != 0 {
+			t.Errorf("it took %s", took)
+		}
+		if len(c.early.ears) > 0 {
+			t.Error("it still listens")
+		}
+	})
+}
+
+// TestEarlyValuesAreBounded: one who does not take what is told costs so much memory and no more.
+func TestEarlyValuesAreBounded(t *testing.T) {
+	var e Early
+	l := e.listen("job")
+	defer l.close()
+	big := make([]byte, 10<<20)
+	for unit := range int64(20) {
+		e.Tell("job", unit, [][]byte{big})
+	}
+	if runs, _ := l.take(); len(runs) != maxEar/len(big) {
+		t.Errorf("%d values of %d bytes wait", len(runs), len(big))
+	}
+	e.Tell("job", 20, [][]byte{big})
+	if runs, _ := l.take(); len(runs) != 1 || runs[0].first != 20 {
+		t.Errorf("nothing comes after them: %d", len(runs))
+	}
+}
