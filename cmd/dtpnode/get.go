@@ -16,6 +16,7 @@ import (
 	"github.com/dtpnode/dtpnode/cli/submit"
 	"github.com/dtpnode/dtpnode/exec"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/pyexec"
 	"github.com/dtpnode/dtpnode/rootexec"
 )
 
@@ -240,7 +241,7 @@ func ownName(st api.JobStatus) (string, error) {
 // suffixOf ends the names of files that the outputs of a kind of work are written to; an empty kind is the preferred
 // one.
 func suffixOf(kind string) (string, error) {
-	known, err := finders(&rootexec.Finder{})
+	known, err := finders(&rootexec.Finder{}, &pyexec.Finder{})
 	if err != nil {
 		return "", err
 	}

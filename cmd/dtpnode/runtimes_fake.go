@@ -11,6 +11,7 @@ import (
 
 	"github.com/dtpnode/dtpnode/exec"
 	"github.com/dtpnode/dtpnode/exec/fakeexec"
+	"github.com/dtpnode/dtpnode/pyexec"
 	"github.com/dtpnode/dtpnode/rootexec"
 )
 
@@ -20,7 +21,7 @@ const runtimesVariable = "DTPNODE_FAKE_RUNTIMES"
 
 // finders returns the kinds of work that a daemon knows. All kinds are known, so that partials of each can be kept, but
 // those that the variable omits are not found.
-func finders(root *rootexec.Finder) ([]exec.Finder, error) {
+func finders(root *rootexec.Finder, _ *pyexec.Finder) ([]exec.Finder, error) {
 	fake, err := fakeexec.FromEnv()
 	if err != nil {
 		return nil, err

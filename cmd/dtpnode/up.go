@@ -7,8 +7,10 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	osexec "os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,8 +26,12 @@ import (
 	"github.com/dtpnode/dtpnode/internal/version"
 	"github.com/dtpnode/dtpnode/node"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/pyexec"
 	"github.com/dtpnode/dtpnode/rootexec"
 )
+
+// noPython is the setting python of a daemon that is to run no jobs in Python.
+const noPython = "none"
 
 // nodeFlags are the settings of a daemon, shared by the commands that may start one.
 type nodeFlags struct {
@@ -33,6 +39,7 @@ type nodeFlags struct {
 	name      string
 	slots     int
 	root      []string
+	python    []string
 	scratch   string
 	memory    string
 	logLevel  string
@@ -55,6 +62,9 @@ func (f *nodeFlags) add(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&f.root, "root", nil,
 		"`folder` where ROOT is installed; repeatable, one of each version: jobs that do not say are led with the first "+
 			"(default: $ROOTSYS, root-config, a Python that has ROOT, the cache)")
+	flags.StringArrayVar(&f.python, "python", nil,
+		"Python `interpreter`, at least 3.10, that runs jobs written in Python; repeatable, one of each minor version; none "+
+			"for no such jobs (default: beside this program, $VIRTUAL_ENV, python3)")
 	flags.StringVar(&f.scratch, "scratch", "", "folder for partial results (default in the state folder)")
 	flags.StringVar(&f.keep, "keep-bytes", "",
 		"bound of partial results kept here before they are committed, and of whole results that their users have, e.g. "+
@@ -118,12 +128,16 @@ func (f *nodeFlags) find(g *globals, flags *pflag.FlagSet) (from map[string]stri
 
 // absoluteFolders makes the folders absolute that the user gave: a daemon that starts from another one is to find them.
 func absoluteFolders(own *pflag.FlagSet) error {
-	for _, name := range []string{"root", "scratch"} {
+	for _, name := range []string{"root", "python", "scratch"} {
 		fl := own.Lookup(name)
 		if !fl.Changed {
 			continue
 		}
-		values, err := absoluteAll(settings.Values(fl))
+		values := settings.Values(fl)
+		if name == "python" {
+			values = interpreters(values)
+		}
+		values, err := absoluteAll(values)
 		if err != nil {
 			return err
 		}
@@ -139,11 +153,23 @@ func absoluteFolders(own *pflag.FlagSet) error {
 	return nil
 }
 
+// interpreters finds interpreters on the path that are named without a folder.
+func interpreters(names []string) []string {
+	out := slices.Clone(names)
+	for i, name := range names {
+		if path, err := osexec.LookPath(name); err == nil && name != noPython {
+			out[i] = path
+		}
+	}
+	return out
+}
+
 // absoluteAll makes paths absolute; empty ones stay, for they stand for no folder.
 func absoluteAll(paths []string) ([]string, error) {
 	out := make([]string, len(paths))
 	for i, path := range paths {
-		if path == "" {
+		if path == "" || path == noPython {
+			out[i] = path
 			continue
 		}
 		var err error
@@ -299,7 +325,11 @@ func runUp(ctx context.Context, g *globals, opts upOptions, from map[string]stri
 		cfg.OtherNeeds = otherROOTForRun
 	}
 	root := &rootexec.Finder{Prefixes: opts.root, Cache: paths.Cache, Install: opts.install, Log: log}
-	if cfg.Runtimes, err = finders(root); err != nil {
+	python := &pyexec.Finder{Interpreters: opts.python, Log: log}
+	if slices.Equal(opts.python, []string{noPython}) {
+		python = nil
+	}
+	if cfg.Runtimes, err = finders(root, python); err != nil {
 		return err
 	}
 	if opts.ephemeral {

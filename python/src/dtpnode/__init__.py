@@ -1,0 +1,24 @@
+"""dtpnode for Python: the pool of your hosts behind the interfaces that you know.
+
+    >>> import dtpnode
+    >>> client = dtpnode.Client()
+    >>> with client.executor() as pool:
+    ...     list(pool.map(abs, [-1, 2, -3]))
+    [1, 2, 3]
+"""
+
+from ._client import Client
+from ._errors import ClusterLost, Error, ItemLost, NoDaemon, RemoteError, RemoteTraceback
+from ._executor import Executor
+
+__version__ = "0.1.0"
+__all__ = [
+    "Client",
+    "ClusterLost",
+    "Error",
+    "Executor",
+    "ItemLost",
+    "NoDaemon",
+    "RemoteError",
+    "RemoteTraceback",
+]

@@ -1,0 +1,73 @@
+"""Calls as the items of a job: how they are written here, and what runs them on the nodes.
+
+The second part is shipped by value, so that nodes need not have this package, and so it imports nothing of it.
+
+An item is a call. It begins with a byte that says where the function is:
+
+    0  four bytes with the length of the function's pickle, little-endian, the pickle, then that of (args, kwargs)
+    1  four bytes: how many items before this one, of the same append, has it; then the pickle of (args, kwargs)
+"""
+
+import pickle
+import struct
+from collections import OrderedDict
+from typing import Any, Callable
+
+_U32 = struct.Struct("<I")
+
+
+class Batch:
+    """The items of one append, in which each function is written once."""
+
+    def __init__(self) -> None:
+        self.items: list[bytes] = []
+        self.size = 0  # bytes
+        self._at: dict[bytes, int] = {}
+
+    def add(self, function: bytes, arguments: bytes) -> None:
+        at = self._at.get(function)
+        if at is None:
+            self._at[function] = len(self.items)
+            item = b"\0" + _U32.pack(len(function)) + function + arguments
+        else:
+            item = b"\1" + _U32.pack(len(self.items) - at) + arguments
+        self.items.append(item)
+        self.size += len(item)
+
+
+KEPT = 256  # functions that a process keeps unpickled
+
+_functions: "OrderedDict[bytes, Callable[..., Any]]" = OrderedDict()
+
+
+def call(item: Any, blob: Any, at: int) -> Any:
+    """Runs the call that is item number ``at`` of a blob."""
+    function, arguments = _parts(item, blob, at)
+    args, kwargs = pickle.loads(arguments)
+    return function(*args, **kwargs)
+
+
+def show(item: Any, blob: Any, at: int) -> str:
+    """A call as its user has written it."""
+    function, arguments = _parts(item, blob, at)
+    args, kwargs = pickle.loads(arguments)
+    words = [repr(a) for a in args] + [f"{k}={v!r}" for k, v in kwargs.items()]
+    return f"{getattr(function, '__qualname__', None) or repr(function)}({', '.join(words)})"
+
+
+def _parts(item: Any, blob: Any, at: int) -> tuple[Callable[..., Any], Any]:
+    """The function of a call, and the pickle of its arguments."""
+    size = int.from_bytes(item[1:5], "little")
+    if item[0] == 0:
+        pickled, arguments = bytes(item[5 : 5 + size]), item[5 + size :]
+    else:
+        first = blob[at - size]
+        pickled, arguments = bytes(first[5 : 5 + int.from_bytes(first[1:5], "little")]), item[5:]
+    function = _functions.get(pickled)
+    if function is None:
+        function = _functions[pickled] = pickle.loads(pickled)
+        if len(_functions) > KEPT:
+            _functions.popitem(last=False)
+    else:
+        _functions.move_to_end(pickled)
+    return function, arguments

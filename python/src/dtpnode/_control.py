@@ -1,0 +1,127 @@
+"""The daemon's control interface: HTTP with JSON over a Unix socket. ``dtpnode schema`` describes what is exchanged."""
+
+import contextlib
+import hashlib
+import json
+import os
+import socket as socket_module
+import tempfile
+from pathlib import Path
+from typing import Any, Iterator
+
+import httpcore
+import httpx
+
+from ._errors import Error, NoDaemon
+
+MAX_SOCKET_PATH = 107  # bytes of the address of a Unix socket on Linux
+
+
+def state_folder() -> Path:
+    """The folder in which the daemon of this user keeps its state: $XDG_STATE_HOME/dtpnode."""
+    base = os.environ.get("XDG_STATE_HOME", "")
+    root = Path(base) if os.path.isabs(base) else Path.home() / ".local" / "state"
+    return root / "dtpnode"
+
+
+def socket_path(state: Path) -> str:
+    """The control socket of the daemon with that state folder; node/api/socket.go has the rule."""
+    path = str(state / "control.sock")
+    if len(path.encode()) <= MAX_SOCKET_PATH:
+        return path
+    digest = hashlib.sha256(os.path.normpath(state).encode()).digest()[:8].hex()
+    folder = f"dtpnode-{os.getuid()}-{digest}"
+    for base in (os.environ.get("XDG_RUNTIME_DIR", ""), tempfile.gettempdir()):
+        path = os.path.join(base, folder, "control.sock")
+        if os.path.isabs(base) and len(path.encode()) <= MAX_SOCKET_PATH:
+            return path
+    return os.path.join("/tmp", folder, "control.sock")
+
+
+def _client(socket: str) -> httpx.Client:
+    return httpx.Client(transport=httpx.HTTPTransport(uds=socket), base_url="http://dtpnode", timeout=None)
+
+
+class Stream:
+    """Bytes to and from the daemon. An error is an httpx.TransportError."""
+
+    def __init__(self, stream: httpcore.NetworkStream) -> None:
+        self._stream = stream
+        self._socket: socket_module.socket = stream.get_extra_info("socket")
+
+    def read(self, most: int) -> bytes:
+        """The next bytes, none at the end."""
+        try:
+            return self._socket.recv(most)
+        except OSError as e:
+            raise httpx.ReadError(str(e)) from e
+
+    def write(self, data: bytes) -> None:
+        try:
+            self._socket.sendall(data)
+        except OSError as e:
+            raise httpx.WriteError(str(e)) from e
+
+    def shut(self) -> None:
+        """Ends reading and writing, also for threads that wait in them."""
+        self._socket.shutdown(socket_module.SHUT_RDWR)
+
+
+class Control:
+    """A client of one daemon. It may be used by several threads."""
+
+    def __init__(self, socket: str) -> None:
+        self.socket = socket
+        self._http = _client(socket)
+
+    def close(self) -> None:
+        self._http.close()
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """Sends a request and returns its answer; an error of the daemon is raised."""
+        with self._refusals():
+            content = None if body is None else json.dumps(body).encode()
+            answer = self._http.request(method, path, content=content)
+            self._check(answer.status_code, answer.content)
+            return json.loads(answer.content) if answer.content else None
+
+    def stream(self, path: str, params: dict[str, Any] | None = None) -> Iterator[Any]:
+        """The JSON values that the daemon sends, one a line, as they come."""
+        with self._refusals(), self._http.stream("GET", path, params=params) as answer:
+            if answer.status_code >= 400:
+                self._check(answer.status_code, answer.read())
+            for line in answer.iter_lines():
+                if line:
+                    yield json.loads(line)
+
+    @contextlib.contextmanager
+    def upgrade(self, path: str, protocol: str, **params: Any) -> Iterator["Stream"]:
+        """A connection of its own that speaks another protocol than HTTP from then on."""
+        # A client of its own, since nothing else may ever use the connection.
+        with self._refusals(), _client(self.socket) as http:
+            headers = {"Connection": "Upgrade", "Upgrade": protocol}
+            with http.stream("GET", path, params=params, headers=headers) as answer:
+                if answer.status_code != 101:
+                    self._check(answer.status_code, answer.read())
+                    raise Error(f"the daemon does not speak {protocol}", "are the package and the daemon of the same version?")
+                yield Stream(answer.extensions["network_stream"])
+
+    @contextlib.contextmanager
+    def _refusals(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx.ConnectError as e:
+            raise NoDaemon(
+                f"no daemon listens on {self.socket} ({e})", "start one with `dtpnode up --detach`, or use LocalCluster"
+            ) from None
+
+    @staticmethod
+    def _check(status: int, body: bytes) -> None:
+        if status < 400:
+            return
+        try:
+            said = json.loads(body)
+            message, hint = str(said["error"]), str(said.get("hint") or "")
+        except (ValueError, KeyError, TypeError):
+            message, hint = f"the daemon answered with status {status}", ""
+        raise Error(message, hint)

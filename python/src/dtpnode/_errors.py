@@ -1,0 +1,41 @@
+"""What can go wrong, as exceptions."""
+
+from concurrent.futures import BrokenExecutor
+
+
+class Error(Exception):
+    """A refusal of the daemon, or another error of dtpnode, with what to do next in ``hint`` (may be empty)."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.message, self.hint = message, hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.hint}" if self.hint else self.message
+
+
+class NoDaemon(Error):
+    """No daemon listens on the control socket."""
+
+
+class ItemLost(Error):
+    """An item has no result: it failed on several nodes, such as by a crash or for want of memory, and was given up."""
+
+
+class ClusterLost(BrokenExecutor, Error):
+    """The daemon does not come back, or no node that keeps the job's record does."""
+
+
+class RemoteTraceback(Exception):
+    """The traceback of an exception that was raised on a node; it is the ``__cause__`` of that exception here."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.text}"""'
+
+
+class RemoteError(Error):
+    """An exception that was raised on a node and cannot be made again here; its words are those of the original."""

@@ -1,0 +1,61 @@
+"""The connection over which items go to a job and values come back; node/api/exchange.go describes it."""
+
+import contextlib
+import json
+import struct
+from typing import Any, Iterator
+
+import msgpack
+
+from ._control import Control
+from ._errors import Error
+
+PROTOCOL = "dtpnode-exchange"
+MAX_APPEND = 256 << 20  # bytes of a frame with an append
+READ = 1 << 20  # bytes that are read at once
+_LENGTH = struct.Struct(">I")
+
+
+class Exchange:
+    """An exchange with one job, of results from the unit ``first`` on. One thread may send while another receives."""
+
+    def __init__(self, control: Control, job: str, first: int) -> None:
+        self._stack = contextlib.ExitStack()
+        try:
+            self._stream = self._stack.enter_context(control.upgrade(f"/v1/jobs/{job}/exchange", PROTOCOL, first=first))
+        except BaseException:
+            self._stack.close()
+            raise
+
+    def send(self, seq: int, items: list[bytes], close: bool = False) -> None:
+        """Appends items, or closes the job. Seq counts the appends of the job from 1."""
+        body = msgpack.packb({"seq": seq, "data": items, "close": close})
+        self._stream.write(_LENGTH.pack(len(body)) + body)
+
+    def answers(self) -> Iterator[dict[str, Any]]:
+        """What the daemon tells, until the connection ends."""
+        have = bytearray()
+        while True:
+            while len(have) < _LENGTH.size or len(have) < _LENGTH.size + _LENGTH.unpack_from(have)[0]:
+                part = self._stream.read(READ)
+                if not part:
+                    return
+                have += part
+            size = _LENGTH.unpack_from(have)[0]
+            answer: dict[str, Any] = msgpack.unpackb(memoryview(have)[_LENGTH.size : _LENGTH.size + size])
+            del have[: _LENGTH.size + size]
+            for name in ("rest", "failed"):
+                if answer.get(name):
+                    answer[name] = json.loads(answer[name])
+            yield answer
+
+    def close(self) -> None:
+        """Ends the connection, also for a thread that reads it. The job goes on."""
+        with contextlib.suppress(Exception):
+            self._stream.shut()
+        self._stack.close()
+
+
+def refusal(said: dict[str, Any]) -> Error:
+    """An error of the daemon, of its JSON."""
+    return Error(str(said.get("error") or "the daemon refused"), str(said.get("hint") or ""))
