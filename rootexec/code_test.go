@@ -250,6 +250,17 @@ func TestInterpreted(t *testing.T) {
 		!strings.Contains(f.Msg, "nor is it interpreted") {
 		t.Errorf("what neither takes: %s", explain(err))
 	}
+	// ROOT's interpreter answers a missing header with all headers of a dictionary that it could not read then.
+	if err := os.WriteFile(broken, []byte("#include <TSelector.h>\n#include <TProof.h>\n#include <TNowhere.h>\n"+
+		"class Broken : public TSelector { void SlaveBegin(TTree *) { gProof->GetListOfSlaveInfos(); } };\n"),
+		0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err = describe(t, Spec{Selector: broken, Interpret: true})
+	if f := asFailure(err); f == nil || !strings.Contains(f.Msg, "Broken.C, line 3, includes TNowhere.h") ||
+		!strings.Contains(f.Msg, "up --root") || strings.Contains(f.Msg, "\n") || strings.Contains(f.Msg, "interpreted") {
+		t.Errorf("a header that is nowhere: %s", explain(err))
+	}
 }
 
 func TestHeadersThatAreNotThere(t *testing.T) {

@@ -27,7 +27,10 @@ func explainCompile(f *exec.Failure, output string) *exec.Failure {
 		case strings.HasPrefix(path.Base(header), "TProof"):
 			f.Msg += "was PROOF's: see docs/proof.md for what stands for it"
 		default:
-			f.Msg += "is not found: --include names headers that are to go along, -I folders to look for them in"
+			f.Msg += lackingHeader
+			if rootHeader.MatchString(header) {
+				f.Msg += "; if it is one of ROOT's, this ROOT was built without it: dtpnode up --root names another"
+			}
 		}
 		return f
 	}
@@ -37,6 +40,27 @@ func explainCompile(f *exec.Failure, output string) *exec.Failure {
 		}
 	}
 	return f
+}
+
+// lackingHeader ends what is said of a header that is nowhere.
+const lackingHeader = "is not found: --include names headers that are to go along, -I folders to look for them in"
+
+// lacksHeader reports whether a failure to compile is for want of a header.
+func lacksHeader(f *exec.Failure) bool {
+	return missingHeader.MatchString(f.Tail) || strings.Contains(f.Msg, lackingHeader)
+}
+
+// rootHeader matches names that headers of ROOT have.
+var rootHeader = regexp.MustCompile(`^(?:T[A-Z]\w*\.h|Roo\w+(?:/\w+)*\.h|(?:ROOT|Math|TMVA|RooStats|Fit)/.+)$`)
+
+// payload matches what ROOT's interpreter says of a dictionary that it could not read, because of what was wrong before:
+// all headers that the dictionary is of follow, and no reason.
+var payload = regexp.MustCompile(`(?s)(?:: )?\S*(?:: )?Error parsing payload code.*`)
+
+// withoutPayload cuts that from a message, of which one line is left.
+func withoutPayload(msg string) string {
+	line, _, _ := strings.Cut(payload.ReplaceAllString(msg, ""), "\n")
+	return strings.TrimSpace(line)
 }
 
 // noise is what ROOT's tools print after a compiler's errors, and that says nothing to the user: command lines, that

@@ -204,13 +204,16 @@ func (e *Executor) compiledAndLoaded(
 	return lib, sel, err
 }
 
-// notInterpreted adds to the failure to compile a source why it is not interpreted either.
+// notInterpreted adds to the failure to compile a source why it is not interpreted either, unless it is for want of a
+// header, which the failure says.
 func notInterpreted(f *exec.Failure, err error) error {
 	why := asFailure(err)
 	if why == nil {
 		return err
 	}
-	f.Msg += "; nor is it interpreted: " + why.Msg
+	if !lacksHeader(f) {
+		f.Msg += "; nor is it interpreted: " + withoutPayload(why.Msg)
+	}
 	return f
 }
 
