@@ -52,6 +52,10 @@ func TestLosses(t *testing.T) {
 	if st := n.dtpnode(t, dir, "status", id[1]); !strings.Contains(st.stdout, "fOutput takes one object of a name") {
 		t.Errorf("the status does not tell of the two objects: %+v", st)
 	}
+	if got := n.dtpnode(t, dir, "get", id[1], "-o", "-"); got.code != 0 || !strings.HasPrefix(got.stdout, "root") ||
+		!strings.Contains(got.stderr, "without 1 file that the job has written") {
+		t.Errorf("exit %d, %d bytes: %s", got.code, len(got.stdout), got.stderr)
+	}
 	for option, says := range map[string][]string{
 		"late": {"SlaveTerminate", "the selector called Abort()", "too late"},
 		"end":  {"Terminate", "the selector called Abort()", "at the end", "dtpnode get"},

@@ -92,7 +92,7 @@ func TestOutputFiles(t *testing.T) {
 	s := loadJob(t, rootexec.SharedExecutor(t), job.Selector)
 	defer s.Release()
 	outputs, more := filepath.Join(job.Dir, "outputs.root"), filepath.Join(job.Dir, "sub", "more.root")
-	for _, option := range []string{"closed", "open", "merge", "dataset", "nodir"} {
+	for _, option := range []string{"closed", "open", "merge", "dataset", "nodir", "late"} {
 		t.Run(option, func(t *testing.T) {
 			job.Option = option
 			dir, result, fin := outputJob(t, s, job, rootexec.ClientSpec{})

@@ -120,7 +120,8 @@ func fine[Answer any](Answer) error { return nil }
 
 func newDatasetShow(g *globals) *cobra.Command {
 	return dataset(g, "show", "List the files of a dataset",
-		`show lists the files of a dataset with their trees, entries and sizes, as they were when they were registered.
+		`show lists the files of a dataset with their trees and entries, and with how much the trees take there,
+compressed, as they were when they were registered. The files are larger by what else is in them.
 
 `+exitPlain, "  dtpnode dataset show run2",
 		func(ctx context.Context, c *api.Client, name string) (api.Dataset, error) {
@@ -129,7 +130,7 @@ func newDatasetShow(g *globals) *cobra.Command {
 		func(w io.Writer, set api.Dataset) {
 			head(w, []api.Dataset{set})
 			tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-			fmt.Fprintln(tw, "\nFILE\tTREE\tENTRIES\tSIZE")
+			fmt.Fprintln(tw, "\nFILE\tTREE\tENTRIES\tTREE SIZE")
 			for _, f := range set.Files {
 				fmt.Fprintf(tw, "%s\t%s\t%s\t%s\n", progress.Clean(f.URL), progress.Clean(f.Part), progress.Count(f.Entries),
 					progress.Bytes(float64(f.Bytes)))
@@ -179,8 +180,9 @@ func newDatasetLs(g *globals) *cobra.Command {
 	return &cobra.Command{
 		Use:   "ls [PATTERN]",
 		Short: "List the datasets of all members",
-		Long: `ls lists the datasets that this node and the members that answer have, with their files, entries and sizes; a
-pattern as of a glob, such as 'run*' or 'alice/*', selects some of them.
+		Long: `ls lists the datasets that this node and the members that answer have, with their files and entries, and with
+how much their trees take, compressed, which is less than the files; a pattern as of a glob, such as 'run*' or
+'alice/*', selects some of them.
 
 ` + exitPlain,
 		Example: "  dtpnode dataset ls\n  dtpnode dataset ls 'alice/*'",
@@ -267,7 +269,7 @@ func head(w io.Writer, sets []api.Dataset) {
 		return
 	}
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(tw, "DATASET\tFILES\tENTRIES\tSIZE\tREGISTERED\tNOTE")
+	fmt.Fprintln(tw, "DATASET\tFILES\tENTRIES\tTREE SIZE\tREGISTERED\tNOTE")
 	for _, s := range sets {
 		note := ""
 		if s.Gone {

@@ -179,6 +179,10 @@ func getOutput(ctx context.Context, g *globals, client *api.Client, st api.JobSt
 	}
 	if out == "-" && st.State.Final() {
 		_, err := client.Result(ctx, st.ID, g.stdout)
+		if n := len(st.OutputFiles); err == nil && n > 0 {
+			fmt.Fprintf(g.stderr, "dtpnode: without %s that the job has written beside its output: `dtpnode get %s -o FILE` "+
+				"writes them beside FILE\n", progress.Plural(n, "file"), progress.Short(st.ID))
+		}
 		return fetched(st, err)
 	}
 	if out == "" {

@@ -1,5 +1,5 @@
 // Losses does what ROOT loses or passes over with a line in its log, as its option says: "twice" adds two objects of one
-// name, "update" changes a file that comes along, "late" and "end" call Abort in SlaveTerminate and in Terminate.
+// name, and writes a file, "update" changes a file that comes along, "late" and "end" call Abort in SlaveTerminate and in Terminate.
 
 #include <TFile.h>
 #include <TH1.h>
@@ -36,6 +36,10 @@ public:
       if (fKept) {
          fKept->WriteTObject(fN, "sum");
          fKept->Close();
+      }
+      if (does("twice")) {
+         TFile own("own.root", "RECREATE");
+         own.WriteTObject(fN, "n");
       }
       if (does("late"))
          Abort("too late");

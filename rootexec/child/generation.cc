@@ -125,7 +125,7 @@ json Generation::begin(const json &request) {
   guard_.run(Phase::SlaveBegin, [&] { startSelector(request.value("option", "")); });
   namesakes_.keep(false);
   refuseDirectories(*selector_->GetOutputList());
-  giveDirectories(*selector_->GetOutputList());
+  keepTrees();
   files_.warnOfOthers();
   announceLimits(request);
   if (aborted(Phase::SlaveBegin, -1)) {
@@ -163,6 +163,14 @@ void Generation::startSelector(const std::string &option) {
   else
     selector_->SlaveBegin(nullptr);
   status_.begun = selector_->GetStatus();
+}
+
+// Trees in no directory, with which ROOT crashes in Fill, are kept in memory: those of the output, and those that a
+// member holds, which SlaveTerminate may add to it.
+void Generation::keepTrees() {
+  giveDirectories(*selector_->GetOutputList());
+  for (TTree *tree : class_.looseTrees(*selector_))
+    tree->SetDirectory(gROOT);
 }
 
 // A method that the class has, and that nobody calls for its version; empty if there is none that matters.
@@ -266,6 +274,7 @@ json Generation::process(const json &request) {
         if (opened) bytes = 0;
       }
       end = loop(p);
+      keepTrees();
       files_.spill(*selector_->GetOutputList());
       if (!p.file.empty()) bytes = current_->reads().GetBytesRead() - bytes;
     } catch (Failure &f) {
@@ -341,7 +350,7 @@ void Generation::attach(const Packet &p, Input &in) {
   initObjects_.before(*selector_->GetOutputList());
   guard_.run(Phase::Init, [&] { init(p, in); });
   initObjects_.after(*selector_->GetOutputList());
-  giveDirectories(*selector_->GetOutputList());
+  keepTrees();
   if (trial_) trial_->watch(*selector_->GetOutputList());
   if (in.shown() != in.tree) moveClones(*in.tree, *in.shown());
   updateClones(*in.shown());

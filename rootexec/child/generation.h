@@ -65,6 +65,7 @@ class Generation {
   nlohmann::json seal(const nlohmann::json &request);
   void startSelector(const std::string &option);
   const char *uncalled() const;
+  void keepTrees();
   void seedRandom(const nlohmann::json &request);
   void attach(const Packet &p, Input &in);
   void announceLimits(const nlohmann::json &request);

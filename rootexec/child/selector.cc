@@ -10,11 +10,17 @@
 #include <TInterpreter.h>
 #include <TList.h>
 #include <TMethod.h>
+#include <TNtuple.h>
+#include <TNtupleD.h>
 #include <TROOT.h>
 #include <TSelector.h>
 #include <TSystem.h>
+#include <TTree.h>
 #include <algorithm>
+#include <cstring>
 #include <set>
+#include <sys/uio.h>
+#include <unistd.h>
 
 namespace dtpnode {
 
@@ -83,6 +89,23 @@ TClass *findSelector(const std::string &name, bool interpreted, const std::set<s
     if (other.size() > end.size() && other.compare(other.size() - end.size(), end.size(), end) == 0)
       scoped.push_back(other);
   return scoped.size() == 1 ? TClass::GetClass(scoped[0].c_str(), true, true) : nullptr;
+}
+
+// The table of virtual functions of the object at an address, which may be any: null if there is nothing to read.
+const void *tableAt(const void *address) {
+  const void *table = nullptr;
+  iovec to{&table, sizeof table}, from{const_cast<void *>(address), sizeof table};
+  return ::process_vm_readv(::getpid(), &to, 1, &from, 1, 0) == sizeof table ? table : nullptr;
+}
+
+// Whether a tree that lives is at an address. One that was deleted has the table of a base class, or what came after it.
+bool isTreeAt(const void *address) {
+  static const auto *const tree = new TTree; // never deleted: processes end without ROOT's leave
+  static const auto *const ntuple = new TNtuple;
+  static const auto *const ntupleD = new TNtupleD;
+  if (!address) return false;
+  const void *table = tableAt(address);
+  return table && (table == tableAt(tree) || table == tableAt(ntuple) || table == tableAt(ntupleD));
 }
 
 std::string listed(const std::vector<std::string> &names) {
@@ -187,6 +210,18 @@ bool SelectorClass::pointsAt(const TSelector &s, const TObject *object) const {
     if (p && p + m.baseOffset == reinterpret_cast<const char *>(object)) return true;
   }
   return false;
+}
+
+std::vector<TTree *> SelectorClass::looseTrees(const TSelector &s) const {
+  std::vector<TTree *> out;
+  for (const Member &m : members_) {
+    if (!m.cls->InheritsFrom(TTree::Class())) continue;
+    void *p = *slot(s, m);
+    if (!isTreeAt(p)) continue;
+    auto *tree = static_cast<TTree *>(p);
+    if (!tree->GetDirectory()) out.push_back(tree);
+  }
+  return out;
 }
 
 std::map<std::string, std::string> SelectorClass::membersIn(const TSelector &s,

@@ -11,6 +11,7 @@ class TClass;
 class TList;
 class TObject;
 class TSelector;
+class TTree;
 
 namespace dtpnode {
 
@@ -29,6 +30,8 @@ class SelectorClass {
   bool overrides(const char *method) const;
   /// Whether a member of s points at an object, which is not looked at.
   bool pointsAt(const TSelector &s, const TObject *object) const;
+  /// The trees in no directory at which members of s point, as far as that can be known: a member may point anywhere.
+  std::vector<TTree *> looseTrees(const TSelector &s) const;
   /// Which members of s point at objects of the list: member name -> object name. As PROOF did it,
   /// by value, so that a member keeps its object also where their names differ.
   std::map<std::string, std::string> membersIn(const TSelector &s, const TList &list) const;

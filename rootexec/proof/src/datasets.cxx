@@ -82,7 +82,10 @@ TFileCollection *TProof::GetDataSet(const char *name, const char *) {
   if (shown.status != 0 || !set.is_object()) return nullptr;
   auto *fc = new TFileCollection(name);
   for (const auto &f : set.value("files", json::array())) {
-    auto *info = new TFileInfo(f.value("url", "").c_str(), f.value("bytes", Long64_t{0}));
+    const std::string url = f.value("url", "");
+    std::error_code none; // of a file that is not on this host, what its tree takes is known
+    const auto size = std::filesystem::file_size(url.rfind("file://", 0) == 0 ? url.substr(7) : url, none);
+    auto *info = new TFileInfo(url.c_str(), none ? f.value("bytes", Long64_t{0}) : static_cast<Long64_t>(size));
     const std::string tree = "/" + f.value("part", "");
     info->AddMetaData(new TFileInfoMeta(tree.c_str(), "TTree", f.value("entries", Long64_t{-1})));
     info->SetBit(TFileInfo::kStaged);

@@ -1,6 +1,6 @@
 // Output in files of the selector's own. The option says how: "open" leaves plain files open, "merge" and "dataset" use
 // TProofOutputFile, "name=PATH" does so with that path for the first file, and leaves a text; else plain files are
-// closed, with "nodir" beside a tree in no directory. Terminate reads what came of them into the output list.
+// closed, with "nodir" beside a tree in no directory, which with "late" is added in SlaveTerminate. Terminate reads what came of them into the output list.
 #include <TDirectory.h>
 #include <TFile.h>
 #include <TFileCollection.h>
@@ -73,13 +73,15 @@ void Outputs::SlaveBegin(TTree *)
    fSlow = fInput && fInput->FindObject("slow");
    fOutput->Add(fCount = new TH1D("count", "", 100, 0, 100));
    fLarge = new TTree("large", "more than is kept in memory");
-   if (TString(fOption) == "nodir") { // in one process Fill() crashes when it is to write
+   const bool late = TString(fOption) == "late";
+   if (late || TString(fOption) == "nodir") { // in one process Fill() crashes when it is to write
       fLarge->SetDirectory(nullptr);
       fLarge->SetAutoFlush(100);
    }
    fLarge->Branch("event", &fNumber, "event/L");
    fLarge->Branch("pad", fPad, "pad[256]/F");
-   fOutput->Add(fLarge);
+   if (!late)
+      fOutput->Add(fLarge);
    if (TString(fOption) != "dataset") {
       fMore = Open("sub/more.root");
       fNtuple = new TNtuple("points", "", "x:y");
@@ -111,6 +113,8 @@ Bool_t Outputs::Process(Long64_t entry)
 
 void Outputs::SlaveTerminate()
 {
+   if (TString(fOption) == "late")
+      fOutput->Add(fLarge);
    if (TString(fOption) == "open") return;
    for (TFile *file : {fFile, fMore}) {
       if (!file) continue;
