@@ -151,6 +151,15 @@ func TestBrokenFiles(t *testing.T) {
 			t.Errorf("the reason is %q", m.Reason)
 		}
 		o.equals(t, tally(t, files[0], files[2], files[3]))
+		j.First, j.N = 15_000, 30_000 // of the files that there are, as ROOT's own chain counts them
+		o = c.nodes[0].run(t, j)
+		o.wantMissing(t, "open", files[1], 0, -1)
+		if notes := strings.Join(o.st.Notes, "\n"); !strings.Contains(notes, "count in the 3 files that can be read") {
+			t.Errorf("it is not said what the range counts: %q", notes)
+		}
+		want := tally(t, files[0], files[2], files[3])
+		want.First, want.N = j.First, j.N
+		o.equals(t, want)
 	})
 	t.Run("without the tree", func(t *testing.T) { // as the result of another job
 		files := copies(t, fourFiles(t)...)

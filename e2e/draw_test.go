@@ -100,10 +100,10 @@ func TestDraw(t *testing.T) {
 		}
 	}
 	shown := n.dtpnode(t, dir, append(append([]string{}, base...), "nJet>>shown")...)
-	if shown.code != 0 || strings.Contains(shown.stderr, "Output:") {
+	if shown.code != 0 || strings.Contains(shown.stdout+shown.stderr, "Output:") {
 		t.Errorf("not of a file, but: %+v", shown)
 	}
-	_, rest, _ := strings.Cut(shown.stderr, "The output is kept: dtpnode get ")
+	_, rest, _ := strings.Cut(shown.stdout+shown.stderr, "The output is kept: dtpnode get ")
 	id, _, _ := strings.Cut(rest, " ")
 	if got := n.dtpnode(t, dir, "get", id, "-o", "kept.root"); got.code != 0 {
 		t.Errorf("what is said to be kept: %+v", got)
@@ -112,6 +112,7 @@ func TestDraw(t *testing.T) {
 		{"Muon_ptt>>h", "there is no branch Muon_ptt; there is Muon_pt"},
 		{"Muon_pt+>>h", `could not use "Muon_pt+"`},
 		{"nMuon:nJet:MET_pt:run>>h", "at most 3 can be drawn"},
+		{"nMuon>>h(abc)", `"abc" is no number`},
 	} {
 		got := n.dtpnode(t, dir, append(append([]string{}, base...), bad.expression)...)
 		if got.code != 1 || !strings.Contains(got.stderr, bad.says) || strings.Contains(got.stderr, "running") {

@@ -62,12 +62,10 @@ func Friends(texts []string) (friends []api.FriendRef, err error) {
 	at := map[string]int{}
 	for _, text := range texts {
 		name, files, ok := strings.Cut(text, "=")
-		if i := strings.IndexByte(text, ']'); i > strings.IndexByte(text, '[') && strings.IndexByte(text, '[') >= 0 {
-			// An expression may hold the sign.
-			if !strings.HasPrefix(text[i+1:], "=") {
-				ok = false
-			} else {
-				name, files = text[:i+1], text[i+2:]
+		if strings.Contains(name, "[") { // before the sign, not in a glob of files; an expression may hold the sign, too
+			end := indexEnd(text)
+			if ok = strings.HasPrefix(text[end:], "="); ok {
+				name, files = text[:end], text[end+1:]
 			}
 		}
 		ref, good := friendNamed(name)
@@ -87,6 +85,22 @@ func Friends(texts []string) (friends []api.FriendRef, err error) {
 		friends[i].Files = append(friends[i].Files, found...)
 	}
 	return friends, nil
+}
+
+// indexEnd is where the first bracket of a text is closed again, behind those within it; its length if nowhere.
+func indexEnd(text string) int {
+	depth := 0
+	for i := range len(text) {
+		switch text[i] {
+		case '[':
+			depth++
+		case ']':
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		}
+	}
+	return len(text)
 }
 
 // friendNamed reads what stands before the files of a friend.

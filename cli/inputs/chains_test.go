@@ -49,6 +49,11 @@ func TestFriends(t *testing.T) {
 		}}},
 		"an index by a comparison": {[]string{"T[a==1]=f0.root"},
 			[]api.FriendRef{{Part: "T", Key: []string{"a==1"}, Files: []api.InputFile{file("f0.root", "")}}}},
+		"a glob with brackets": {[]string{"T=f[01].root"},
+			[]api.FriendRef{{Part: "T", Files: []api.InputFile{file("f0.root", ""), file("f1.root", "")}}}},
+		"a glob, an alias and an index": {[]string{"fr:T[a[0],b[i[1]]]=f[1-9].root?#U"}, []api.FriendRef{{
+			Alias: "fr", Part: "T", Key: []string{"a[0]", "b[i[1]]"}, Files: []api.InputFile{file("f1.root", "U")},
+		}}},
 		"no tree":      {[]string{"=f0.root"}, nil},
 		"no files":     {[]string{"T="}, nil},
 		"no sign":      {[]string{"f0.root"}, nil},

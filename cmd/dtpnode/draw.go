@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
+	"github.com/dtpnode/dtpnode/cli/inputs"
 	"github.com/dtpnode/dtpnode/cli/local"
 	"github.com/dtpnode/dtpnode/cli/picture"
 	"github.com/dtpnode/dtpnode/cli/submit"
@@ -157,8 +158,14 @@ func (o *drawOptions) parse(args []string) error {
 		if strings.TrimSpace(d.expression) == "" && !o.counts {
 			return usagef("could not draw an empty expression")
 		}
+		if err := inputs.CheckDrawing(d.expression, o.option); err != nil {
+			return err
+		}
 	}
-	return nil
+	if o.session || !strings.Contains(strings.ToLower(o.option), "same") {
+		return nil
+	}
+	return usagef("could not use the option same: there is no picture that it could be added to; -e draws several at once")
 }
 
 // parameters tells the selector what to draw. Each value begins with =, so that none is taken for a number.

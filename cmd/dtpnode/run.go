@@ -78,7 +78,8 @@ const runLong = `run submits a TSelector over a chain of TTrees and waits for th
   @list.txt              a list of these, one a line; lines from # are comments; relative paths are
                          looked up in the list's folder, then in the working folder
 An absolute path that this host does not see is planned and read by members that do. One that nobody sees is an
-error, or with --skip-missing is missing in the result, as a file that cannot be read is. A glob stands for the names
+error, or with --skip-missing is missing in the result, as a file that cannot be read is; -n and --first then count the
+entries of the other files, as a TChain does, which a note says. A glob stands for the names
 that this host sees, links to what is not here among them: if more files match it on a member, that is said, and they
 are not read. Names are taken as they are, whatever characters they have in them.
 A host on which a file is not the one that was planned, by its number of entries or by the UUID that ROOT gave it when

@@ -333,6 +333,10 @@ func (r *Room) planAgain(
 			return nil, nil, err
 		}
 		files = append(files, read...)
+		if len(read) > 0 && len(files) > len(read) {
+			j.note(fmt.Sprintf("what could not be read before, %s first, is numbered behind all other files: what counts "+
+				"entries over all files, as Entry$ and Entries$ of a drawing do, is as if it stood at the end", read[0].URL))
+		}
 	}
 	if open.Empty() && len(files) == len(old.desc.Data.Files) {
 		return nil, nil, &api.Error{

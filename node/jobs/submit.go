@@ -192,17 +192,34 @@ func (r *Room) compose(j *Job, nonce []byte, files []tasks.File, bad []tasks.Los
 	if err != nil {
 		return nil, err
 	}
+	if note := countedOver(j.s.Req, files, bad); note != "" {
+		j.note(note)
+	}
 	return &tasks.Job{
 		Protocol: tasks.Protocol, Submitter: r.net.ID(), Nonce: nonce, Work: j.ownWork(), Data: *data, Want: want,
 		SeedLocal: j.s.Req.SeedLocal, Open: j.s.Req.StaysOpen, Bad: bad, Ask: askOf(j), Limits: limitsOf(j.s.Req),
 	}, nil
 }
 
+// countedOver says what the numbers of a range count where files are missing; empty if none are, or all is wanted.
+func countedOver(req api.JobRequest, files []tasks.File, bad []tasks.Lost) string {
+	if len(bad) == 0 || req.First == 0 && req.N < 0 {
+		return ""
+	}
+	more := ""
+	if len(bad) > 1 {
+		more = fmt.Sprintf(" and %d more", len(bad)-1)
+	}
+	return fmt.Sprintf("as in a TChain, the first entry and the number of entries that are asked for count in the %d files "+
+		"that can be read, and nothing for %s%s: with all files the range is another one", len(files), bad[0].File, more)
+}
+
 // wanted are the units that a request is for.
 func wanted(req api.JobRequest, data *tasks.Dataset) (tasks.Range, error) {
 	space := data.Space()
 	if req.First > space.Last {
-		return tasks.Range{}, fmt.Errorf("could not begin at entry %d: the files have %d entries", req.First, space.Last)
+		return tasks.Range{}, fmt.Errorf("could not begin at entry %d: the files that can be read have %d entries", req.First,
+			space.Last)
 	}
 	want := tasks.R(req.First, space.Last)
 	if req.N >= 0 && req.N < want.Len() {

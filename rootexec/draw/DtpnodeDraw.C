@@ -107,6 +107,10 @@ void takeTarget(DtpnodeDrawing &d)
       target.Remove(open);
    }
    d.fName = target.Strip(TString::kBoth);
+   if (d.fName.IsNull()) { // bins without a name, as in >>(100,0,200)
+      d.fName = "htemp";
+      d.fKeep = false;
+   }
 }
 
 // The branches whose names are most like a word, so that who misspelt one finds it.

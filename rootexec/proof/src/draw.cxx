@@ -66,6 +66,10 @@ struct Target {
       text.Remove(open);
     }
     name = TString(text.Strip(TString::kBoth)).Data();
+    if (name.empty()) { // bins without a name, as in >>(100,0,200)
+      name = "htemp";
+      named = false;
+    }
   }
 };
 
