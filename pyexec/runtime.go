@@ -77,6 +77,7 @@ func (f *Finder) Open(ctx context.Context, info exec.Info, cfg exec.Config) (exe
 		Log:      cfg.Log,
 		Phases:   phases,
 		NoMemory: []string{"MemoryError"},
+		Stack:    func(text string) string { return userStack(text, dir) },
 	})
 	if err != nil {
 		return nil, err

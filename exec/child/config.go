@@ -22,6 +22,9 @@ type Config struct {
 	// NoMemory are words which a process prints as it dies because its language had no more memory to give, such as
 	// "std::bad_alloc". They turn a crash into one of KindMemory.
 	NoMemory []string
+	// Stack makes the text of a crash's stack one for the user's eyes. Without it the text is that of glibc's
+	// backtrace_symbols_fd.
+	Stack func(text string) string
 	// Explain, if it is not nil, may improve what is said of a failure. It is given the errno of the failed frame, which
 	// the package comment explains.
 	Explain func(f *exec.Failure, errno int)

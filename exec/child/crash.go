@@ -74,7 +74,7 @@ func (p *Process) crash() *exec.Failure {
 	switch {
 	case breach != nil:
 		f.Kind, f.Host, f.Msg = breach.kind, breach.host, breach.msg
-		f.Stack = tidyStack(p.page.stack(), p.cfg.Exe)
+		f.Stack = p.stack()
 	case killed, !p.exit.known:
 		f.Kind, f.Msg = exec.KindKilled, "killed"
 	case p.exit.status.Exited():
@@ -86,10 +86,19 @@ func (p *Process) crash() *exec.Failure {
 	return blameEntry(f)
 }
 
+// stack is that of the crash, as the user is to see it.
+func (p *Process) stack() string {
+	text := p.page.stack()
+	if text != "" && p.cfg.Stack != nil {
+		return p.cfg.Stack(text)
+	}
+	return tidyStack(text, p.cfg.Exe)
+}
+
 func (p *Process) signalled(f *exec.Failure, s pageState, sig unix.Signal) {
 	f.Signal = int(sig)
 	f.Msg = fmt.Sprintf("killed by signal %d (%s)", int(sig), unix.SignalName(sig))
-	f.Stack = tidyStack(p.page.stack(), p.cfg.Exe)
+	f.Stack = p.stack()
 	switch {
 	case sig == unix.SIGXFSZ:
 		f.Kind = exec.KindLimit

@@ -1,7 +1,9 @@
 """Frames on a socket, and the page that a process shares with the node: what exec/child/doc.go describes, in Python."""
 
 import array
+import faulthandler
 import mmap
+import os
 import socket
 import struct
 from typing import Any
@@ -67,6 +69,8 @@ class Page:
 
     def __init__(self, fd: int) -> None:
         self._mem = mmap.mmap(fd, 4096)
+        os.lseek(fd, 4096, os.SEEK_SET)
+        faulthandler.enable(fd, all_threads=False)  # The stack of a crash is written behind the page.
         self._words = memoryview(self._mem).cast("Q")
         self._signed = memoryview(self._mem).cast("q")
         self._halves = memoryview(self._mem).cast("I")
