@@ -53,8 +53,8 @@ func lacksHeader(f *exec.Failure) bool {
 // rootHeader matches names that headers of ROOT have.
 var rootHeader = regexp.MustCompile(`^(?:T[A-Z]\w*\.h|Roo\w+(?:/\w+)*\.h|(?:ROOT|Math|TMVA|RooStats|Fit)/.+)$`)
 
-// payload matches what ROOT's interpreter says of a dictionary that it could not read, because of what was wrong before:
-// all headers that the dictionary is of follow, and no reason.
+// payload matches what ROOT's interpreter says of a dictionary that it could not read, because of what was wrong
+// before: all headers that the dictionary is of follow, and no reason.
 var payload = regexp.MustCompile(`(?s)(?:: )?\S*(?:: )?Error parsing payload code.*`)
 
 // withoutPayload cuts that from a message, of which one line is left.

@@ -240,6 +240,14 @@ func watchPictures(s *api.Snapshot, width, height int) []string {
 	return lines[:min(len(lines), max(height, 1))]
 }
 
+// withLate is the last snapshot, if there was one, and below it that the next is late.
+func withLate(s *api.Snapshot, late string, width, height int) (lines []string) {
+	if s != nil {
+		lines = watchPictures(s, width, height-1)
+	}
+	return append(lines, picture.Cut(late, width))
+}
+
 // besideRun watches a job that run follows, until stop is called: pictures are shown below the bar of a terminal, lines
 // among its lines elsewhere, and nothing in JSON, in which `dtpnode watch` prints them. stop returns the last snapshot,
 // nil if there was none.
@@ -261,19 +269,12 @@ func besideRun(
 		err := client.Watch(ctx, id, req, func(ev api.WatchEvent) error {
 			s := ev.Snapshot
 			if s == nil && ev.Waits != "" && !g.json() {
-				late := watchLate(ev.Waits)
+				late, shown := watchLate(ev.Waits), last
 				if !drawn {
 					fmt.Fprintln(p, late)
 					return nil
 				}
-				shown := last
-				below.Below(func(width, height int) []string {
-					lines := []string{picture.Cut(late, width)}
-					if shown != nil {
-						lines = append(watchPictures(shown, width, height-1), lines...)
-					}
-					return lines
-				})
+				below.Below(func(width, height int) []string { return withLate(shown, late, width, height) })
 			}
 			if s == nil {
 				return nil

@@ -132,8 +132,8 @@ func (w *watcher) pause() time.Duration {
 // lateAfter is how long after its time a snapshot is late.
 const lateAfter = 4 * time.Second
 
-// late says once what a snapshot waits for that should have come; err is why there can be none for now. Its own error is
-// that of a reader who is gone.
+// late says once what a snapshot waits for that should have come; err is why there can be none for now. Its own error
+// is that of a reader who is gone.
 func (w *watcher) late(err error) error {
 	if time.Since(w.sent) < max(w.req.Every, api.WatchEvery)+lateAfter {
 		return nil
@@ -156,8 +156,8 @@ func (w *watcher) waits(err error) string {
 	case w.feed != nil:
 		return w.feed.waits()
 	}
-	return "the node that leads the job has no new one: it makes them as rarely as it must for watching to take less than " +
-		"two hundredths of the processors"
+	return "the node that leads the job has no new one: it makes them as rarely as it must for watching to take less " +
+		"than two hundredths of the processors"
 }
 
 // fail tells the reader why no more comes, in the way that it can be told.

@@ -2,6 +2,7 @@
 
 #include "outputfile.h"
 #include "rootguard.h"
+#include "aside.h"
 
 #include <TChain.h>
 #include <TFile.h>
@@ -160,7 +161,7 @@ std::string spare(const std::string &path) {
   if (::access(path.c_str(), F_OK) != 0 || ::getxattr(path.c_str(), kOutputMark, &mark, 1) > 0) return "";
   for (int i = 1;; ++i) {
     const std::string other = numbered(path, i == 1 ? "before" : "before-" + std::to_string(i));
-    if (::link(path.c_str(), other.c_str()) == 0) return other;
+    if (nameAnew(path, other)) return other;
     if (errno == EEXIST && i < 10000) continue;
     throw Failure("disk", "could not write " + path + ": there is a file of that name, which could not be given " +
                               "another: " + std::strerror(errno));
@@ -392,9 +393,11 @@ bool Results::placeFile(Merger &merger, File &file, const Merger::FileGroup &gro
       return false;
     }
     describe(file, {fd.get(), 0, file.size});
-    ::fsetxattr(fd.get(), kOutputMark, "1", 1, 0); // where the file system has no marks the next one has to be careful
-    if (const std::string before = spare(file.path); !before.empty())
-      file.note += (file.note.empty() ? "" : "; ") + ("what was there is " + baseOf(before) + " now");
+    const bool marked = ::fsetxattr(fd.get(), kOutputMark, "1", 1, 0) == 0;
+    const std::string before = sameContent(fd.get(), file.path) ? "" : spare(file.path);
+    if (!before.empty())
+      file.note += (file.note.empty() ? "" : "; ") + ("what was there is " + baseOf(before) + " now") +
+                   (marked ? "" : ", since this file system keeps no mark of what a job wrote");
     if (::fsync(fd.get()) != 0 || ::rename(temp.c_str(), file.path.c_str()) != 0)
       throw failure("could not write " + file.path + ": " + std::strerror(errno));
   } catch (...) {
