@@ -55,9 +55,11 @@ type Done struct {
 	Hints []byte `msgpack:"hints,omitempty"`
 	// Whole says likewise why no file may be divided, see Foreseen.
 	Whole string `msgpack:"whole,omitempty"`
-	// Early are the values of the packet's first units, in their order, of a program that keeps values (Values): whoever
-	// waits for them need not wait for the partial. A process may leave them out, as it does where they are large.
-	Early [][]byte `msgpack:"early,omitempty"`
+	// Early and Held have the values of the packet's first units, in their order, of a program that keeps values (Values):
+	// whoever waits for them need not wait for the partial. A process tells of small ones by Early, of large ones by Held,
+	// or of none.
+	Early EarlyList `msgpack:"early,omitempty"`
+	Held  *Held     `msgpack:"held,omitempty"`
 	// Refused is why nothing of the packet was done: its file could not be opened; the generation goes on.
 	Refused *Failure `msgpack:"-"`
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"time"
 
@@ -20,10 +21,12 @@ type Generation struct {
 	dir  string        // working directory
 	done chan struct{} // closed when run has ended
 
-	// Only the goroutine of run uses these three.
+	// Only the goroutine of run uses these.
 	watch    watch
 	measured time.Time
-	scratch  int64 // bytes in dir when it was measured last
+	scratch  int64    // bytes in dir when it was measured last
+	held     *os.File // in which the process holds values; nil until it has told of some
+	heldFD   int      // the process's descriptor of it
 
 	mu      sync.Mutex
 	leased  []exec.Packet // in the order they were leased
@@ -202,6 +205,7 @@ func (g *Generation) handle(r *Reply) bool {
 	switch r.Op {
 	case "done":
 		if g.pop(r.ID) {
+			g.open(&r.Done)
 			g.sink.PacketDone(r.Done)
 		}
 	case "refused":
@@ -224,6 +228,33 @@ func (g *Generation) handle(r *Reply) bool {
 		return true
 	}
 	return false
+}
+
+// open opens the file in which the process holds values of a packet, or forgets these values. It is opened by the
+// process's descriptor, since it may have no name. One file is enough for all packets; it is closed when nobody refers
+// to it any more.
+func (g *Generation) open(d *exec.Done) {
+	if d.Held == nil {
+		return
+	}
+	if d.Held.Check() != nil {
+		d.Held = nil
+		return
+	}
+	if g.held == nil || g.heldFD != d.Held.FD {
+		f, err := os.Open(fmt.Sprintf("/proc/%d/fd/%d", g.p.pid, d.Held.FD))
+		if err != nil {
+			d.Held = nil
+			return
+		}
+		if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+			_ = f.Close()
+			d.Held = nil
+			return
+		}
+		g.held, g.heldFD = f, d.Held.FD
+	}
+	d.Held.File = g.held
 }
 
 func (g *Generation) pop(id uint64) bool {

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/exec"
 	"github.com/dtpnode/dtpnode/node/units"
 	"github.com/dtpnode/dtpnode/tasks"
 	"github.com/dtpnode/dtpnode/wire"
@@ -39,7 +40,7 @@ type sendingEarly struct {
 const maxEarly = 16 << 20
 
 // tellEarly hands on values of a job's units, from first on. It does not wait for whoever gets them.
-func (r *programs) tellEarly(j *Job, first int64, values [][]byte) {
+func (r *programs) tellEarly(j *Job, first int64, values exec.Early) {
 	j.mu.Lock()
 	desc, id, own := j.s.Desc, j.s.ID, j.own()
 	j.mu.Unlock()
@@ -47,8 +48,10 @@ func (r *programs) tellEarly(j *Job, first int64, values [][]byte) {
 	case desc == nil || !desc.Open: // nobody waits for single values
 	case own:
 		r.early.Tell(j.Name, first, values)
-	default:
-		r.sendEarly(desc.Submitter, earlyValues{Job: id, First: first, Values: values})
+	default: // large ones come with their partial, so that they go over the network once
+		if list, ok := values.(exec.EarlyList); ok {
+			r.sendEarly(desc.Submitter, earlyValues{Job: id, First: first, Values: list})
+		}
 	}
 }
 
@@ -111,6 +114,6 @@ func (r *collector) ServeEarly(from tasks.PeerID, arg string) error {
 	if j == nil || !j.isOwn() || !entrusted {
 		return nil // which may be news to an honest member
 	}
-	r.early.Tell(j.Name, e.First, e.Values)
+	r.early.Tell(j.Name, e.First, exec.EarlyList(e.Values))
 	return nil
 }

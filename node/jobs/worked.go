@@ -33,7 +33,7 @@ func (w worked) Items(ctx context.Context, f tasks.File) (string, error) {
 	return w.of.itemsPath(ctx, w.j, f)
 }
 
-func (w worked) Early(first int64, values [][]byte) { w.of.tellEarly(w.j, first, values) }
+func (w worked) Early(first int64, values exec.Early) { w.of.tellEarly(w.j, first, values) }
 
 func (w worked) Printed(line string)     { w.j.Printed(line) }
 func (w worked) Crashed(f *exec.Failure) { w.j.crashed(w.of.net.Name(), f) }

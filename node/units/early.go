@@ -1,6 +1,10 @@
 package units
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/dtpnode/dtpnode/exec"
+)
 
 // Early hands values of units that have just run to those that follow their job, before any partial with them is
 // committed. Nothing is kept for who comes later: what is missed here is in a partial soon. The zero value is ready.
@@ -23,18 +27,15 @@ type ear struct {
 // run is values of consecutive units.
 type run struct {
 	first  int64
-	values [][]byte
+	values exec.Early
 }
 
 // maxEar bounds the values that wait for one listener, in bytes: one that does not read them has them from partials.
 const maxEar = 64 << 20
 
 // Tell hands the values of consecutive units of a job, from first on, to all that listen. It does not wait for them.
-func (e *Early) Tell(job string, first int64, values [][]byte) {
-	weight := 0
-	for _, v := range values {
-		weight += len(v)
-	}
+func (e *Early) Tell(job string, first int64, values exec.Early) {
+	weight := values.InMemory()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for l := range e.ears[job] {

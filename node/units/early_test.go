@@ -5,6 +5,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/dtpnode/dtpnode/exec"
 	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/tasks"
@@ -23,7 +24,7 @@ func TestEarlyValuesDoNotWait(t *testing.T) {
 			done <- room.Tell(t.Context(), "job", api.UnitsRequest{Last: 2, Follow: true, Early: true}, h.take)
 		}()
 		synctest.Wait()
-		c.early.Tell("job", 1, [][]byte{[]byte("value of 1")})
+		c.early.Tell("job", 1, exec.EarlyList{[]byte("value of 1")})
 		synctest.Wait()
 		if h.early[1] != "value of 1" || len(h.events) != 1 {
 			t.Errorf("told early: %+v", h.events)
@@ -51,12 +52,12 @@ func TestEarlyValuesAreBounded(t *testing.T) {
 	defer l.close()
 	big := make([]byte, 10<<20)
 	for unit := range int64(20) {
-		e.Tell("job", unit, [][]byte{big})
+		e.Tell("job", unit, exec.EarlyList{big})
 	}
 	if runs, _ := l.take(); len(runs) != maxEar/len(big) {
 		t.Errorf("%d values of %d bytes wait", len(runs), len(big))
 	}
-	e.Tell("job", 20, [][]byte{big})
+	e.Tell("job", 20, exec.EarlyList{big})
 	if runs, _ := l.take(); len(runs) != 1 || runs[0].first != 20 {
 		t.Errorf("nothing comes after them: %d", len(runs))
 	}

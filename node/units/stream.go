@@ -123,11 +123,14 @@ func (s *stream) hurry(runs []run) error {
 		return s.emit(out)
 	}
 	for _, r := range runs {
-		all := tasks.CoverOf(tasks.R(r.first, r.first+int64(len(r.values))))
+		all := tasks.CoverOf(tasks.R(r.first, r.first+int64(r.values.Len())))
 		for _, part := range s.fresh(all).Minus(s.hasty) {
-			s.hasty = s.hasty.Add(part)
 			for unit := part.First; unit < part.Last; unit++ {
-				v := r.values[unit-r.first]
+				v, err := r.values.Value(int(unit - r.first))
+				if err != nil {
+					continue
+				}
+				s.hasty = s.hasty.Add(tasks.R(unit, unit+1))
 				ev.Early, weight = append(ev.Early, api.UnitValue{Unit: unit, Value: v}), weight+len(v)
 				if len(ev.Early) < maxBatch && weight < maxWeight {
 					continue

@@ -123,7 +123,7 @@ func (c *cluster) hurry() {
 		return
 	}
 	first := int64(c.draw(int(c.list.Units.Last), "early"))
-	var values [][]byte
+	var values exec.EarlyList
 	for u := first; u < min(first+4, c.list.Units.Last); u++ {
 		values = append(values, []byte(fmt.Sprint("value of ", u)))
 	}

@@ -206,8 +206,12 @@ func (g *generation) PacketDone(done exec.Done) {
 		g.w.Post(engine.PacketRefused{Gen: g.id, Packet: packet.Units(), Failure: out})
 		return
 	}
-	if n := min(int64(len(done.Early)), done.Last-packet.First); n > 0 {
-		g.of.Early(packet.Base+packet.First, done.Early[:n])
+	var early exec.Early = done.Early
+	if done.Held != nil {
+		early = done.Held
+	}
+	if n := min(int64(early.Len()), done.Last-packet.First); n > 0 {
+		g.of.Early(packet.Base+packet.First, early.Until(int(n)))
 	}
 	if !first && done.Last == packet.Last { // the first packet waits for the start of the user's code, too
 		g.w.packets.Add(max(now.Sub(since)-done.Elapsed, 0))

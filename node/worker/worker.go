@@ -33,7 +33,7 @@ type Job interface {
 	// Items has a blob of items here (tasks.File.Items), and returns its path.
 	Items(ctx context.Context, f tasks.File) (path string, err error)
 	// Early is told values of units that have run, from first on, and of which no partial is committed yet (exec.Done).
-	Early(first int64, values [][]byte)
+	Early(first int64, values exec.Early)
 	// Printed is told each line that a child prints.
 	Printed(line string)
 	// Crashed is told of the failure that ended a generation.

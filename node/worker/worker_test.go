@@ -43,8 +43,9 @@ func (j *oneJob) Use(_ context.Context, do func(exec.Program, *tasks.Job, string
 func (j *oneJob) Described() *tasks.Job { return j.desc }
 func (j *oneJob) Refused(*exec.Failure) {}
 func (j *oneJob) Apart([]string)        {}
-func (j *oneJob) Early(first int64, values [][]byte) {
-	for i, v := range values {
+func (j *oneJob) Early(first int64, values exec.Early) {
+	for i := range values.Len() {
+		v, _ := values.Value(i)
 		j.early = append(j.early, fmt.Sprintf("%d=%s", first+int64(i), v))
 	}
 }

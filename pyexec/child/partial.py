@@ -71,6 +71,11 @@ class Run:
         v._at += len(value)
         self._ends.append(v._at - self._offset)
 
+    def held(self) -> dict[str, Any]:
+        """Where the values are, for whoever reads them while this process still has them."""
+        self._values._file.flush()
+        return {"fd": self._values._file.fileno(), "at": self._offset, "ends": self._ends.tolist()}
+
     def end(self) -> None:
         """Makes the values count; those of a run that is given up do not."""
         if self._ends:

@@ -112,17 +112,16 @@ class Generation(Worker):
         if items is not None and p["clip"]:
             last = min(last, items.n)
         self.page.phase = "process"
-        self.early: list[bytes] = []
+        self.early: dict[str, Any] = {}  # what is told of values with the packet
         run = self.keep if self.values is not None else self.reduce
         at = run(p, items, p["first"], last)
         self.page.entry = -1
         if at > p["first"]:
             self.units += at - p["first"]
             self.checks = (self.checks + partial.canary(self.job, p["base"] + p["first"], p["base"] + at)) & partial.MASK
-        done = {"op": "done", "id": p["id"], "last": p["last"] if at == last else at, "opened": opened}
-        if self.early:
-            done["early"], self.early = self.early, []
-        return done
+        return {
+            "op": "done", "id": p["id"], "last": p["last"] if at == last else at, "opened": opened, **self.early
+        }
 
     def open(self, p: Frame) -> tuple[Items | None, bool]:
         """The blob of a packet's items, None for items that are only numbers, and whether it was opened anew."""
@@ -178,7 +177,8 @@ class Generation(Worker):
         assert self.values is not None
         run = self.values.run(p["base"] + at)
         process, page, seq = self.process(items), self.page, p["seq"]
-        early, room = self.early, EARLY
+        early: list[bytes] = []
+        room = EARLY
         while at < last and page.stop() < seq:
             page.entry = at
             item = None
@@ -190,13 +190,12 @@ class Generation(Worker):
             except BaseException as e:
                 value = b"\1" + raised_value(e, self.shown(item, items, at))
             run.add(value)
-            if room >= len(value):
+            room -= len(value)
+            if room >= 0:
                 early.append(value)
-                room -= len(value)
-            else:
-                room = -1  # Those that are told are the first ones, without a gap.
             at += 1
         run.end()
+        self.early = {"early": early} if room >= 0 else {"held": run.held()}
         return at
 
     def reduce(self, p: Frame, items: Items | None, at: int, last: int) -> int:

@@ -49,10 +49,10 @@ class Stream:
         self._stream = stream
         self._socket: socket_module.socket = stream.get_extra_info("socket")
 
-    def read(self, most: int) -> bytes:
-        """The next bytes, none at the end."""
+    def read_into(self, to: memoryview) -> int:
+        """Reads the next bytes, and returns how many; 0 at the end."""
         try:
-            return self._socket.recv(most)
+            return self._socket.recv_into(to)
         except OSError as e:
             raise httpx.ReadError(str(e)) from e
 

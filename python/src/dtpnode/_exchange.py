@@ -34,16 +34,32 @@ class Exchange:
 
     def answers(self) -> Iterator[dict[str, Any]]:
         """What the daemon tells, until the connection ends."""
-        have = bytearray()
+        head, start, have = memoryview(bytearray(READ)), 0, 0  # head[start:have] was read and not used yet
         while True:
-            while len(have) < _LENGTH.size or len(have) < _LENGTH.size + _LENGTH.unpack_from(have)[0]:
-                part = self._stream.read(READ)
-                if not part:
+            if have - start < _LENGTH.size:
+                head[: have - start] = head[start:have]
+                start, have = 0, have - start
+                n = self._stream.read_into(head[have:])
+                if n == 0:
                     return
-                have += part
-            size = _LENGTH.unpack_from(have)[0]
-            answer: dict[str, Any] = msgpack.unpackb(memoryview(have)[_LENGTH.size : _LENGTH.size + size])
-            del have[: _LENGTH.size + size]
+                have += n
+                continue
+            size = _LENGTH.unpack_from(head, start)[0]
+            start += _LENGTH.size
+            if have - start >= size:
+                body = head[start : start + size]
+                start += size
+            else:  # a large one gets memory of its own, and is read there at once
+                body = memoryview(bytearray(size))
+                at = have - start
+                body[:at] = head[start:have]
+                start = have
+                while at < size:
+                    n = self._stream.read_into(body[at:])
+                    if n == 0:
+                        return
+                    at += n
+            answer: dict[str, Any] = msgpack.unpackb(body)
             for name in ("rest", "failed"):
                 if answer.get(name):
                     answer[name] = json.loads(answer[name])
