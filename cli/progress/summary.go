@@ -24,8 +24,8 @@ func summary(w io.Writer, st api.JobStatus, kept bool) {
 	if counted(st) {
 		pace = fmt.Sprintf(" (%sevents/s, %s read)", Rate(average(float64(ranNow(st)), st)), Bytes(float64(st.Bytes)))
 	}
-	fmt.Fprintf(w, "%s: %s in %s%s, job %s%s%s\n", st.State, Extent(st), Seconds(st.Seconds), pace, Short(st.ID),
-		beforeOf(st), skippedOf(st))
+	fmt.Fprintf(w, "%s: %s in %s%s, job %s%s%s\n", line(string(st.State)), Extent(st), Seconds(st.Seconds), pace,
+		Short(st.ID), beforeOf(st), skippedOf(st))
 	for _, n := range st.Notes {
 		fmt.Fprintf(w, "Note: %s\n", line(n))
 	}

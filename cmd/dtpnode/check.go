@@ -86,7 +86,7 @@ func printCheck(w io.Writer, c api.Check) {
 		fmt.Fprintf(w, "tried without an entry, for %s: the code compiles, Begin, the merge and Terminate went well; "+
 			"nothing is kept\n", none)
 	} else {
-		of := "entries, of " + progress.Clean(c.File)
+		of := "entries, of " + oneLine(c.File)
 		if c.File == "" {
 			of = "cycles"
 		}
@@ -102,7 +102,7 @@ func printCheck(w io.Writer, c api.Check) {
 	}
 	printObjects(w, c.Objects)
 	for _, text := range c.Warnings {
-		fmt.Fprintf(w, "warning: %s\n", progress.Clean(text))
+		fmt.Fprintf(w, "warning: %s\n", oneLine(text))
 	}
 }
 
@@ -127,7 +127,7 @@ func printObjects(w io.Writer, objects []api.CheckObject) {
 		if o.Entries >= 0 {
 			entries = progress.Count(int64(o.Entries))
 		}
-		fmt.Fprintf(tw, "%s\t%s\t%s\t\n", progress.Clean(o.Name), progress.Clean(o.Class), entries)
+		fmt.Fprintf(tw, "%s\t%s\t%s\t\n", oneLine(o.Name), oneLine(o.Class), entries)
 	}
 	tw.Flush()
 	if len(objects) > most {

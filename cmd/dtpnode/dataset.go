@@ -79,7 +79,7 @@ name that this node has is an error, unless --replace puts the files in its plac
 				return err
 			}
 			return g.show(set, func(w io.Writer) {
-				fmt.Fprintf(w, "registered %s: %s, %s entries; it is on %s\n", set.Name, progress.Plural(set.Count, "file"),
+				fmt.Fprintf(w, "registered %s: %s, %s entries; it is on %s\n", oneLine(set.Name), progress.Plural(set.Count, "file"),
 					progress.Count(set.Entries), progress.Plural(set.KeptBy, "member"))
 			})
 		},
@@ -127,16 +127,27 @@ compressed, as they were when they were registered. The files are larger by what
 		func(ctx context.Context, c *api.Client, name string) (api.Dataset, error) {
 			return c.Dataset(ctx, name)
 		},
-		func(w io.Writer, set api.Dataset) {
-			head(w, []api.Dataset{set})
-			tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-			fmt.Fprintln(tw, "\nFILE\tTREE\tENTRIES\tTREE SIZE")
-			for _, f := range set.Files {
-				fmt.Fprintf(tw, "%s\t%s\t%s\t%s\n", progress.Clean(f.URL), progress.Clean(f.Part), progress.Count(f.Entries),
-					progress.Bytes(float64(f.Bytes)))
-			}
-			_ = tw.Flush()
-		}, fine)
+		showDataset, fine)
+}
+
+// showDataset prints a dataset and its files, a line each.
+func showDataset(w io.Writer, set api.Dataset) {
+	head(w, []api.Dataset{set})
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(tw, "\nFILE\tTREE\tENTRIES\tTREE SIZE")
+	for _, f := range set.Files {
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\n", oneLine(f.URL), oneLine(f.Part), progress.Count(f.Entries),
+			progress.Bytes(float64(f.Bytes)))
+	}
+	_ = tw.Flush()
+}
+
+// showVerified prints what has become of a dataset's files.
+func showVerified(w io.Writer, out api.DatasetCheck) {
+	fmt.Fprintf(w, "%s: %d of %d files are as they were registered\n", oneLine(out.Name), out.Whole, out.Checked)
+	for _, f := range out.Files {
+		fmt.Fprintf(w, "  %s: %s: %s\n", oneLine(f.State), oneLine(f.URL), oneLine(f.Reason))
+	}
 }
 
 func newDatasetVerify(g *globals) *cobra.Command {
@@ -148,12 +159,7 @@ Exit status: 0 all are as they were, 1 error, 2 wrong usage, 3 some are not.`, "
 		func(ctx context.Context, c *api.Client, name string) (api.DatasetCheck, error) {
 			return c.CheckDataset(ctx, name)
 		},
-		func(w io.Writer, out api.DatasetCheck) {
-			fmt.Fprintf(w, "%s: %d of %d files are as they were registered\n", out.Name, out.Whole, out.Checked)
-			for _, f := range out.Files {
-				fmt.Fprintf(w, "  %s: %s: %s\n", f.State, progress.Clean(f.URL), progress.Clean(f.Reason))
-			}
-		},
+		showVerified,
 		func(out api.DatasetCheck) error {
 			if len(out.Files) > 0 {
 				return fmt.Errorf("%w: %d of %d", errChanged, len(out.Files), out.Checked)
@@ -171,7 +177,7 @@ registered it. The files stay. Members that are away now remove it when they com
 			return c.RemoveDataset(ctx, name)
 		},
 		func(w io.Writer, set api.Dataset) {
-			fmt.Fprintf(w, "removed %s on %s; its %s stay\n", set.Name, progress.Plural(set.KeptBy, "member"),
+			fmt.Fprintf(w, "removed %s on %s; its %s stay\n", oneLine(set.Name), progress.Plural(set.KeptBy, "member"),
 				progress.Plural(set.Count, "file"))
 		}, fine)
 }
@@ -275,7 +281,7 @@ func head(w io.Writer, sets []api.Dataset) {
 		if s.Gone {
 			note = "its owner is no member any more"
 		}
-		fmt.Fprintf(tw, "%s\t%d\t%s\t%s\t%s\t%s\n", progress.Clean(s.Name), s.Count, progress.Count(s.Entries),
+		fmt.Fprintf(tw, "%s\t%d\t%s\t%s\t%s\t%s\n", oneLine(s.Name), s.Count, progress.Count(s.Entries),
 			progress.Bytes(float64(s.Bytes)), s.Registered.Local().Format(time.DateTime), note)
 	}
 	_ = tw.Flush()

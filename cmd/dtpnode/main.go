@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/dtpnode/dtpnode/cli/progress"
 	"github.com/dtpnode/dtpnode/cli/settings"
 	"github.com/dtpnode/dtpnode/cli/submit"
 	"github.com/dtpnode/dtpnode/node/api"
@@ -95,9 +96,9 @@ func report(w io.Writer, asJSON bool, err error, code int, read string) {
 		_ = json.NewEncoder(w).Encode(f)
 		return
 	}
-	fmt.Fprintf(w, "dtpnode: %s\n", f.Error)
+	fmt.Fprintf(w, "dtpnode: %s\n", progress.Clean(f.Error))
 	if f.Hint != "" {
-		fmt.Fprintf(w, "  %s\n", f.Hint)
+		fmt.Fprintf(w, "  %s\n", progress.Clean(f.Hint))
 	}
 }
 

@@ -102,7 +102,7 @@ func withLinks(members []api.Member, links *api.Links) []linkedMember {
 // printExpelled says why this host is not among the members.
 func printExpelled(ctx context.Context, w io.Writer, client *api.Client) {
 	if st, err := client.Status(ctx); err == nil && st.Expelled != nil {
-		fmt.Fprintf(w, "%s\n  %s\n", progress.Clean(st.Expelled.String()), api.ExpelledHint)
+		fmt.Fprintf(w, "%s\n  %s\n", oneLine(st.Expelled.String()), api.ExpelledHint)
 	}
 }
 
@@ -186,7 +186,7 @@ func printNotes(w io.Writer, members []api.Member) {
 			fmt.Fprintf(w, "and %d more of which something is wrong: dtpnode members --output json\n", len(order)-i)
 			return
 		}
-		fmt.Fprintf(w, "%s: %s\n", progress.Clean(enumerated(names[note])), progress.Clean(note))
+		fmt.Fprintf(w, "%s: %s\n", oneLine(enumerated(names[note])), oneLine(note))
 	}
 }
 
@@ -226,8 +226,8 @@ func printVersions(w io.Writer, members []api.Member) {
 			fmt.Fprintf(w, "and %d more versions\n", len(builds)-i)
 			break
 		}
-		fmt.Fprintf(w, "dtpnode %s, protocol %d: %s\n", progress.Clean(b.version), b.protocol,
-			progress.Clean(enumerated(names[b])))
+		fmt.Fprintf(w, "dtpnode %s, protocol %d: %s\n", oneLine(b.version), b.protocol,
+			oneLine(enumerated(names[b])))
 	}
 	if slices.ContainsFunc(builds, func(b build) bool { return b.protocol != builds[0].protocol }) {
 		fmt.Fprintln(w, "members work together that speak a common protocol; where two do not, it is said above")

@@ -140,7 +140,7 @@ func printClocks(w io.Writer, jobs []api.JobStatus, now time.Time) {
 		who := submitter(j)
 		if ahead := j.Submitted.Sub(now); ahead > progress.ClocksDiffer && !said[who] {
 			said[who] = true
-			fmt.Fprintf(w, "the clock of %s is %s ahead of this host's, or more: set both by NTP\n", progress.Clean(who),
+			fmt.Fprintf(w, "the clock of %s is %s ahead of this host's, or more: set both by NTP\n", oneLine(who),
 				progress.Age(ahead))
 		}
 	}
@@ -171,19 +171,19 @@ func printJobs(w io.Writer, jobs []api.JobStatus, now time.Time) {
 	printClocks(w, jobs, now)
 	for _, j := range jobs {
 		if j.State == api.Waiting && j.Phase != "" {
-			fmt.Fprintf(w, "job %s waits: %s; %s\n", progress.Short(j.ID), progress.Clean(j.Phase), progress.Clean(j.Hint))
+			fmt.Fprintf(w, "job %s waits: %s; %s\n", progress.Short(j.ID), oneLine(j.Phase), oneLine(j.Hint))
 		}
 		if j.State == api.Running && j.Phase != "" {
-			fmt.Fprintf(w, "job %s: %s\n", progress.Short(j.ID), progress.Clean(j.Phase))
+			fmt.Fprintf(w, "job %s: %s\n", progress.Short(j.ID), oneLine(j.Phase))
 		}
 		for _, n := range j.Nodes {
 			if j.State == api.Running && n.Problem != "" {
-				fmt.Fprintf(w, "job %s: %s was set aside: %s\n", progress.Short(j.ID), progress.Clean(n.Name),
-					progress.Clean(n.Problem))
+				fmt.Fprintf(w, "job %s: %s was set aside: %s\n", progress.Short(j.ID), oneLine(n.Name),
+					oneLine(n.Problem))
 			}
 		}
 		if j.KeptIn != "" {
-			fmt.Fprintf(w, "job %s is kept in %s\n", progress.Short(j.ID), progress.Clean(j.KeptIn))
+			fmt.Fprintf(w, "job %s is kept in %s\n", progress.Short(j.ID), oneLine(j.KeptIn))
 		}
 	}
 }

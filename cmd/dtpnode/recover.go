@@ -99,10 +99,10 @@ func showRecovery(w io.Writer, r api.Recovery, now time.Time) {
 	}
 	fmt.Fprintf(w, "Copies of the ledger of job %s that %s, the one to go on from first:\n", progress.Short(r.ID), what)
 	for _, c := range r.Copies {
-		fmt.Fprintf(w, "  %s: %s of %s entries are committed; %s %s ago", c.Name, progress.Count(c.Committed),
+		fmt.Fprintf(w, "  %s: %s of %s entries are committed; %s %s ago", oneLine(c.Name), progress.Count(c.Committed),
 			progress.Count(r.Units), when, progress.Duration(max(now.Sub(c.Written), 0)))
 		if c.SupersededBy != "" {
-			fmt.Fprintf(w, ", when %s had the job go on from the copy of %s", c.SupersededBy, c.SupersededFor)
+			fmt.Fprintf(w, ", when %s had the job go on from the copy of %s", oneLine(c.SupersededBy), oneLine(c.SupersededFor))
 		}
 		if c.Lacking > 0 {
 			fmt.Fprintf(w, "; lacks %d of %d partial results", c.Lacking, c.Parts)
@@ -117,16 +117,16 @@ func showRecovery(w io.Writer, r api.Recovery, now time.Time) {
 		if l.Up {
 			why = "is up, and has no copy any more"
 		}
-		fmt.Fprintf(w, "Lost: %s %s.\n", l.Name, why)
+		fmt.Fprintf(w, "Lost: %s %s.\n", oneLine(l.Name), why)
 	}
 	first := r.Copies[0]
 	if len(r.Copies) > 1 && !r.Copies[1].Unproven && first.Committed > r.Copies[1].Committed {
 		fmt.Fprintf(w, "That %s more entries are committed than %s knows of is the word of %s alone: --from goes on from "+
 			"another copy.\n",
-			progress.Count(first.Committed-r.Copies[1].Committed), r.Copies[1].Name, first.Name)
+			progress.Count(first.Committed-r.Copies[1].Committed), oneLine(r.Copies[1].Name), oneLine(first.Name))
 	}
 	fmt.Fprintf(w, "The job would go on from the copy of %s. %s entries would run, those among them that other copies "+
-		"have committed since.\n", first.Name, progress.Count(r.Open))
+		"have committed since.\n", oneLine(first.Name), progress.Count(r.Open))
 	if first.Lacking > 0 {
 		fmt.Fprintf(w, "%d partial results that it lacks are fetched from whoever has them; else their entries run again "+
 			"too.\n", first.Lacking)

@@ -57,16 +57,16 @@ func runRevoke(ctx context.Context, g *globals, name string, withInvited bool) e
 }
 
 func printRevoked(w io.Writer, m api.Member, done api.Revoked) {
-	fmt.Fprintf(w, "revoked %s (%s)\n", progress.Clean(m.Name), m.ID)
+	fmt.Fprintf(w, "revoked %s (%s)\n", oneLine(m.Name), oneLine(m.ID))
 	var stay []string
 	for _, o := range done.Invited {
-		switch name := progress.Clean(cmp.Or(o.Name, o.ID)); {
+		switch name := oneLine(cmp.Or(o.Name, o.ID)); {
 		case o.Revoked:
-			fmt.Fprintf(w, "revoked %s (%s), which it had admitted\n", name, o.ID)
+			fmt.Fprintf(w, "revoked %s (%s), which it had admitted\n", name, oneLine(o.ID))
 		case o.Error != "":
-			fmt.Fprintf(w, "%s (%s), which it had admitted, stays a member: %s\n", name, o.ID, progress.Clean(o.Error))
+			fmt.Fprintf(w, "%s (%s), which it had admitted, stays a member: %s\n", name, oneLine(o.ID), oneLine(o.Error))
 		default:
-			fmt.Fprintf(w, "%s (%s), which it had admitted, stays a member\n", name, o.ID)
+			fmt.Fprintf(w, "%s (%s), which it had admitted, stays a member\n", name, oneLine(o.ID))
 			stay = append(stay, o.ID)
 		}
 	}
@@ -139,7 +139,7 @@ func findMember(members []api.Member, name string) (api.Member, error) {
 func told(members, some []api.Member) (out []string) {
 	short := shortIDs(members)
 	for _, m := range some {
-		out = append(out, fmt.Sprintf("%s (%s, %s)", short[m.ID], progress.Clean(m.Name), m.State))
+		out = append(out, fmt.Sprintf("%s (%s, %s)", short[m.ID], oneLine(m.Name), m.State))
 	}
 	return out
 }

@@ -117,13 +117,13 @@ func printPrivate(w io.Writer, st api.JobStatus) {
 	if !st.Submitted.IsZero() { // only nodes that have led the job know it
 		when = ", submitted " + st.Submitted.Local().Format("2006-01-02 15:04:05")
 	}
-	fmt.Fprintf(w, "%s: a job of %s%s, led by %s: %s\n", progress.Short(st.ID), progress.Clean(submitter(st)), when,
-		progress.Clean(st.HomeName), st.State)
+	fmt.Fprintf(w, "%s: a job of %s%s, led by %s: %s\n", progress.Short(st.ID), oneLine(submitter(st)), when,
+		oneLine(st.HomeName), oneLine(string(st.State)))
 	for _, n := range st.Nodes {
 		fmt.Fprintf(w, "this node has processed %s entries for it in %s packets\n", progress.Count(n.Units),
 			progress.Count(n.Packets))
 	}
-	fmt.Fprintf(w, "%s\n", progress.Clean(st.Private))
+	fmt.Fprintf(w, "%s\n", oneLine(st.Private))
 }
 
 // submitter is the name of the member that submitted a job, or its id if it is not a member any more.
@@ -134,10 +134,10 @@ func submitter(st api.JobStatus) string {
 // printNode shows a daemon.
 func printNode(w io.Writer, st api.NodeStatus) {
 	tw := progress.Table(w)
-	fmt.Fprintf(tw, "node\t%s (%s)\n", progress.Clean(st.Name), st.ID)
-	fmt.Fprintf(tw, "version\t%s, protocol %d, pid %d, up %s, %s\n", st.Version, st.Protocol, st.PID,
+	fmt.Fprintf(tw, "node\t%s (%s)\n", oneLine(st.Name), oneLine(st.ID))
+	fmt.Fprintf(tw, "version\t%s, protocol %d, pid %d, up %s, %s\n", oneLine(st.Version), st.Protocol, st.PID,
 		progress.Seconds(st.Uptime), progress.Bytes(float64(st.RSS)))
-	fmt.Fprintf(tw, "addresses\t%s\n", progress.Clean(strings.Join(st.Addrs, " ")))
+	fmt.Fprintf(tw, "addresses\t%s\n", oneLine(strings.Join(st.Addrs, " ")))
 	fmt.Fprintf(tw, "cluster\t%s, %d up\n", progress.Plural(st.Members, "member"), st.Up)
 	if st.Members == 2 {
 		fmt.Fprintf(tw, "one host lost\t%s\n", api.LostHost(st.Members))
@@ -151,9 +151,9 @@ func printNode(w io.Writer, st api.NodeStatus) {
 		if r.Problem != "" {
 			broken = ", broken"
 		}
-		fmt.Fprintf(tw, "%s\t%s%s\n", progress.Clean(r.Kind), progress.Clean(r.Version+" in "+r.Dir), broken)
+		fmt.Fprintf(tw, "%s\t%s%s\n", oneLine(r.Kind), oneLine(r.Version+" in "+r.Dir), broken)
 	}
-	fmt.Fprintf(tw, "state\t%s\n", st.StateDir)
+	fmt.Fprintf(tw, "state\t%s\n", oneLine(st.StateDir))
 	fmt.Fprintf(tw, "kept\t%s for jobs, %d ledgers; of it uncommitted %s of at most %s\n",
 		progress.Bytes(float64(st.Kept)), st.Ledgers,
 		progress.Bytes(float64(st.KeptOpen)), progress.Bytes(float64(st.KeptMax)))
@@ -164,19 +164,19 @@ func printNode(w io.Writer, st api.NodeStatus) {
 		if st.Members > 1 {
 			left = ": " + progress.Plural(u.Files, "file") + " left to others"
 		}
-		fmt.Fprintf(tw, "does not see\t%s (%s)%s\n", progress.Clean(u.Where), progress.Clean(u.Reason), left)
+		fmt.Fprintf(tw, "does not see\t%s (%s)%s\n", oneLine(u.Where), oneLine(u.Reason), left)
 	}
 	for _, m := range st.Wrongs {
 		for _, what := range slices.Sorted(maps.Keys(m.Counts)) {
-			fmt.Fprintf(tw, "broke the rules\t%s, %s times: %s\n", progress.Clean(cmp.Or(m.Name, m.ID)),
-				progress.Count(int64(m.Counts[what])), progress.Clean(what))
+			fmt.Fprintf(tw, "broke the rules\t%s, %s times: %s\n", oneLine(cmp.Or(m.Name, m.ID)),
+				progress.Count(int64(m.Counts[what])), oneLine(what))
 		}
 	}
 	if st.Starting != "" { // that is no problem
-		fmt.Fprintf(tw, "state\tstarting %s\n", progress.Clean(st.Starting))
+		fmt.Fprintf(tw, "state\tstarting %s\n", oneLine(st.Starting))
 	}
 	if st.Problem != "" {
-		fmt.Fprintf(tw, "problem\t%s\n", progress.Clean(st.Problem))
+		fmt.Fprintf(tw, "problem\t%s\n", oneLine(st.Problem))
 	}
 	tw.Flush()
 }
@@ -195,14 +195,14 @@ func printJob(w io.Writer, st api.JobStatus) {
 		printPrivate(w, st)
 		return
 	}
-	fmt.Fprintf(w, "%s, submitted by %s %s, led by %s\n", progress.Clean(st.Title), progress.Clean(submitter(st)),
-		st.Submitted.Local().Format("2006-01-02 15:04:05"), progress.Clean(st.HomeName))
+	fmt.Fprintf(w, "%s, submitted by %s %s, led by %s\n", oneLine(st.Title), oneLine(submitter(st)),
+		st.Submitted.Local().Format("2006-01-02 15:04:05"), oneLine(st.HomeName))
 	switch {
 	case st.Phase == "" || st.State.Final():
 	case st.State == api.Waiting:
-		fmt.Fprintf(w, "the job waits: %s\n", progress.Clean(st.Phase))
+		fmt.Fprintf(w, "the job waits: %s\n", oneLine(st.Phase))
 	default:
-		fmt.Fprintf(w, "now: %s\n", progress.Clean(st.Phase))
+		fmt.Fprintf(w, "now: %s\n", oneLine(st.Phase))
 	}
 	if st.Error != "" {
 		fmt.Fprintf(w, "error: %s\n", progress.Clean(st.Error))
@@ -211,14 +211,14 @@ func printJob(w io.Writer, st api.JobStatus) {
 		fmt.Fprintf(w, "  %s\n", progress.Clean(st.Hint))
 	}
 	if st.KeptIn != "" {
-		fmt.Fprintf(w, "kept in: %s\n", st.KeptIn)
+		fmt.Fprintf(w, "kept in: %s\n", oneLine(st.KeptIn))
 	}
 	progress.Summary(w, st)
 	if st.OutputError != "" {
-		fmt.Fprintf(w, "output not written: %s\n", progress.Clean(st.OutputError))
+		fmt.Fprintf(w, "output not written: %s\n", oneLine(st.OutputError))
 	}
 	for _, f := range st.Failing {
-		fmt.Fprintf(w, "failing, tried %d times: %s [%d, %d): %s: %s\n", f.Tries, progress.Clean(f.File), f.First, f.Last,
-			f.Kind, progress.Clean(f.Reason))
+		fmt.Fprintf(w, "failing, tried %d times: %s [%d, %d): %s: %s\n", f.Tries, oneLine(f.File), f.First, f.Last,
+			oneLine(f.Kind), oneLine(f.Reason))
 	}
 }
