@@ -323,7 +323,9 @@ func TestLyingPlanner(t *testing.T) {
 // which the summary names.
 func TestPoisonedPartials(t *testing.T) {
 	t.Parallel()
-	for seed, what := range map[uint64]string{1: "could not read object", 6: "damaged"} {
+	for seed, what := range map[uint64]string{
+		1: "could not read object", 6: "damaged", 7: "50000 files", 10: "5000 files",
+	} {
 		specs := often("a", "b", "liar")
 		specs[2] = asLiar(specs[2], taggedBinary(t, "liars"), seed, "poison")
 		b := rightfulBeside(t, specs, "worker,submitter", "worker")

@@ -1,6 +1,7 @@
 package exec
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -70,6 +71,19 @@ type Failure struct {
 	Stack  string      // stack trace, may be empty
 	Tail   string      // last lines the child printed, at most 4 KiB
 }
+
+// ErrOdd says, under errors.Is of a Failure, that objects are not in all partials what the job's hints made of them:
+// one of those who made these lies, or the code changes the objects in only some processes.
+var ErrOdd = errors.New("partials do not agree in what was announced to all")
+
+// ErrFlawed says, under errors.Is, that a file is whole and no partial: whoever has made it is wrong.
+var ErrFlawed = errors.New("not a partial")
+
+// opCompare is the Op of such a failure.
+const opCompare = "compare"
+
+// Is reports whether the failure is such a one.
+func (f *Failure) Is(target error) bool { return target == ErrOdd && f.Op == opCompare }
 
 func (f *Failure) Error() string {
 	where := f.Op

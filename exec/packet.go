@@ -76,6 +76,8 @@ type Partial struct {
 	Apart []string `msgpack:"apart"`
 	// Mixed are names under which objects of several classes are, with these: they stand side by side. Of a merge alone.
 	Mixed []string `msgpack:"mixed"`
+	// Odd are names of objects that are not in all inputs what Hints made of them. They are kept apart.
+	Odd []string `msgpack:"odd"`
 }
 
 // Finished says what Session.Finish and Program.Save wrote. A process may tell it in the same form.

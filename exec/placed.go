@@ -1,6 +1,9 @@
 package exec
 
 import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -14,21 +17,35 @@ import (
 	"github.com/dtpnode/dtpnode/internal/durable"
 )
 
-// outputMark is the extended attribute of files that a job has written, and that the next job may replace.
-// rootexec/child/results.cc sets and reads it too.
+// outputMark is the extended attribute of files that a job has written. Its value says which jobs may replace the file:
+// those with the same mark. rootexec/child/results.cc sets and reads it too, and cli/inputs looks whether there is one.
 const outputMark = "user.dtpnode.output"
+
+// OutputMark is the mark of the files that jobs of one submitter and one code write: their names come from whoever
+// worked, so that a job must not replace what another has written. The code is what its user calls it, such as the path
+// of a source: mended code replaces what it wrote before.
+func OutputMark(submitter, kind, code string) string {
+	sum := sha256.New()
+	for _, s := range []string{submitter, kind, code} {
+		fmt.Fprintf(sum, "%d %s\n", len(s), s)
+	}
+	return hex.EncodeToString(sum.Sum(nil))
+}
 
 // Placed is a file of a result that was written to a folder.
 type Placed struct {
 	Path   string
-	Before string // name that a file has now which was there and which no job had written; empty for none
+	Before string // name that a file has now which was there, and which has another mark; empty for none
 }
 
 // PlaceFiles writes files of a result to their names below a folder, each whole or not at all. Their names come from
 // the node that made the result: so none follows a link out of the folder, what is there gets another name unless a job
-// has written it, and a path that kept names, such as that of an input, is not used; kept may be nil. What was written
-// before an error stays.
-func PlaceFiles(r io.ReaderAt, files []ResultFile, dir string, kept func(path string) bool) ([]Placed, error) {
+// of that mark (OutputMark) has written it, and a path that kept names, such as that of an input, is not used; kept may
+// be nil. What was written before an error stays.
+func PlaceFiles(
+	r io.ReaderAt, files []ResultFile, dir, mark string, kept func(path string) bool,
+) ([]Placed, error) {
+	mark = cmp.Or(mark, NoMark)
 	var placed []Placed
 	for _, f := range files {
 		if !localName(f.Name) {
@@ -46,8 +63,8 @@ func PlaceFiles(r io.ReaderAt, files []ResultFile, dir string, kept func(path st
 				return err
 			}
 			// Where the file system has no marks the next one is careful.
-			_ = unix.Fsetxattr(int(to.Fd()), outputMark, []byte("1"), 0)
-			before, err := spare(p.Path)
+			_ = unix.Fsetxattr(int(to.Fd()), outputMark, []byte(mark), 0)
+			before, err := spare(p.Path, mark)
 			p.Before = before
 			return errors.Join(err, to.Chmod(0o644))
 		})
@@ -81,12 +98,25 @@ func below(dir, name string) string {
 	return path
 }
 
-// spare gives what is at path another name unless a job has written it, and returns that.
-func spare(path string) (string, error) {
+// Marked reports whether a job of that mark has written a file.
+func Marked(path, mark string) bool {
+	value := make([]byte, markSize)
+	n, err := unix.Getxattr(path, outputMark, value)
+	return err == nil && string(value[:n]) == cmp.Or(mark, NoMark)
+}
+
+// NoMark stands for an empty OutputMark on disk, and markSize is more than any mark has.
+const (
+	NoMark   = "1"
+	markSize = 100
+)
+
+// spare gives what is at path another name unless a job of that mark has written it, and returns that.
+func spare(path, mark string) (string, error) {
 	if _, err := os.Stat(path); err != nil {
 		return "", nil //nolint:nilerr // nothing is there, or a link to nothing, which is replaced itself
 	}
-	if n, err := unix.Getxattr(path, outputMark, nil); err == nil && n > 0 {
+	if Marked(path, mark) {
 		return "", nil
 	}
 	for i := 1; ; i++ {

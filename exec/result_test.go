@@ -44,7 +44,7 @@ func TestReadResult(t *testing.T) {
 		t.Fatal(size, files, err)
 	}
 	dir := t.TempDir()
-	paths, err := PlaceFiles(bytes.NewReader(whole), files, dir, nil)
+	paths, err := PlaceFiles(bytes.NewReader(whole), files, dir, "", nil)
 	if err != nil || len(paths) != 2 {
 		t.Fatal(paths, err)
 	}
@@ -116,6 +116,23 @@ func FuzzResult(f *testing.F) {
 	})
 }
 
+// TestPlaceFilesSparesOtherJobs replaces what a job of the same mark has written, and nothing else.
+func TestPlaceFilesSparesOtherJobs(t *testing.T) {
+	dir := t.TempDir()
+	one, other := OutputMark("me", "ROOT", "/a/Sel.C"), OutputMark("me", "ROOT", "/b/Sel.C")
+	if one == other || len(one) >= markSize {
+		t.Fatalf("%q, %q", one, other)
+	}
+	for i, c := range []struct{ mark, before string }{
+		{one, ""}, {one, ""}, {other, "o-before.root"}, {other, ""}, {"", "o-before-2.root"}, {one, "o-before-3.root"},
+	} {
+		placed, err := PlaceFiles(strings.NewReader("x"), []ResultFile{{Name: "o.root", Size: 1}}, dir, c.mark, nil)
+		if err != nil || placed[0].Before != c.before || !Marked(placed[0].Path, c.mark) {
+			t.Errorf("at %d: %+v, %v", i, placed, err)
+		}
+	}
+}
+
 // TestPlaceFilesSparesTheRest: where files of a result go is the word of another node. What the user has, or has linked
 // to, is there afterwards as it was; what a job has written gives way to the next.
 func TestPlaceFilesSparesTheRest(t *testing.T) {
@@ -151,7 +168,7 @@ func TestPlaceFilesSparesTheRest(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		placed, err := PlaceFiles(bytes.NewReader(whole), files, dir, func(path string) bool {
+		placed, err := PlaceFiles(bytes.NewReader(whole), files, dir, "", func(path string) bool {
 			return path == filepath.Join(dir, "input.root")
 		})
 		if err != nil || len(placed) != len(names) {
@@ -177,7 +194,7 @@ func TestPlaceFilesSparesTheRest(t *testing.T) {
 		t.Errorf("outside of the folder: %v, %v", there, err)
 	}
 	for _, name := range []string{"", "../up.root", ".hidden/h.root", "/tmp/abs.root"} {
-		if _, err := PlaceFiles(strings.NewReader(""), []ResultFile{{Name: name}}, dir, nil); !errors.Is(err, ErrResult) {
+		if _, err := PlaceFiles(strings.NewReader(""), []ResultFile{{Name: name}}, dir, "", nil); !errors.Is(err, ErrResult) {
 			t.Errorf("file %q was placed: %v", name, err)
 		}
 	}

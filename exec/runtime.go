@@ -49,7 +49,7 @@ type Finder interface {
 	// Open makes one of them ready to run code, which may take minutes the first time. The caller closes it.
 	Open(ctx context.Context, info Info, cfg Config) (Runtime, error)
 	// Counted reads the units and the canary that a partial's own objects show. It needs no runtime on the host, so that
-	// every node can keep, and vouch for, partials of this kind.
+	// every node can keep, and vouch for, partials of this kind. What it reads and is none is ErrFlawed.
 	Counted(path string) (units int64, canary uint64, err error)
 	// Suffix ends the names of files that Finish and Save write, such as ".txt", so that the user's programs know what
 	// they are; it may be empty. What writes them does not look at their names.
@@ -114,6 +114,24 @@ type Foreseer interface {
 	// Foresee is Try, of the first entry of the first of some packets that lie, in their order, where the job begins. For
 	// what it finds out it may run more entries than the first, and nothing that happens to those is a failure.
 	Foresee(ctx context.Context, spec GenSpec, ps []Packet) (Foreseen, error)
+	// MergeForeseen is Merge of partials whose generations had all been told the same Hints, which may be empty: inputs
+	// say for themselves what they were told, and one may lie. Strict fails where an input has something else of what
+	// Hints made; otherwise that is apart, and told (Partial.Odd), where other inputs have it.
+	MergeForeseen(ctx context.Context, inputs []string, out string, hints []byte, strict bool) (Partial, error)
+}
+
+// Claimer is what a Finder is besides if partials of its kind hold things of which a job may have so many, whoever
+// claims them. Counted refuses a partial that has too many by itself.
+type Claimer interface {
+	// Claims reads what a partial holds. It needs no runtime on the host.
+	Claims(path string) ([]Claim, error)
+}
+
+// Claim are things of one kind that a partial holds. Those of one number are one when partials are merged.
+type Claim struct {
+	What  string   // such as "files"
+	Most  int      // that a job may have
+	Names []uint64 // hashes of their names
 }
 
 // Foreseen is what the first entries of a job have shown.
@@ -140,6 +158,14 @@ type SessionSpec struct {
 	// which absolute paths that the code names for them may lead. It is made if it is not there. Empty: Dir, as where Away
 	// is set.
 	OutputDir string
+	// Mark is of those files (OutputMark).
+	Mark string
+	// Hints are those of all generations of the job (GenSpec.Hints); false where its partials may have been told others.
+	// It is called when Finish begins, and may be nil.
+	Hints func() ([]byte, bool)
+	// Odd lets objects stand apart that are not in all partials what Hints made of them; else Finish fails with ErrOdd
+	// before the user's last step.
+	Odd bool
 	// Inputs returns the paths and URLs of the job's inputs, which no output file replaces; nil stands for none. It is
 	// called when Finish begins.
 	Inputs func() []string

@@ -146,14 +146,35 @@ func (h *Home) FullReason() string { return h.kept.failedFor }
 // notStored takes the word that a fetch has failed.
 func (h *Home) notStored(ev NotStored) {
 	if k := h.kept.find(ev.Partial.ID); k != nil {
-		if k.answers(ev.Seq) {
+		switch {
+		case !k.answers(ev.Seq):
+		case ev.Flaw != "":
+			h.unusable(Unusable{ID: k.ID, Reason: ev.Flaw})
+		default:
 			h.gone(k, ev.Here)
 		}
 		return
 	}
-	if o := h.offers.find(ev.Partial.ID); o != nil && o.state == fetching && o.answers(ev.Seq) {
+	o := h.offers.find(ev.Partial.ID)
+	switch {
+	case o == nil || o.state != fetching || !o.answers(ev.Seq):
+	case ev.Flaw != "":
+		h.flawed(o, ev.Flaw)
+	default:
 		h.giveUp(o, ev.Here, ev.Slow)
 	}
+}
+
+// flawed rejects an offer whose blob is none that could be committed. Whoever made it is not asked for more, if that is
+// its holder: who has it from another may have been given it so.
+func (h *Home) flawed(o *offer, reason string) {
+	h.offers.changed = true
+	h.offers.drop(o.ID)
+	h.releaseAll(o.keeping)
+	if o.ID.Node == o.Holder {
+		h.spoilt(o.ID.Node, reason)
+	}
+	h.reject(o.Partial)
 }
 
 // giveUp ends the attempt to commit an offer whose blob could not be had. here is the reason if this node's own disk is

@@ -34,10 +34,12 @@ type (
 		Seq     uint64        // of the Fetch
 	}
 	// NotStored answers Fetch: a partial's blob could not be had. Here is the reason if it is this node that cannot keep
-	// the blob, and empty for any other.
+	// the blob, and empty for any other. Flaw is the reason if the blob is here, as its holder has made it, and no partial
+	// of the job can be such.
 	NotStored struct {
 		Partial merge.Partial
 		Here    string
+		Flaw    string
 		Slow    bool   // it came too slowly from its holder
 		Seq     uint64 // of the Fetch
 	}

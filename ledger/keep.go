@@ -314,10 +314,15 @@ func (h *Home) unusable(ev Unusable) {
 	}
 	k.unusable = true
 	h.emit(Propose{Entry{Uncommit: &ev.ID}})
-	n := h.nodes.byID[ev.ID.Node]
-	if n != nil && ev.ID.Node != h.cfg.Self && n.shunned == "" && h.hopes(ev.ID.Node) > 0 {
+	h.spoilt(ev.ID.Node, ev.Reason)
+}
+
+// spoilt takes the job from a node that has handed in what cannot be merged, if others are there.
+func (h *Home) spoilt(id tasks.PeerID, reason string) {
+	n := h.nodes.byID[id]
+	if n != nil && id != h.cfg.Self && n.shunned == "" && h.hopes(id) > 0 {
 		n.spoilt = true
-		h.shun(ev.ID.Node, "what it handed in cannot be merged: "+ev.Reason)
+		h.shun(id, "what it handed in cannot be merged: "+reason)
 	}
 }
 

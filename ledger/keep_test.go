@@ -131,3 +131,25 @@ func TestBlobThatRotsBeforeItsCommit(t *testing.T) {
 		t.Error("it is waited for for ever")
 	}
 }
+
+// TestBlobThatIsNoPartial is rejected at once, with all else that its maker offers, and its units run elsewhere.
+func TestBlobThatIsNoPartial(t *testing.T) {
+	d := newDesk(t, Config{}, "b", "c")
+	d.step(NodeUp{ID: "b", Slots: 1})
+	d.step(NodeUp{ID: "c", Slots: 1})
+	d.reports()
+	p := part("b", 1, 0, 10)
+	d.home.Granted(p.Cover)
+	d.out = nil
+	d.step(Offered{Partial: p})
+	fetches := all[Fetch](d)
+	if len(fetches) != 1 {
+		t.Fatalf("%d fetches of what is offered", len(fetches))
+	}
+	d.out = nil
+	d.step(NotStored{Partial: fetches[0].Partial, Flaw: "too many files", Seq: fetches[0].Seq})
+	shuns, rejects := all[Shun](d), all[Reject](d)
+	if len(shuns) != 1 || shuns[0].ID != "b" || !strings.Contains(shuns[0].Reason, "too many files") || len(rejects) != 1 {
+		t.Errorf("set aside: %+v, rejected: %+v", shuns, rejects)
+	}
+}

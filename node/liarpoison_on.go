@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/node/store"
@@ -50,6 +51,9 @@ func (d *Daemon) poisonShare(b []byte) ([]byte, error) {
 	}
 	return wire.Marshal(&told)
 }
+
+// madeUp counts the names of files that this process has made up.
+var madeUp atomic.Int64
 
 // record is one of a blob of ROOT (rootexec/child/blob.h).
 type record struct {
@@ -105,6 +109,11 @@ func poison(blob []byte, seed int) []byte {
 	case 7: // many names
 		for i := range 60_000 {
 			put(record{flags: 2, name: strings.Repeat("a", 1+i%200) + string(rune('a'+i%26)), class: "TFile", object: number})
+		}
+	case 10: // few enough names for one, which become more than a job may have
+		for i := range 20_000 {
+			name := "made-up-" + strconv.FormatInt(madeUp.Add(1), 10) + "-" + strconv.Itoa(i) + ".root"
+			put(record{flags: 2, name: name, class: "TFile", object: []byte("root")})
 		}
 	case 8: // an object that the job does not have, with a name that controls a terminal
 		for range 1000 {

@@ -28,6 +28,9 @@ type ClientSpec struct {
 	Away      bool            // as in exec.SessionSpec
 	Inputs    func() []string // as in exec.SessionSpec
 	OutputDir string          // as in exec.SessionSpec
+	Mark      string          // as in exec.SessionSpec
+	Hints     func() ([]byte, bool)
+	Odd       bool // as in exec.SessionSpec
 }
 
 // Client is the submitting side of a job: a process with the one selector object that runs Begin and
@@ -107,9 +110,15 @@ func (c *Client) Begin(ctx context.Context) (input string, err error) {
 func (c *Client) Finish(ctx context.Context, partials []string, outPath string) (exec.Finished, error) {
 	frame := finishFrame{
 		Op: "finish", Partials: append([]string{}, partials...), Path: outPath, Away: c.spec.Away, Outputs: c.spec.OutputDir,
+		Mark: c.spec.Mark,
 	}
 	if outPath != "" {
 		frame.Canvases = c.spec.Canvases
+	}
+	if c.spec.Hints != nil {
+		if hints, known := c.spec.Hints(); known {
+			frame.Hints, frame.Strict = told(hints), !c.spec.Odd
+		}
 	}
 	if c.spec.Inputs != nil {
 		frame.Inputs = localPaths(c.spec.Inputs())

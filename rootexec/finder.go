@@ -143,5 +143,8 @@ func (f *Finder) Open(ctx context.Context, info exec.Info, cfg exec.Config) (exe
 // Counted reads the units and the canary that a partial's own objects show.
 func (f *Finder) Counted(path string) (units int64, canary uint64, err error) { return Counted(path) }
 
+// Claims reads which files and objects a partial has.
+func (f *Finder) Claims(path string) ([]exec.Claim, error) { return Claims(path) }
+
 // Suffix is that of ROOT files.
 func (f *Finder) Suffix() string { return ".root" }

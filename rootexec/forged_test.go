@@ -100,6 +100,7 @@ func TestForgedPartials(t *testing.T) {
 		"bytes that are no object": changed(func(r *blobRecord) {
 			r.object = bytes.Repeat([]byte{0xa5}, len(r.object))
 		}),
+		"an object of another name than is said":  changed(func(r *blobRecord) { r.name = "x" + r.name }),
 		"an object of another class than is said": changed(func(r *blobRecord) { r.object = number }),
 		"a file that is no ROOT file": changed(same,
 			blobRecord{flags: isFile, name: "a.root", class: "TFile", object: number}),

@@ -124,6 +124,22 @@ type mergeFrame struct {
 	Op     string   `msgpack:"op"`
 	Inputs []string `msgpack:"inputs"`
 	Path   string   `msgpack:"path"`
+	hintsFrame
+}
+
+// hintsFrame says what the generations of all partials have been told. Without it the partials say so themselves.
+type hintsFrame struct {
+	Hints *[]byte `msgpack:"hints,omitempty"` // may be empty bytes
+	// Strict is as in exec.Foreseer.MergeForeseen; finishing, it is what exec.SessionSpec.Odd is not.
+	Strict bool `msgpack:"strict,omitempty"`
+}
+
+// told are hints that are known.
+func told(hints []byte) *[]byte {
+	if hints == nil {
+		hints = []byte{}
+	}
+	return &hints
 }
 
 type startFrame struct {
@@ -152,6 +168,8 @@ type finishFrame struct {
 	Away     bool     `msgpack:"away,omitempty"`     // as in exec.SessionSpec
 	Inputs   []string `msgpack:"inputs,omitempty"`   // local paths
 	Outputs  string   `msgpack:"outputs,omitempty"`  // as OutputDir in exec.SessionSpec
+	Mark     string   `msgpack:"mark,omitempty"`     // as in exec.SessionSpec
+	hintsFrame
 }
 
 // planned is the answer to a planFrame.

@@ -69,8 +69,10 @@ func (s split) run(t *testing.T, job roottest.Job) outcome {
 	sel := loadJob(t, e, job.Selector)
 	defer sel.Release()
 	dir := t.TempDir()
-	c, err := sel.StartClient(t.Context(), rootexec.ClientSpec{Option: job.Option, Params: job.Params, Dir: dir},
-		func(string) {})
+	var hints []byte
+	c, err := sel.StartClient(t.Context(), rootexec.ClientSpec{
+		Option: job.Option, Params: job.Params, Dir: dir, Hints: func() ([]byte, bool) { return hints, true },
+	}, func(string) {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +93,7 @@ func (s split) run(t *testing.T, job roottest.Job) outcome {
 		if err != nil {
 			t.Fatal(err)
 		}
-		spec.Hints = seen.Hints
+		spec.Hints, hints = seen.Hints, seen.Hints
 	}
 	var partials, apart []string
 	for _, packets := range s.deal(t, e, job) {
@@ -100,7 +102,7 @@ func (s split) run(t *testing.T, job roottest.Job) outcome {
 	for i := 0; len(partials) > 1 && s.rand.IntN(4) > 0; i++ {
 		s.rand.Shuffle(len(partials), func(i, j int) { partials[i], partials[j] = partials[j], partials[i] })
 		n := 2 + s.rand.IntN(len(partials)-1)
-		m, err := sel.Merge(t.Context(), partials[:n], filepath.Join(dir, fmt.Sprintf("merged%d", i)))
+		m, err := sel.MergeForeseen(t.Context(), partials[:n], filepath.Join(dir, fmt.Sprintf("merged%d", i)), hints, false)
 		if err != nil {
 			t.Fatal(err)
 		}

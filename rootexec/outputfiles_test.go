@@ -71,7 +71,7 @@ func unpackResult(t *testing.T, path string) (out, dir string) {
 		t.Fatal(err)
 	}
 	dir = t.TempDir()
-	if _, err := exec.PlaceFiles(f, files, dir, nil); err != nil {
+	if _, err := exec.PlaceFiles(f, files, dir, "", nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.Truncate(size); err != nil {
@@ -229,6 +229,26 @@ func TestOutputsReplaceNothing(t *testing.T) {
 		i := slices.IndexFunc(fin.Files, func(f exec.OutputFile) bool { return f.Path == want })
 		if i < 0 || fin.Files[i].Note == "" {
 			t.Errorf("%s: %+v, want %s with a note", name, fin.Files, want)
+		}
+	}
+	replaced := func(mark string, option string) (befores []string) {
+		t.Helper()
+		job := roottest.Job{Selector: selector, Tree: "Events", Files: files, Option: "name=" + option}
+		_, _, fin := outputJob(t, s, job, rootexec.ClientSpec{Dir: dir, Mark: mark})
+		for _, f := range fin.Files {
+			if filepath.Base(f.Path) == option && strings.Contains(f.Note, "-before") {
+				befores = append(befores, f.Note)
+			}
+		}
+		return befores
+	}
+	a, b := exec.OutputMark("me", "ROOT", "/a/Sel.C"), exec.OutputMark("me", "ROOT", "/b/Sel.C")
+	for i, c := range []struct {
+		mark string
+		kept bool
+	}{{a, false}, {a, false}, {b, true}, {b, false}, {"", true}, {a, true}} {
+		if kept := replaced(c.mark, "result.root"); (len(kept) > 0) != c.kept {
+			t.Errorf("at %d what another job has written is kept: %v", i, kept)
 		}
 	}
 	if kept, err := os.ReadFile(filepath.Join(dir, "mine-before.root")); err != nil || string(kept) != text {

@@ -423,7 +423,8 @@ func (p *program) Session(ctx context.Context, spec exec.SessionSpec) (exec.Sess
 	client := ClientSpec{
 		Option: p.work.Option, Params: params, Given: p.given.path, Dir: spec.Dir, Env: env, Seed: p.work.Seed,
 		Canvases: p.work.Canvases, Session: p.work.Session, Away: spec.Away,
-		Inputs: spec.Inputs, OutputDir: spec.OutputDir,
+		Inputs: spec.Inputs, OutputDir: spec.OutputDir, Mark: spec.Mark, Hints: spec.Hints,
+		Odd: spec.Odd,
 	}
 	c, err := p.StartClient(ctx, client, spec.Out)
 	if err != nil {

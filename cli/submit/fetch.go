@@ -83,7 +83,7 @@ func split(f *os.File, size int64, id, path string) error {
 			Err:  err,
 		}
 	}
-	if _, err := exec.PlaceFiles(f, files, dir, nil); err != nil {
+	if _, err := exec.PlaceFiles(f, files, dir, exec.OutputMark("", "get", id), nil); err != nil {
 		return fmt.Errorf("could not write the files of job %s: %w", id, err)
 	}
 	return f.Truncate(output)

@@ -132,7 +132,8 @@ func placeBeside(out, fetched, name string) error {
 	if err != nil {
 		return err
 	}
-	_, err = exec.PlaceFiles(f, []exec.ResultFile{{Name: name, Size: info.Size()}}, filepath.Dir(out), nil)
+	_, err = exec.PlaceFiles(f, []exec.ResultFile{{Name: name, Size: info.Size()}}, filepath.Dir(out),
+		exec.OutputMark("", "get", ""), nil)
 	return err
 }
 

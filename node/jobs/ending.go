@@ -16,6 +16,7 @@ type Ending struct {
 	Valued     bool             // the partials in the result keep the values of single units
 	Skipped    exec.Finished    // what the program left out of its own will, known once the partials are merged
 	EndedIn    *api.Elsewhere   // where Terminate ran, if not where the job was submitted
+	OddStands  bool             // what is odd of the partials is the code's own doing, and stands apart (exec.ErrOdd)
 	Redone     int              // how often partials were run again here, since they could not be merged
 	Stuck      sighting         // when the attempt was first seen after which the job could not be finished
 }

@@ -61,7 +61,10 @@ func (r *ender) Finish(e engine.FinishJob) {
 		return
 	}
 	j.phase(api.Merging, "merging and running Terminate")
-	err := r.writeResult(j, e)
+	err, again := r.makeResult(j, e)
+	if again {
+		return // the engine asks again when what was wrong has been replaced
+	}
 	failpoint.Hit(failpoint.ResultBefore)
 	switch {
 	case r.ctx.Err() != nil: // the daemon is closing; it tries again after its restart, or another home does
@@ -626,6 +629,7 @@ func (r *ender) startSession(j *Job) (input string, err error) {
 	err = r.use(j.ctx, j, func(p exec.Program, _ *tasks.Job) (err error) {
 		session, err = p.Session(j.ctx, exec.SessionSpec{
 			Dir: dir, Env: env, Away: away, Inputs: j.inputs, Out: j.clientLine, OutputDir: j.outputDir(),
+			Mark: j.outputMark(), Hints: j.hints, Odd: j.oddStands(),
 		})
 		return err
 	})

@@ -49,10 +49,13 @@ func (r *copies) tryFold(e engine.FoldBlobs) (out merge.Partial, err error) {
 		}
 	}
 	var s exec.Partial
-	err = r.use(r.ctx, j, func(p exec.Program, _ *tasks.Job) (err error) {
-		s, err = p.Merge(r.ctx, paths, r.ledgers.UnfinishedPath(e.Job, e.ID))
+	err = r.use(r.ctx, j, func(p exec.Program, desc *tasks.Job) (err error) {
+		s, err = mergeWith(r.ctx, p, desc, paths, r.ledgers.UnfinishedPath(e.Job, e.ID), false)
 		return err
 	})
+	if err == nil && len(s.Odd) > 0 && r.searchAll(j) {
+		err = fmt.Errorf("not all inputs have what was announced of %s", s.Odd[0])
+	}
 	out = worker.Partial(e.Job, e.ID, e.Inputs, s)
 	if err == nil {
 		err = r.ledgers.Finish(out)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/dtpnode/dtpnode/engine"
@@ -94,6 +95,8 @@ func (r *copies) FetchBlob(e engine.FetchBlob) {
 	out := engine.NotStored{Partial: p, Slow: errors.Is(err, p2p.ErrSlow), Seq: e.Seq}
 	if here := store.DiskError(err); here != nil {
 		out.Here = here.Error()
+	} else if errors.Is(err, exec.ErrFlawed) {
+		out.Flaw = why(strings.ReplaceAll(err.Error(), path, "it"))
 	}
 	r.loop.Post(out)
 }
@@ -131,14 +134,49 @@ func (r *copies) tryMerge(e engine.MergeBlobs) (exec.Partial, error) {
 		}
 	}
 	var s exec.Partial
-	err = r.use(r.ctx, j, func(p exec.Program, _ *tasks.Job) (err error) {
-		s, err = p.Merge(r.ctx, paths, r.blobs.Partial(e.Job, e.ID))
+	out := r.blobs.Partial(e.Job, e.ID)
+	err = r.use(r.ctx, j, func(p exec.Program, desc *tasks.Job) (err error) {
+		s, err = mergeWith(r.ctx, p, desc, paths, out, false)
 		return err
 	})
+	if err == nil && len(s.Odd) > 0 { // the home is to find out which of them is
+		err = errors.Join(fmt.Errorf("not all inputs have what was announced of %s", s.Odd[0]), os.Remove(out))
+	}
 	if err == nil {
 		j.addApart(s.Apart)
 	}
 	return s, err
+}
+
+// mergeWith merges partials of a job, with what its generations were told.
+func mergeWith(ctx context.Context, p exec.Program, desc *tasks.Job, inputs []string, out string, strict bool) (
+	exec.Partial, error,
+) {
+	ahead, ok := p.(exec.Foreseer)
+	if hints, known := hintsOf(desc); known && ok {
+		return ahead.MergeForeseen(ctx, inputs, out, hints, strict)
+	}
+	return p.Merge(ctx, inputs, out)
+}
+
+// hintsOf is what the generations of a job were told; false if among its partials are those of an earlier job, whose
+// generations may have been told something else.
+func hintsOf(desc *tasks.Job) ([]byte, bool) {
+	if desc == nil || desc.Ask.Again != nil {
+		return nil, false
+	}
+	return desc.Hints, true
+}
+
+// hints is hintsOf the job.
+func (j *Job) hints() ([]byte, bool) {
+	_, desc := j.Prepared()
+	if desc == nil {
+		j.mu.Lock()
+		desc = j.s.Desc
+		j.mu.Unlock()
+	}
+	return hintsOf(desc)
 }
 
 // counted reads units and canary from the blob of a partial, for which the kind of the job must be known here.

@@ -64,7 +64,7 @@ func takeApart(dir string, part api.Part) ([]api.Part, error) {
 		name := fmt.Sprintf("%s-file-%03d%s", strings.TrimSuffix(part.Name, filepath.Ext(part.Name)), i+1,
 			filepath.Ext(file.Name))
 		named := exec.ResultFile{Name: name, Offset: file.Offset, Size: file.Size}
-		if _, err := exec.PlaceFiles(f, []exec.ResultFile{named}, dir, nil); err != nil {
+		if _, err := exec.PlaceFiles(f, []exec.ResultFile{named}, dir, "", nil); err != nil {
 			return nil, err
 		}
 		parts = append(parts, api.Part{Name: name, Units: part.Units, Entries: part.Entries, File: file.Name})
@@ -90,10 +90,12 @@ func (r *outputs) deliverFiles(j *Job, in *os.File, out string) error {
 		dir = filepath.Dir(out)
 	}
 	inputs := j.inputs()
-	placed, err := exec.PlaceFiles(in, files, dir, func(path string) bool { return isInput(path, inputs) })
+	placed, err := exec.PlaceFiles(in, files, dir, j.outputMark(), func(path string) bool {
+		return isInput(path, inputs)
+	})
 	for _, p := range placed {
 		if p.Before != "" {
-			j.note(fmt.Sprintf("what was at %s, and no job had written, is %s now", p.Path, p.Before))
+			j.note(fmt.Sprintf("what was at %s, and no job of this code had written, is %s now", p.Path, p.Before))
 		}
 	}
 	return err
@@ -107,6 +109,16 @@ func (j *Job) outputDir() string {
 		return j.s.Desc.Ask.OutputDir
 	}
 	return j.s.Req.OutputDir
+}
+
+// outputMark is the mark of these files. All that goes into it is signed by the job's submitter, or is its own request.
+func (j *Job) outputMark() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if d := j.s.Desc; d != nil {
+		return exec.OutputMark(d.Submitter, d.Work.Kind, d.Ask.Title)
+	}
+	return exec.OutputMark(j.self, j.s.Req.Kind, j.s.Req.Title)
 }
 
 // isInput reports whether a path leads to one of a job's inputs.

@@ -26,8 +26,8 @@ const (
 	aloneWait  = 5 * time.Minute // for the merge of one partial
 )
 
-// unusable are partials that cannot be merged, each with the reason. None are where the code itself fails to merge, or
-// what this node has made.
+// unusable are partials that cannot be merged, or with which others cannot, each with the reason. None are where the
+// code itself fails to merge, or what this node has made.
 func (r *copies) unusable(j *Job, parts []merge.Partial) map[merge.ID]string {
 	bad, makers := map[merge.ID]string{}, map[tasks.PeerID]bool{}
 	for _, p := range parts {
@@ -47,6 +47,9 @@ func (r *copies) unusable(j *Job, parts []merge.Partial) map[merge.ID]string {
 	}
 	if len(bad) == len(parts) && len(makers) > 1 {
 		return nil
+	}
+	if len(bad) == 0 {
+		return r.excessive(j, parts, 1)
 	}
 	return bad
 }
@@ -76,8 +79,8 @@ func (r *copies) mergeAlone(j *Job, p merge.Partial, path string) error {
 	ctx, cancel := context.WithTimeout(r.ctx, aloneWait)
 	defer cancel()
 	var s exec.Partial
-	err := r.use(ctx, j, func(program exec.Program, _ *tasks.Job) (err error) {
-		s, err = program.Merge(ctx, []string{path, path}, out)
+	err := r.use(ctx, j, func(program exec.Program, desc *tasks.Job) (err error) {
+		s, err = mergeWith(ctx, program, desc, []string{path, path}, out, true)
 		return err
 	})
 	if err == nil && (s.Units != 2*p.Units || s.Canary != 2*p.Canary) {
@@ -94,6 +97,12 @@ func why(text string) string {
 
 // rejectUnusable has the units of partials run again that cannot be merged, and reports whether there were any.
 func (r *copies) rejectUnusable(j *Job, parts []merge.Partial) bool {
+	return r.reject(j, func() map[merge.ID]string { return r.unusable(j, parts) })
+}
+
+// reject has the units of those partials run again that are found, each with a reason, and reports whether there are
+// any.
+func (r *copies) reject(j *Job, find func() map[merge.ID]string) bool {
 	r.searching.Lock()
 	defer r.searching.Unlock()
 	j.mu.Lock()
@@ -102,7 +111,7 @@ func (r *copies) rejectUnusable(j *Job, parts []merge.Partial) bool {
 	if tried >= mostRedone {
 		return false
 	}
-	bad := r.unusable(j, parts)
+	bad := find()
 	if len(bad) == 0 {
 		return false
 	}
@@ -117,11 +126,12 @@ func (r *copies) rejectUnusable(j *Job, parts []merge.Partial) bool {
 	return true
 }
 
-// searchAll looks for partials that cannot be merged among all that are committed of a job.
-func (r *copies) searchAll(j *Job) {
+// searchAll looks for partials that cannot be merged among all that are committed of a job, and reports whether there
+// were any.
+func (r *copies) searchAll(j *Job) bool {
 	var v engine.LedgerView
 	r.loop.Ask(func(p *engine.Peer) { v, _ = p.Ledger(j.ID()) })
-	r.rejectUnusable(j, v.Parts)
+	return r.rejectUnusable(j, v.Parts)
 }
 
 // redo has the units of partials run again for which the result of a job could not be made, and reports whether there
@@ -135,12 +145,44 @@ func (r *ender) redo(j *Job, e engine.FinishJob, err error) bool {
 	if !r.rejectUnusable(j, e.Parts) {
 		return false
 	}
+	j.dropSession()
+	return true
+}
+
+// dropSession ends the process that ran Begin: its state is unknown, if it lives at all.
+func (j *Job) dropSession() {
 	j.mu.Lock()
 	session := j.s.Session
-	j.s.Session = nil // its state is unknown, if it lives at all
+	j.s.Session = nil
 	j.mu.Unlock()
 	if session != nil {
 		session.Close()
 	}
-	return true
+}
+
+// makeResult is writeResult, which fails where partials do not agree in what all generations were told. Those are looked
+// for then, and it reports whether there are any. If not, it is the code that does so, and the result has all of them.
+func (r *ender) makeResult(j *Job, e engine.FinishJob) (err error, again bool) {
+	if r.reject(j, func() map[merge.ID]string { return r.excessive(j, e.Parts, noticed) }) {
+		return nil, true
+	}
+	err = r.writeResult(j, e)
+	if !errors.Is(err, exec.ErrOdd) || r.ctx.Err() != nil || j.ctx.Err() != nil {
+		return err, false
+	}
+	found := r.rejectUnusable(j, e.Parts)
+	j.mu.Lock()
+	j.s.OddStands = !found
+	j.mu.Unlock()
+	j.dropSession()
+	if found {
+		return err, true
+	}
+	return r.writeResult(j, e), false
+}
+
+func (j *Job) oddStands() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.s.OddStands
 }

@@ -135,6 +135,16 @@ func (s *Set) Counted(kind, path string) (units int64, canary uint64, err error)
 	return 0, 0, fmt.Errorf("could not count a partial: this dtpnode knows no jobs of the kind %q", kind)
 }
 
+// Claims reads what a partial of a kind holds of which a job may have so many; nothing of a kind that has no bounds.
+func (s *Set) Claims(kind, path string) ([]exec.Claim, error) {
+	for _, f := range s.finders {
+		if c, ok := f.(exec.Claimer); ok && f.Kind() == kind {
+			return c.Claims(path)
+		}
+	}
+	return nil, nil
+}
+
 // Suffix ends the names of files that the outputs of a kind are written to; it is empty of a kind that is not known.
 func (s *Set) Suffix(kind string) string {
 	for _, f := range s.finders {

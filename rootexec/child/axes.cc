@@ -1,5 +1,8 @@
 #include "axes.h"
 
+#include "limits.h"
+
+#include <TArray.h>
 #include <TArrayD.h>
 #include <TAxis.h>
 #include <TCollection.h>
@@ -8,13 +11,16 @@
 #include <TH3.h>
 #include <THStack.h>
 #include <THashList.h>
+#include <TList.h>
 #include <TObjString.h>
 #include <TProfile.h>
 #include <TProfile2D.h>
 #include <TProfile3D.h>
 #include <algorithm>
+#include <climits>
 #include <cmath>
 #include <cstring>
+#include <unordered_map>
 
 namespace dtpnode {
 
@@ -22,11 +28,42 @@ namespace {
 
 constexpr int kMostPending = 1 << 20; // entries that stay in a buffer until limits are known
 constexpr int kMostDoublings = 64;
+constexpr int kMostLabels = 1 << 16;   // of an axis
+constexpr int kMostBins = 1 << 24;     // of an axis that a merge makes
+constexpr double kMostWider = 1 << 20; // times, a bin than the narrowest that is merged
 
 struct HistAccess : TH1 {
   static auto buffer() { return &HistAccess::fBuffer; }
   static auto bufferSize() { return &HistAccess::fBufferSize; }
 };
+
+template <class P>
+struct ProfileAccess : P {
+  static const TArrayD &entries(const P &p) { return p.*(&ProfileAccess::fBinEntries); }
+};
+
+} // namespace
+
+namespace {
+
+template <class P>
+bool profileIsSound(P &p, long long cells) {
+  const int errors = p.GetBinSumw2()->GetSize();
+  return ProfileAccess<P>::entries(p).GetSize() == cells && (errors == 0 || errors == cells);
+}
+
+/// How many numbers an entry has in a buffer: its weight, its coordinates, and what is profiled.
+int widthOf(const TH1 &h) {
+  const bool profile = h.InheritsFrom(TProfile::Class()) || h.InheritsFrom(TProfile2D::Class()) ||
+                       h.InheritsFrom(TProfile3D::Class());
+  return 1 + h.GetDimension() + (profile ? 1 : 0);
+}
+
+bool bufferIsSound(const TH1 &h) {
+  if (!h.GetBuffer()) return true;
+  const double n = std::abs(h.GetBuffer()[0]);
+  return h.GetBufferSize() > 0 && n >= 0 && n * widthOf(h) < h.GetBufferSize();
+}
 
 } // namespace
 
@@ -46,17 +83,37 @@ bool hasLimits(TH1 &h) {
   return true;
 }
 
+bool isSound(const TObject &object) {
+  TList one;
+  one.Add(const_cast<TObject *>(&object));
+  for (TH1 *h : histogramsIn(one)) {
+    if (h->InheritsFrom("TH2Poly")) continue;
+    long long cells = 1;
+    for (int d = 0; d < h->GetDimension(); ++d) {
+      const long long bins = axisOf(*h, d).GetNbins();
+      if (bins < 1 || bins > INT32_MAX - 2) return false;
+      cells *= bins + 2;
+      if (cells > INT32_MAX) return false;
+    }
+    const auto *array = dynamic_cast<const TArray *>(h);
+    const int kept = h->GetSumw2N();
+    if (cells != h->GetNcells() || (array && array->GetSize() != cells) || (kept != 0 && kept != cells)) return false;
+    if (auto *p = dynamic_cast<TProfile *>(h); p && !profileIsSound(*p, cells)) return false;
+    if (auto *p = dynamic_cast<TProfile2D *>(h); p && !profileIsSound(*p, cells)) return false;
+    if (auto *p = dynamic_cast<TProfile3D *>(h); p && !profileIsSound(*p, cells)) return false;
+    for (int d = 0; d < h->GetDimension(); ++d) {
+      const int edges = axisOf(*h, d).GetXbins()->GetSize();
+      if (edges != 0 && edges != axisOf(*h, d).GetNbins() + 1) return false;
+    }
+    if (!bufferIsSound(*h)) return false;
+  }
+  return true;
+}
+
 namespace {
 
 int pendingIn(const TH1 &h) {
   return h.GetBuffer() ? static_cast<int>(std::abs(h.GetBuffer()[0])) : 0;
-}
-
-/// How many numbers an entry has in a buffer: its weight, its coordinates, and what is profiled.
-int widthOf(const TH1 &h) {
-  const bool profile = h.InheritsFrom(TProfile::Class()) || h.InheritsFrom(TProfile2D::Class()) ||
-                       h.InheritsFrom(TProfile3D::Class());
-  return 1 + h.GetDimension() + (profile ? 1 : 0);
 }
 
 bool hasLabels(TH1 &h, int d) {
@@ -70,6 +127,14 @@ bool sameAxes(TH1 &a, TH1 &b) {
     if (x.GetNbins() != y.GetNbins() || x.GetXmin() != y.GetXmin() || x.GetXmax() != y.GetXmax()) return false;
   }
   return true;
+}
+
+bool sameAlong(const std::vector<TH1 *> &all, int d) {
+  const TAxis &x = axisOf(*all[0], d);
+  return std::all_of(all.begin(), all.end(), [&](TH1 *h) {
+    const TAxis &y = axisOf(*h, d);
+    return x.GetNbins() == y.GetNbins() && x.GetXmin() == y.GetXmin() && x.GetXmax() == y.GetXmax();
+  });
 }
 
 /// The ends of the bins along an axis that hold anything.
@@ -133,7 +198,25 @@ bool widenTo(Axis &axis, double low, double high, int most) {
   return false;
 }
 
+/// Whether axes can be one without a loss that nobody would want: a process that has found limits a million times as
+/// wide as those of another would leave all entries in one bin.
+bool joinable(const std::vector<TH1 *> &all, int d) {
+  double least = 0;
+  for (TH1 *h : all) {
+    const TAxis &axis = axisOf(*h, d);
+    const double width = (axis.GetXmax() - axis.GetXmin()) / axis.GetNbins();
+    if (!std::isfinite(width) || !(width > 0) || axis.GetNbins() > kMostBins) return false;
+    if (axis.CanExtend()) continue; // it went where its entries are, as in one process
+    least = least > 0 ? std::min(least, width) : width;
+  }
+  return std::all_of(all.begin(), all.end(), [&](TH1 *h) {
+    const TAxis &axis = axisOf(*h, d);
+    return axis.CanExtend() || (axis.GetXmax() - axis.GetXmin()) / axis.GetNbins() <= kMostWider * least;
+  });
+}
+
 bool numbers(const std::vector<TH1 *> &all, int d, Axis &out) {
+  if (!joinable(all, d)) return false;
   const TAxis &base = axisOf(widest(all, d), d);
   out.bins = base.GetNbins();
   out.low = base.GetXmin();
@@ -144,27 +227,33 @@ bool numbers(const std::vector<TH1 *> &all, int d, Axis &out) {
     if (base.CanExtend()) {
       const auto [low, high] = filled(*h, d);
       if (low < high && !extendTo(out, low, high)) return false;
-    } else if (!widenTo(out, axis.GetXmin(), axis.GetXmax(), 8 * base.GetNbins())) {
+    } else if (!widenTo(out, axis.GetXmin(), axis.GetXmax(), std::min(8 * base.GetNbins(), kMostBins))) {
       return false;
     }
   }
   return true;
 }
 
-std::string labelOf(const TAxis &axis, int bin) {
-  return bin >= 1 && bin <= axis.GetNbins() ? axis.GetBinLabel(bin) : "";
+/// The labels of the bins of an axis, by their numbers; "" where there is none. ROOT would look through all of them for
+/// each.
+std::vector<std::string> labelsOf(const TAxis &axis) {
+  std::vector<std::string> out(static_cast<size_t>(axis.GetNbins()) + 2);
+  if (axis.GetLabels())
+    for (const TObject *o : *axis.GetLabels())
+      if (o->GetUniqueID() >= 1 && o->GetUniqueID() < out.size() - 1) out[o->GetUniqueID()] = o->GetName();
+  return out;
 }
 
 // Bins for labels double when there are too few. Those of a histogram that was deflated are as many as its labels.
-void labels(const std::vector<TH1 *> &all, int d, Axis &out) {
+// False for more labels than ROOT could give to an axis within a minute.
+bool labels(const std::vector<TH1 *> &all, int d, Axis &out) {
   bool deflated = true;
   std::set<std::string> known;
   for (TH1 *h : all) {
     const TAxis &axis = axisOf(*h, d);
     if (!axis.GetLabels()) continue;
-    for (int i = 1; i <= axis.GetNbins(); ++i)
-      if (const std::string label = labelOf(axis, i); !label.empty() && known.insert(label).second)
-        out.labels.push_back(label);
+    for (const std::string &label : labelsOf(axis))
+      if (!label.empty() && known.insert(label).second) out.labels.push_back(label);
     deflated = deflated && axis.GetLabels()->GetSize() == axis.GetNbins();
   }
   const TAxis &first = axisOf(*all[0], d);
@@ -179,6 +268,7 @@ void labels(const std::vector<TH1 *> &all, int d, Axis &out) {
   while (out.bins < n)
     out.bins *= 2;
   out.high = out.low + out.bins * width;
+  return n <= kMostLabels && out.bins <= kMostBins && std::isfinite(out.high) && out.low < out.high;
 }
 
 } // namespace
@@ -208,12 +298,15 @@ namespace {
 std::vector<int> places(const TAxis &from, const TAxis &to, const Axis &how) {
   std::vector<int> out(static_cast<size_t>(from.GetNbins()) + 2);
   out.back() = to.GetNbins() + 1;
+  std::unordered_map<std::string, int> known;
+  for (const std::string &label : how.labels)
+    known.emplace(label, static_cast<int>(known.size()) + 1);
+  const std::vector<std::string> mine = labelsOf(from);
   for (int i = 1; i <= from.GetNbins(); ++i) {
     int &place = out[static_cast<size_t>(i)];
-    const std::string label = how.labels.empty() ? "" : labelOf(from, i);
+    const std::string label = how.labels.empty() ? "" : mine[static_cast<size_t>(i)];
     if (!label.empty()) {
-      const auto it = std::find(how.labels.begin(), how.labels.end(), label);
-      place = static_cast<int>(it - how.labels.begin()) + 1;
+      place = known.at(label);
     } else {
       place = to.FindFixBin(from.GetBinCenter(i));
     }
@@ -291,12 +384,13 @@ void dropBuffer(TH1 &h) {
 /// Whether bins without a label hold anything, on an axis where others have one.
 bool mixesLabels(TH1 &h, int d) {
   if (!hasLabels(h, d)) return false;
+  const std::vector<std::string> mine = labelsOf(axisOf(h, d));
   for (int cell = 0; cell < h.GetNcells(); ++cell) {
     if (h.GetBinContent(cell) == 0) continue;
     int at[3] = {0, 0, 0};
     h.GetBinXYZ(cell, at[0], at[1], at[2]);
     const TAxis &axis = axisOf(h, d);
-    if (at[d] >= 1 && at[d] <= axis.GetNbins() && labelOf(axis, at[d]).empty()) return true;
+    if (at[d] >= 1 && at[d] <= axis.GetNbins() && mine[static_cast<size_t>(at[d])].empty()) return true;
   }
   return false;
 }
@@ -363,12 +457,35 @@ bool wanted(const std::vector<TH1 *> &set) {
   return labelled || (differ && changing);
 }
 
+/// Whether some of the histograms with limits, and not all that are merged, have other axes than all processes of the
+/// job were told. With strict it is enough that any has.
+bool anyOdd(const std::vector<TH1 *> &set, const std::vector<TH1 *> &all) {
+  LimitsFinder &finder = LimitsFinder::install();
+  const std::vector<Axis> *told = nullptr;
+  for (TH1 *h : all)
+    if (!told) told = finder.announcedFor(*h);
+  const bool found = std::any_of(set.begin(), set.end(), [](TH1 *h) { return h->TestBit(kAutoLimits); });
+  if (!told || !found || std::all_of(set.begin(), set.end(), [](TH1 *h) { return extends(*h); })) return false;
+  size_t odd = 0;
+  for (TH1 *h : set)
+    for (int d = 0; d < h->GetDimension(); ++d) {
+      const Axis &want = told->at(static_cast<size_t>(d));
+      const TAxis &axis = axisOf(*h, d);
+      if (axis.GetNbins() == want.bins && axis.GetXmin() == want.low && axis.GetXmax() == want.high) continue;
+      ++odd;
+      break;
+    }
+  if (odd == 0 || (odd == all.size() && !finder.strict())) return false;
+  finder.noteOdd(set[0]->GetName());
+  return true;
+}
+
 std::vector<Axis> commonAxes(const std::vector<TH1 *> &set, bool &possible) {
   std::vector<Axis> out(static_cast<size_t>(set[0]->GetDimension()));
   for (size_t i = 0; i < out.size(); ++i) {
     const int d = static_cast<int>(i);
     if (std::any_of(set.begin(), set.end(), [d](TH1 *h) { return hasLabels(*h, d); }))
-      labels(set, d, out[i]);
+      possible = possible && labels(set, d, out[i]);
     else
       possible = possible && numbers(set, d, out[i]);
   }
@@ -396,6 +513,10 @@ AxesMerge mergeAxes(TH1 &into, const Objects &others) {
   for (TH1 *h : set)
     if (h->GetBuffer()) h->BufferEmpty(1);
   const bool variable = std::any_of(all.begin(), all.end(), [](TH1 *h) { return hasVariableBins(*h); });
+  if (!variable && anyOdd(set, all)) return AxesMerge::Impossible;
+  if (!variable)
+    for (int d = 0; d < into.GetDimension(); ++d)
+      if (!sameAlong(set, d) && !joinable(set, d)) return AxesMerge::Impossible; // ROOT would join what it can compare
   if ((unset.empty() && !wanted(set)) || variable) return AxesMerge::NotNeeded;
   for (TH1 *h : set)
     for (int d = 0; d < into.GetDimension(); ++d)

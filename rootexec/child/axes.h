@@ -33,6 +33,10 @@ void setAxes(TH1 &h, const std::vector<Axis> &axes);
 /// The histograms in a list, and in lists and stacks within it.
 std::vector<TH1 *> histogramsIn(const TCollection &list);
 
+/// False if histograms in an object, or the object, have other bins than their axes say. ROOT reads such ones without a
+/// word, and would write behind their ends or take all memory; no process makes any.
+bool isSound(const TObject &object);
+
 /// What mergeAxes did.
 enum class AxesMerge {
   NotNeeded, // the histograms can be left to ROOT

@@ -5,6 +5,7 @@
 #include <RVersion.h>
 #include <TBufferFile.h>
 #include <TClass.h>
+#include <TParameter.h>
 #include <TROOT.h>
 #include <algorithm>
 #include <cerrno>
@@ -22,7 +23,6 @@ constexpr char kMagic[] = "DTPBLOB1";
 constexpr size_t kHead = 16, kRecordHead = 24, kLengthAt = 16, kFlushAt = 1 << 20, kMaxName = 1 << 16;
 constexpr uint32_t kApart = 1, kFile = 2;
 constexpr uint64_t kMaxObject = INT32_MAX; // ROOT's buffers count in Int_t
-constexpr size_t kMaxRecords = 1 << 20;
 
 void put32(char *p, uint32_t v) {
   for (int i = 0; i < 4; ++i)
@@ -83,6 +83,7 @@ bool BlobWriter::addWithin(const TObject &object, const std::string &name, uint3
 
 void BlobWriter::writeHead(uint32_t flags, uint32_t ordinal, const std::string &name, const std::string &cls,
                            uint64_t length) {
+  count(name.size() + cls.size(), flags & kFile);
   char head[kRecordHead];
   put32(head, flags);
   put32(head + 4, ordinal);
@@ -92,6 +93,17 @@ void BlobWriter::writeHead(uint32_t flags, uint32_t ordinal, const std::string &
   write(head, sizeof head);
   write(name.data(), name.size());
   write(cls.data(), cls.size());
+}
+
+void BlobWriter::count(size_t names, bool file) {
+  ++records_;
+  files_ += file ? 1 : 0;
+  nameBytes_ += names;
+  if (files_ > kMostFileRecords)
+    throw Failure("code", "an output has more than " + std::to_string(kMostFileRecords) + " files");
+  if (records_ > kMostRecords || nameBytes_ > kMostNameBytes)
+    throw Failure("code", "an output list has more than " + std::to_string(kMostRecords) + " objects, or more than " +
+                              std::to_string(kMostNameBytes >> 20) + " MiB of names");
 }
 
 Span BlobWriter::beginFile(const std::string &name, const std::string &cls, uint32_t ordinal, bool apart) {
@@ -114,6 +126,8 @@ void BlobWriter::endFile(uint64_t length) {
 }
 
 void BlobWriter::dropFile() {
+  --records_;
+  --files_;
   written_ = record_;
   if (::ftruncate(fd_.get(), static_cast<off_t>(written_)) != 0 ||
       ::lseek(fd_.get(), static_cast<off_t>(written_), SEEK_SET) < 0)
@@ -161,6 +175,8 @@ BlobReader::BlobReader(const std::string &path)
     throw Failure("internal", path + " is no output of a generation");
   if (get32(head + 8) != static_cast<uint32_t>(gROOT->GetVersionCode()))
     throw Failure("internal", path + " was written by another version of ROOT");
+  size_t files = 0;
+  uint64_t names = 0;
   for (uint64_t at = kHead; at < size_;) {
     char rec[kRecordHead];
     readAt(rec, sizeof rec, at);
@@ -179,7 +195,10 @@ BlobReader::BlobReader(const std::string &path)
     r.offset = at + nameLen + clsLen;
     if ((r.length > kMaxObject && !r.file) || r.length > size_ - r.offset)
       throw Failure("internal", path + " is damaged");
-    if (records_.size() == kMaxRecords) throw Failure("internal", path + " is damaged");
+    files += r.file ? 1 : 0;
+    names += nameLen + clsLen;
+    if (records_.size() == kMostRecords || files > kMostFileRecords || names > kMostNameBytes)
+      throw Failure("internal", path + " has more objects, files or names than an output may have");
     if (r.length >= 8 && (r.name == kUnits || r.name == kCanary) &&
         std::any_of(records_.begin(), records_.end(),
                     [&](const Record &o) { return o.name == r.name && o.length >= 8; }))
@@ -218,6 +237,16 @@ std::unique_ptr<TObject> BlobReader::read(const Record &r) const {
   if (!object || r.cls != object->ClassName())
     throw Failure("internal", "could not read object " + r.name + " of " + path_);
   return std::unique_ptr<TObject>(object);
+}
+
+long long BlobReader::units() const {
+  for (const Record &r : records_) {
+    if (r.name != kUnits || r.length < 8) continue;
+    const std::unique_ptr<TObject> object = read(r);
+    const auto *number = dynamic_cast<TParameter<Long64_t> *>(object.get());
+    return number ? number->GetVal() : 0;
+  }
+  return 0;
 }
 
 } // namespace dtpnode

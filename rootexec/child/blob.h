@@ -51,6 +51,12 @@ constexpr const char *kUncalled = "dtpnode.uncalled";
 /// What was announced of the axes of histograms (limits.h): the title of a TNamed.
 constexpr const char *kLimits = "dtpnode.limits";
 
+/// What a list may hold, whoever has written it: a process that merges has an index of all of it, and each file becomes
+/// one of the user's. rootexec/counted.go has the same numbers.
+constexpr size_t kMostRecords = size_t{1} << 20;
+constexpr size_t kMostFileRecords = 50000;               // records that are files
+constexpr uint64_t kMostNameBytes = uint64_t{64} << 20; // of all names and names of classes
+
 /// Classes of records that are files.
 constexpr const char *kFileClass = "TFile";
 constexpr const char *kPartClass = "TFileCollection";
@@ -69,7 +75,8 @@ struct Record {
   uint64_t offset = 0, length = 0;
 };
 
-/// Writes a blob. Nothing is at the path before finish(). Throws Failure "disk".
+/// Writes a blob. Nothing is at the path before finish(). Throws Failure "disk", and "code" for more than a list may
+/// hold.
 class BlobWriter {
  public:
   explicit BlobWriter(std::string path);
@@ -91,6 +98,7 @@ class BlobWriter {
 
  private:
   void writeHead(uint32_t flags, uint32_t ordinal, const std::string &name, const std::string &cls, uint64_t length);
+  void count(size_t names, bool file);
   void write(const char *p, size_t n);
   void flush();
 
@@ -99,6 +107,8 @@ class BlobWriter {
   std::vector<char> buffer_;
   uint64_t written_ = 0; // bytes in the file, without the buffer
   uint64_t record_ = 0, file_ = 0; // where the record that beginFile() began lies, and the file in it
+  size_t records_ = 0, files_ = 0;
+  uint64_t nameBytes_ = 0;
 };
 
 /// Reads a blob, one object at a time. Throws Failure "internal" for what is no blob of ours.
@@ -111,6 +121,9 @@ class BlobReader {
   void checkFiles() const;
   /// Reads an object; r is no file.
   std::unique_ptr<TObject> read(const Record &r) const;
+  const std::string &path() const { return path_; }
+  /// How many units the list counts, by its own word.
+  long long units() const;
   /// Where the bytes of a record lie, for as long as this reader lives.
   Span span(const Record &r) const { return {fd_.get(), r.offset, r.length}; }
 

@@ -286,8 +286,15 @@ void Combiner::refuse(const std::string &path) {
   dirty_ |= refused_.insert(path).second;
 }
 
+std::string clipped(const std::string &name) {
+  constexpr size_t most = 500;
+  return name.size() <= most ? name : name.substr(0, most) + "...";
+}
+
 void Combiner::setApart(const std::string &path) {
-  if (std::find(apart_.begin(), apart_.end(), path) == apart_.end()) apart_.push_back(path);
+  if (apart_.size() >= kMostNames) return;
+  const std::string name = apart_.size() + 1 == kMostNames ? "and others" : clipped(path);
+  if (known_.insert(name).second) apart_.push_back(name);
 }
 
 void Combiner::noteClass(const TObject &object, const std::string &path, bool inside) {

@@ -22,6 +22,10 @@ class RootGuard;
 
 using Objects = std::vector<std::unique_ptr<TObject>>;
 
+/// How many names are told of, and how long they may be: lists are made by nodes whose word is not to be taken.
+constexpr size_t kMostNames = 1000;
+std::string clipped(const std::string &name);
+
 /// True if the class gets its code from none of ROOT's own libraries: what it does is user code.
 bool isUserClass(const TClass &cls);
 
@@ -63,7 +67,8 @@ class Combiner {
   RootGuard &guard_;
   bool dirty_ = false;
   std::set<std::string> refused_; // paths
-  std::vector<std::string> apart_;
+  std::vector<std::string> apart_; // at most kMostNames
+  std::set<std::string> known_;    // those of apart_
   std::map<std::string, std::set<std::string>> classes_;
 };
 

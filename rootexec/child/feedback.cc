@@ -114,7 +114,7 @@ template <typename F>
 json mergeWanted(const json &request, RootGuard &guard, F take) {
   const Wanted wanted(request);
   json left = json::array();
-  Merger merger(request.at("inputs"), guard, &wanted);
+  Merger merger(request.at("inputs"), guard, Hints(), &wanted);
   Merger::Group group;
   size_t taken = 0;
   while (merger.next(group)) {

@@ -95,6 +95,22 @@ void LimitsFinder::remove() {
   if (finder) THLimitsFinder::SetLimitsFinder(finder->before_);
 }
 
+void LimitsFinder::announce(Announced announced, bool strict) {
+  announced_ = std::move(announced);
+  strict_ = strict;
+}
+
+const std::vector<Axis> *LimitsFinder::announcedFor(TH1 &h) const {
+  const auto it = announced_.found.find(Announced::keyOf(h));
+  const bool fits = it != announced_.found.end() && it->second.size() == static_cast<size_t>(h.GetDimension());
+  return fits ? &it->second : nullptr;
+}
+
+void LimitsFinder::noteOdd(const std::string &name) {
+  constexpr size_t most = 20, bytes = 200;
+  if (odd_.size() < most) odd_.insert(name.substr(0, bytes));
+}
+
 void LimitsFinder::prepare(const TCollection &output) const {
   constexpr long long room = 32 << 20; // bytes, of the buffers of all
   constexpr int most = 10000;          // entries

@@ -8,6 +8,7 @@
 
 #include <THLimitsFinder.h>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -37,7 +38,15 @@ class LimitsFinder : public THLimitsFinder {
   /// Gives ROOT the finder back that it had before.
   static void remove();
 
-  void announce(Announced announced) { announced_ = std::move(announced); }
+  /// Where merges are strict, histograms are odd that all have other axes than announced; else those that others do not
+  /// agree with.
+  void announce(Announced announced, bool strict = false);
+  bool strict() const { return strict_; }
+  /// The axes that are announced for a histogram of this name, class and number of bins; null for none.
+  const std::vector<Axis> *announcedFor(TH1 &h) const;
+  /// Notes that merged histograms of a name had not all the axes that were announced.
+  void noteOdd(const std::string &name);
+  const std::set<std::string> &odd() const { return odd_; }
   const Announced &announced() const { return announced_; }
   const std::map<std::string, std::vector<Axis>> &found() const { return found_; }
   /// Gives the histograms that SlaveBegin has made axes as they are announced; those that have nothing to go by keep
@@ -57,6 +66,8 @@ class LimitsFinder : public THLimitsFinder {
   Announced announced_;
   std::map<std::string, std::vector<Axis>> found_;
   THLimitsFinder *before_ = nullptr;
+  bool strict_ = false;
+  std::set<std::string> odd_;
 };
 
 /// Watches the histograms of an output while the first entries of a job run.

@@ -58,7 +58,16 @@ bool isOurs(const std::string &name) {
          name == kUncalled;
 }
 
-Merger::Merger(const std::vector<std::string> &paths, RootGuard &guard, const Wanted *wanted)
+Hints Hints::of(const nlohmann::json &request) {
+  Hints out;
+  out.strict = request.value("strict", false);
+  const auto hints = request.find("hints");
+  out.known = hints != request.end() && hints->is_binary();
+  if (out.known) out.text.assign(hints->get_binary().begin(), hints->get_binary().end());
+  return out;
+}
+
+Merger::Merger(const std::vector<std::string> &paths, RootGuard &guard, const Hints &hints, const Wanted *wanted)
     : guard_(guard), combiner_(guard) {
   TH1::AddDirectory(false);
   std::map<std::tuple<std::string, std::string, uint32_t>, size_t> index;
@@ -80,7 +89,7 @@ Merger::Merger(const std::vector<std::string> &paths, RootGuard &guard, const Wa
       groups_[it->second].push_back(std::move(r));
     }
   }
-  announceLimits();
+  announceLimits(hints);
   noteUneven();
 }
 
@@ -102,19 +111,26 @@ void Merger::noteUneven() {
   }
 }
 
-// All blobs of a job say the same, unless somebody lies: what most of them say counts.
-void Merger::announceLimits() {
+// All blobs of a job say the same, unless somebody lies: where the job's description is not at hand, what most of them
+// say counts. What cannot be read is nobody's vote.
+void Merger::announceLimits(const Hints &hints) {
+  LimitsFinder &finder = LimitsFinder::install();
+  if (hints.known) return finder.announce(Announced(hints.text), hints.strict);
   std::map<std::string, size_t> votes;
   for (const BlobReader &blob : blobs_)
     for (const Record &r : blob.records()) {
       if (r.name != kLimits) continue;
       const std::unique_ptr<TObject> text = blob.read(r);
-      ++votes[text->GetTitle()];
+      try {
+        Announced(text->GetTitle());
+        ++votes[text->GetTitle()];
+      } catch (const std::exception &) {
+      }
       break;
     }
   const auto most = std::max_element(votes.begin(), votes.end(),
                                      [](const auto &a, const auto &b) { return a.second < b.second; });
-  LimitsFinder::install().announce(most == votes.end() ? Announced() : Announced(most->first));
+  finder.announce(most == votes.end() ? Announced() : Announced(most->first));
 }
 
 bool Merger::next(Group &out) {
@@ -146,7 +162,7 @@ std::vector<std::string> Merger::mixed() const {
     std::string all;
     for (const std::string &cls : classes)
       all += (all.empty() ? "" : " and ") + cls;
-    out.push_back(name + " (" + all + ")");
+    if (out.size() < kMostNames) out.push_back(clipped(name + " (" + all + ")"));
   }
   return out;
 }
@@ -173,7 +189,7 @@ void Merger::note(const Group &g) {
 Objects Merger::readAll(const std::vector<Record> &records) const {
   Objects out;
   for (const Record &r : records)
-    out.push_back(blobs_[r.blob].read(r));
+    out.push_back(readOne(r));
   return out;
 }
 
@@ -188,19 +204,63 @@ bool Merger::mergeRecords(const std::vector<Record> &records, Objects &out) {
 }
 
 bool Merger::mergeOnce(const std::vector<Record> &records, Objects &out) {
-  out.push_back(blobs_[records[0].blob].read(records[0]));
-  if (records[0].name == kMembers || records[0].name == kLimits || records[0].name == kUncalled)
-    return true; // the same in all generations that filled the member, or that had limits announced
+  if (records[0].name == kMembers) {
+    out.push_back(mostSay(records));
+    return true;
+  }
+  out.push_back(readOne(records[0]));
+  // The same in all generations that had limits announced.
+  if (records[0].name == kLimits || records[0].name == kUncalled) return true;
   if (!isOurs(records[0].name)) combiner_.noteClass(*out[0], records[0].name, true);
   for (size_t at = 1; at < records.size();) {
     Objects others;
     for (uint64_t bytes = 0; at < records.size() && others.size() < kAtOnce && bytes < kBytesAtOnce; ++at) {
-      others.push_back(blobs_[records[at].blob].read(records[at]));
+      others.push_back(readOne(records[at]));
       bytes += records[at].length;
     }
     if (!combiner_.combine(*out[0], others, records[0].name)) return false;
   }
   return true;
+}
+
+// Reads a record, and holds it against what else the list says: whoever has made it may lie.
+std::unique_ptr<TObject> Merger::readOne(const Record &r) const {
+  std::unique_ptr<TObject> object = blobs_[r.blob].read(r);
+  const auto wrong = [&](const char *what) {
+    return Failure("internal", "could not read object " + r.name + " of " + blobs_[r.blob].path() + ": " + what);
+  };
+  // Whoever looks for an object does so by its own name, and a list's parts are found by their records'.
+  if (!isOurs(r.name) && object->InheritsFrom(TNamed::Class()) && !isUserClass(*object->IsA()) &&
+      r.name != object->GetName())
+    throw wrong("it has another name");
+  if (!isSound(*object)) throw wrong("its axes are not those of its bins");
+  if (r.name == kStatus) Status::bound(*object);
+  if (r.name != kSkipped) return object;
+  Skips skips;
+  skips.add(*object);
+  if (!skips.within(blobs_[r.blob].units()))
+    throw wrong("it leaves out more entries than it counts");
+  return object;
+}
+
+// A member of a selector points to one object in all generations that have filled it: what most say counts.
+std::unique_ptr<TObject> Merger::mostSay(const std::vector<Record> &records) const {
+  std::map<std::string, std::map<std::string, size_t>> votes;
+  for (const Record &r : records) {
+    const std::unique_ptr<TObject> object = readOne(r);
+    const auto *list = dynamic_cast<TList *>(object.get());
+    if (!list) continue;
+    for (const TObject *o : *list)
+      ++votes[o->GetName()][o->GetTitle()];
+  }
+  auto out = std::make_unique<TList>();
+  out->SetOwner();
+  for (const auto &[member, objects] : votes) {
+    const auto most = std::max_element(objects.begin(), objects.end(),
+                                       [](const auto &a, const auto &b) { return a.second < b.second; });
+    out->Add(new TNamed(member.c_str(), most->first.c_str()));
+  }
+  return out;
 }
 
 size_t openAtOnce() {
@@ -211,8 +271,8 @@ size_t openAtOnce() {
   return limit.rlim_cur <= taken + least ? least : std::min<size_t>(limit.rlim_cur - taken, most);
 }
 
-MergeTree::MergeTree(std::vector<std::string> paths, const std::string &beside, RootGuard &guard)
-    : beside_(beside), guard_(guard), paths_(std::move(paths)) {
+MergeTree::MergeTree(std::vector<std::string> paths, const std::string &beside, RootGuard &guard, const Hints &hints)
+    : beside_(beside), guard_(guard), hints_(hints), paths_(std::move(paths)) {
   const size_t most = openAtOnce();
   try {
     while (paths_.size() > most) {
@@ -239,7 +299,7 @@ std::string MergeTree::batch(const std::vector<std::string> &inputs) {
   if (inputs.size() == 1) return inputs[0];
   const std::string out =
       beside_ + ".tmp" + std::to_string(::getpid()) + "." + std::to_string(++serial_);
-  Merger merger(inputs, guard_);
+  Merger merger(inputs, guard_, hints_);
   writeMerged(merger, out, guard_);
   made_.push_back(out);
   addNames(apart_, merger.apart());
@@ -261,15 +321,17 @@ std::vector<std::string> MergeTree::apart(const Merger &last) const {
   return all;
 }
 
-nlohmann::json mergeTo(const std::vector<std::string> &inputs, const std::string &path,
-                       RootGuard &guard) {
-  MergeTree tree(inputs, path, guard);
-  Merger merger(tree.paths(), guard);
+nlohmann::json mergeTo(const nlohmann::json &request, RootGuard &guard) {
+  const std::string path = request.at("path");
+  const Hints hints = Hints::of(request);
+  MergeTree tree(request.at("inputs"), path, guard, hints);
+  Merger merger(tree.paths(), guard, hints);
   writeMerged(merger, path, guard);
   return {{"op", "sealed"},
           {"units", merger.units()},
           {"canary", merger.canary()},
           {"apart", tree.apart(merger)},
+          {"odd", LimitsFinder::install().odd()},
           {"mixed", merger.mixed()}};
 }
 

@@ -24,11 +24,21 @@ namespace dtpnode {
 class RootGuard;
 class Wanted;
 
+/// What a job's signed description announces of the axes of histograms.
+struct Hints {
+  bool known = false; // the description is known; otherwise what most lists say counts
+  std::string text;   // as of Announced
+  bool strict = false; // as of LimitsFinder::announce()
+
+  /// Takes them from a request: "hints" and "strict".
+  static Hints of(const nlohmann::json &request);
+};
+
 /// The output lists of several generations.
 class Merger {
  public:
   /// wanted says which names are merged, and up to which size; all if it is null.
-  Merger(const std::vector<std::string> &paths, RootGuard &guard, const Wanted *wanted = nullptr);
+  Merger(const std::vector<std::string> &paths, RootGuard &guard, const Hints &hints, const Wanted *wanted = nullptr);
 
   struct FileGroup {
     std::string name, cls;
@@ -93,8 +103,10 @@ class Merger {
   std::vector<std::unique_ptr<TObject>> readAll(const std::vector<Record> &records) const;
   bool mergeRecords(const std::vector<Record> &records, std::vector<std::unique_ptr<TObject>> &out);
   bool mergeOnce(const std::vector<Record> &records, std::vector<std::unique_ptr<TObject>> &out);
+  std::unique_ptr<TObject> mostSay(const std::vector<Record> &records) const;
+  std::unique_ptr<TObject> readOne(const Record &r) const;
   void noteUneven();
-  void announceLimits();
+  void announceLimits(const Hints &hints);
   void note(const Group &g);
 
   RootGuard &guard_;
@@ -119,7 +131,7 @@ class Merger {
 class MergeTree {
  public:
   /// Reduces paths. Throws what a Merger and a BlobWriter throw.
-  MergeTree(std::vector<std::string> paths, const std::string &beside, RootGuard &guard);
+  MergeTree(std::vector<std::string> paths, const std::string &beside, RootGuard &guard, const Hints &hints);
   ~MergeTree();
   MergeTree(const MergeTree &) = delete;
   MergeTree &operator=(const MergeTree &) = delete;
@@ -135,13 +147,13 @@ class MergeTree {
 
   const std::string beside_;
   RootGuard &guard_;
+  const Hints hints_;
   std::vector<std::string> paths_, made_, apart_;
   int serial_ = 0;
 };
 
-/// Merges the lists at inputs, however many, into one at path. Returns the answer "sealed".
-nlohmann::json mergeTo(const std::vector<std::string> &inputs, const std::string &path,
-                       RootGuard &guard);
+/// Merges the lists that a request names, however many, into one at a path. Returns the answer "sealed".
+nlohmann::json mergeTo(const nlohmann::json &request, RootGuard &guard);
 
 /// How many lists a process may have open at once beside what it has open now, under its limit of
 /// descriptors: 2 to 64.

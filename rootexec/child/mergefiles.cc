@@ -75,7 +75,7 @@ bool Merger::writePack(const FileGroup &group, const std::vector<Record> &pack, 
 
 LargeTree Merger::openTree(const Record &r) const {
   if (r.file) return LargeTree(span(r), r.name);
-  std::unique_ptr<TObject> object = blobs_[r.blob].read(r);
+  std::unique_ptr<TObject> object = readOne(r);
   auto *tree = dynamic_cast<TTree *>(object.get());
   if (!tree) throw Failure("internal", "could not read the tree " + r.name + " of an output");
   object.release();
@@ -111,7 +111,7 @@ void Merger::writeFiles(const FileGroup &group, BlobWriter &out) {
       if (r.file)
         out.addFile(span(r), group.name, group.cls, ordinal++, apart);
       else
-        out.add(*blobs_[r.blob].read(r), group.name, ordinal++, apart);
+        out.add(*readOne(r), group.name, ordinal++, apart);
       guard_.enter(Phase::Write);
     }
     return;

@@ -30,7 +30,7 @@ using nlohmann::json;
 namespace {
 
 constexpr char kResultEnd[] = "DTPFILES";
-constexpr size_t kMostOutputs = 50000; // files of one job
+constexpr size_t kMostOutputs = kMostFileRecords; // files of one job
 
 std::string folderOf(const std::string &path) {
   const size_t slash = path.rfind('/');
@@ -153,12 +153,15 @@ bool isFolder(const std::string &path) {
   return ::stat(path.c_str(), &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-constexpr char kOutputMark[] = "user.dtpnode.output"; // of files that a job wrote, and that another may replace
+// The attribute of files that a job wrote. Its value says which jobs may replace the file: those with the same mark.
+constexpr char kOutputMark[] = "user.dtpnode.output";
 
-// Gives what is at path another name unless a job has written it, and returns that name.
-std::string spare(const std::string &path) {
-  char mark = 0;
-  if (::access(path.c_str(), F_OK) != 0 || ::getxattr(path.c_str(), kOutputMark, &mark, 1) > 0) return "";
+// Gives what is at path another name unless a job with that mark has written it, and returns that name.
+std::string spare(const std::string &path, const std::string &mark) {
+  char value[100];
+  if (::access(path.c_str(), F_OK) != 0) return "";
+  const ssize_t n = ::getxattr(path.c_str(), kOutputMark, value, sizeof value);
+  if (n > 0 && mark == std::string(value, static_cast<size_t>(n))) return "";
   for (int i = 1;; ++i) {
     const std::string other = numbered(path, i == 1 ? "before" : "before-" + std::to_string(i));
     if (nameAnew(path, other)) return other;
@@ -266,6 +269,7 @@ void Results::place(Merger &merger, TList &output, const Places &places) {
     throw failure("could not make the folder " + places.dir + " of the output files: " + std::strerror(errno));
   root_ = places.dir.empty() || places.away ? here() : existing(places.dir);
   placed_ = true;
+  mark_ = places.mark;
   eachFile(merger, places, [&](File &file, const Merger::FileGroup &group, const std::vector<Record> &pack,
                                std::string &why) { return placeFile(merger, file, group, pack, why); });
   for (auto &[object, file] : objects) {
@@ -290,8 +294,8 @@ void Results::eachFile(Merger &merger, const Places &places, const Write &write)
     size_t number = 0;
     const auto next = [&](const std::vector<Record> &pack, std::string &why) {
       if (files_.size() == kMostOutputs)
-        throw failure("the selector has written more than " + std::to_string(kMostOutputs) +
-                      " output files, the last one " + wanted.name);
+        throw Failure("code", "the selector has written more than " + std::to_string(kMostOutputs) +
+                                  " output files, the last one " + clipped(wanted.name));
       File file;
       file.record = group.name;
       file.dataset = wanted.dataset;
@@ -393,8 +397,8 @@ bool Results::placeFile(Merger &merger, File &file, const Merger::FileGroup &gro
       return false;
     }
     describe(file, {fd.get(), 0, file.size});
-    const bool marked = ::fsetxattr(fd.get(), kOutputMark, "1", 1, 0) == 0;
-    const std::string before = sameContent(fd.get(), file.path) ? "" : spare(file.path);
+    const bool marked = ::fsetxattr(fd.get(), kOutputMark, mark_.data(), mark_.size(), 0) == 0;
+    const std::string before = sameContent(fd.get(), file.path) ? "" : spare(file.path, mark_);
     if (!before.empty())
       file.note += (file.note.empty() ? "" : "; ") + ("what was there is " + baseOf(before) + " now") +
                    (marked ? "" : ", since this file system keeps no mark of what a job wrote");

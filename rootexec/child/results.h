@@ -47,6 +47,7 @@ class Results {
     bool away = false;  // the folder is not the user's own, so that no path of the user's leads anywhere
     std::string dir; // in place of that folder, where the user has named one for them; absolute
     std::vector<std::string> inputs; // local paths of the job's inputs, which no output replaces
+    std::string mark = "1"; // of the files that this job writes; it replaces those that have the same (exec/placed.go)
   };
   /// Merges the output files and gives them their names, so that what follows can open them. TProofOutputFiles of the
   /// output list are told the names; those of data sets give way to a TFileCollection.
@@ -102,6 +103,7 @@ class Results {
   std::vector<Merger::FileGroup> waiting_;
   std::map<std::string, Wanted> wanted_; // by the names of records
   std::string root_;                     // the folder of the files, where they are the user's
+  std::string mark_;                     // as in Places
   bool placed_ = false;                  // the files are where the user wants them
   std::vector<File> files_;
 };

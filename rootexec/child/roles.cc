@@ -169,7 +169,7 @@ Roles selectorRoles(const SelectorClass &selector) {
             if (role == "client") return Client(channel, guard, selector).run();
             if (role == "merger")
               return serve(channel, guard, Phase::Merge, false,
-                           [&](const json &r) { return mergeTo(r.at("inputs"), r.at("path"), guard); });
+                           [&](const json &r) { return mergeTo(r, guard); });
             if (role == "viewer")
               return serve(channel, guard, Phase::Merge, true, [&](const json &r) { return view(r, guard); });
             return serve(channel, guard, Phase::Construct, false, [&](const json &) {

@@ -68,6 +68,15 @@ void Skips::add(const TObject &object) {
   }
 }
 
+bool Skips::within(long long units) const {
+  long long left = units;
+  for (const auto &[key, s] : of_) {
+    if (s.entries < 0 || s.entries > left || s.first < 0 || s.end < s.first) return false;
+    left -= s.entries;
+  }
+  return of_.size() <= static_cast<size_t>(std::max(units, 0LL));
+}
+
 void Skips::list(TList &out) const {
   out.SetOwner();
   for (const auto &[key, s] : of_) {
@@ -80,14 +89,16 @@ void Skips::list(TList &out) const {
 }
 
 void Skips::tell(json &reply) const {
-  constexpr size_t most = 100; // files named
+  constexpr size_t most = 100;   // files named
+  constexpr size_t bytes = 4096; // of a text
   long long entries = 0;
   json files = json::array();
   for (const auto &[key, s] : of_) {
     entries += s.entries;
     if (files.size() < most)
-      files.push_back({{"file", key.file}, {"part", key.tree}, {"first", s.first}, {"entries", s.entries},
-                       {"entry", s.at}, {"step", s.step}, {"reason", s.reason},
+      files.push_back({{"file", key.file.substr(0, bytes)}, {"part", key.tree.substr(0, bytes)},
+                       {"first", s.first}, {"entries", s.entries},
+                       {"entry", s.at}, {"step", s.step.substr(0, bytes)}, {"reason", s.reason.substr(0, bytes)},
                        {"ran", std::max(0LL, s.end - s.first - s.entries)}});
   }
   reply["skipped"] = files;

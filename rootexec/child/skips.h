@@ -36,6 +36,9 @@ class Skips {
   /// Adds those of a list of a partial.
   void add(const TObject &list);
   bool empty() const { return of_.empty(); }
+  /// Whether a list that counts so many units can have left that out: each entry that is left out is one of them, and
+  /// so is the one before it that aborted.
+  bool within(long long units) const;
   /// The list for a partial, which owns its elements.
   void list(TList &out) const;
   /// Says all of it in numbers, and by file for the first files: skipped, skippedfiles, skippedentries.

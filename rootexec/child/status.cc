@@ -25,6 +25,15 @@ void Status::read(const TObject &object) {
     if (auto *number = dynamic_cast<TParameter<Long64_t> *>(list->FindObject(name))) *to = number->GetVal();
 }
 
+void Status::bound(TObject &object) {
+  constexpr Long64_t most = Long64_t{1} << 56;
+  auto *list = dynamic_cast<TList *>(&object);
+  if (!list) return;
+  for (TObject *o : *list)
+    if (auto *number = dynamic_cast<TParameter<Long64_t> *>(o))
+      number->SetVal(std::clamp(number->GetVal(), -most, most));
+}
+
 long long Status::from(long long before) const {
   if (least < 0) return least;
   return (begun != 0 ? begun : before) + added;

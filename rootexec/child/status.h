@@ -20,6 +20,9 @@ struct Status {
   /// Fills a list that merges as output lists do; it owns its objects.
   void write(TList &to) const;
   void read(const TObject &list);
+  /// Keeps the numbers of a list so small that those of all lists of a merge can be added up: one that is wrong must
+  /// not make a negative number of the sum.
+  static void bound(TObject &list);
   /// The fStatus of a process that has done all, and in which Begin left before.
   long long from(long long before) const;
 };
