@@ -81,6 +81,9 @@ func (h *Held) Until(n int) Early {
 	return &out
 }
 
+// maxHeld bounds a value that is told early, in bytes: a file may be longer than any disk, and say nothing but zeros.
+const maxHeld = 256 << 20
+
 // Value reads one of them. The file must have all of it: the length, which a process says, is not trusted with memory
 // before.
 func (h *Held) Value(i int) ([]byte, error) {
@@ -90,6 +93,9 @@ func (h *Held) Value(i int) ([]byte, error) {
 	}
 	size := int64(h.Ends[i] - first)
 	at := h.At + int64(first)
+	if size > maxHeld {
+		return nil, fmt.Errorf("%w: %d bytes, at most %d are told early", ErrHeld, size, maxHeld)
+	}
 	if size > 0 {
 		var last [1]byte
 		if _, err := h.File.ReadAt(last[:], at+size-1); err != nil {
