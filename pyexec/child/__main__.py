@@ -34,4 +34,5 @@ def main() -> None:
     zygote.serve_base()
 
 
-main()
+if __name__ == "__main__":  # It is not where multiprocessing starts another interpreter from here.
+    main()

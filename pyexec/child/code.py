@@ -13,6 +13,8 @@ one of another version may not read it.
                      associative and commutative
     show(item)       how an item at which process has raised is shown to its user; by default its repr. It is given what
                      process is given
+    unpicklable(value, root)
+                     says which part of a value that has no pickle is in the way, as reached from root, or nothing
     finish(total)    on the submitting side, after all: returns the total that is kept; total is None with MODE "values"
     MODE             "values": the value of each item is kept; "sum": reduce makes one of all. Without MODE a code that
                      has reduce is "sum"
@@ -35,7 +37,7 @@ import zipfile
 from types import MappingProxyType
 from typing import Any, Callable, Mapping
 
-NAMES = ("begin", "start", "process", "reduce", "show", "finish")
+NAMES = ("begin", "start", "process", "reduce", "show", "unpicklable", "finish")
 
 
 class BadCode(Exception):
@@ -56,6 +58,7 @@ class Code:
         self.start: Callable[[Any], Any] | None = names.get("start")
         self.process: Callable[[Any], Any] = names["process"]
         self.show: Callable[..., str] = names.get("show") or repr
+        self.unpicklable: Callable[[Any, str], str] = names.get("unpicklable") or (lambda value, root: "")
         self.finish: Callable[[Any], Any] | None = names.get("finish")
         self.reduce: Callable[[Any, Any], Any] = names.get("reduce") or operator.add
         self.mode: str = names.get("MODE") or ("sum" if names.get("reduce") else "values")

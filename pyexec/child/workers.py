@@ -168,9 +168,27 @@ class Generation(Worker):
     def process(self, items: Items | None) -> Callable[[Any, int], Any]:
         """The user's process, for an item and its place in the blob."""
         process: Callable[..., Any] = self.code.process
-        if self.code.items == "blob":
-            return lambda item, at: process(item, items, at)
-        return lambda item, at: process(item)
+        blob, pid, getpid = self.code.items == "blob", os.getpid(), os.getpid
+
+        def run(item: Any, at: int) -> Any:
+            try:
+                return process(item, items, at) if blob else process(item)
+            finally:
+                if getpid() != pid:  # The user's code has forked: what it has made ends where that does.
+                    flush()
+                    os._exit(0)
+
+        return run
+
+    def pickled(self, result: Any) -> bytes:
+        """The pickle of an item's result."""
+        try:
+            return dumps(result)
+        except MemoryError:
+            raise
+        except Exception as e:
+            why = self.code.unpicklable(result, "the result") or f"{type(result).__qualname__}: {described(e)}"
+            raise pickle.PicklingError(f"could not send the result: {why}") from e
 
     def keep(self, p: Frame, items: Items | None, at: int, last: int) -> int:
         """Runs items, of which each has a value, and returns where it stopped."""
@@ -184,7 +202,7 @@ class Generation(Worker):
             item = None
             try:
                 item = self.item(p, items, at)
-                value = b"\0" + dumps(process(item, at))
+                value = b"\0" + self.pickled(process(item, at))
             except MemoryError:
                 raise
             except BaseException as e:

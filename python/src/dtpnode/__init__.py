@@ -8,7 +8,18 @@
 """
 
 from ._client import Client
-from ._errors import ClusterLost, Error, ItemLost, NoDaemon, RemoteError, RemoteTraceback
+from ._cluster import LocalCluster
+from ._errors import (
+    ClusterLost,
+    Error,
+    ItemLost,
+    JobFailed,
+    NoDaemon,
+    RemoteError,
+    RemoteTraceback,
+    TooLarge,
+    Unpicklable,
+)
 from ._executor import Executor
 
 __version__ = "0.1.0"
@@ -18,7 +29,11 @@ __all__ = [
     "Error",
     "Executor",
     "ItemLost",
+    "JobFailed",
+    "LocalCluster",
     "NoDaemon",
     "RemoteError",
     "RemoteTraceback",
+    "TooLarge",
+    "Unpicklable",
 ]

@@ -18,7 +18,9 @@ MAX_SOCKET_PATH = 107  # bytes of the address of a Unix socket on Linux
 
 
 def state_folder() -> Path:
-    """The folder in which the daemon of this user keeps its state: $XDG_STATE_HOME/dtpnode."""
+    """The folder in which the daemon of this user keeps its state: $DTPNODE_STATE or $XDG_STATE_HOME/dtpnode."""
+    if os.environ.get("DTPNODE_STATE"):
+        return Path(os.environ["DTPNODE_STATE"]).absolute()
     base = os.environ.get("XDG_STATE_HOME", "")
     root = Path(base) if os.path.isabs(base) else Path.home() / ".local" / "state"
     return root / "dtpnode"
@@ -39,7 +41,9 @@ def socket_path(state: Path) -> str:
 
 
 def _client(socket: str) -> httpx.Client:
-    return httpx.Client(transport=httpx.HTTPTransport(uds=socket), base_url="http://dtpnode", timeout=None)
+    # As many connections as there are requests: those that follow something last.
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=8)
+    return httpx.Client(transport=httpx.HTTPTransport(uds=socket, limits=limits), base_url="http://dtpnode", timeout=None)
 
 
 class Stream:
@@ -72,10 +76,18 @@ class Control:
 
     def __init__(self, socket: str) -> None:
         self.socket = socket
-        self._http = _client(socket)
+        self._client, self._pid = _client(socket), os.getpid()
+
+    @property
+    def _http(self) -> httpx.Client:
+        if self._pid != os.getpid():  # A fork must not use the connections of the process that it was forked from.
+            self._client, self._pid = _client(self.socket), os.getpid()
+        return self._client
 
     def close(self) -> None:
-        self._http.close()
+        """Ends the connections. The next call makes new ones."""
+        self._client.close()
+        self._client = _client(self.socket)
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """Sends a request and returns its answer; an error of the daemon is raised."""
@@ -124,4 +136,6 @@ class Control:
             message, hint = str(said["error"]), str(said.get("hint") or "")
         except (ValueError, KeyError, TypeError):
             message, hint = f"the daemon answered with status {status}", ""
-        raise Error(message, hint)
+        error = Error(message, hint)
+        error.status = status
+        raise error

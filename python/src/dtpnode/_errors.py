@@ -1,10 +1,14 @@
 """What can go wrong, as exceptions."""
 
 from concurrent.futures import BrokenExecutor
+from pickle import PicklingError
 
 
 class Error(Exception):
-    """A refusal of the daemon, or another error of dtpnode, with what to do next in ``hint`` (may be empty)."""
+    """A refusal of the daemon, or another error of dtpnode, with what to do next in ``hint`` (may be empty). ``status`` is
+    that of HTTP if the daemon has refused, or else 0."""
+
+    status = 0
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message, hint)
@@ -22,8 +26,21 @@ class ItemLost(Error):
     """An item has no result: it failed on several nodes, such as by a crash or for want of memory, and was given up."""
 
 
+class TooLarge(Error, ValueError):
+    """A call has more bytes than an item may have (32 MiB). It was not submitted."""
+
+
+class Unpicklable(Error, PicklingError, TypeError):
+    """A function or its arguments cannot be sent to another process, and what in them cannot. The call was not submitted.
+    A result that cannot be sent is a pickle.PicklingError as the exception of its future."""
+
+
 class ClusterLost(BrokenExecutor, Error):
     """The daemon does not come back, or no node that keeps the job's record does."""
+
+
+class JobFailed(BrokenExecutor, Error):
+    """An executor's job has failed as a whole, such as by an initializer that has raised, or was cancelled."""
 
 
 class RemoteTraceback(Exception):

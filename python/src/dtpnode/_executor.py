@@ -1,25 +1,59 @@
 """A concurrent.futures.Executor over the pool."""
 
+import os
 import threading
 import time
 import weakref
+from collections import deque
 from concurrent.futures import Executor as _Executor
 from concurrent.futures import Future
-from typing import Any, Callable, Iterable, Iterator
+from itertools import islice
+from types import TracebackType
+from typing import Any, Callable, Iterable, Iterator, Literal, Sized
 
 from ._control import Control
 from ._pickles import dumps
+from ._prints import Output, to_stdout
 from ._session import Call, Session
 
-import cloudpickle
+# Of a map, what is submitted before its results are taken. What is more follows as they are.
+AHEAD = 250_000  # calls, where nobody knows how many there will be
+AHEAD_BYTES = 1 << 30  # bytes of the pickles of calls that are not settled
+PART = 5_000  # calls that are submitted at once
 
 
 class Executor(_Executor):
-    """Runs calls on the nodes of the pool; see ``concurrent.futures.Executor`` for the methods.
+    """Runs calls on the nodes of the pool, as a ``concurrent.futures.Executor``.
 
-    control is of the daemon that takes the calls. max_workers bounds how many calls run at a time; by default all
-    slots of the pool take part. initializer is called with initargs in each process on the nodes, before the first
-    call that it runs. A call counts once, whatever dies, and the futures outlive the daemon that is talked to.
+        >>> with client.executor() as pool:
+        ...     future = pool.submit(pow, 2, 10)
+        ...     squares = list(pool.map(lambda x: x * x, range(1000)))
+        >>> future.result()
+        1024
+
+    A function needs not be importable on the nodes: it travels with all that it refers to, once for all of its calls
+    (cloudpickle). Modules that it imports have to be installed there. A call and its result have at most 32 MiB as
+    pickles each; results are not bounded. A call counts once, whatever dies. The futures outlive the daemon that is
+    talked to: they wait up to five minutes for it to come back.
+
+    ``control``
+        of the daemon that takes the calls; ``Client.executor`` gives it.
+    ``max_workers``
+        bounds how many calls are on their way at a time. By default all slots of the pool take part.
+    ``initializer``, ``initargs``
+        the initializer is called with these in each process on the nodes before its first call. If it raises, the
+        executor is broken.
+    ``name``
+        is the title of the job in ``dtpnode ps``.
+    ``output``
+        is called with a node's name and whole lines that calls have printed there, at most a second after they were. By
+        default they go to ``sys.stdout`` as they are. None drops them here; ``dtpnode logs JOB`` has them in any case. Of
+        a node that prints faster than 256 KiB a second lines may be missing.
+
+    Futures raise what the call has raised, with the traceback on the node as the cause (``RemoteTraceback``), or
+    ``ItemLost`` if the call has ended its process again and again. They raise ``ClusterLost`` or ``JobFailed``, both
+    ``BrokenExecutor``, if nothing can be run any more. ``submit`` and ``map`` raise ``Unpicklable`` and ``TooLarge``
+    before anything is sent.
     """
 
     def __init__(
@@ -29,25 +63,40 @@ class Executor(_Executor):
         initializer: Callable[..., object] | None = None,
         initargs: tuple[Any, ...] = (),
         name: str = "executor",
+        output: Output | None = to_stdout,
     ) -> None:
         if max_workers is not None and max_workers <= 0:
             raise ValueError("max_workers must be greater than 0")
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
-        self._session = Session(control, initializer, initargs, name, max_workers)
+        self._session = Session(control, initializer, initargs, name, max_workers, output)
         _living.add(self._session)
         self._drop = weakref.finalize(self, self._session.close)
-        self._drop.atexit = False  # _at_exit waits for what was submitted
+        self._drop.atexit = False  # type: ignore[misc]  # _at_exit waits for what was submitted
+
+    @property
+    def name(self) -> str:
+        """The name of the session, for ``Client.attach``: that of its first job."""
+        return self._session.name
 
     @property
     def job(self) -> str:
-        """The name of the job that takes the calls now."""
-        return self._session.name
+        """The name of the job that takes the calls now. After some thousands of appends another one goes on."""
+        return self._session.job
+
+    @property
+    def _broken(self) -> str | Literal[False]:
+        """Why no more calls are taken, as in the executors of the standard library."""
+        return str(self._session.broken) if self._session.broken is not None else False
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
-        """Schedules fn(*args, **kwargs) and returns its future."""
+        """Schedules ``fn(*args, **kwargs)`` and returns its future.
+
+        ``Unpicklable`` and ``TooLarge`` say that the call cannot be sent, ``BrokenExecutor`` that nothing can any more,
+        and ``RuntimeError`` that the executor was shut down.
+        """
         future: Future[Any] = Future()
-        self._session.submit([Call(future, cloudpickle.dumps(fn, 5), dumps((args, kwargs)))])
+        self._session.submit([Call(future, dumps(fn, "the function"), dumps((args, kwargs), "the arguments"))])
         return future
 
     def map(
@@ -58,36 +107,99 @@ class Executor(_Executor):
         timeout: float | None = None,
         chunksize: int = 1,
     ) -> Iterator[Any]:
-        """As ``concurrent.futures.Executor.map``: results in order, those that are not taken are cancelled. Calls
-        travel together in any case, so that chunksize makes no difference."""
+        """Calls fn with an element of each iterable, and returns an iterator over the results in order.
+
+        Calls that are not taken are cancelled where the iterator ends early. ``timeout`` is in seconds from this call on;
+        a result that comes later is a ``TimeoutError``. Calls travel together in any case, so that ``chunksize`` makes no
+        difference. Of iterables without a length 250,000 calls are submitted at once, and of all that many that their
+        pickles have 1 GiB; more follow as results are taken, so that an iterable needs not end.
+        """
         if chunksize < 1:
             raise ValueError("chunksize must be >= 1.")
         end = None if timeout is None else time.monotonic() + timeout
-        function = cloudpickle.dumps(fn, 5)
-        calls = [Call(Future(), function, dumps((args, {}))) for args in zip(*iterables)]
-        self._session.submit(calls)
-        return _results([c.future for c in calls], end)
+        sized = bool(iterables) and any(isinstance(i, Sized) for i in iterables)
+        feed = _Feed(self._session, dumps(fn, "the function"), zip(*iterables), None if sized else AHEAD)
+        try:
+            feed.fill()
+        except BaseException:
+            feed.cancel()
+            raise
+        return _results(feed, end)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """As ``concurrent.futures.Executor.shutdown``."""
+        """Takes no more calls. With ``wait`` it returns when all futures are settled and what calls have printed has been
+        passed on; with ``cancel_futures`` those that are not on their way yet are cancelled."""
         self._session.close(cancel_futures)
         if wait:
             self._session.join()
 
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        """Shuts down and waits, but cancels all calls, also those that run, at a KeyboardInterrupt."""
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            self._session.abandon()
+            return
+        self.shutdown(wait=True)
 
-def _results(futures: "list[Future[Any]]", end: float | None) -> Iterator[Any]:
-    futures.reverse()
-    try:
-        while futures:
-            f = futures[-1]
-            value = f.result() if end is None else f.result(end - time.monotonic())
-            futures.pop()
-            del f
-            yield value
-            del value
-    finally:
-        for f in futures:
+
+class _Feed:
+    """The calls of a map, which are submitted as there is room."""
+
+    def __init__(
+        self, session: Session, function: bytes, arguments: Iterator[tuple[Any, ...]], ahead: int | None
+    ) -> None:
+        self._session, self._function, self._arguments, self._ahead = session, function, arguments, ahead
+        self.futures: "deque[Future[Any]]" = deque()
+        self._sizes: "deque[int]" = deque()
+        self._bytes = 0
+        self._over = False
+
+    def fill(self) -> None:
+        """Submits as many calls as may be on their way."""
+        while not self._over and self._bytes < AHEAD_BYTES and (self._ahead is None or len(self.futures) < self._ahead):
+            self._submit()
+
+    def _submit(self) -> None:
+        calls: list[Call] = []
+        size = 0
+        for args in islice(self._arguments, PART):
+            call = Call(Future(), self._function, dumps((args, {}), "the arguments"))
+            calls.append(call)
+            size += len(call.arguments)
+            self._sizes.append(len(call.arguments))
+            if self._bytes + size >= AHEAD_BYTES:
+                break
+        else:
+            self._over = len(calls) < PART
+        self._bytes += size
+        if calls:
+            self._session.submit(calls)
+            self.futures.extend(c.future for c in calls)
+
+    def next(self, end: float | None) -> Any:
+        """The next result. Nothing refers to it, nor to its future, when it has been returned."""
+        f = self.futures[0]
+        value = f.result() if end is None else f.result(end - time.monotonic())
+        del f
+        self.futures.popleft()
+        self._bytes -= self._sizes.popleft()
+        if not self._over and (self._bytes < AHEAD_BYTES // 2 or not self.futures):
+            if self._ahead is None or len(self.futures) <= self._ahead - PART:
+                self.fill()
+        return value
+
+    def cancel(self) -> None:
+        for f in self.futures:
             f.cancel()
+
+
+def _results(feed: _Feed, end: float | None) -> Iterator[Any]:
+    try:
+        while feed.futures:
+            yield feed.next(end)
+    finally:
+        feed.cancel()
 
 
 _living: "weakref.WeakSet[Session]" = weakref.WeakSet()
@@ -103,3 +215,4 @@ def _at_exit() -> None:
 
 
 threading._register_atexit(_at_exit)  # type: ignore[attr-defined]
+os.register_at_fork(after_in_child=_living.clear)

@@ -1,35 +1,45 @@
 """Calls on their way to the nodes and back: what an Executor has beside its interface.
 
 The calls of an executor are the items of a job that stays open. A job takes a bounded number of appends, so that a
-session which lasts long goes through several jobs, one after the other. What is on its way is bounded, so that calls
-which wait can still be cancelled, and so that what a node runs for nobody is little.
+session which lasts long goes through several jobs, one after the other; the titles of later ones say of which session
+they are (part_title). What is on its way is bounded, so that calls which wait can still be cancelled, and so that what a
+node runs for nobody is little.
 """
 
+import contextlib
+import logging
 import os
 import pickle
+import re
 import tempfile
 import threading
 import time
 from collections import deque
-from concurrent.futures import Future
+from concurrent.futures import BrokenExecutor, Future
 from dataclasses import dataclass, field
 from typing import Any, Callable, Iterable
 
 import cloudpickle
 import httpx
 
-from . import _calls
+from . import _calls, _unpicklable
 from ._archive import pack
 from ._calls import Batch
 from ._control import Control
-from ._errors import ClusterLost, Error, ItemLost, NoDaemon, RemoteError, RemoteTraceback
+from ._errors import ClusterLost, Error, ItemLost, JobFailed, NoDaemon, RemoteError, RemoteTraceback, TooLarge
 from ._exchange import Exchange, refusal
+from ._prints import Output, Prints
+from ._unpicklable import unpicklable
 
 cloudpickle.register_pickle_by_value(_calls)
+cloudpickle.register_pickle_by_value(_unpicklable)
 
 MAX_BATCH = 8 << 20  # bytes of items in one append, unless one item is larger
 MAX_CALLS = 20_000  # items in one append
-MAX_APPENDS = 60_000  # of one job; the daemon takes 65,536
+MAX_ITEM = (32 << 20) - (1 << 10)  # bytes; the daemon takes 32 MiB of items with what tells where each ends
+# Of one job. The daemon takes 16 MiB of records of appends, of which one has up to 1.3 kB, and 1 GiB of items.
+MAX_APPENDS = 8_000
+MAX_ITEMS = 900 << 20  # bytes
 PATIENCE = 300.0  # seconds for which a daemon may be away before the futures fail
 RETRY = 0.2  # seconds between attempts to reach a daemon
 AHEAD = 0.5  # seconds of work that is on its way
@@ -43,6 +53,22 @@ class Call:
     future: "Future[Any]"
     function: bytes  # its pickle
     arguments: bytes  # that of (args, kwargs)
+    running: bool = False  # its future has been told
+
+    def __post_init__(self) -> None:
+        size = len(self.function) + len(self.arguments)
+        if size > MAX_ITEM:
+            large = "function, with what it refers to," if len(self.function) > len(self.arguments) else "arguments"
+            raise TooLarge(
+                f"a call has {size:,} bytes as a pickle, and may have {MAX_ITEM:,}: most are those of its {large} "
+                f"{max(len(self.function), len(self.arguments)):,}",
+                "write the data to a file that the nodes can read and hand over its name, or have the function make them",
+            )
+
+    def start(self) -> bool:
+        """Whether the call is to run: it has not been cancelled."""
+        self.running = self.running or self.future.set_running_or_notify_cancel()
+        return self.running
 
 
 @dataclass(eq=False)
@@ -50,12 +76,19 @@ class Job:
     """One of the jobs of a session. All but name is guarded by the session's lock."""
 
     name: str
+    before: int = 0  # calls of the session that earlier jobs have
+    size: int = 0  # bytes of all items
     seq: int = 0  # of the last append
     units: int = 0  # appended, or on their way to be
     sent: dict[int, "Future[Any]"] = field(default_factory=dict)  # by their units
     unanswered: "deque[tuple[int, list[bytes], bool]]" = field(default_factory=deque)  # appends: seq, items, close
     closing: bool = False  # nothing more is appended
     exchange: Exchange | None = None
+    receiver: threading.Thread | None = None
+
+    def full(self) -> bool:
+        """Whether the next append goes to another job."""
+        return self.seq >= MAX_APPENDS or self.size > MAX_ITEMS - max(MAX_BATCH, MAX_ITEM)
 
     def first(self) -> int:
         """The first unit that has no value yet."""
@@ -72,24 +105,24 @@ class Session:
         initargs: tuple[Any, ...],
         title: str,
         workers: int | None,
+        output: Output | None,
     ) -> None:
         self._control, self._title = control, title
-        code: dict[str, Any] = {"process": _calls.call, "show": _calls.show, "MODE": "values", "ITEMS": "blob"}
-        if initializer is not None:
-            code["start"] = lambda _given: initializer(*initargs)
-        self._code = pack(code)
+        self._code = pack(code_of(initializer, initargs))
         self._workers = workers
+        self._prints = Prints(control, output) if output is not None else None
+        self._pid = os.getpid()
         self._lock = threading.Lock()
         self._change = threading.Condition(self._lock)  # something is to be sent, or the session is over
         self._waiting: "deque[Call]" = deque()
         self._flying = 0  # calls that are on their way
-        self._settled = 0  # calls, in all
         self._rate = _Rate()
         self._slots = max(int(control.call("GET", "/v1/status").get("slots") or 1), 1)
         self.closed = False  # no more calls are taken
         self.broken: BaseException | None = None
         self._jobs: list[Job] = []
-        self._job = self._open()
+        self._job = self._open(title)
+        self.name = self._job.name  # of the session
         self._sending = threading.Lock()  # of the exchange of the current job
         self._sender = threading.Thread(target=self._send, name="dtpnode-send", daemon=True)
         self._sender.start()
@@ -97,17 +130,19 @@ class Session:
     # --- from the user's threads
 
     @property
-    def name(self) -> str:
+    def job(self) -> str:
         """The name of the current job."""
         return self._job.name
 
     def submit(self, calls: Iterable[Call]) -> None:
         """Takes calls, and sends them at once if nothing else is being sent."""
+        if os.getpid() != self._pid:
+            raise RuntimeError("this process was forked from the one that the executor is of: make another one here")
         with self._lock:
             self._check()
             self._waiting.extend(calls)
             # Who waits for each call before the next one is spared the change to another thread.
-            direct = not self._job.unanswered and self._sending.acquire(blocking=False)
+            direct = not self._job.unanswered and not self._job.full() and self._sending.acquire(blocking=False)
             if not direct:
                 self._change.notify()
         if direct:
@@ -118,12 +153,14 @@ class Session:
 
     def _check(self) -> None:
         if self.broken is not None:
-            raise ClusterLost(str(self.broken)) from self.broken
+            raise broken_by(self.broken)
         if self.closed:
             raise RuntimeError("cannot schedule new futures after shutdown")
 
     def close(self, cancel: bool = False) -> None:
         """Takes no more calls; with cancel, those that are not on their way are cancelled."""
+        if os.getpid() != self._pid:
+            return  # A fork has none of the threads, and the session is not its own.
         dropped: list[Call] = []
         with self._lock:
             self.closed = True
@@ -136,20 +173,32 @@ class Session:
             call.future.set_running_or_notify_cancel()
 
     def join(self) -> None:
-        """Waits until all calls are settled."""
+        """Waits until all calls are settled, and what they have printed has been passed on."""
+        if os.getpid() != self._pid:
+            return
         self._sender.join()
         for job in list(self._jobs):
-            job.receiver.join()  # type: ignore[attr-defined]
+            if job.receiver is not None:
+                job.receiver.join()
+        if self._prints is not None:
+            self._prints.join()
+
+    def abandon(self) -> None:
+        """Cancels the jobs: calls that run are stopped, and no future is settled any more but as an error."""
+        self.close(cancel=True)
+        for job in list(self._jobs):
+            with contextlib.suppress(Error, httpx.TransportError):
+                self._control.call("POST", f"/v1/jobs/{job.name}/cancel", {})
 
     # --- sending
 
-    def _open(self) -> Job:
+    def _open(self, title: str, before: int = 0) -> Job:
         """Opens a job, and begins to receive from it."""
         with tempfile.NamedTemporaryFile(prefix="dtpnode-", suffix=".zip") as f:
             f.write(self._code)
             f.flush()
             status = self._control.call("POST", "/v1/jobs", {
-                "kind": "Python", "title": self._title, "spec": {"code": f.name, "name": self._title}, "part": "",
+                "kind": "Python", "title": title, "spec": {"code": f.name, "name": title}, "part": "",
                 "files": None, "n": -1, "dir": os.getcwd(), "open": True,
             })
             name: str = status["id"]
@@ -158,13 +207,33 @@ class Session:
                 status = self._control.call("GET", f"/v1/jobs/{name}")
         if status["state"] in ("failed", "cancelled"):
             raise Error(status.get("error") or f"the job is {status['state']}")
-        job = Job(name)
-        job.receiver = threading.Thread(  # type: ignore[attr-defined]
-            target=self._receive, args=(job,), name="dtpnode-receive", daemon=True
-        )
-        self._jobs.append(job)
-        job.receiver.start()  # type: ignore[attr-defined]
+        job = Job(name, before)
+        self._follow(job)
+        if self._prints is not None:
+            self._prints.follow(name)
         return job
+
+    def _follow(self, job: Job) -> None:
+        """Begins to receive from a job."""
+        self._jobs.append(job)
+        job.receiver = threading.Thread(target=self._receive, args=(job,), name="dtpnode-receive", daemon=True)
+        job.receiver.start()
+
+    def _roll(self) -> None:
+        """Goes on with another job, and lets the current one end. A daemon that is away is waited for."""
+        old, since = self._job, time.monotonic()
+        before = old.before + old.units
+        while True:
+            try:
+                job = self._open(part_title(self._title, self.name, before), before)
+                break
+            except NoDaemon:
+                if time.monotonic() - since > PATIENCE:
+                    raise
+                time.sleep(RETRY)
+        with self._lock:
+            self._job = job
+        self._finish(old)
 
     def _send(self) -> None:
         try:
@@ -199,33 +268,41 @@ class Session:
 
     def _pump(self) -> None:
         """Sends the next calls, if there is room. The caller holds _sending."""
-        if self._job.seq >= MAX_APPENDS:
-            old = self._job
-            job = self._open()
-            with self._lock:
-                self._job = job
-            self._finish(old)
+        if self._job.full():
+            self._roll()
         with self._lock:
             job = self._job
             if job.unanswered:
                 return
-            batch = Batch()
-            room = min(self._room(), MAX_CALLS)
-            while self._waiting and len(batch.items) < room and batch.size < MAX_BATCH:
-                call = self._waiting.popleft()
-                if not call.future.set_running_or_notify_cancel():
-                    continue
-                batch.add(call.function, call.arguments)
-                job.sent[job.units] = call.future
-                job.units += 1
-            if not batch.items:
+            batch, calls = Batch(), list[Call]()
+            try:
+                self._fill(batch, calls)
+                append = job.seq + 1, batch.items, False
+                units = range(job.units, job.units + len(calls))
+                futures = {unit: call.future for unit, call in zip(units, calls)}
+            except BaseException:  # Such as a KeyboardInterrupt in the thread that submits: nothing is lost by it.
+                self._waiting.extendleft(reversed(calls))
+                raise
+            if not calls:
                 return
-            self._flying += len(batch.items)
-            job.seq += 1
-            append = job.seq, batch.items, False
             job.unanswered.append(append)
+            job.sent.update(futures)
+            job.seq, job.units, job.size = append[0], units.stop, job.size + batch.size
+            self._flying += len(calls)
             exchange = job.exchange
         self._hand(exchange, append)
+
+    def _fill(self, batch: Batch, calls: list[Call]) -> None:
+        """Puts waiting calls into a batch. The caller holds _lock."""
+        room = min(self._room(), MAX_CALLS)
+        while self._waiting and len(calls) < room:
+            call = self._waiting[0]
+            if calls and batch.size + len(call.function) + len(call.arguments) > MAX_BATCH:
+                return
+            self._waiting.popleft()
+            if call.start():
+                calls.append(call)
+                batch.add(call.function, call.arguments)
 
     def _finish(self, job: Job) -> None:
         """Lets a job end when all of its calls have run."""
@@ -246,6 +323,9 @@ class Session:
             exchange.send(*append)
         except httpx.TransportError:
             exchange.close()
+        except BaseException:  # It may have been sent in part.
+            exchange.close()
+            raise
 
     # --- receiving
 
@@ -310,16 +390,18 @@ class Session:
                 if future is not None:
                     future.set_exception(error)
         if rest.get("failed"):
-            raise refusal(rest["failed"])
+            raise self._why(job) or refusal(rest["failed"])
         if rest.get("over") is None:
             return False
         self._over(job)
         return True
 
     def _values(self, job: Job, first: int, values: list[bytes]) -> None:
-        for future, value in zip(self._take(job, first, len(values)), values):
-            if future is not None:
-                settle(future, value)
+        futures = self._take(job, first, len(values))
+        futures.reverse()
+        for value in values:
+            # Nothing here refers to a future, and so to its result, for longer than until it is settled.
+            settle(futures.pop(), value)
 
     def _take(self, job: Job, first: int, n: int) -> list["Future[Any] | None"]:
         """The futures of units, each once."""
@@ -334,20 +416,28 @@ class Session:
 
     def _over(self, job: Job) -> None:
         with self._lock:
+            ended = not job.closing
+            whole = not job.sent and not ended
+        error = Error("the job has ended without it") if whole else self._why(job) or Error("the job is over")
+        with self._lock:
             left = list(job.sent.values())
             job.sent.clear()
             self._flying -= len(left)
             self._jobs.remove(job)
-            ended = not job.closing
             self._change.notify_all()
-        if not left and not ended:
-            return
-        status = self._control.call("GET", f"/v1/jobs/{job.name}")
-        error = Error(status.get("error") or f"the job is {status['state']}", status.get("hint") or "")
+            if not whole and ended:
+                self.broken = self.broken or error
         for f in left:
-            f.set_exception(ItemLost(str(error)))
-        if ended:
+            f.set_exception(broken_by(error) if ended else ItemLost(str(error)))
+        if not whole and ended:
             raise error
+
+    def _why(self, job: Job) -> Error | None:
+        """Why a job has no result, or not a whole one."""
+        status = self._control.call("GET", f"/v1/jobs/{job.name}")
+        if status["state"] not in ("failed", "cancelled") and not status.get("error"):
+            return None
+        return Error(status.get("error") or f"the job is {status['state']}", status.get("hint") or "")
 
     def _fail(self, why: BaseException) -> None:
         """Gives up all calls."""
@@ -361,11 +451,17 @@ class Session:
             self._waiting.clear()
             self._flying = 0
             self._change.notify_all()
+        if not isinstance(why, (NoDaemon, httpx.TransportError)):
+            logging.getLogger("concurrent.futures").critical("the executor %s is broken: %s", self.name_or_title, why)
         for f in left:
-            f.set_exception(lost_for(why))
+            f.set_exception(broken_by(why))
         for call in waiting:
-            if call.future.set_running_or_notify_cancel():
-                call.future.set_exception(lost_for(why))
+            if call.start():
+                call.future.set_exception(broken_by(why))
+
+    @property
+    def name_or_title(self) -> str:
+        return getattr(self, "name", self._title)
 
 
 class _Rate:
@@ -386,9 +482,30 @@ class _Rate:
         self._n, self._since = 0, now
 
 
-def lost_for(why: BaseException) -> ClusterLost:
+def code_of(initializer: Callable[..., object] | None, initargs: tuple[Any, ...]) -> dict[str, Any]:
+    """The code of a session's jobs, as pyexec/child/code.py takes it."""
+    code: dict[str, Any] = {"process": _calls.call, "show": _calls.show, "MODE": "values", "ITEMS": "blob"}
+    code["unpicklable"] = unpicklable
+    if initializer is not None:
+        code["start"] = lambda _given: initializer(*initargs)
+    return code
+
+
+def part_title(title: str, session: str, before: int) -> str:
+    """The title of a job that goes on with a session after so many calls."""
+    return f"{title} (session {session} after {before} calls)"
+
+
+PART = re.compile(r" \(session (\w+) after (\d+) calls\)$")
+
+
+def broken_by(why: BaseException) -> BrokenExecutor:
     """What a future says of which nothing more is known."""
-    error = ClusterLost(str(why))
+    error: BrokenExecutor
+    if isinstance(why, (NoDaemon, httpx.TransportError)):
+        error = ClusterLost(str(why))
+    else:
+        error = JobFailed(str(why))
     error.__cause__ = why
     return error
 
@@ -400,16 +517,18 @@ def item_lost(lost: dict[str, Any]) -> ItemLost:
     return ItemLost("\n".join(words))
 
 
-def settle(future: "Future[Any]", value: bytes) -> None:
+def settle(future: "Future[Any] | None", value: bytes) -> None:
     """Gives a future the value of its item, as a partial holds it (pyexec/partial.go)."""
+    if future is None:
+        return
+    if value[0] != 0:
+        future.set_exception(raised(value))
+        return
     try:
-        if value[0] == 0:
-            result = pickle.loads(memoryview(value)[1:])
-        else:
-            future.set_exception(raised(value))
-            return
+        result = pickle.loads(memoryview(value)[1:])
     except BaseException as e:
-        future.set_exception(RemoteError(f"could not read the result: {type(e).__name__}: {e}"))
+        words = f"could not read the result: {type(e).__name__}: {e}"
+        future.set_exception(RemoteError(words, "is what it is made of importable here, in the same version?"))
         return
     future.set_result(result)
 

@@ -1,0 +1,166 @@
+package python
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gofrs/flock"
+)
+
+// limit ends what hangs, and is no measure of anything.
+const limit = 15 * time.Minute
+
+// TestPython runs the tests of the Python package, and mypy over it. The interpreter is $DTPNODE_PYTHON or the newest
+// that is found with the standard library's own tests, which some of the tests are.
+func TestPython(t *testing.T) {
+	python, err := interpreter(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	packages := tools(t, python, filepath.Join(here, "tests", "requirements.txt"))
+	venv := environment(t, python, packages, filepath.Join(here, "src"), filepath.Join(here, "tests", "child"))
+	binary := filepath.Join(venv, "bin", "dtpnode")
+	run(t, here, nil, "go", "build", "-o", binary, "../cmd/dtpnode")
+	exe := filepath.Join(venv, "bin", "python")
+	t.Run("mypy", func(t *testing.T) {
+		t.Parallel()
+		t.Log(run(t, here, nil, exe, "-m", "mypy", "--config-file", "pyproject.toml", "--cache-dir", t.TempDir()))
+	})
+	t.Run("pytest", func(t *testing.T) {
+		t.Parallel()
+		t.Log(run(t, here, nil, exe, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=5", "tests"))
+	})
+}
+
+// run runs a command in a folder, and returns what it has printed.
+func run(t *testing.T, dir string, env []string, name string, args ...string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), env...)
+	cmd.WaitDelay = 10 * time.Second
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s", filepath.Base(name), strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+// interpreter finds the Python that runs the tests.
+func interpreter(ctx context.Context) (string, error) {
+	if exe := os.Getenv("DTPNODE_PYTHON"); exe != "" {
+		return suits(ctx, exe)
+	}
+	var whys []error
+	for _, exe := range candidates() {
+		path, err := suits(ctx, exe)
+		if err == nil {
+			return path, nil
+		}
+		whys = append(whys, err)
+	}
+	return "", fmt.Errorf("no Python for the tests: want 3.13 with the package test of the standard library: name one with "+
+		"DTPNODE_PYTHON\n%w", errors.Join(whys...))
+}
+
+// candidates are the interpreters that there may be, the best first.
+func candidates() (exes []string) {
+	for minor := 13; minor >= 10; minor-- {
+		name := fmt.Sprintf("python3.%d", minor)
+		if exe, err := exec.LookPath(name); err == nil {
+			exes = append(exes, exe)
+		}
+		home, err := os.UserHomeDir()
+		if err != nil {
+			continue
+		}
+		found, _ := filepath.Glob(filepath.Join(home, ".pyenv", "versions", fmt.Sprintf("3.%d.*", minor), "bin", name))
+		slices.Reverse(found)
+		exes = append(exes, found...)
+	}
+	return exes
+}
+
+// suits asks an interpreter whether it has what the tests need, and where it is itself.
+func suits(ctx context.Context, exe string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	const ask = "import sys, venv, test.test_concurrent_futures.util; print(sys.executable)"
+	out, err := exec.CommandContext(ctx, exe, "-c", ask).CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("%s: %w\n%s", exe, err, out)
+	}
+	return strings.TrimSpace(string(out)), nil
+}
+
+// tools installs packages into an environment in the user's cache, once for each list of them and each interpreter, and
+// returns the folder that has them.
+func tools(t *testing.T, python, list string) string {
+	t.Helper()
+	text, err := os.ReadFile(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	version := run(t, "", nil, python, "-c", "import sys; print(sys.version)")
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s %s %s", python, version, text))
+	dir := filepath.Join(cache, "dtpnode", "python", "tests-"+hex.EncodeToString(sum[:])[:16])
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	lock := flock.New(dir + ".lock") // others may run the same tests now
+	if err := lock.Lock(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = lock.Unlock() }() // at the latest it goes with the process
+	whole := filepath.Join(dir, "whole")
+	if _, err := os.Stat(whole); err != nil {
+		run(t, "", nil, python, "-m", "venv", "--clear", dir)
+		run(t, "", nil, filepath.Join(dir, "bin", "python"), "-m", "pip", "--disable-pip-version-check", "install", "-q",
+			"--require-hashes", "--only-binary=:all:", "-r", list)
+		if err := os.WriteFile(whole, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return sitePackages(t, dir)
+}
+
+// environment makes an environment of this run, whose interpreters find all that is in folders, also those that tests
+// start as isolated ones.
+func environment(t *testing.T, python string, folders ...string) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "venv")
+	run(t, "", nil, python, "-m", "venv", "--without-pip", dir)
+	text := strings.Join(folders, "\n") + "\nimport dtpnode_in_futures\n"
+	if err := os.WriteFile(filepath.Join(sitePackages(t, dir), "dtpnode.pth"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func sitePackages(t *testing.T, venv string) string {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(venv, "lib", "python3.*", "site-packages"))
+	if err != nil || len(found) != 1 {
+		t.Fatalf("the environment %s has the folders of packages %q: %v", venv, found, err)
+	}
+	return found[0]
+}

@@ -1,0 +1,90 @@
+"""What in a value keeps it from being pickled.
+
+It is shipped by value, so that nodes need not have this package, and so it imports nothing of it.
+"""
+
+from typing import Any, Callable, Iterator
+
+DEPTH = 12  # levels that are looked through
+WIDTH = 1000  # parts of one value that are
+
+
+def unpicklable(value: Any, root: str) -> str:
+    """Names the innermost part of a value that cannot be pickled, from root on, and says why: "the result.lock, a
+    _thread.lock: cannot pickle '_thread.lock' object". It is empty where nothing is found."""
+    import cloudpickle
+
+    def why(part: Any) -> str:
+        try:
+            cloudpickle.dumps(part, 5)
+        except RecursionError:
+            return "it refers to itself too deeply"
+        except Exception as e:
+            return str(e) or type(e).__name__
+        return ""
+
+    reason = why(value)
+    if not reason:
+        return ""
+    path, seen = root, {id(value)}
+    for _ in range(DEPTH):
+        for name, part in _parts(value):
+            if id(part) in seen:
+                continue
+            seen.add(id(part))
+            inner = why(part)
+            if inner:
+                path, value, reason = path + name, part, inner
+                break
+        else:
+            break
+    kind = type(value)
+    where = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    return f"{path}, a {where}: {reason}"
+
+
+def _parts(value: Any) -> Iterator[tuple[str, Any]]:
+    """What a value is pickled of, with how each is reached from it."""
+    if isinstance(value, dict):
+        for k, v in list(value.items())[:WIDTH]:
+            yield f"[{k!r}]", v
+        return
+    if isinstance(value, (list, tuple, set, frozenset)):
+        for i, v in enumerate(list(value)[:WIDTH]):
+            yield (f"[{i}]" if isinstance(value, (list, tuple)) else " element"), v
+        return
+    call: Callable[..., Any] | None = getattr(value, "__func__", None)
+    if call is not None and hasattr(value, "__self__"):
+        yield ".__self__", value.__self__
+        yield ".__func__", call
+        return
+    if hasattr(value, "func") and hasattr(value, "keywords"):  # functools.partial
+        yield ".func", value.func
+        yield ".args", value.args
+        yield ".keywords", value.keywords
+    code = getattr(value, "__code__", None)
+    if code is not None:
+        yield from _of_function(value, code)
+        return
+    attributes = getattr(value, "__dict__", None)
+    if attributes is not None and not isinstance(value, type):
+        for k, v in list(attributes.items())[:WIDTH]:
+            yield f".{k}", v
+    for base in type(value).__mro__:
+        slots = base.__dict__.get("__slots__", ())
+        for k in (slots,) if isinstance(slots, str) else tuple(slots):
+            if hasattr(value, k):
+                yield f".{k}", getattr(value, k)
+
+
+def _of_function(value: Any, code: Any) -> Iterator[tuple[str, Any]]:
+    for name, cell in zip(code.co_freevars, value.__closure__ or ()):
+        try:
+            yield f" -> its variable {name}", cell.cell_contents
+        except ValueError:
+            pass  # It has no value yet.
+    for name in code.co_names:
+        if name in value.__globals__:
+            yield f" -> the global {name}", value.__globals__[name]
+    for i, v in enumerate(value.__defaults__ or ()):
+        yield f" -> its default {i}", v

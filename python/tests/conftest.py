@@ -1,0 +1,39 @@
+"""What the tests share: one cluster, and that none of them is skipped."""
+
+import pytest
+
+import dtpnode
+
+# Beside the environment's interpreter, where the test in Go has built it, there is the binary. A cache of the tests' own
+# has no ROOT, which would be loaded for nothing.
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    return str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def cluster(cache):
+    with dtpnode.LocalCluster(nodes=1, slots=5, args=["--cache", cache]) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def client(cluster):
+    with cluster.client() as client:
+        yield client
+
+
+@pytest.fixture
+def pool(client):
+    with client.executor() as pool:
+        yield pool
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    if report.skipped:
+        report.outcome, report.longrepr = "failed", f"{item.nodeid} is skipped: {report.longrepr}"
+    return report
