@@ -84,8 +84,8 @@ func TestDrawingInSessions(t *testing.T) {
 		{
 			[]string{"root", "-l", "-b", "-q", "-e", ".L Drawing.C+", "-e", "drawing(" + quoted + ")"},
 			[]string{
-				"drawn 25, equal 25", "rows 1, values 0", "nothing -1", "there is no branch nosuch", "counted 10 of 10, bad -1",
-				"more than three columns: that shows single rows", "there is no TGraph of single rows as points",
+				"drawn 25, equal 25", "rows 1, values 0", "nothing -1", "there is no branch nosuch", "counted 13 of 13, bad -1",
+				"more than three columns: that shows single rows",
 			},
 		},
 		{

@@ -34,6 +34,7 @@ type drawOptions struct {
 	booked      string
 	session     bool
 	counts      bool
+	points      bool
 	bins        []string
 	drawings    []drawing
 }
@@ -108,15 +109,18 @@ func newDraw(g *globals) *cobra.Command {
 		"ROOT `file` with histograms: >>h without bins fills one of its name as it is booked there")
 	f.BoolVar(&opts.session, "session", false, "keep the number of selected rows in the result, for a PROOF session")
 	f.BoolVar(&opts.counts, "count", false, "count the entries that SELECTION leaves, for a PROOF session")
+	f.BoolVar(&opts.points, "points", false, "add a graph of the rows of two columns, for a PROOF session")
 	f.StringArrayVar(&opts.bins, "bins", nil,
 		"`axis=number` of bins, where none is given, e.g. 2D.x=50, for a PROOF session")
-	for _, name := range []string{"session", "count", "bins", "class", "allow-missing-symbols"} { // two are for selectors
+	// The last two are for selectors.
+	for _, name := range []string{"session", "count", "points", "bins", "class", "allow-missing-symbols"} {
 		cobra.CheckErr(f.MarkHidden(name))
 	}
 	f.StringVar(&opts.picture, "picture", "", "file for a picture, as ROOT draws it: png, pdf, svg, C")
 	f.Int64Var(&opts.estimate, "estimate", draw.Most,
 		"so many values are kept where no limits are given, as by TTree::SetEstimate")
-	f.StringVarP(&o.out, "out", "o", "", "ROOT file for the histograms (default: they are shown, and kept where a daemon runs)")
+	f.StringVarP(&o.out, "out", "o", "",
+		"ROOT file for the histograms (default: they are shown, and kept where a daemon runs)")
 	f.StringVar(&o.memory, "memory", "", "memory a child may use, e.g. 2G (default the node's)")
 	f.DurationVar(&o.stall, "stall", 0, "time that one entry may take, e.g. 15m (default 5m)")
 	o.limits.add(f)
@@ -179,6 +183,9 @@ func (o *drawOptions) parameters(out, picture string) (params []string) {
 	add("draw.booked", o.booked)
 	if o.counts {
 		add("draw.counts", "1")
+	}
+	if o.points {
+		add("draw.points", "1")
 	}
 	if o.session {
 		add("draw.session", "1")

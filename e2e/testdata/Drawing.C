@@ -6,6 +6,7 @@
 #include "TEventList.h"
 #include "TFile.h"
 #include "TFileCollection.h"
+#include "TGraph.h"
 #include "TH1.h"
 #include "TH2.h"
 #include "TH3.h"
@@ -80,9 +81,19 @@ int counted(TChain *pool, TChain *here) {
   good += same("same", shown[0], 1, shown[1], 1);
   good += pool->Draw("sub:event:run:event", "event<40") == here->Draw("sub:event:run:event", "event<40") &&
           pool->GetV1() && pool->GetV1()[9] == here->GetV1()[9];
-  new TCanvas;
-  pool->Draw("sub:event", "event<40");
-  pool->Draw("sub:event", "event<30");
+  TGraph *graphs[2];
+  for (TChain *c : {pool, here}) {
+    new TCanvas;
+    c->Draw("sub:event>>scatter(10,0,4000,10,0,10)", "event%3==0");
+    graphs[c == here] = dynamic_cast<TGraph *>(gPad->GetListOfPrimitives()->FindObject("Graph"));
+    new TCanvas;
+    c->Draw("sub:event", "event<40");
+    good += c->GetHistogram()->GetEntries() == 0 && gPad->GetListOfPrimitives()->FindObject("Graph");
+  }
+  bool equal = graphs[0] && graphs[1] && graphs[0]->GetN() == graphs[1]->GetN() && graphs[0]->GetN() > 1000;
+  for (int i = 0; equal && i < graphs[0]->GetN(); ++i)
+    equal = graphs[0]->GetX()[i] == graphs[1]->GetX()[i] && graphs[0]->GetY()[i] == graphs[1]->GetY()[i];
+  good += equal;
   return good;
 }
 
@@ -178,7 +189,7 @@ void drawing(const char *dir) {
   twoHere->SetLineColor(602); // a set has no colours
   here->SetEntryList(nullptr);
   pool->SetEntryList(nullptr);
-  printf("counted %d of 10, bad %lld\n", counted(pool, here), pool->GetEntries("nosuch>1"));
+  printf("counted %d of 13, bad %lld\n", counted(pool, here), pool->GetEntries("nosuch>1"));
 
   auto *set = new TDSet("TTree", "ev");
   auto *files = new TFileCollection("evs");

@@ -7,6 +7,7 @@
 #include <TError.h>
 #include <TFile.h>
 #include <TFriendElement.h>
+#include <TGraph.h>
 #include <TH2.h>
 #include <TH3.h>
 #include <THLimitsFinder.h>
@@ -372,6 +373,23 @@ private:
    std::vector<std::pair<TNamed *, TString>> fBefore;
 };
 
+// The points of a scatter plot, in the order of the entries.
+TGraph *graphOf(const DtpnodeRows &rows)
+{
+   const size_t width = static_cast<size_t>(rows.fColumns) + 1; // and the weight
+   std::vector<const double *> points;
+   for (size_t at = 0; at + width <= rows.fValues.size(); at += width)
+      points.push_back(&rows.fValues[at]);
+   std::sort(points.begin(), points.end(), [](const double *a, const double *b) {
+      return a[2] != b[2] ? a[2] < b[2] : a[3] < b[3];
+   });
+   auto *graph = new TGraph(static_cast<Int_t>(points.size()));
+   graph->SetName("draw.graph");
+   for (size_t i = 0; i < points.size(); ++i)
+      graph->SetPoint(static_cast<Int_t>(i), points[i][1], points[i][0]);
+   return graph;
+}
+
 // A string for JSON.
 TString quoted(const char *text)
 {
@@ -687,6 +705,10 @@ void DtpnodeDraw::SlaveBegin(TTree *)
          fOutput->Add(d.fRows);
       }
       fOutput->Add(d.fHist);
+      if (Param("draw.points").IsNull() || d.fColumns.size() != 2)
+         continue;
+      d.fPoints = new DtpnodeRows(TString::Format("draw.points.%zu", i), 4, Param("draw.estimate").Atoll());
+      fOutput->Add(d.fPoints);
    }
 }
 
@@ -764,6 +786,7 @@ void DtpnodeDraw::Init(TTree *tree)
 {
    fTree = tree;
    fWeight = tree->GetWeight();
+   fFirst = Place("dtpnode.first");
    for (DtpnodeDrawing &d : fDrawings)
       Compile(d);
 }
@@ -797,6 +820,12 @@ void DtpnodeDraw::Enter(DtpnodeDrawing &d, int instance, double weight)
    double values[3];
    for (size_t i = 0; i < d.fVars.size(); ++i)
       values[i] = d.fVars[i]->EvalInstance(d.fMultiple[i] ? instance : 0);
+   if (d.fPoints) {
+      const bool chain = fTree->InheritsFrom(TChain::Class());
+      const double point[] = {values[0], values[1], double(chain ? fTree->GetReadEntry() : fFirst + fEntry),
+                              double(instance)};
+      d.fPoints->Add(point, weight);
+   }
    if (d.fRows)
       d.fRows->Add(values, weight);
    else
@@ -862,6 +891,11 @@ void DtpnodeDraw::Terminate()
       auto *rows = dynamic_cast<DtpnodeRows *>(fOutput->FindObject(TString::Format("draw.rows.%zu", i)));
       if (rows)
          fOutput->Remove(rows);
+      auto *points = dynamic_cast<DtpnodeRows *>(fOutput->FindObject(TString::Format("draw.points.%zu", i)));
+      if (points)
+         fOutput->Remove(points);
+      if (points && points->fWhole)
+         fOutput->Add(graphOf(*points));
       if (rows && d.fHist && rows->fCount > 0) {
          if (!rows->fWhole) {
             TString limits;

@@ -52,6 +52,7 @@ struct DtpnodeDrawing {
    TH1 *fHist = nullptr;
    TEntryList *fList = nullptr;
    DtpnodeRows *fRows = nullptr;
+   DtpnodeRows *fPoints = nullptr; // of a scatter plot: y, x, number of the entry over all files, number in the entry
    bool fExtends = false; // TTree::Draw would look for the limits
    bool fShared = false;  // an earlier drawing has made the histogram
    bool fFound = false;   // the limits were found from fLimits
@@ -72,6 +73,7 @@ public:
    TTree *fTree = nullptr;                //!
    Long64_t fEntry = -1;                  //!
    double fWeight = 1;                    //!
+   Long64_t fFirst = 0;                   //! number of the tree's first entry over all files
 
    Int_t Version() const override { return 2; }
    void Begin(TTree *) override;

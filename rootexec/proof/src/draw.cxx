@@ -11,6 +11,7 @@
 #include "TEnv.h"
 #include "TEventList.h"
 #include "TFile.h"
+#include "TGraph.h"
 #include "TH1.h"
 #include "TKey.h"
 #include "TList.h"
@@ -19,6 +20,7 @@
 #include "TROOT.h"
 #include "TTree.h"
 #include "TProfile.h"
+#include "TProfile2D.h"
 #include "TVirtualPad.h"
 #include "TH2.h"
 #include "code.h"
@@ -72,6 +74,9 @@ struct Target {
     }
   }
 };
+
+/// So many rows are drawn as points, as many as `dtpnode draw` keeps (its --estimate).
+constexpr Long64_t kMostPoints = 1000000;
 
 /// ROOT's settings of numbers of bins, for axes of which none is given.
 const char *const kBinning[] = {"1D.x", "2D.x", "2D.Prof", "2D.y", "3D.x", "3D.Profx", "3D.y", "3D.Profy", "3D.z"};
@@ -305,6 +310,7 @@ namespace {
 struct Drawn {
   std::unique_ptr<TH1> histogram;
   std::unique_ptr<TEntryList> list;
+  std::unique_ptr<TGraph> graph; // of the rows, if they were wanted and are not too many
   Long64_t selected = 0;
 };
 
@@ -323,6 +329,9 @@ bool readDrawn(const std::string &path, Drawn &out) {
       dtpnode::detach(*h);
       o.release();
       out.histogram.reset(h);
+    } else if (auto *graph = dynamic_cast<TGraph *>(o.get())) {
+      o.release();
+      out.graph.reset(graph);
     } else if (auto *list = dynamic_cast<TEntryList *>(o.get())) {
       dtpnode::detach(*list);
       o.release();
@@ -331,6 +340,36 @@ bool readDrawn(const std::string &path, Drawn &out) {
   }
   TH1::AddDirectory(add);
   return good;
+}
+
+/// Shows the rows of a scatter plot as TTree::Draw does: a frame, unless it is added to what is in the pad, and on it
+/// the points. A histogram without a name is the frame itself, and empty.
+void showPoints(TH1 &h, std::unique_ptr<TGraph> graph, const TTree *tree, bool named, const TString &how) {
+  const bool same = how.Contains("same");
+  if (!named) h.Reset();
+  if (!same && named) {
+    auto *frame = static_cast<TH1 *>(h.Clone());
+    frame->SetDirectory(nullptr);
+    frame->Reset();
+    frame->SetBit(kCanDelete);
+    frame->SetStats(kFALSE);
+    frame->Draw();
+  } else if (!same) {
+    h.SetBit(TH1::kNoStats);
+    h.Draw();
+  }
+  if (gPad) gPad->Update();
+  graph->SetName("Graph");
+  graph->SetTitle("Graph");
+  graph->SetEditable(kFALSE);
+  if (tree) {
+    tree->TAttLine::Copy(*graph);
+    tree->TAttFill::Copy(*graph);
+    tree->TAttMarker::Copy(*graph);
+  }
+  graph->SetBit(kCanDelete);
+  const TString words = TString(how).ReplaceAll("same", "").Strip(TString::kBoth);
+  graph.release()->Draw(words.IsNull() ? "p" : how.Data()); // the pad's
 }
 
 /// Gives the user's list, or a new one in the current directory, the entries that the pool has listed.
@@ -388,13 +427,16 @@ Long64_t TProof::Draw(dtpnode::Query &query, const char *varexp, const char *sel
   std::vector<std::string> flags;
   TString expression(varexp);
   std::unique_ptr<TH1> frame;
-  if (shown && !old && !target.binned && !target.list && TString(option).Contains("same", TString::kIgnoreCase)) {
-    const TString drawn = target.named ? TString(expression(0, expression.Last('>') - 1)) : expression;
+  if (shown && (!old || target.binned) && !target.list && TString(option).Contains("same", TString::kIgnoreCase)) {
+    const Ssiz_t end = expression.Last('>');
+    const bool into = end > 0 && expression[end - 1] == '>';
+    const TString drawn = into ? TString(expression(0, end - 1)) : expression;
     frame = sameFrame(target, drawn, selection ? selection : "", option);
-    if (frame && !target.named) expression += ">>htemp"; // by which it is found
+    // By its name it is found; bins that are given do not count, as with ROOT.
+    if (frame) expression = drawn + ">>" + target.name.c_str();
   }
   TH1 *like = frame ? frame.get() : dynamic_cast<TH1 *>(old);
-  if (like && !target.binned) {
+  if (like && (frame || !target.binned)) {
     const std::string path = written(*like, *fSession);
     if (path.empty()) {
       Error("DrawSelect", "could not write %s to %s", like->GetName(), fSession->folder().c_str());
@@ -402,6 +444,11 @@ Long64_t TProof::Draw(dtpnode::Query &query, const char *varexp, const char *sel
     }
     flags.insert(flags.end(), {"--booked", path});
   }
+  const TString how = pictureOption(option);
+  const bool profile = TString(option).Contains("prof", TString::kIgnoreCase) ||
+                       (old && (old->InheritsFrom(TProfile::Class()) || old->InheritsFrom(TProfile2D::Class())));
+  const bool points = shown && !profile && showsPoints(target, how);
+  if (points) flags.emplace_back("--points");
   rememberBins(target);
   for (const char *name : kBinning)
     if (const std::string full = std::string("Hist.Binning.") + name; gEnv->Defined(full.c_str()))
@@ -436,13 +483,15 @@ Long64_t TProof::Draw(dtpnode::Query &query, const char *varexp, const char *sel
   h->SetBit(kMustCleanup);
   fOutput->Add(h);
   fHasOutput = kTRUE;
-  const TString how = pictureOption(option);
-  if (shown) h->Draw(how);
-  if (shown && !fToldOfPoints && showsPoints(target, how) && !h->InheritsFrom(TProfile::Class())) {
+  if (points && got.graph)
+    showPoints(*h, std::move(got.graph), query.chain, target.named, how);
+  else if (shown)
+    h->Draw(how);
+  if (points && !fToldOfPoints && got.selected > kMostPoints) {
     fToldOfPoints = kTRUE;
-    Info("DrawSelect", "the pool has filled the histogram %s, and there is no TGraph of single rows as points: draw "
-                       "after SetProof(kFALSE) for these, or with the options colz or box (this is said once)",
-         h->GetName());
+    Info("DrawSelect", "there are more than %lld rows, so they are not drawn as points, but as the histogram %s; a "
+                       "picture of the density: the options colz or box (this is said once)",
+         kMostPoints, h->GetName());
   }
   return got.selected;
 }
