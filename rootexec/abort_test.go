@@ -242,6 +242,30 @@ func TestNamesakes(t *testing.T) {
 	}
 }
 
+// TestBranchesThatSomeFilesLack reads all of a file with a branch more than the next has. What is fetched ahead of the
+// next is no error of the selector's, and the log has none.
+func TestBranchesThatSomeFilesLack(t *testing.T) {
+	more, less := makeData(t, "a.root", 1000, 0, "more", "1"), makeData(t, "b.root", 1000, 1000)
+	r := newRecorder()
+	g, err := load(t, "Aborter").Start(t.Context(), exec.GenSpec{Dir: t.TempDir(), Input: aborter(t, "all")}, Told{}, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(g.Kill)
+	for i, file := range []string{more, less} {
+		_ = g.Lease(exec.Packet{ID: uint64(i), File: file, Part: "T", Last: 1000, Base: int64(1000 * i)})
+		r.wait(t)
+	}
+	if _, err := g.Seal(t.Context(), filepath.Join(t.TempDir(), "p")); err != nil {
+		t.Fatal(err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if all := strings.Join(r.lines, "\n"); strings.Contains(all, "unknown branch") {
+		t.Errorf("printed %s", all)
+	}
+}
+
 // TestMayAbortFiles finds the name in code, and not where it is no code.
 func TestMayAbortFiles(t *testing.T) {
 	for text, want := range map[string]bool{

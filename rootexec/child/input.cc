@@ -6,6 +6,7 @@
 #include <TBranch.h>
 #include <TDirectory.h>
 #include <TEntryList.h>
+#include <TError.h>
 #include <TFile.h>
 #include <TKey.h>
 #include <TROOT.h>
@@ -279,8 +280,12 @@ void Inputs::prepareCache(Input &in, long long first) {
     // To the end of the tree, not of the packet: the next packet most likely follows, and its
     // baskets must be neither fetched twice nor one by one.
     cache->SetEntryRange(first, entries);
+    // That this file lacks a branch which was read of another is no error of the selector's, and is not printed as one.
+    const Int_t level = gErrorIgnoreLevel;
+    gErrorIgnoreLevel = kFatal;
     for (const std::string &name : branches_)
       tree.AddBranchToCache(name.c_str(), false);
+    gErrorIgnoreLevel = level;
     if (!branches_.empty()) tree.StopCacheLearningPhase();
   } else if (cache && first < in.cacheFirst) {
     in.cacheFirst = 0;

@@ -18,6 +18,7 @@ void MakeData::Begin(TTree *) {
   tree->Branch("n", &n);
   tree->Branch("x", x, "x[n]/F");
   tree->Branch("v", &v);
+  if (param(fInput, "more") != "") tree->Branch("more", &n);
   TRandom3 random(static_cast<UInt_t>(base + 1));
   for (Long64_t e = 0; e < entries; ++e) {
     id = base + e;
@@ -345,6 +346,7 @@ bool Aborter::Notify() {
 
 bool Aborter::Process(Long64_t entry) {
   see(entry);
+  if (in == "all") tree->GetEntry(entry);
   if (in == "namesakes" && entry % 100 == 0) fOutput->Add(new TNamed("seen", "of an entry"));
   may("Process", entry);
   return true;
