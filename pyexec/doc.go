@@ -5,6 +5,7 @@
 //	libs.go      what the child needs of other people's libraries
 //	runtime.go   an interpreter that runs, warm
 //	spec.go      what a user asks of Python, and what of that goes to other nodes
+//	spare.go     a process that waits for the next generation
 //	program.go   code that was loaded: generations and merges
 //	session.go   the submitting side
 //	partial.go   the file format of partials and results

@@ -23,6 +23,9 @@ const Kind = "Python"
 type Finder struct {
 	Interpreters []string // that the user named, the best first; empty: the usual places are looked at
 	Log          *slog.Logger
+	// Spare is how long a process of a program waits for the next generation, after the last one was started; 0 for 5 s,
+	// less for none.
+	Spare time.Duration
 }
 
 // Kind is that of all jobs whose code is Python.

@@ -21,6 +21,7 @@ type program struct {
 	finishes bool // the code has a finish
 	proc     *child.Process
 	zygote   *child.Zygote
+	spare    spare
 	folder   string // of the program alone, which goes with it
 	once     sync.Once
 }
@@ -59,6 +60,8 @@ func (r *Runtime) load(ctx context.Context, w work, code []byte) (*program, erro
 		r: r, key: hex.EncodeToString(sum[:]), proc: proc, zygote: proc.Zygote(), folder: folder,
 		mode: modeValues, finishes: loaded.Finishes,
 	}
+	p.spare.wait = r.spare
+	p.spare.fork = func(ctx context.Context) (*child.Process, error) { return p.zygote.Fork(ctx, generation) }
 	if loaded.Mode == "sum" {
 		p.mode = modeSum
 	}
@@ -84,6 +87,7 @@ func (p *program) Release() {
 		p.r.mu.Lock()
 		delete(p.r.programs, p)
 		p.r.mu.Unlock()
+		p.spare.close()
 		p.zygote.Close()
 		p.proc.Close()
 		if err := os.RemoveAll(p.folder); err != nil && p.r.log != nil {
@@ -94,7 +98,7 @@ func (p *program) Release() {
 
 // Start begins a generation.
 func (p *program) Start(ctx context.Context, spec exec.GenSpec, sink exec.Sink) (exec.Generation, error) {
-	proc, err := p.zygote.Fork(ctx, generation)
+	proc, err := p.spare.take(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package pyexec
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -44,6 +45,7 @@ type Runtime struct {
 	base    *child.Base
 	scratch string
 	log     *slog.Logger // nil for none
+	spare   time.Duration
 
 	mu       sync.Mutex
 	closed   bool
@@ -82,7 +84,10 @@ func (f *Finder) Open(ctx context.Context, info exec.Info, cfg exec.Config) (exe
 	if err != nil {
 		return nil, err
 	}
-	return &Runtime{info: info, base: base, scratch: cfg.Scratch, log: cfg.Log, programs: map[*program]bool{}}, nil
+	return &Runtime{
+		info: info, base: base, scratch: cfg.Scratch, log: cfg.Log, programs: map[*program]bool{},
+		spare: cmp.Or(f.Spare, spareFor),
+	}, nil
 }
 
 // Info describes the interpreter.

@@ -96,6 +96,7 @@ class Generation(Worker):
         self.blob: tuple[str, Items] | None = None
         self.values = partial.Values(os.getcwd()) if self.code.mode == "values" else None
         self.total: Any = None
+        reseed()
         self.page.phase = "start"
         if self.code.start is not None:
             self.code.start(given(r.get("input")))
@@ -317,6 +318,17 @@ class Loader(Worker):
         self.code = load(r["form"], r["name"], r["code"], r["folder"])
         self.over = True
         return {"op": "loaded", "mode": self.code.mode, "finishes": self.code.finish is not None}
+
+
+def reseed() -> None:
+    """Gives this fork random numbers of its own, where libraries have a state that all forks of a zygote would share.
+    Python's own module random does so by itself."""
+    numpy = sys.modules.get("numpy.random")
+    if numpy is not None:
+        numpy.seed(int.from_bytes(os.urandom(4), "big"))
+    root = sys.modules.get("ROOT")
+    if root is not None:
+        root.gRandom.SetSeed(0)  # which takes one from the host
 
 
 def given(path: str | None) -> Any:
