@@ -182,3 +182,40 @@ func smallFile(t *testing.T, r *roottest.ROOT) string {
 	t.Helper()
 	return r.MakeChain(t, t.TempDir(), 1, 1)[0]
 }
+
+// TestForgedSkips has a partial say that more entries were left out of files than it counts: those would be entries that
+// others read.
+func TestForgedSkips(t *testing.T) {
+	r := roottest.Find(t)
+	job := roottest.Job{
+		Selector: roottest.Selector(t, "Forged.C"), Tree: "Events", Files: r.MakeChain(t, t.TempDir(), 2, 1500),
+		Dir: t.TempDir(),
+	}
+	s := loadJob(t, rootexec.SharedExecutor(t), job.Selector)
+	defer s.Release()
+	deal := dealPackets(t, rootexec.SharedExecutor(t), job)
+	run := func(option string, packets ...exec.Packet) string {
+		spec := exec.GenSpec{Job: 1, Dir: t.TempDir()}
+		return runGeneration(t, s, spec, rootexec.Told{Option: option, Whole: true}, packets)
+	}
+	aborted := run("abort", deal[1]...)
+	out := filepath.Join(t.TempDir(), "out")
+	if p, err := s.Merge(t.Context(), []string{aborted, run("", deal[0]...)}, out); err != nil {
+		t.Fatalf("as they are: %+v, %v", p, err)
+	}
+	_, records := readBlob(t, aborted)
+	i := slices.IndexFunc(records, func(r blobRecord) bool { return r.name == "dtpnode.skipped" })
+	if i < 0 {
+		t.Fatal("nothing was skipped")
+	}
+	few := deal[0][0]
+	few.Last = few.First + 2
+	rest, honest := readBlob(t, run("", few))
+	forged := writeBlob(t, rest, append(honest, records[i]))
+	for _, with := range []string{forged, aborted} {
+		if p, err := s.Merge(t.Context(), []string{forged, with}, out); err == nil ||
+			!strings.Contains(err.Error(), "leaves out more entries than it counts") {
+			t.Errorf("%+v, %v", p, err)
+		}
+	}
+}

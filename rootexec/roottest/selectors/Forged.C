@@ -32,6 +32,7 @@ class Forged : public TSelector {
    Bool_t Process(Long64_t entry) override
    {
       fReader.SetLocalEntry(entry);
+      if (TString(GetOption()) == "abort") Abort("of the rest", kAbortFile);
       fAuto->Fill(*fEvent % 977);
       fFixed->Fill(*fEvent % 100);
       fNames->Fill(Form("name%d", static_cast<int>(*fEvent % 7)), 1);
