@@ -17,8 +17,8 @@ type claimed struct {
 	names []uint64
 }
 
-// noticed is the share of what a job may have, above which it is looked before the result is made whether one member has
-// made them up: all files would come to the user's folder.
+// noticed is the share of what a job may have, above which it is looked before the result is made whether one member
+// has made them up: all files would come to the user's folder.
 const noticed = 10
 
 // excessive are partials because of which a job has more files or objects than a share of what it may, each with the
@@ -58,8 +58,8 @@ func (r *copies) excessive(j *Job, parts []merge.Partial, share int) map[merge.I
 const muchMore = 4
 
 // tooMany are the partials of the member because of which there are more than most names: without it there are not, and
-// for each unit it alone claims many times what any other claims alone. There are none if there is no such member, or it
-// is this one.
+// for each unit it alone claims many times what any other claims alone. There are none if there is no such member, or
+// it is this one.
 func tooMany(all []claimed, most int, self tasks.PeerID) (ids []merge.ID) {
 	const several = "\x00" // members
 	by := map[uint64]tasks.PeerID{}
