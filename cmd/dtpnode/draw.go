@@ -97,6 +97,7 @@ func newDraw(g *globals) *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&o.tree, "tree", "", "path of the tree in the files")
 	f.StringArrayVar(&o.files, "files", nil, "file, glob, URL or @list, as of run; repeatable")
+	f.BoolVar(&o.skip, "skip-missing", false, "draw the other files where one is nowhere, and name it as missing")
 	f.BoolVar(&o.duplicates, "allow-duplicates", false, "count a file that is named twice twice")
 	f.Int64VarP(&o.n, "entries", "n", -1, "number of entries, over all files; -1 for all")
 	f.Int64Var(&o.first, "first", 0, "first entry, counted over all files")

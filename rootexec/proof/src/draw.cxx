@@ -506,7 +506,7 @@ Bool_t TProof::DrawOnPool(dtpnode::Query &query, const std::vector<std::string> 
     return kFALSE;
   }
   out = fSession->temporary(".root");
-  std::vector<std::string> args{"draw", "-o", out, "--session"};
+  std::vector<std::string> args{"draw", "-o", out, "--session", "--skip-missing"};
   for (const std::vector<std::string> &more : {data, fCode->arguments(""), flags})
     args.insert(args.end(), more.begin(), more.end());
   args.insert(args.end(), {"--", varexp, selection ? selection : "", option ? option : ""}); // they may begin with -
@@ -519,9 +519,11 @@ Bool_t TProof::DrawOnPool(dtpnode::Query &query, const std::vector<std::string> 
     if (!end.hint.empty()) Error("DrawSelect", "%s", end.hint.c_str());
     return kFALSE;
   }
-  if (status == 3)
+  if (status == 3 && end.done < end.units)
     Warning("DrawSelect", "%lld of %lld entries are missing: see `dtpnode status %s`", end.units - end.done, end.units,
             end.id.c_str());
+  else if (status == 3) // whole files, of which nobody knows how many entries they have
+    Warning("DrawSelect", "files are missing: `dtpnode status %s` names them", end.id.c_str());
   return kTRUE;
 }
 
