@@ -112,6 +112,7 @@ func TestPackageOutlivesItsSession(t *testing.T) {
 	check(t, os.WriteFile(filepath.Join(dir, "program.cc"), []byte(packageProgram), 0o600))
 	build := fmt.Sprintf("%s -std=%s program.cc -o program -I'%[3]s' -L'%[4]s' -Wl,-rpath,'%[4]s' -lCore -lRIO -lTree "+
 		"-lProof -Wl,--allow-shlib-undefined", root.CXX, root.Std, root.Include, root.Lib)
+	build += ` && test -e "${CMAKE_LIBRARY_PATH%%:*}/libProof.so"` // where CMake looks for ROOT's component Proof
 	cmd := exec.CommandContext(t.Context(), "sh", "-c", env+build+" && PATH='"+root.Bin+"':$PATH ./program")
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "DTPNODE_STATE="+n.state, "DTPNODE_CACHE="+suite.cache)

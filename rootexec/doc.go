@@ -47,5 +47,6 @@
 //	code           code selector proof compat
 //	inputs         input friends lastrows selection runs listing inputlist number place
 //	a generation   generation perfile clones namesakes skips status random limits drawn entrylist localfiles outputfile
-//	outputs        blob spanfile merge combine tally axes filemerge mergefiles results aside feedback client world
+//	outputs        blob spanfile merge combine tally axes filemerge mergefiles results kepttree aside feedback client
+//	               world
 package rootexec

@@ -36,3 +36,15 @@ func TestDocNamesAllFiles(t *testing.T) {
 		}
 	}
 }
+
+// TestKeptTreesAreOneText: the child and the library of sessions are compiled apart, and each has this header.
+func TestKeptTreesAreOneText(t *testing.T) {
+	child, err := os.ReadFile(filepath.Join("child", "kepttree.h"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	session, err := os.ReadFile(filepath.Join("proof", "src", "kepttree.h"))
+	if err != nil || string(session) != string(child) {
+		t.Errorf("child/kepttree.h and proof/src/kepttree.h differ: copy what has changed (%v)", err)
+	}
+}

@@ -30,7 +30,8 @@ ARGS are ROOT's own, see ` + "`root --help`" + `. If the first is a Python scrip
 In a session that finds no running node one is started, which ends with it.
 
 With --env it prints what sets the environment instead, for a shell, a Makefile or a notebook that starts ROOT itself,
-or compiles a program that has a session, linked with -lProof beside ROOT's libraries:
+or compiles a program that has a session, linked with -lProof beside ROOT's libraries, or by CMake, which then finds
+ROOT's component Proof:
 
   eval "$(dtpnode root --env)"
 
@@ -115,6 +116,8 @@ func sessionEnv(ctx context.Context, g *globals) (*rootexec.Root, []string, erro
 		// compilers of programs that have a session, which link with -lProof
 		"CPATH=" + inFront(p.Include, os.Getenv("CPATH")),
 		"LIBRARY_PATH=" + inFront(p.Lib, os.Getenv("LIBRARY_PATH")),
+		// find_package(ROOT COMPONENTS Proof) looks for the library's file
+		"CMAKE_LIBRARY_PATH=" + inFront(p.Lib, os.Getenv("CMAKE_LIBRARY_PATH")),
 	}
 	if g.state != "" {
 		env = append(env, "DTPNODE_STATE="+g.state)

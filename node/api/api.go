@@ -451,6 +451,10 @@ func BranchAdvice(reason string) string {
 				"without it, as ROOT does"
 		}
 	}
+	if strings.Contains(reason, "does not correspond to the type needed") {
+		return "the variable whose address the selector gives is to be of the branch's type, the second one of these: " +
+			"`rootls -t FILE` shows it; --allow-missing-branches goes on without it, as ROOT does"
+	}
 	if strings.Contains(reason, "CollectionProxy") {
 		return "what is in the branch has no dictionary: name its class in the selector, as by #pragma link C++ class " +
 			"vector<vector<float> >+; or give a library that has one with --lib"

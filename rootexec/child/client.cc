@@ -228,8 +228,8 @@ json Client::finish(const json &request, bool terminate) {
         if (same) {
           apart_.push_back(o);
         } else {
-          output.Add(o);
-          same = o;
+          same = terminate && !session_ ? Results::keepInMemory(o) : o;
+          output.Add(same);
         }
       }
     }

@@ -1,9 +1,11 @@
 #include "results.h"
 
+#include "kepttree.h"
 #include "outputfile.h"
 #include "rootguard.h"
 #include "aside.h"
 
+#include <TBufferFile.h>
 #include <TChain.h>
 #include <TFile.h>
 #include <TFileCollection.h>
@@ -230,6 +232,33 @@ TFile &Results::main() {
   return *main_;
 }
 
+// A tree in memory would move its rows to a file that Terminate puts it in, and the result would have none.
+TObject *Results::keepInMemory(TObject *object) {
+  std::unique_ptr<TTree> kept = newKeptTree(object->ClassName());
+  if (!kept || static_cast<TTree *>(object)->GetDirectory()) return object;
+  TBufferFile buffer(TBuffer::kWrite);
+  buffer.MapObject(object);
+  object->Streamer(buffer);
+  buffer.SetReadMode();
+  buffer.ResetMap();
+  buffer.SetBufferOffset(0);
+  buffer.MapObject(kept.get());
+  kept->Streamer(buffer);
+  delete object;
+  return kept.release();
+}
+
+// Terminate takes a tree of the output for one in memory, and may write it to a file of its own.
+TTree *Results::keep(TTree *tree) {
+  const std::string name = tree->GetName();
+  delete tree;
+  TDirectory::TContext keepDirectory;
+  TKey *key = main().GetKey(name.c_str());
+  tree = key ? readKeptTree(*key) : nullptr;
+  if (!tree) throw failure("could not read the tree " + name);
+  return tree;
+}
+
 void Results::take(Merger &merger, const Merger::FileGroup &group, TList &output, std::vector<TObject *> &apart) {
   if (!Merger::hasTrees(group)) {
     waiting_.push_back(group);
@@ -239,8 +268,7 @@ void Results::take(Merger &merger, const Merger::FileGroup &group, TList &output
     if (output.FindObject(tree->GetName())) {
       apart.push_back(tree);
     } else {
-      output.Add(tree);
-      tree->SetDirectory(&main()); // a selector's list takes it out of its file
+      output.Add(keep(tree));
     }
   };
   if (!group.apart)
@@ -445,20 +473,43 @@ void Results::collect(TObject &object, const std::string &dataset, TList &output
   output.Add(files);
 }
 
+namespace {
+
+void move(TTree &tree, TDirectory *dir) {
+  if (auto *kept = dynamic_cast<KeptTree *>(&tree))
+    kept->moveTo(dir);
+  else
+    tree.SetDirectory(dir);
+}
+
+} // namespace
+
+// Trees that Terminate has renamed, or taken out of the output, are in the file from before.
+void Results::dropOthers(TFile &file, const std::vector<TObject *> &objects) {
+  std::set<std::string> gone;
+  for (const TObject *key : *file.GetListOfKeys())
+    gone.insert(key->GetName());
+  for (const TObject *o : objects)
+    gone.erase(o->GetName());
+  for (const std::string &name : gone)
+    file.Delete((name + ";*").c_str());
+}
+
 int Results::write(Merger &merger, const std::vector<TObject *> &objects) {
   TDirectory::TContext keepDirectory;
   guard_.clear(); // what main() meets when it begins the file is told, too
   TFile &file = main();
   int keys = 0;
+  dropOthers(file, objects);
   for (TObject *o : objects) {
     // A chain is a tree to C++, and has no baskets of its own.
     auto *tree = o->InheritsFrom(TChain::Class()) ? nullptr : dynamic_cast<TTree *>(o);
     bool ok = false;
     if (tree) {
-      tree->SetDirectory(&file); // its baskets move into the file
+      move(*tree, &file); // and its baskets
       file.cd();
       ok = tree->Write(nullptr, TObject::kOverwrite) > 0;
-      tree->SetDirectory(nullptr);
+      move(*tree, nullptr);
     } else {
       ok = file.WriteTObject(o, o->GetName()) > 0;
     }

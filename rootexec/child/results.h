@@ -41,6 +41,10 @@ class Results {
   /// where they have to stand side by side; other files wait for place().
   void take(Merger &merger, const Merger::FileGroup &group, TList &output, std::vector<TObject *> &apart);
 
+  /// Makes a tree in memory, of one of ROOT's own classes, a KeptTree, which it returns; what else there is it returns
+  /// as it is.
+  static TObject *keepInMemory(TObject *object);
+
   /// Where output files go.
   struct Places {
     bool write = false; // into the folder that the process is in; otherwise into the result alone
@@ -82,6 +86,8 @@ class Results {
   using Write = std::function<bool(File &, const Merger::FileGroup &, const std::vector<Record> &, std::string &)>;
 
   TFile &main();
+  TTree *keep(TTree *tree);
+  static void dropOthers(TFile &file, const std::vector<TObject *> &objects);
   void eachFile(Merger &merger, const Places &places, const Write &write);
   void name(File &file, const Wanted &wanted, size_t number, const Places &places) const;
   std::string makeRoom(File &file) const;

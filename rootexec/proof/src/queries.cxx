@@ -20,6 +20,7 @@
 #include "TTree.h"
 #include "code.h"
 #include "feedback.h"
+#include "kepttree.h"
 #include "query.h"
 #include "session.h"
 
@@ -99,7 +100,9 @@ bool readOutput(const std::string &path, Output &out) {
   if (file && !file->IsZombie()) {
     TIter next(file->GetListOfKeys());
     while (auto *key = static_cast<TKey *>(next())) {
-      TObject *o = key->ReadObj();
+      const TClass *type = TClass::GetClass(key->GetClassName());
+      const bool tree = type && type->InheritsFrom(TTree::Class()) && !type->InheritsFrom(TChain::Class());
+      TObject *o = tree ? dtpnode::readKeptTree(*key) : key->ReadObj();
       if (!o) continue;
       const TString name(key->GetName());
       if (name == kMembers || name == kInfo) {
@@ -128,6 +131,7 @@ bool readOutput(const std::string &path, Output &out) {
 }
 
 /// Gives trees back the file that they read: a list of a selector's output takes what is added out of its directory.
+/// A KeptTree stays.
 void keepReading(const Output &out) {
   for (TObject *o : out.objects)
     if (o->InheritsFrom(TTree::Class()) && !o->InheritsFrom(TChain::Class()))
