@@ -120,7 +120,9 @@ std::vector<std::string> Code::arguments(const std::string &selector) const {
   add("--source", others);
   add("--include", headers);
   add("--include-dir", includeDirs);
-  add("--lib", libraries);
+  others = libraries;
+  removeFrom(others, selector);
+  add("--lib", others);
   for (const std::string &name : order) {
     const Package &p = packages.at(name);
     if (p.args.empty()) out.insert(out.end(), {"--package", p.file});

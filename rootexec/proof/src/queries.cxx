@@ -346,7 +346,9 @@ Long64_t TProof::Run(dtpnode::Query &query) {
   }
 
   std::string error;
-  std::vector<std::string> args{"run", chosen.source + (chosen.options.empty() ? "+" : chosen.options),
+  const bool compiled = chosen.library.empty();
+  const std::string file = compiled ? chosen.source : chosen.library;
+  std::vector<std::string> args{"run", file + (compiled && chosen.options.empty() ? "+" : chosen.options),
                                 "--class", chosen.className, "--session", "--input", in, "-o", out,
                                 "--option", options.rest.Data(), "--allow-missing-branches",
                                 "--skip-missing"};
@@ -356,7 +358,7 @@ Long64_t TProof::Run(dtpnode::Query &query) {
     return -1;
   }
   args.insert(args.end(), data.begin(), data.end());
-  const std::vector<std::string> code = fCode->arguments(chosen.source);
+  const std::vector<std::string> code = fCode->arguments(file);
   args.insert(args.end(), code.begin(), code.end());
 
   std::vector<std::string> watched = options.feedback;

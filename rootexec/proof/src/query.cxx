@@ -20,6 +20,7 @@
 #include "session.h"
 
 #include <algorithm>
+#include <dlfcn.h>
 #include <fstream>
 #include <memory>
 #include <set>
@@ -208,6 +209,19 @@ std::string sourceOf(TClass &cls) {
   return "";
 }
 
+namespace {
+
+/// The shared library that has an object's class; empty if the program itself has it.
+std::string libraryOf(const TSelector &object) {
+  Dl_info where{};
+  if (!::dladdr(*reinterpret_cast<void *const *>(&object), &where) || !where.dli_fname) return "";
+  const std::string path = where.dli_fname;
+  const size_t dot = path.rfind('.');
+  return dot != std::string::npos && path.compare(dot, std::string::npos, ".so") == 0 ? path : "";
+}
+
+} // namespace
+
 Selected::Selected(const Query &query) {
   if (query.object)
     fromObject(query.object);
@@ -218,7 +232,8 @@ Selected::Selected(const Query &query) {
 void Selected::fromObject(TSelector *given) {
   className = given->ClassName();
   source = sourceOf(*given->IsA());
-  if (source.empty()) {
+  if (source.empty()) library = libraryOf(*given);
+  if (source.empty() && library.empty()) {
     error = "could not find the source of class " + className + ": load it from a file, as in .L " + className + ".C+";
     return;
   }
@@ -240,8 +255,12 @@ void Selected::fromFile(const std::string &given) {
     }
     source = sourceOf(*cls);
     className = name;
-    selector = source.empty() ? nullptr : static_cast<TSelector *>(cls->New());
-    if (!selector) error = "could not find the source of class " + name + ": name the file instead";
+    selector = static_cast<TSelector *>(cls->New());
+    if (selector && source.empty()) library = libraryOf(*selector);
+    if (!selector)
+      error = "could not make a selector of class " + name + ": it has to have a constructor without arguments";
+    else if (source.empty() && library.empty())
+      error = "could not find the source, or the library, of class " + name + ": name the file instead";
     return;
   }
   const std::string base = gSystem->BaseName(source.c_str());

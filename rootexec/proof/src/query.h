@@ -41,6 +41,7 @@ class Selected {
 
   TSelector *selector = nullptr;
   std::string source, options, className, error;
+  std::string library; // path of the one that has the class, if it has no source; source is empty then
 
  private:
   void fromObject(TSelector *given);
