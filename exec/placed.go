@@ -18,7 +18,9 @@ import (
 )
 
 // outputMark is the extended attribute of files that a job has written. Its value says which jobs may replace the file:
-// those with the same mark. rootexec/child/results.cc sets and reads it too, and cli/inputs looks whether there is one.
+// those with the same mark. Behind the mark stand the file's size in bytes and when it was changed last, in nanoseconds
+// since 1970, with a blank before each: a file that its user has changed since is the user's. rootexec/child/results.cc
+// sets and reads it too.
 const outputMark = "user.dtpnode.output"
 
 // OutputMark is the mark of the files that jobs of one submitter and one code write: their names come from whoever
@@ -62,8 +64,10 @@ func PlaceFiles(
 			if _, err := io.Copy(to, io.NewSectionReader(r, f.Offset, f.Size)); err != nil {
 				return err
 			}
-			// Where the file system has no marks the next one is careful.
-			_ = unix.Fsetxattr(int(to.Fd()), outputMark, []byte(mark), 0)
+			if info, err := to.Stat(); err == nil {
+				// Where the file system has no marks the next one is careful.
+				_ = unix.Fsetxattr(int(to.Fd()), outputMark, []byte(mark+stampOf(info)), 0)
+			}
 			before, err := spare(p.Path, mark)
 			p.Before = before
 			return errors.Join(err, to.Chmod(0o644))
@@ -98,17 +102,39 @@ func below(dir, name string) string {
 	return path
 }
 
-// Marked reports whether a job of that mark has written a file.
-func Marked(path, mark string) bool {
+// Marked reports whether a job of that mark has written a file, and nobody has changed it since.
+func Marked(path, mark string) bool { return markOf(path) == cmp.Or(mark, NoMark) }
+
+// Written reports whether some job has written a file, and nobody has changed it since.
+func Written(path string) bool { return markOf(path) != "" }
+
+// markOf is the mark of a file, empty if it has none that counts.
+func markOf(path string) string {
+	info, err := os.Stat(path)
+	if err != nil {
+		return ""
+	}
 	value := make([]byte, markSize)
 	n, err := unix.Getxattr(path, outputMark, value)
-	return err == nil && string(value[:n]) == cmp.Or(mark, NoMark)
+	if err != nil {
+		return ""
+	}
+	mark, ok := strings.CutSuffix(string(value[:n]), stampOf(info))
+	if !ok {
+		return ""
+	}
+	return mark
 }
 
-// NoMark stands for an empty OutputMark on disk, and markSize is more than any mark has.
+// stampOf is what stands behind the mark of a file.
+func stampOf(info fs.FileInfo) string {
+	return fmt.Sprintf(" %d %d", info.Size(), info.ModTime().UnixNano())
+}
+
+// NoMark stands for an empty OutputMark on disk, and markSize is more than any mark has with what stands behind it.
 const (
 	NoMark   = "1"
-	markSize = 100
+	markSize = 200
 )
 
 // spare gives what is at path another name unless a job of that mark has written it, and returns that.

@@ -185,6 +185,16 @@ func TestPlaceFilesSparesTheRest(t *testing.T) {
 			t.Errorf("%s: what a job has written is kept as %s", names[i], p.Before)
 		}
 	}
+	// What its user has changed in place, of the same size, is the user's.
+	mine := filepath.Join(dir, "mine.root")
+	write("mine.root", "edited")
+	if Written(mine) || Marked(mine, "") {
+		t.Error("what a user has changed counts as a job's")
+	}
+	if placed := place("second"); placed[0].Before != "mine-before-2.root" {
+		t.Errorf("%+v", placed[0])
+	}
+	has("mine-before-2.root", "edited")
 	has("mine-before.root", "the user's")
 	has("input.root", "the data")
 	for _, name := range []string{"mine.root", "input-merged.root", "l.root", "d.root", "new/n.root"} {

@@ -251,6 +251,17 @@ func TestOutputsReplaceNothing(t *testing.T) {
 			t.Errorf("at %d what another job has written is kept: %v", i, kept)
 		}
 	}
+	// What its user has changed in place is the user's.
+	f, err := os.OpenFile(filepath.Join(dir, "result.root"), os.O_WRONLY|os.O_APPEND, 0)
+	if err == nil {
+		_, err = f.WriteString("a note of the user's")
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if first, second := replaced(a, "result.root"), replaced(a, "result.root"); len(first) == 0 || len(second) > 0 {
+		t.Errorf("of a changed file is told %q, of the next %q", first, second)
+	}
 	if kept, err := os.ReadFile(filepath.Join(dir, "mine-before.root")); err != nil || string(kept) != text {
 		t.Errorf("what was there is %q, %v", kept, err)
 	}

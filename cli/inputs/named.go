@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/sys/unix"
+	"github.com/dtpnode/dtpnode/exec"
 )
 
 // Bounds of what goes with a selector unasked: less than of what --include may name, and each process gets a copy.
@@ -140,7 +140,7 @@ func (n *naming) file(name string) {
 	}
 	n.seen[abs] = true
 	info, err := os.Stat(abs)
-	if err != nil || isOutput(abs) {
+	if err != nil || exec.Written(abs) {
 		return
 	}
 	size := info.Size()
@@ -151,15 +151,6 @@ func (n *naming) file(name string) {
 	}
 	n.bytes += size
 	n.named.Files = append(n.named.Files, filepath.Clean(name))
-}
-
-// outputMark is the attribute that files have which a job wrote (rootexec/child/results.cc).
-const outputMark = "user.dtpnode.output"
-
-// isOutput reports whether a job wrote a file: the code most likely names it to write it again.
-func isOutput(path string) bool {
-	n, err := unix.Getxattr(path, outputMark, make([]byte, 1))
-	return err == nil && n > 0
 }
 
 type literal struct{ text, line string }

@@ -155,15 +155,32 @@ bool isFolder(const std::string &path) {
   return ::stat(path.c_str(), &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-// The attribute of files that a job wrote. Its value says which jobs may replace the file: those with the same mark.
+// The attribute of files that a job wrote. Its value says which jobs may replace the file, those with the same mark, as
+// long as nobody has changed it: size and time stand behind the mark (exec/placed.go).
 constexpr char kOutputMark[] = "user.dtpnode.output";
+
+std::string stamped(const std::string &mark, const struct stat &st) {
+  const long long ns = static_cast<long long>(st.st_mtim.tv_sec) * 1'000'000'000 + st.st_mtim.tv_nsec;
+  return mark + " " + std::to_string(st.st_size) + " " + std::to_string(ns);
+}
+
+bool setMark(int fd, const std::string &mark) {
+  struct stat st{};
+  if (::fstat(fd, &st) != 0) return false;
+  const std::string value = stamped(mark, st);
+  return ::fsetxattr(fd, kOutputMark, value.data(), value.size(), 0) == 0;
+}
+
+std::string markAt(const std::string &path) {
+  char value[200];
+  const ssize_t n = ::getxattr(path.c_str(), kOutputMark, value, sizeof value);
+  return n > 0 ? std::string(value, static_cast<size_t>(n)) : "";
+}
 
 // Gives what is at path another name unless a job with that mark has written it, and returns that name.
 std::string spare(const std::string &path, const std::string &mark) {
-  char value[100];
-  if (::access(path.c_str(), F_OK) != 0) return "";
-  const ssize_t n = ::getxattr(path.c_str(), kOutputMark, value, sizeof value);
-  if (n > 0 && mark == std::string(value, static_cast<size_t>(n))) return "";
+  struct stat st{};
+  if (::stat(path.c_str(), &st) != 0 || markAt(path) == stamped(mark, st)) return "";
   for (int i = 1;; ++i) {
     const std::string other = numbered(path, i == 1 ? "before" : "before-" + std::to_string(i));
     if (nameAnew(path, other)) return other;
@@ -425,7 +442,7 @@ bool Results::placeFile(Merger &merger, File &file, const Merger::FileGroup &gro
       return false;
     }
     describe(file, {fd.get(), 0, file.size});
-    const bool marked = ::fsetxattr(fd.get(), kOutputMark, mark_.data(), mark_.size(), 0) == 0;
+    const bool marked = setMark(fd.get(), mark_);
     const std::string before = sameContent(fd.get(), file.path) ? "" : spare(file.path, mark_);
     if (!before.empty())
       file.note += (file.note.empty() ? "" : "; ") + ("what was there is " + baseOf(before) + " now") +
@@ -569,6 +586,7 @@ void Results::copyIn(File &file) {
   if (!path_.empty() && !copySpan({fd.get(), 0, file.size}, fd_.get(), file.offset))
     throw failure(std::strerror(errno));
   *used_ += file.size;
+  if (markAt(file.path).rfind(mark_ + " ", 0) == 0) setMark(fd.get(), mark_); // Terminate may change it, and is the job's
   guard_.enter(Phase::Write);
 }
 
