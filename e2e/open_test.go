@@ -59,7 +59,8 @@ func TestSecondRootIsTold(t *testing.T) {
 		!strings.Contains(r.stdout, "not all runtimes that were named are used") {
 		t.Errorf("status tells %s", r.stdout)
 	}
-	if st, err := n.status(); err != nil || len(st.Runtimes) != 1 {
+	if st, err := n.status(); err != nil || st.Runtimes[0].Kind != "ROOT" ||
+		len(st.Runtimes) > 1 && st.Runtimes[1].Kind == "ROOT" {
 		t.Errorf("it has the runtimes %+v: %v", st.Runtimes, err)
 	}
 }

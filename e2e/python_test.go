@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	osexec "os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -24,11 +25,11 @@ import (
 // whereVariable is an environment variable of the daemons of these tests, which their Python code sees: their name.
 const whereVariable = "DTPNODE_TEST_WHERE"
 
-// pythonSpecs are daemons that have Python and no ROOT.
+// pythonSpecs are daemons that run Python and not ROOT.
 func pythonSpecs(names ...string) (specs []nodeSpec) {
 	for _, name := range names {
 		specs = append(specs, nodeSpec{
-			name: name, args: []string{"--root", "/no/root"}, env: []string{whereVariable + "=" + name},
+			name: name, args: []string{"--root", "none"}, env: []string{whereVariable + "=" + name},
 		})
 	}
 	return specs
@@ -470,5 +471,114 @@ def process(item):
 	_, st := c.waitFinal(t, x.id, commandLimit)
 	if st.State != api.Partial || len(st.Missing) != len(bad) {
 		t.Errorf("ended as %s, missing %+v", st.State, st.Missing)
+	}
+}
+
+// otherPython is a program that is a Python of another minor version, for who asks which it is.
+func otherPython(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "python3.99")
+	check(t, os.WriteFile(path, []byte(`#!/bin/sh
+case "$*" in
+-I*) echo '{"exe": "", "version": [3, 99, 0], "name": "cpython", "tag": "other", "platform": "other"}' ;;
+*) exec python3 "$@" ;;
+esac
+`), 0o700))
+	return path
+}
+
+// TestPythonOnSomeNodes: a job runs on the nodes whose Python is of the minor version of its user's. Which are not, and
+// why, is said before the first item runs; on a node that has none, and for a job of ROOT on a node that has only
+// Python, the error says what is missing and where there is some.
+func TestPythonOnSomeNodes(t *testing.T) {
+	t.Parallel()
+	specs := pythonSpecs("same", "other", "root")
+	specs[1].args = append(specs[1].args, "--python", otherPython(t), "--python", "/bin/false")
+	specs[2].args = []string{"--python", "none"}
+	c := &cluster{}
+	for _, spec := range specs {
+		n, err := launchNode(t.TempDir(), spec)
+		check(t, err)
+		c.nodes = append(c.nodes, n)
+		t.Cleanup(func() { check(t, n.stop()) })
+		if spec.name != "other" { // which has a problem: one of those that were named
+			check(t, n.waitReady())
+		}
+	}
+	check(t, poll(settleLimit, func() (bool, error) { _, err := c.nodes[1].status(); return err == nil, nil }))
+	check(t, c.join())
+	same, other, root := c.nodes[0], c.nodes[1], c.nodes[2]
+	gate := filepath.Join(t.TempDir(), "gate")
+	req := pythonJob(t, fmt.Sprintf(`
+import os, time
+
+def process(item):
+    while not os.path.exists(%q):
+        time.sleep(0.001)
+    return b"x"
+`, gate))
+	req.StaysOpen = true
+	x := newExchanger(t, same, same.submit(t, req).ID)
+	var st api.JobStatus
+	same.until(t, x.id, "the job runs", func(now api.JobStatus) bool {
+		st = now
+		return now.State == api.Running
+	})
+	notes := strings.Join(st.Notes, "\n")
+	for _, says := range []string{"2 members take no part, since they lack Python 3.", "other has Python 3.99",
+		"root has ROOT 6."} {
+		if !strings.Contains(notes, says) {
+			t.Errorf("before the first item the notes are %q, want %q", notes, says)
+		}
+	}
+	x.append(api.ExchangeAppend{Seq: 1, Data: [][]byte{nil, nil, nil}, Close: true})
+	check(t, os.WriteFile(gate, nil, 0o600))
+	x.end(t, same, map[int64]string{0: pickled("x"), 1: pickled("x"), 2: pickled("x")})
+	if _, st = c.waitFinal(t, x.id, commandLimit); st.State != api.Done || !slices.Equal(workers(st), []string{"same"}) {
+		t.Errorf("ended as %s, by %v", st.State, workers(st))
+	}
+	_, st = c.waitFinal(t, root.submit(t, pythonJob(t, "def process(item): pass")).ID, commandLimit)
+	for _, says := range []string{"the job needs Python, this node has ROOT", "--python none",
+		"dtpnode config set python FILE", "same has Python 3."} {
+		if !strings.Contains(st.Error+"\n"+st.Hint, says) {
+			t.Errorf("on a node without Python the error is %q, %q, want %q", st.Error, st.Hint, says)
+		}
+	}
+	r := same.dtpnode(t, t.TempDir(), paced(t, 0).arguments("x.root")...)
+	for _, says := range []string{"the job needs ROOT, this node has Python 3.", "--root none", "root has ROOT 6."} {
+		if r.code != 1 || !strings.Contains(r.stdout+r.stderr, says) {
+			t.Errorf("a job of ROOT on a node with Python: %+v, want %q", r, says)
+		}
+	}
+	other.says(t, []string{"status"}, "3.99 in ", "could not use \"/bin/false\" as Python")
+	same.says(t, []string{"members"}, "Python 3.99", "ROOT 6.")
+}
+
+// TestPythonWithoutItsModules: where a Python lacks what the child needs, and there is no network, that is said with
+// the module, the reason and a way out, by status and to who submits.
+func TestPythonWithoutItsModules(t *testing.T) {
+	t.Parallel()
+	python := filepath.Join(t.TempDir(), "python")
+	r, err := osexec.CommandContext(t.Context(), "python3", "-m", "venv", python).CombinedOutput()
+	if err != nil {
+		t.Fatalf("could not make an environment: %v: %s", err, r)
+	}
+	exe := filepath.Join(python, "bin", "python3")
+	n, err := launchNode(t.TempDir(), nodeSpec{
+		name: "bare", args: []string{"--root", "none", "--python", exe, "--cache", t.TempDir()},
+		env: []string{"PIP_NO_INDEX=1"},
+	})
+	check(t, err)
+	t.Cleanup(func() { check(t, n.stop()) })
+	check(t, poll(startLimit, func() (bool, error) {
+		st, err := n.status()
+		return err == nil && st.Problem != "", nil
+	}))
+	advice := exe + " -m pip install cloudpickle msgpack"
+	n.says(t, []string{"status"}, "lacks cloudpickle and msgpack", "No matching distribution", advice)
+	c := &cluster{nodes: []*node{n}}
+	_, st := c.waitFinal(t, n.submit(t, pythonJob(t, "def process(item): pass")).ID, commandLimit)
+	if st.State != api.Failed || !strings.Contains(st.Error, advice) {
+		t.Errorf("a job there ended as %s: %q", st.State, st.Error)
 	}
 }

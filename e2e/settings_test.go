@@ -73,7 +73,7 @@ func TestAdviceWithoutROOT(t *testing.T) {
 	follow := func(t *testing.T, n *node, advice string) (all [][]string) {
 		t.Helper()
 		for _, m := range commands.FindAllStringSubmatch(advice, -1) {
-			if args := strings.Fields(m[1]); !slices.Contains(args, "DIR") {
+			if args := strings.Fields(m[1]); !slices.Contains(args, "DIR") && !slices.Contains(args, "FILE") {
 				all = append(all, args)
 			}
 		}

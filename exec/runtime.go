@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/dtpnode/dtpnode/tasks"
@@ -38,6 +39,13 @@ func (i Info) Needs() []string { return []string{Needed(i.Kind, i.Version)} }
 
 // Needed is the word with which a job asks for a version of a kind.
 func Needed(kind, version string) string { return kind + "=" + version }
+
+// Named is what a Finder is too whose user may name runtimes: where one did, each that is named and cannot be used is
+// told as a mistake, and not as something that this host lacks.
+type Named interface {
+	// IsNamed reports whether the user has named some.
+	IsNamed() bool
+}
 
 // Finder knows one kind of work on this host.
 type Finder interface {
@@ -208,12 +216,29 @@ var (
 	ErrGone = errors.New("the process that forks children is gone")
 )
 
+// Absent is an ErrNone in words, such as where a runtime was looked for.
+type Absent string
+
+func (e Absent) Error() string { return string(e) }
+
+// Is makes it an ErrNone.
+func (Absent) Is(target error) bool { return target == ErrNone }
+
 // NeedsError says that a host has no runtime for a job.
 type NeedsError struct {
 	Needs []string // of the job
 	Has   []Info   // of the host
+	Kind  string   // of the job, if the host has no runtime of that kind
+	Why   error    // why not, as far as its Finder says; nil else
 }
 
 func (e *NeedsError) Error() string {
-	return fmt.Sprintf("the job needs %s, this node has %s", NeedsText(e.Needs), InfosText(e.Has))
+	text := fmt.Sprintf("the job needs %s, this node has %s", NeedsText(e.Needs), InfosText(e.Has))
+	if e.Why != nil {
+		text += ": " + strings.ReplaceAll(e.Why.Error(), "\n", "; ")
+	}
+	return text
 }
+
+// Unwrap is why the host has no runtime of the kind: ErrNone, say.
+func (e *NeedsError) Unwrap() error { return e.Why }

@@ -36,17 +36,18 @@ import (
 
 // Config is what a daemon is made of.
 type Config struct {
-	StateDir   string      // identity, membership, jobs and results; made if missing
-	CacheDir   string      // ROOT, built children, compiled selectors; may be shared by a user's daemons
-	ScratchDir string      // where a folder for partials of running jobs is made; default StateDir
-	Listen     []string    // host:port; default 127.0.0.1:0; host auto is the address that faces the other members
-	Face       string      // what auto stands for at this start, if not that
-	Name       string      // shown to others
-	Slots      int         // children at once
-	NoRuntime  string      // what the user can do if this host can run nothing
-	OtherNeeds string      // what the user can do if this host lacks what a job needs; empty: what a member can
-	Memory     int64       // bytes a child may use; 0: 80 % of the host's, shared by the slots
-	Limits     exec.Limits // of children, beside Memory; zero values take the defaults
+	StateDir   string            // identity, membership, jobs and results; made if missing
+	CacheDir   string            // ROOT, built children, compiled selectors; may be shared by a user's daemons
+	ScratchDir string            // where a folder for partials of running jobs is made; default StateDir
+	Listen     []string          // host:port; default 127.0.0.1:0; host auto is the address that faces the other members
+	Face       string            // what auto stands for at this start, if not that
+	Name       string            // shown to others
+	Slots      int               // children at once
+	NoRuntime  string            // what the user can do if this host can run nothing
+	OtherNeeds string            // what the user can do if this host lacks what a job needs; empty: what a member can
+	Lacks      map[string]string // what the user can do if this host has other kinds of runtimes, but none of a kind
+	Memory     int64             // bytes a child may use; 0: 80 % of the host's, shared by the slots
+	Limits     exec.Limits       // of children, beside Memory; zero values take the defaults
 	Version    string
 	Logger     *slog.Logger
 	Opened     func() // called by Run once the daemon listens; may be nil

@@ -295,7 +295,9 @@ func (d *Daemon) findRuntimes(ctx context.Context) {
 		Set:       runtimes.Find(ctx, d.cfg.Runtimes, found),
 		Advice:    d.cfg.NoRuntime,
 		Other:     d.cfg.OtherNeeds,
+		Lacks:     d.cfg.Lacks,
 		Elsewhere: d.othersHave,
+		Missing:   d.othersLack,
 	}
 	if err := d.runtimes.None(); err != nil {
 		d.log.Warn("this node cannot run jobs", "reason", err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -198,6 +199,45 @@ func (d *Daemon) othersHave(needs []string) string {
 		return ""
 	}
 	return elsewhereText(d.net.Members(), needs)
+}
+
+// othersLack says which members that are up, and may work, have runtimes and none that meets the needs of a job.
+func (d *Daemon) othersLack(needs []string) []string {
+	if d.net == nil {
+		return nil
+	}
+	return lackingText(d.net.Members(), needs)
+}
+
+func lackingText(all []p2p.Member, needs []string) []string {
+	const most = 3
+	var have []string
+	for _, m := range all {
+		told := runtimes.Announced(m.Meta)
+		if !m.Up || m.Self || len(told) == 0 || !slices.Contains(m.Rights, p2p.Worker) || runtimes.Meet(told, needs) {
+			continue
+		}
+		words := make([]string, len(told))
+		for i, t := range told {
+			words[i] = t.Info.String()
+			if t.Problem != "" {
+				words[i] += " (broken: " + t.Problem + ")"
+			}
+		}
+		have = append(have, m.Name+" has "+strings.Join(words, ", "))
+	}
+	n := len(have)
+	if n > most {
+		have = append(have[:most], fmt.Sprintf("and %d others", n-most))
+	}
+	switch n {
+	case 0:
+		return nil
+	case 1:
+		return []string{"a member takes no part, since it lacks " + exec.NeedsText(needs) + ": " + have[0]}
+	}
+	return []string{fmt.Sprintf("%d members take no part, since they lack %s: %s", n, exec.NeedsText(needs),
+		strings.Join(have, "; "))}
 }
 
 func elsewhereText(all []p2p.Member, needs []string) string {

@@ -75,6 +75,17 @@ func TestWhoElseCanRunTheJob(t *testing.T) {
 	if got := elsewhereText(all, old.Needs()); got != "; or submit it elsewhere: bob has ROOT 6.38.00, test 1" {
 		t.Errorf("got %q", got)
 	}
+	for i := range all {
+		all[i].Rights = []p2p.Right{p2p.Worker}
+	}
+	lacking := "2 members take no part, since they lack ROOT 6.38.00: carol has test 1; " +
+		"eve has ROOT 6.38.00 (broken: broken)"
+	if got := lackingText(all, old.Needs()); len(got) != 1 || got[0] != lacking {
+		t.Errorf("got %q, want %q", got, lacking)
+	}
+	if got := lackingText(all[:2], tests.Needs()); len(got) != 0 {
+		t.Errorf("all have it: %q", got)
+	}
 	if got := elsewhereText(all, []string{"ROOT=6.36.00"}); got != "" {
 		t.Errorf("nobody has it: %q", got)
 	}

@@ -146,7 +146,8 @@ func (d *Daemon) ownRuntimes() (told []api.Runtime, problem string) {
 		problem = fmt.Sprintf("this node cannot run jobs with %s %s: %s%s", told[bad].Kind, told[bad].Version,
 			told[bad].Problem, triedAgain)
 	case flaws != nil:
-		problem = "not all runtimes that were named are used: " + strings.ReplaceAll(flaws.Error(), "\n", "; ") + flawsHint
+		problem = "not all runtimes that were named are used: " + strings.ReplaceAll(flaws.Error(), "\n", "; ") +
+			d.flawsHint()
 	}
 	return told, problem
 }
@@ -154,9 +155,20 @@ func (d *Daemon) ownRuntimes() (told []api.Runtime, problem string) {
 const (
 	// triedAgain is what a node does about a runtime that is broken.
 	triedAgain = "; mend it: it is tried again every few minutes, and as soon as a job is submitted here"
-	// flawsHint is what to do about runtimes that were named and are not used.
-	flawsHint = "; name what is to be used: `dtpnode down`, `dtpnode up --root DIR --detach`"
+	// flawed is what to do about runtimes that were named and are not used, beside others of their kind.
+	flawed = "; `dtpnode config show` says where that stands; correct it there, or with `dtpnode config set`, and start " +
+		"anew: `dtpnode down`, `dtpnode up --detach`"
 )
+
+// flawsHint is what to do about runtimes that were named and are not used.
+func (d *Daemon) flawsHint() string {
+	for _, kind := range d.runtimes.Unfound() {
+		if advice := d.cfg.Lacks[kind]; advice != "" {
+			return ". " + advice
+		}
+	}
+	return flawed
+}
 
 // withAdvice is an error with what to do about it, as one text.
 func withAdvice(err error) string {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	osexec "os/exec"
@@ -22,6 +23,7 @@ const Kind = "Python"
 // Finder finds interpreters on this host. It is an exec.Finder.
 type Finder struct {
 	Interpreters []string // that the user named, the best first; empty: the usual places are looked at
+	None         bool     // the user wants no jobs in Python run here: none is looked for
 	Log          *slog.Logger
 	// Spare is how long a process of a program waits for the next generation, after the last one was started; 0 for 5 s,
 	// less for none.
@@ -37,25 +39,32 @@ func (*Finder) Suffix() string { return "" }
 // TakesItems says that code runs over items.
 func (*Finder) TakesItems() {}
 
+// IsNamed reports whether the user has named interpreters.
+func (f *Finder) IsNamed() bool { return len(f.Interpreters) > 0 }
+
 // Find lists the interpreters that the user named, one of each version, or else the first that is found: beside this
 // binary, where a Python package has installed it; in an environment that is active; on the path.
 func (f *Finder) Find(ctx context.Context) ([]exec.Info, error) {
-	if len(f.Interpreters) > 0 {
+	switch {
+	case f.None:
+		return nil, exec.Absent("Python is not used on this node (--python none)")
+	case len(f.Interpreters) > 0:
 		return f.named(ctx)
 	}
 	var tried []string
 	for _, exe := range usual() {
 		if _, err := os.Stat(exe); err != nil {
-			tried = append(tried, exe)
+			tried = append(tried, "none at "+exe)
 			continue
 		}
 		info, err := look(ctx, exe)
 		if err != nil {
-			return nil, err
+			tried = append(tried, err.Error())
+			continue
 		}
 		return []exec.Info{info}, nil
 	}
-	return nil, fmt.Errorf("%w: no Python at %s, or on the path", exec.ErrNone, strings.Join(tried, ", "))
+	return nil, exec.Absent("no Python found (" + strings.Join(append(tried, "no python3 on the PATH"), "; ") + ")")
 }
 
 // usual are the places where an interpreter may be, the best first.
@@ -101,7 +110,7 @@ const oldest = 10
 func look(ctx context.Context, exe string) (exec.Info, error) {
 	path, err := osexec.LookPath(exe)
 	if err != nil {
-		return exec.Info{}, fmt.Errorf("no Python at %q: %w", exe, err)
+		return exec.Info{}, fmt.Errorf("no Python at %q: %w", exe, reason(err))
 	}
 	if path, err = filepath.Abs(path); err != nil {
 		return exec.Info{}, err
@@ -113,7 +122,7 @@ func look(ctx context.Context, exe string) (exec.Info, error) {
 		"'tag': sys.implementation.cache_tag, 'platform': sysconfig.get_platform()}))"
 	out, err := osexec.CommandContext(ctx, path, "-I", "-S", "-c", ask).Output()
 	if err != nil {
-		return exec.Info{}, fmt.Errorf("could not ask %q which Python it is: %w%s", path, err, stderrOf(err))
+		return exec.Info{}, fmt.Errorf("could not use %q as Python: asked which it is, it says: %s", path, saidIn(err, ask))
 	}
 	var said struct {
 		Exe      string `json:"exe"` // the program itself, where path is a script that starts it
@@ -123,7 +132,7 @@ func look(ctx context.Context, exe string) (exec.Info, error) {
 		Platform string `json:"platform"`
 	}
 	if err := json.Unmarshal(out, &said); err != nil {
-		return exec.Info{}, fmt.Errorf("could not understand %q, which is said to be Python: %w", path, err)
+		return exec.Info{}, fmt.Errorf("could not use %q as Python: asked which it is, it says: %.60q", path, out)
 	}
 	v := said.Version
 	if v[0] != 3 || v[1] < oldest {
@@ -143,11 +152,26 @@ func look(ctx context.Context, exe string) (exec.Info, error) {
 	}, nil
 }
 
-// stderrOf is what a command that failed has said, on a line of its own.
-func stderrOf(err error) string {
+// saidIn is what a command that failed has said, on one line, without the question that it may repeat.
+func saidIn(err error, question string) string {
 	var e *osexec.ExitError
-	if errors.As(err, &e) && len(e.Stderr) > 0 {
-		return "\n" + strings.TrimSpace(string(e.Stderr))
+	if !errors.As(err, &e) || len(e.Stderr) == 0 {
+		return err.Error()
 	}
-	return ""
+	text := strings.NewReplacer(question, "…", strings.ReplaceAll(question, "'", `'\''`), "…").Replace(string(e.Stderr))
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	return fmt.Sprintf("%s (%v)", lines[len(lines)-1], err)
+}
+
+// reason is why a program was not found, without its name, which stands before.
+func reason(err error) error {
+	var e *osexec.Error
+	if errors.As(err, &e) {
+		err = e.Err
+	}
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		err = p.Err
+	}
+	return err
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	osexec "os/exec"
 	"path/filepath"
+	"strings"
 
 	"crypto/sha256"
 
@@ -55,15 +56,22 @@ func placeChild(cache string) (string, error) {
 	return dir, nil
 }
 
+// missing has an interpreter print the names of the modules of requirements that it lacks.
+const missing = `import importlib.util
+print(*[m for m in ("cloudpickle", "msgpack") if importlib.util.find_spec(m) is None])`
+
 // findLibs returns the folder of the libraries that the child needs, installed there the first time; it is empty if the
 // interpreter has them.
 func findLibs(ctx context.Context, info exec.Info, cache string, tell func(string)) (string, error) {
-	probe := osexec.CommandContext(ctx, info.Dir, "-c", "import cloudpickle, msgpack")
+	probe := osexec.CommandContext(ctx, info.Dir, "-c", missing)
 	probe.Dir = os.TempDir() // not that of a user who has files of these names
-	if err := probe.Run(); err == nil {
+	out, err := probe.Output()
+	if err != nil {
+		return "", fmt.Errorf("could not ask the Python at %s for its modules: %s", info.Dir, saidIn(err, missing))
+	}
+	lacks := strings.Fields(string(out))
+	if len(lacks) == 0 {
 		return "", nil
-	} else if ctx.Err() != nil {
-		return "", ctx.Err()
 	}
 	h := sha256.Sum256(fmt.Appendf(nil, "%s %v", info.Platform, requirements))
 	dir := filepath.Join(cache, "python", "libs-"+hex.EncodeToString(h[:])[:16])
@@ -73,17 +81,19 @@ func findLibs(ctx context.Context, info exec.Info, cache string, tell func(strin
 	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
 		return "", fmt.Errorf("could not install what the Python child needs: %w", err)
 	}
-	tell("installing cloudpickle and msgpack")
+	tell("installing cloudpickle and msgpack for Python " + info.Version)
 	temp, err := os.MkdirTemp(filepath.Dir(dir), durable.TempPrefix+"libs-")
 	if err != nil {
 		return "", fmt.Errorf("could not install what the Python child needs: %w", err)
 	}
-	args := []string{"-m", "pip", "--disable-pip-version-check", "install", "-q", "--target", temp}
-	args = append(args, requirements...)
-	if out, err := osexec.CommandContext(ctx, info.Dir, args...).CombinedOutput(); err != nil {
+	if err := install(ctx, info.Dir, temp); err != nil {
 		_ = os.RemoveAll(temp)
-		return "", fmt.Errorf("the Python at %s lacks cloudpickle or msgpack, and they could not be installed (%w): install "+
-			"them yourself\n%s", info.Dir, err, out)
+		way := ""
+		if !strings.Contains(err.Error(), "No module named pip") {
+			way = fmt.Sprintf("where there is a network: `%s -m pip install %s`; or ", info.Dir, strings.Join(lacks, " "))
+		}
+		return "", fmt.Errorf("the Python at %s lacks %s, and pip could not install that: %w; %sname a Python that has it: "+
+			"`dtpnode up --python FILE`", info.Dir, strings.Join(lacks, " and "), err, way)
 	}
 	if err := os.Rename(temp, dir); err != nil {
 		_ = os.RemoveAll(temp)
@@ -92,4 +102,18 @@ func findLibs(ctx context.Context, info exec.Info, cache string, tell func(strin
 		}
 	}
 	return dir, nil
+}
+
+// install has an interpreter install the requirements into a folder. The error is what pip says of it at last.
+func install(ctx context.Context, exe, folder string) error {
+	args := []string{"-m", "pip", "--disable-pip-version-check", "install", "-q", "--retries", "2", "--target", folder}
+	cmd := osexec.CommandContext(ctx, exe, append(args, requirements...)...)
+	cmd.Dir = folder
+	cmd.Env = append(os.Environ(), "PIP_USER=0", "PIP_REQUIRE_VIRTUALENV=0") // a user's settings that forbid a folder
+	out, err := cmd.CombinedOutput()
+	if err == nil {
+		return nil
+	}
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	return fmt.Errorf("%s (%w)", strings.TrimPrefix(lines[len(lines)-1], "ERROR: "), err)
 }

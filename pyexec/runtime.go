@@ -62,11 +62,7 @@ func (f *Finder) Open(ctx context.Context, info exec.Info, cfg exec.Config) (exe
 			cfg.Progress(step)
 		}
 	}
-	dir, err := placeChild(cfg.Cache)
-	if err != nil {
-		return nil, err
-	}
-	libs, err := findLibs(ctx, info, cfg.Cache, tell)
+	dir, libs, err := ready(ctx, info, cfg.Cache, tell)
 	if err != nil {
 		return nil, err
 	}
@@ -88,6 +84,20 @@ func (f *Finder) Open(ctx context.Context, info exec.Info, cfg exec.Config) (exe
 		info: info, base: base, scratch: cfg.Scratch, log: cfg.Log, programs: map[*program]bool{},
 		spare: cmp.Or(f.Spare, spareFor),
 	}, nil
+}
+
+// Ready puts the child, and the libraries that it needs and an interpreter lacks, into the cache, as Open does.
+func Ready(ctx context.Context, info exec.Info, cache string, tell func(step string)) error {
+	_, _, err := ready(ctx, info, cache, tell)
+	return err
+}
+
+func ready(ctx context.Context, info exec.Info, cache string, tell func(string)) (child, libs string, err error) {
+	if child, err = placeChild(cache); err != nil {
+		return "", "", err
+	}
+	libs, err = findLibs(ctx, info, cache, tell)
+	return child, libs, err
 }
 
 // Info describes the interpreter.

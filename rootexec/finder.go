@@ -18,6 +18,7 @@ type Finder struct {
 	Prefixes []string // folders that the user named, the best first; empty: the usual places are looked at
 	Cache    string   // where Install puts one
 	Install  bool     // install one where none is found, and none was named
+	None     bool     // the user wants no jobs of ROOT run here: none is looked for
 	Log      *slog.Logger
 
 	mu    sync.Mutex
@@ -27,9 +28,15 @@ type Finder struct {
 // Kind is that of all jobs that name a selector.
 func (f *Finder) Kind() string { return Kind }
 
+// IsNamed reports whether the user has named installations.
+func (f *Finder) IsNamed() bool { return len(f.Prefixes) > 0 }
+
 // Find lists the installations that the user named, one of each version, or the first that is found. The error is told
 // beside what was found.
 func (f *Finder) Find(ctx context.Context) ([]exec.Info, error) {
+	if f.None {
+		return nil, exec.Absent("ROOT is not used on this node (--root none)")
+	}
 	prefixes := f.Prefixes
 	if len(prefixes) == 0 {
 		prefixes = []string{""}

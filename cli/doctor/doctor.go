@@ -30,7 +30,11 @@ type Finding struct {
 
 // Runtime is one of those that the daemon runs jobs with, or would look for.
 type Runtime struct {
-	Kind string // of work, such as ROOT, by which the finding is called
+	Kind  string // of work, such as ROOT, by which the finding is called
+	Named bool   // by the user, so that it is a mistake if it is not there
+	Off   bool   // the user wants no jobs of the kind run here, which Text says
+	Needs string // what building the child against it takes beside it, such as a compiler; empty: nothing of this host
+	Mend  string // what to do if it is not found, unless its error says
 	// Find looks for it.
 	Find func(ctx context.Context) (Found, error)
 	// Build builds the child against it, or finds it built.
@@ -76,12 +80,16 @@ func Check(ctx context.Context, c Config, on func(Finding)) []Finding {
 	add(memory())
 	add(folder("state folder", c.State, "--state", 100<<20, 1<<30))
 	add(folder("cache folder", c.Cache, "--cache", 1<<30, 4<<30))
+	runtimes := c.look(ctx)
 	compiler := tool(ctx, "compiler", []string{"g++", "clang++", "c++"},
 		"install g++: `apt install g++` or `dnf install gcc-c++`")
+	if !needCompiler(runtimes) {
+		compiler = compiler.soften()
+	}
 	add(compiler)
 	add(tool(ctx, "make", []string{"make"}, "install make; only building dtpnode itself needs it").soften())
 	add(python(ctx))
-	for _, f := range c.runtimes(ctx, compiler.Level) {
+	for _, f := range findings(ctx, runtimes, compiler) {
 		add(f)
 	}
 	for _, f := range c.settings() {

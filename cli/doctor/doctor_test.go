@@ -32,6 +32,7 @@ func healthy(t *testing.T) Config {
 func hasROOT(version, dir string) Runtime {
 	return Runtime{
 		Kind:  "ROOT",
+		Needs: "a compiler",
 		Find:  func(context.Context) (Found, error) { return Found{version, dir}, nil },
 		Build: func(context.Context) error { return nil },
 	}
@@ -40,7 +41,7 @@ func hasROOT(version, dir string) Runtime {
 // noROOT is a ROOT that is not found.
 func noROOT() Runtime {
 	return Runtime{
-		Kind: "ROOT",
+		Kind: "ROOT", Needs: "a compiler", Mend: "install it",
 		Find: func(context.Context) (Found, error) { return Found{}, errors.New("none") },
 	}
 }
@@ -50,7 +51,9 @@ func TestEachRuntimeIsChecked(t *testing.T) {
 	c := healthy(t)
 	unbuilt := hasROOT("6.36.02", "/opt/old")
 	unbuilt.Build = func(context.Context) error { return errors.New("no headers") }
-	c.Runtimes = []Runtime{hasROOT("6.40.00", "/opt/root"), unbuilt, noROOT(), hasROOT("6.40.00", "/opt/copy")}
+	named := noROOT()
+	named.Named = true
+	c.Runtimes = []Runtime{hasROOT("6.40.00", "/opt/root"), unbuilt, named, hasROOT("6.40.00", "/opt/copy")}
 	c.Status = func(context.Context) (api.NodeStatus, error) {
 		return api.NodeStatus{Version: "v1", Problem: "no jobs with ROOT 6.36.02: no headers", Runtimes: []api.Runtime{
 			{Kind: "ROOT", Version: "6.40.00"},
@@ -77,6 +80,44 @@ func TestEachRuntimeIsChecked(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("findings (-want +got):\n%s", diff)
+	}
+}
+
+// TestOneKindIsEnough: a host that has Python and no ROOT needs neither ROOT nor a compiler, as long as none was named.
+func TestOneKindIsEnough(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	python := Runtime{
+		Kind:  "Python",
+		Find:  func(context.Context) (Found, error) { return Found{"3.12", "/usr/bin/python3"}, nil },
+		Build: func(context.Context) error { return errors.New("no cloudpickle") },
+	}
+	off := noROOT()
+	off.Named, off.Off = true, true
+	for name, tc := range map[string]struct {
+		root Runtime
+		want []string
+	}{
+		"none": {noROOT(), []string{
+			"warn compiler: none of g++, clang++, c++ is on the PATH",
+			"warn ROOT: none; such jobs are left to other members",
+		}},
+		"off": {off, []string{
+			"warn compiler: none of g++, clang++, c++ is on the PATH",
+			"ok ROOT: no such jobs are run here, as the settings say",
+		}},
+	} {
+		c := healthy(t)
+		c.Runtimes = []Runtime{tc.root, python}
+		var got []string
+		for _, f := range Check(t.Context(), c, func(Finding) {}) {
+			if f.Check == "compiler" || f.Check == "ROOT" || f.Check == "Python" || f.Check == "child" {
+				got = append(got, fmt.Sprintf("%s %s: %s", f.Level, f.Check, f.Text))
+			}
+		}
+		want := append(tc.want, "ok Python: 3.12 in /usr/bin/python3", "fail child: no cloudpickle")
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: findings (-want +got):\n%s", name, diff)
+		}
 	}
 }
 
@@ -259,7 +300,7 @@ func TestHintOfAnErrorWins(t *testing.T) {
 		return Found{}, &api.Error{Message: "no ROOT", Hint: "do this"}
 	}
 	c.Runtimes = []Runtime{none}
-	if got := c.runtimes(t.Context(), OK)[0]; got.Mend != "do this" {
+	if got := findings(t.Context(), c.look(t.Context()), Finding{Level: OK})[0]; got.Mend != "do this" {
 		t.Errorf("got %+v", got)
 	}
 }

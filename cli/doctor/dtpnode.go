@@ -13,39 +13,86 @@ import (
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
-// runtimes looks for each runtime, and builds the child against it.
-func (c Config) runtimes(ctx context.Context, compiler Level) (all []Finding) {
-	dirs := map[string]string{} // of runtimes that were found, by kind and version
+// looked is a runtime after it was looked for.
+type looked struct {
+	Runtime
+	found Found
+	err   error // why it was not found
+}
+
+// look looks for each runtime.
+func (c Config) look(ctx context.Context) (all []looked) {
 	for _, r := range c.Runtimes {
 		found, err := r.Find(ctx)
-		name := r.Kind + " " + found.Version
+		all = append(all, looked{r, found, err})
+	}
+	return all
+}
+
+// needCompiler reports whether this host is to have a compiler: it has, or was told to have, a runtime that needs one,
+// or has none at all.
+func needCompiler(all []looked) bool {
+	some := false
+	for _, r := range all {
+		if r.Needs != "" && !r.Off && (r.Named || r.err == nil) {
+			return true
+		}
+		some = some || r.err == nil
+	}
+	return !some
+}
+
+// findings tells of each runtime, and builds the child against it. One that is not there is no failure as long as
+// another is, unless the user has named it.
+func findings(ctx context.Context, runtimes []looked, compiler Finding) (all []Finding) {
+	dirs := map[string]string{} // of runtimes that were found, by kind and version
+	some := slices.ContainsFunc(runtimes, func(r looked) bool { return r.err == nil && !r.Off })
+	for _, r := range runtimes {
+		name := r.Kind + " " + r.found.Version
 		switch {
-		case err != nil:
-			all = append(all, Finding{r.Kind, Fail, err.Error(),
-				advice(err, "install ROOT (https://root.cern/install), name yours with --root, "+
-					"or let dtpnode install it: `dtpnode demo`")},
-				Finding{"child", Fail, "not built: it needs " + r.Kind + " and a compiler", "mend these first"})
+		case r.Off:
+			all = append(all, Finding{Check: r.Kind, Level: OK, Text: "no such jobs are run here, as the settings say"})
+		case r.err != nil && some && !r.Named:
+			all = append(all, Finding{r.Kind, Warn, r.err.Error() + "; such jobs are left to other members",
+				advice(r.err, r.Mend)})
+		case r.err != nil:
+			all = append(all, Finding{r.Kind, Fail, r.err.Error(), advice(r.err, r.Mend)}, r.unbuilt())
 		case dirs[name] != "":
 			all = append(all, Finding{r.Kind, Warn,
-				fmt.Sprintf("%s in %s is not used: %s is of the same version", found.Version, found.Dir, dirs[name]),
+				fmt.Sprintf("%s in %s is not used: %s is of the same version", r.found.Version, r.found.Dir, dirs[name]),
 				"leave it out of the settings"})
 		default:
-			dirs[name] = found.Dir
-			all = append(all, Finding{Check: r.Kind, Level: OK, Text: fmt.Sprintf("%s in %s", found.Version, found.Dir)},
-				r.child(ctx, found, compiler))
+			dirs[name] = r.found.Dir
+			all = append(all, Finding{Check: r.Kind, Level: OK, Text: fmt.Sprintf("%s in %s", r.found.Version, r.found.Dir)},
+				r.child(ctx, r.found, compiler.Level))
 		}
 	}
 	return all
 }
 
-// child builds the child against a runtime that was found, which takes a compiler.
+// unbuilt tells that the child of a runtime is not there, since the runtime is not.
+func (r Runtime) unbuilt() Finding {
+	needs := r.Kind
+	if r.Needs != "" {
+		needs += " and " + r.Needs
+	}
+	return Finding{"child", Fail, "not built: it needs " + needs, "mend these first"}
+}
+
+// child builds the child against a runtime that was found, which may take a compiler.
 func (r Runtime) child(ctx context.Context, found Found, compiler Level) Finding {
-	if compiler == Fail {
-		return Finding{"child", Fail, "not built: it needs " + r.Kind + " and a compiler", "mend these first"}
+	if compiler == Fail && r.Needs != "" {
+		return r.unbuilt()
 	}
 	if err := r.Build(ctx); err != nil {
-		return Finding{"child", Fail, err.Error(),
-			advice(err, "see the compiler's message; is the "+r.Kind+" complete, with its headers?")}
+		mend := "see what it says: it names what is missing"
+		if r.Needs != "" {
+			mend = "see the compiler's message; is the " + r.Kind + " complete, with its headers?"
+		}
+		return Finding{"child", Fail, err.Error(), advice(err, mend)}
+	}
+	if r.Needs == "" {
+		return Finding{Check: "child", Level: OK, Text: fmt.Sprintf("has what it needs for %s %s", r.Kind, found.Version)}
 	}
 	return Finding{Check: "child", Level: OK, Text: fmt.Sprintf("built against %s %s", r.Kind, found.Version)}
 }

@@ -110,10 +110,10 @@ func tool(ctx context.Context, check string, names []string, mend string) Findin
 	return Finding{check, Fail, "none of " + strings.Join(names, ", ") + " is on the PATH", mend}
 }
 
-// python checks for Python with the venv module, which some distributions package separately. It is needed only to
-// install ROOT, so it is no failure if it is missing.
+// python checks for Python with the venv module, which some distributions package separately. Here it is looked at as
+// what installs ROOT, so it is no failure if it is missing; jobs in Python have a finding of their own.
 func python(ctx context.Context) Finding {
-	const mend = "only needed to install ROOT: `apt install python3-venv` or `dnf install python3`"
+	const mend = "venv is only needed to install ROOT: `apt install python3-venv` or `dnf install python3`"
 	f := tool(ctx, "python3", []string{"python3"}, mend).soften()
 	if f.Level != OK {
 		return f

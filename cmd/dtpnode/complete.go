@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	osexec "os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -204,7 +205,7 @@ func flagValues() map[string]cobra.CompletionFunc {
 		"log-format": fixed(logging.Formats()...),
 		"rights":     listOf(api.Rights()),
 		"only":       listOf(hyphened(api.States())),
-		"state":      dir, "cache": dir, "root": dir, "scratch": dir, "dir": dir, "data": dir,
+		"state":      dir, "cache": dir, "root": dir, "scratch": dir, "python": interpreterFiles, "dir": dir, "data": dir,
 		"listen": func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
 			return listenable(), cobra.ShellCompDirectiveNoFileComp
 		},
@@ -213,6 +214,21 @@ func flagValues() map[string]cobra.CompletionFunc {
 		"selector": sourceFiles,
 		"ttl":      fixed("10m", "1h", "24h"),
 	}
+}
+
+// interpreterFiles completes a Python: those on the path, or a file.
+func interpreterFiles(_ *cobra.Command, _ []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if strings.Contains(begun, "/") {
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	known := []cobra.Completion{noneOfIt + "\tno jobs in Python"}
+	for minor := 20; minor >= 10; minor-- {
+		name := fmt.Sprintf("python3.%d", minor)
+		if path, err := osexec.LookPath(name); err == nil {
+			known = append(known, name+"\t"+path)
+		}
+	}
+	return known, cobra.ShellCompDirectiveDefault
 }
 
 func fixed(values ...string) cobra.CompletionFunc {

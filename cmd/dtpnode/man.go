@@ -192,6 +192,10 @@ func environmentSection(cmd *cobra.Command) string {
 	if cmd.Flags().Lookup("root") != nil {
 		list = append(list, [2]string{"ROOTSYS", "The folder of the ROOT to use, where --root does not name it."})
 	}
+	if cmd.Flags().Lookup("python") != nil {
+		list = append(list, [2]string{"VIRTUAL_ENV", "An environment whose Python runs jobs in Python, where --python does " +
+			"not name one and none is beside this program."})
+	}
 	if startsDaemon(cmd) {
 		list = append(list, [2]string{"NO_COLOR", "If it is not empty, the log has no colours."})
 	}

@@ -8,12 +8,8 @@ import (
 	"github.com/dtpnode/dtpnode/rootexec"
 )
 
-// finders returns the kinds of work that a daemon knows, the preferred first. python is nil where no jobs in Python are
-// to be run.
+// finders returns the kinds of work that a daemon knows, the preferred first.
 func finders(root *rootexec.Finder, python *pyexec.Finder) ([]exec.Finder, error) {
-	if python == nil {
-		return []exec.Finder{root}, nil
-	}
 	return []exec.Finder{root, python}, nil
 }
 

@@ -19,8 +19,8 @@ func newStatus(g *globals) *cobra.Command {
 	return &cobra.Command{
 		Use:   "status [JOB]",
 		Short: "Show the daemon, or one job",
-		Long: `status shows the local daemon: who and where it is, its ROOT, its slots, and how long steals and packets
-take, and which members have no link to each other, as they say themselves. With a job's name, or the beginning of
+		Long: `status shows the local daemon: who and where it is, its ROOT and Python, its slots, and how long steals and
+packets take, and which members have no link to each other, as they say themselves. With a job's name, or the beginning of
 one, it shows how that job stands.
 
 Exit status: 0 shown, 1 error, 2 wrong usage.`,
@@ -144,7 +144,7 @@ func printNode(w io.Writer, st api.NodeStatus) {
 	}
 	fmt.Fprintf(tw, "slots\t%d, %d busy\n", st.Slots, st.Busy)
 	if len(st.Runtimes) == 0 {
-		fmt.Fprintf(tw, "ROOT\tnone found; see `dtpnode doctor`\n")
+		fmt.Fprintf(tw, "runs\tno jobs: neither ROOT nor Python was found; see `dtpnode doctor`\n")
 	}
 	for _, r := range st.Runtimes {
 		broken := ""

@@ -30,8 +30,8 @@ import (
 	"github.com/dtpnode/dtpnode/rootexec"
 )
 
-// noPython is the setting python of a daemon that is to run no jobs in Python.
-const noPython = "none"
+// noneOfIt is the setting root, or python, of a daemon that is to run no such jobs.
+const noneOfIt = "none"
 
 // nodeFlags are the settings of a daemon, shared by the commands that may start one.
 type nodeFlags struct {
@@ -60,8 +60,8 @@ func (f *nodeFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.name, "name", "", "name shown to others (default the host's name)")
 	flags.IntVar(&f.slots, "slots", runtime.NumCPU(), "children to run at once")
 	flags.StringArrayVar(&f.root, "root", nil,
-		"`folder` where ROOT is installed; repeatable, one of each version: jobs that do not say are led with the first "+
-			"(default: $ROOTSYS, root-config, a Python that has ROOT, the cache)")
+		"`folder` where ROOT is installed; repeatable, one of each version: jobs that do not say are led with the first; "+
+			"none for no jobs of ROOT (default: $ROOTSYS, root-config, a Python that has ROOT, the cache)")
 	flags.StringArrayVar(&f.python, "python", nil,
 		"Python `interpreter`, at least 3.10, that runs jobs written in Python; repeatable, one of each minor version; none "+
 			"for no such jobs (default: beside this program, $VIRTUAL_ENV, python3)")
@@ -157,7 +157,7 @@ func absoluteFolders(own *pflag.FlagSet) error {
 func interpreters(names []string) []string {
 	out := slices.Clone(names)
 	for i, name := range names {
-		if path, err := osexec.LookPath(name); err == nil && name != noPython {
+		if path, err := osexec.LookPath(name); err == nil && name != noneOfIt {
 			out[i] = path
 		}
 	}
@@ -168,7 +168,7 @@ func interpreters(names []string) []string {
 func absoluteAll(paths []string) ([]string, error) {
 	out := make([]string, len(paths))
 	for i, path := range paths {
-		if path == "" || path == noPython {
+		if path == "" || path == noneOfIt {
 			out[i] = path
 			continue
 		}
@@ -304,6 +304,35 @@ func settledStatus(ctx context.Context, client *api.Client) (st api.NodeStatus, 
 	}
 }
 
+// finders are the kinds of work that the daemon knows. Those that it is not to run are known as well, since it keeps
+// their results for others.
+func (f *nodeFlags) finders(cache string, log *slog.Logger) ([]exec.Finder, error) {
+	root := &rootexec.Finder{Prefixes: f.root, Cache: cache, Install: f.install, Log: log}
+	if slices.Equal(f.root, []string{noneOfIt}) {
+		root.Prefixes, root.None = nil, true
+	}
+	python := &pyexec.Finder{Interpreters: f.python, Log: log}
+	if slices.Equal(f.python, []string{noneOfIt}) {
+		python.Interpreters, python.None = nil, true
+	}
+	return finders(root, python)
+}
+
+// advise sets what the daemon tells users to do on a host that lacks what runs a job.
+func (o *upOptions) advise(cfg *node.Config, state string, from map[string]string) {
+	root, python := first(o.root), first(o.python)
+	cfg.Lacks = map[string]string{
+		rootexec.Kind: noROOT(state, root, from["root"], true),
+		pyexec.Kind:   noPython(state, python, from["python"]) + samePythons,
+	}
+	if o.ephemeral {
+		cfg.Lacks[rootexec.Kind] = noROOTForRun(root)
+		cfg.Lacks[pyexec.Kind] = noPythonForRun(python)
+		cfg.OtherNeeds = otherROOTForRun
+	}
+	cfg.NoRuntime = cfg.Lacks[rootexec.Kind] + ". For jobs in Python: " + cfg.Lacks[pyexec.Kind]
+}
+
 // runUp runs the daemon in this process. started is called once it listens, unless it runs for another process.
 func runUp(ctx context.Context, g *globals, opts upOptions, from map[string]string, started func() error) error {
 	paths, err := g.paths()
@@ -320,16 +349,8 @@ func runUp(ctx context.Context, g *globals, opts upOptions, from map[string]stri
 	}
 	cfg.StateDir, cfg.CacheDir, cfg.Logger = paths.State, paths.Cache, log
 	cfg.Face = opts.face
-	if cfg.NoRuntime = noROOT(paths.State, first(opts.root), from["root"], true); opts.ephemeral {
-		cfg.NoRuntime = noROOTForRun(first(opts.root))
-		cfg.OtherNeeds = otherROOTForRun
-	}
-	root := &rootexec.Finder{Prefixes: opts.root, Cache: paths.Cache, Install: opts.install, Log: log}
-	python := &pyexec.Finder{Interpreters: opts.python, Log: log}
-	if slices.Equal(opts.python, []string{noPython}) {
-		python = nil
-	}
-	if cfg.Runtimes, err = finders(root, python); err != nil {
+	opts.advise(&cfg, paths.State, from)
+	if cfg.Runtimes, err = opts.finders(paths.Cache, log); err != nil {
 		return err
 	}
 	if opts.ephemeral {

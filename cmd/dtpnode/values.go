@@ -24,6 +24,8 @@ func (f *nodeFlags) check(name string) error {
 	switch name {
 	case "listen":
 		return checkListen(f.listen)
+	case "root", "python":
+		return checkAlone(map[string][]string{"root": f.root, "python": f.python}[name])
 	case "name":
 		if f.name != "" {
 			return reason(node.CheckName(f.name))
@@ -81,6 +83,14 @@ func reason(err error) error {
 		return errors.New(why)
 	}
 	return err
+}
+
+// checkAlone checks that the value for no runtimes stands alone.
+func checkAlone(values []string) error {
+	if len(values) > 1 && slices.Contains(values, noneOfIt) {
+		return fmt.Errorf("%s stands for no such jobs, and so alone", noneOfIt)
+	}
+	return nil
 }
 
 // checkListen checks that each address is host:port with a number.

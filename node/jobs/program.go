@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -28,9 +29,14 @@ type Runtimes struct {
 	*runtimes.Set
 	Advice string // what a user can do if this host can run nothing
 	Other  string // what a user can do if this host lacks what a job needs; empty: submit it on a member that has it
+	// Lacks is what a user can do if this host has no runtime of a kind, though it has others, by the kinds.
+	Lacks map[string]string
 	// Elsewhere says which members have a runtime that meets needs, in words that follow advice; empty if none has. It may
 	// be nil.
 	Elsewhere func(needs []string) string
+	// Missing says which other members have no runtime that meets needs, and so take no part in a job, in at most one
+	// sentence. It may be nil.
+	Missing func(needs []string) []string
 }
 
 // Ready returns the runtime of this host for a job of a kind with these needs, and waits until it is made ready.
@@ -47,15 +53,22 @@ func (s *Runtimes) Ready(ctx context.Context, kind string, needs []string) (exec
 func (s *Runtimes) Advised(err error) error {
 	var lacks *exec.NeedsError
 	switch {
-	case errors.Is(err, exec.ErrNone):
-		return &api.Error{Message: err.Error(), Hint: s.Advice + s.elsewhere(nil), Err: err}
 	case errors.As(err, &lacks):
 		const members = "submit it on a member that has what it needs: dtpnode members lists what each has"
-		hint := cmp.Or(s.Other, members) + s.elsewhere(lacks.Needs)
+		advice := ""
+		if s.None() != nil {
+			advice = s.Advice
+		}
+		hint := cmp.Or(s.Lacks[lacks.Kind], advice, s.Other, members) + s.elsewhere(lacks.Needs)
 		return &api.Error{Message: err.Error(), Hint: hint, Err: err}
+	case errors.Is(err, exec.ErrNone), s.None() != nil:
+		return &api.Error{Message: oneLine(err), Hint: s.Advice + s.elsewhere(nil), Err: err}
 	}
 	return err
 }
+
+// oneLine is the text of an error that may be several joined ones.
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
 func (s *Runtimes) elsewhere(needs []string) string {
 	if s.Elsewhere == nil {
@@ -106,6 +119,9 @@ func (r *programs) describe(ctx context.Context, rt exec.Runtime, j *Job, earlie
 	}
 	j.note(out.Notes...)
 	work := out.Work
+	if r.runtimes.Missing != nil {
+		j.note(r.runtimes.Missing(work.Needs)...)
+	}
 	for _, b := range out.Blobs {
 		ship, err := r.shipBlob(j, b)
 		if err != nil {

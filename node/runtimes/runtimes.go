@@ -27,8 +27,9 @@ type Set struct {
 	cfg     exec.Config
 	ctx     context.Context // of all that are being opened, beside its cancel
 	cancel  context.CancelFunc
-	none    error // why there is none, if there is none
-	flaws   error // what was named and is not among all, though there are some
+	none    error            // why there is none, if there is none
+	lacks   map[string]error // why there is none of a kind, by the kinds of which there is none
+	flaws   error            // what was named and is not among all, though there are some
 
 	all     []*Hosted // the best first; not changed after Find
 	changes chan struct{}
@@ -36,7 +37,7 @@ type Set struct {
 
 // Find looks for the runtimes of all kinds, and starts none.
 func Find(ctx context.Context, finders []exec.Finder, cfg exec.Config) *Set {
-	s := &Set{finders: finders, cfg: cfg, changes: make(chan struct{}, 1)}
+	s := &Set{finders: finders, cfg: cfg, changes: make(chan struct{}, 1), lacks: map[string]error{}}
 	if s.cfg.Log == nil {
 		s.cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -47,8 +48,11 @@ func Find(ctx context.Context, finders []exec.Finder, cfg exec.Config) *Set {
 		if err != nil {
 			errs = append(errs, err)
 		}
-		if err != nil && len(infos) > 0 {
+		if err != nil && (len(infos) > 0 || isNamed(f)) {
 			s.flaws = errors.Join(s.flaws, err)
+		}
+		if len(infos) == 0 {
+			s.lacks[f.Kind()] = err
 		}
 		for _, info := range infos {
 			s.all = append(s.all, &Hosted{Info: info, finder: f, set: s})
@@ -69,8 +73,24 @@ func Find(ctx context.Context, finders []exec.Finder, cfg exec.Config) *Set {
 	return s
 }
 
+// isNamed reports whether the user has named runtimes of a kind.
+func isNamed(f exec.Finder) bool {
+	named, ok := f.(exec.Named)
+	return ok && named.IsNamed()
+}
+
 // Flaws says which runtimes were named and are not used, beside others that are; nil if there are none.
 func (s *Set) Flaws() error { return s.flaws }
+
+// Unfound are the kinds of which runtimes were named, and none was found.
+func (s *Set) Unfound() (kinds []string) {
+	for _, f := range s.finders {
+		if _, lacks := s.lacks[f.Kind()]; lacks && isNamed(f) {
+			kinds = append(kinds, f.Kind())
+		}
+	}
+	return kinds
+}
 
 // Changes has an element whenever Told may have changed since it was last taken from.
 func (s *Set) Changes() <-chan struct{} { return s.changes }
@@ -97,7 +117,7 @@ func (s *Set) First() *Hosted {
 
 // Choose finds the runtime of a kind, and of a version if one is named; an empty kind is the first of all.
 func (s *Set) Choose(kind, version string) (*Hosted, error) {
-	if s.none != nil {
+	if kind == "" && s.none != nil {
 		return nil, s.none
 	}
 	for _, h := range s.all {
@@ -109,20 +129,28 @@ func (s *Set) Choose(kind, version string) (*Hosted, error) {
 	if version != "" {
 		needs = []string{exec.Needed(kind, version)}
 	}
-	return nil, &exec.NeedsError{Needs: needs, Has: s.Infos()}
+	return nil, s.lack(kind, needs)
+}
+
+// lack says that none of the runtimes meets the needs of a job.
+func (s *Set) lack(kind string, needs []string) error {
+	err := &exec.NeedsError{Needs: needs, Has: s.Infos()}
+	if why, none := s.lacks[kind]; none {
+		err.Kind, err.Why = kind, why
+	} else if s.none != nil {
+		err.Why = s.none
+	}
+	return err
 }
 
 // For finds the runtime that works for a job of a kind with these needs.
 func (s *Set) For(kind string, needs []string) (*Hosted, error) {
-	if s.none != nil {
-		return nil, s.none
-	}
 	for _, h := range s.all {
 		if h.Info.Kind == kind && h.Info.Offer().Meets(needs) {
 			return h, nil
 		}
 	}
-	return nil, &exec.NeedsError{Needs: needs, Has: s.Infos()}
+	return nil, s.lack(kind, needs)
 }
 
 // Counted reads the units and the canary of a partial of a kind, which need not be found here.

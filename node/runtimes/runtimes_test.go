@@ -40,6 +40,12 @@ func (l listed) Open(_ context.Context, info exec.Info, _ exec.Config) (exec.Run
 func (listed) Suffix() string                                         { return ".listed" }
 func (listed) Counted(string) (units int64, canary uint64, err error) { return 7, 9, nil }
 
+// absent is a kind of which the user has named a runtime that is not there.
+type absent struct{ listed }
+
+func (absent) Kind() string  { return "none" }
+func (absent) IsNamed() bool { return true }
+
 // runtime counts what it is asked for.
 type runtime struct {
 	exec.Runtime
@@ -55,11 +61,15 @@ var both = []exec.Info{{Kind: "ROOT", Version: "6.40.00"}, {Kind: "ROOT", Versio
 
 // TestChoose has jobs led and done with the runtime that they need, and told what is missing else.
 func TestChoose(t *testing.T) {
-	s := runtimes.Find(t.Context(), []exec.Finder{listed{infos: both}, fakeexec.Finder{}}, exec.Config{})
+	s := runtimes.Find(t.Context(), []exec.Finder{listed{infos: both}, fakeexec.Finder{}, absent{}}, exec.Config{})
 	defer s.Close()
+	if s.Flaws() == nil || !slices.Equal(s.Unfound(), []string{"none"}) {
+		t.Error("what the user has named, and is not there, is told of nowhere")
+	}
 	for _, tc := range []struct{ kind, version, want string }{
 		{"", "", "ROOT 6.40.00"}, {"ROOT", "", "ROOT 6.40.00"}, {"ROOT", "6.38.00", "ROOT 6.38.00"}, {"test", "", "test 1"},
 		{"ROOT", "6.36.00", "the job needs ROOT 6.36.00, this node has ROOT 6.40.00, ROOT 6.38.00, test 1"},
+		{"none", "", "the job needs none, this node has ROOT 6.40.00, ROOT 6.38.00, test 1: no runtime of this kind"},
 		{"Python", "", "the job needs Python, this node has ROOT 6.40.00, ROOT 6.38.00, test 1"},
 	} {
 		h, err := s.Choose(tc.kind, tc.version)
