@@ -155,7 +155,11 @@ func Nodes(w io.Writer, st api.JobStatus) {
 		fmt.Fprintln(w, "The other events were processed before a node was started again, whose counts began anew then.")
 	}
 	for _, n := range st.Nodes {
-		if n.Lost > 0 {
+		switch {
+		case n.Lost > 0 && n.Failures > 0:
+			fmt.Fprintf(w, "%s took work that it did not deliver, where %d of its tries failed: %d entries ran again on other "+
+				"nodes\n", line(n.Name), n.Failures, n.Lost)
+		case n.Lost > 0:
 			fmt.Fprintf(w, "%s took work and did not do it: %d entries ran again on other nodes\n", line(n.Name), n.Lost)
 		}
 		if n.Slow > 0 {
