@@ -155,12 +155,13 @@ func Nodes(w io.Writer, st api.JobStatus) {
 		fmt.Fprintln(w, "The other events were processed before a node was started again, whose counts began anew then.")
 	}
 	for _, n := range st.Nodes {
-		switch {
-		case n.Lost > 0 && n.Failures > 0:
-			fmt.Fprintf(w, "%s took work that it did not deliver, where %d of its tries failed: %d entries ran again on other "+
-				"nodes\n", line(n.Name), n.Failures, n.Lost)
-		case n.Lost > 0:
-			fmt.Fprintf(w, "%s took work and did not do it: %d entries ran again on other nodes\n", line(n.Name), n.Lost)
+		if n.Lost > 0 {
+			failed := ""
+			if n.Failures > 0 {
+				failed = fmt.Sprintf(", %d of its tries failed", n.Failures)
+			}
+			fmt.Fprintf(w, "%s did not deliver %d entries that it had taken%s: other nodes ran them\n", line(n.Name), n.Lost,
+				failed)
 		}
 		if n.Slow > 0 {
 			fmt.Fprintf(w, "%s handed out what it made too slowly, %d of its results: where other nodes had time they ran "+
