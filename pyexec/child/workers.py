@@ -169,15 +169,20 @@ class Generation(Worker):
     def process(self, items: Items | None) -> Callable[[Any, int], Any]:
         """The user's process, for an item and its place in the blob."""
         process: Callable[..., Any] = self.code.process
-        blob, pid, getpid = self.code.items == "blob", os.getpid(), os.getpid
+        blob, pid, sock = self.code.items == "blob", os.getpid(), self.channel.sock.fileno()
+        inode = os.fstat(sock).st_ino
 
         def run(item: Any, at: int) -> Any:
             try:
                 return process(item, items, at) if blob else process(item)
             finally:
-                if getpid() != pid:  # The user's code has forked: what it has made ends where that does.
+                if os.getpid() != pid:  # The user's code has forked: what it has made ends where that does.
                     flush()
                     os._exit(0)
+                if not is_inode(sock, inode):  # Without this all items of the packet would be to blame.
+                    print("the item has closed descriptors that its process needs: close none that you have not opened")
+                    flush()
+                    os._exit(1)
 
         return run
 
@@ -376,6 +381,14 @@ def raised_value(e: BaseException, item: str) -> bytes:
     except BaseException:
         pickled = None
     return pickle.dumps((pickled, described(e), text, item), 5)
+
+
+def is_inode(fd: int, inode: int) -> bool:
+    """Whether a descriptor is open, and of the file with that number."""
+    try:
+        return os.fstat(fd).st_ino == inode
+    except OSError:
+        return False
 
 
 def flush() -> None:

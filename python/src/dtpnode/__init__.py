@@ -7,6 +7,7 @@
     [1, 2, 3]
 """
 
+from ._attach import Attached
 from ._client import Client
 from ._cluster import LocalCluster
 from ._errors import (
@@ -24,6 +25,7 @@ from ._executor import Executor
 
 __version__ = "0.1.0"
 __all__ = [
+    "Attached",
     "Client",
     "ClusterLost",
     "Error",

@@ -7,6 +7,8 @@ from typing import Any, Mapping
 
 import cloudpickle
 
+from ._pickles import by_value
+
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the time of every member, so that the same code makes the same archive
 
 
@@ -14,7 +16,7 @@ def pack(code: Mapping[str, Any]) -> bytes:
     """An archive of code, with the cloudpickle that has pickled it."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as z:
-        _add(z, "code.pickle", cloudpickle.dumps(dict(code), 5))
+        _add(z, "code.pickle", by_value(dict(code)))
         _add_package(z, Path(cloudpickle.__file__).parent)
     return out.getvalue()
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, Callable
 
+from ._attach import Attached
 from ._cluster import LocalCluster
 from ._control import Control, socket_path, state_folder
 from ._errors import Error, NoDaemon
@@ -48,6 +49,11 @@ class Client:
     ) -> Executor:
         """An executor whose calls run on the nodes of the pool; see Executor for the arguments."""
         return Executor(self.control, max_workers, initializer, initargs, name, output)
+
+    def attach(self, name: str) -> Attached:
+        """The futures of an executor's session, from any process and node; name is Executor.name, or the beginning of
+        it. An unknown one is an Error. See Attached."""
+        return Attached(self.control, name)
 
     def close(self) -> None:
         """Ends the connections to the daemon. Jobs go on, unless the client has started the daemon, which ends too."""

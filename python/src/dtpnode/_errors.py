@@ -35,11 +35,11 @@ class Unpicklable(Error, PicklingError, TypeError):
     A result that cannot be sent is a pickle.PicklingError as the exception of its future."""
 
 
-class ClusterLost(BrokenExecutor, Error):
+class ClusterLost(Error, BrokenExecutor):
     """The daemon does not come back, or no node that keeps the job's record does."""
 
 
-class JobFailed(BrokenExecutor, Error):
+class JobFailed(Error, BrokenExecutor):
     """An executor's job has failed as a whole, such as by an initializer that has raised, or was cancelled."""
 
 

@@ -11,8 +11,8 @@ from itertools import islice
 from types import TracebackType
 from typing import Any, Callable, Iterable, Iterator, Literal, Sized
 
+from . import _pickles
 from ._control import Control
-from ._pickles import dumps
 from ._prints import Output, to_stdout
 from ._session import Call, Session
 
@@ -96,7 +96,7 @@ class Executor(_Executor):
         and ``RuntimeError`` that the executor was shut down.
         """
         future: Future[Any] = Future()
-        self._session.submit([Call(future, dumps(fn, "the function"), dumps((args, kwargs), "the arguments"))])
+        self._session.submit([Call(future, _pickles.function(fn), _pickles.arguments(args, kwargs))])
         return future
 
     def map(
@@ -118,7 +118,7 @@ class Executor(_Executor):
             raise ValueError("chunksize must be >= 1.")
         end = None if timeout is None else time.monotonic() + timeout
         sized = bool(iterables) and any(isinstance(i, Sized) for i in iterables)
-        feed = _Feed(self._session, dumps(fn, "the function"), zip(*iterables), None if sized else AHEAD)
+        feed = _Feed(self._session, _pickles.function(fn), zip(*iterables), None if sized else AHEAD)
         try:
             feed.fill()
         except BaseException:
@@ -164,7 +164,7 @@ class _Feed:
         calls: list[Call] = []
         size = 0
         for args in islice(self._arguments, PART):
-            call = Call(Future(), self._function, dumps((args, {}), "the arguments"))
+            call = Call(Future(), self._function, _pickles.arguments(args, {}))
             calls.append(call)
             size += len(call.arguments)
             self._sizes.append(len(call.arguments))

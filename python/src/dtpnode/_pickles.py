@@ -1,11 +1,15 @@
 """Pickles of what goes to the nodes."""
 
+import io
 import pickle
+from collections import ChainMap
+from types import CodeType
 from typing import Any
 
 import cloudpickle
 
 from ._errors import Unpicklable
+from ._modules import ship
 from ._unpicklable import unpicklable
 
 _PLAIN = frozenset((int, float, str, bytes, bool, complex, type(None)))
@@ -22,14 +26,44 @@ def plain(value: Any, deep: int = _DEEP) -> bool:
     return kind is dict and not value
 
 
-def dumps(value: Any, what: str) -> bytes:
-    """Pickles a value so that another process reads it which has none of this one's code. What it is, is for the error
-    that says which part of it cannot be pickled."""
-    if plain(value):
-        return pickle.dumps(value, 5)
+def function(fn: Any) -> bytes:
+    """The pickle of a function, which another process reads that has none of this one's code."""
+    return _dumps(fn, {"the function": fn})
+
+
+def arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
+    """The pickle of (args, kwargs)."""
+    value = args, kwargs
+    return pickle.dumps(value, 5) if plain(value) else _dumps(value, {"args": args, "kwargs": kwargs})
+
+
+def _dumps(value: Any, parts: dict[str, Any]) -> bytes:
     try:
-        pickled: bytes = cloudpickle.dumps(value, 5)
+        return by_value(value)
     except Exception as e:
-        why = unpicklable(value, what) or f"{what}: {type(e).__name__}: {e}"
+        whys = (unpicklable(part, root) for root, part in parts.items())
+        why = next(filter(None, whys), f"{type(e).__name__}: {e}")
         raise Unpicklable(f"could not send a call: {why}", "make it where it is used, in the function itself") from e
-    return pickled
+
+
+def by_value(value: Any) -> bytes:
+    """As cloudpickle.dumps, but code keeps the name of its file, which tracebacks show."""
+    ship()
+    out = io.BytesIO()
+    _Pickler(out, 5).dump(value)
+    return out.getvalue()
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    pass
+
+
+def _code(code: CodeType) -> tuple[Any, ...]:
+    make, args = _reduce(code)
+    return make, tuple(code.co_filename if a == NAMELESS else a for a in args)
+
+
+NAMELESS = "<dynamic-code>"  # what cloudpickle has in place of a name, in some versions
+_reduce = _Pickler.dispatch_table.get(CodeType)
+if _reduce is not None:
+    _Pickler.dispatch_table = ChainMap({CodeType: _code}, *_Pickler.dispatch_table.maps)

@@ -7,16 +7,14 @@ node runs for nobody is little.
 """
 
 import contextlib
-import logging
 import os
-import pickle
 import re
 import tempfile
 import threading
 import time
 from collections import deque
-from concurrent.futures import BrokenExecutor, Future
-from dataclasses import dataclass, field
+from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Any, Callable, Iterable
 
 import cloudpickle
@@ -26,9 +24,10 @@ from . import _calls, _unpicklable
 from ._archive import pack
 from ._calls import Batch
 from ._control import Control
-from ._errors import ClusterLost, Error, ItemLost, JobFailed, NoDaemon, RemoteError, RemoteTraceback, TooLarge
-from ._exchange import Exchange, refusal
+from ._errors import Error, NoDaemon, TooLarge
+from ._exchange import Exchange
 from ._prints import Output, Prints
+from ._receiver import PATIENCE, RETRY, Job, Receiver, broken_by
 from ._unpicklable import unpicklable
 
 cloudpickle.register_pickle_by_value(_calls)
@@ -40,10 +39,7 @@ MAX_ITEM = (32 << 20) - (1 << 10)  # bytes; the daemon takes 32 MiB of items wit
 # Of one job. The daemon takes 16 MiB of records of appends, of which one has up to 1.3 kB, and 1 GiB of items.
 MAX_APPENDS = 8_000
 MAX_ITEMS = 900 << 20  # bytes
-PATIENCE = 300.0  # seconds for which a daemon may be away before the futures fail
-RETRY = 0.2  # seconds between attempts to reach a daemon
 AHEAD = 0.5  # seconds of work that is on its way
-STATUSES = (502, 503, 504)
 
 
 @dataclass(eq=False, slots=True)
@@ -71,31 +67,7 @@ class Call:
         return self.running
 
 
-@dataclass(eq=False)
-class Job:
-    """One of the jobs of a session. All but name is guarded by the session's lock."""
-
-    name: str
-    before: int = 0  # calls of the session that earlier jobs have
-    size: int = 0  # bytes of all items
-    seq: int = 0  # of the last append
-    units: int = 0  # appended, or on their way to be
-    sent: dict[int, "Future[Any]"] = field(default_factory=dict)  # by their units
-    unanswered: "deque[tuple[int, list[bytes], bool]]" = field(default_factory=deque)  # appends: seq, items, close
-    closing: bool = False  # nothing more is appended
-    exchange: Exchange | None = None
-    receiver: threading.Thread | None = None
-
-    def full(self) -> bool:
-        """Whether the next append goes to another job."""
-        return self.seq >= MAX_APPENDS or self.size > MAX_ITEMS - max(MAX_BATCH, MAX_ITEM)
-
-    def first(self) -> int:
-        """The first unit that has no value yet."""
-        return min(self.sent, default=self.units)
-
-
-class Session:
+class Session(Receiver):
     """Sends calls, and settles their futures. Its threads end some time after close."""
 
     def __init__(
@@ -107,20 +79,14 @@ class Session:
         workers: int | None,
         output: Output | None,
     ) -> None:
-        self._control, self._title = control, title
+        super().__init__(control, title)
         self._code = pack(code_of(initializer, initargs))
         self._workers = workers
         self._prints = Prints(control, output) if output is not None else None
-        self._pid = os.getpid()
-        self._lock = threading.Lock()
-        self._change = threading.Condition(self._lock)  # something is to be sent, or the session is over
         self._waiting: "deque[Call]" = deque()
         self._flying = 0  # calls that are on their way
         self._rate = _Rate()
         self._slots = max(int(control.call("GET", "/v1/status").get("slots") or 1), 1)
-        self.closed = False  # no more calls are taken
-        self.broken: BaseException | None = None
-        self._jobs: list[Job] = []
         self._job = self._open(title)
         self.name = self._job.name  # of the session
         self._sending = threading.Lock()  # of the exchange of the current job
@@ -142,7 +108,7 @@ class Session:
             self._check()
             self._waiting.extend(calls)
             # Who waits for each call before the next one is spared the change to another thread.
-            direct = not self._job.unanswered and not self._job.full() and self._sending.acquire(blocking=False)
+            direct = not self._job.unanswered and not full(self._job) and self._sending.acquire(blocking=False)
             if not direct:
                 self._change.notify()
         if direct:
@@ -213,12 +179,6 @@ class Session:
             self._prints.follow(name)
         return job
 
-    def _follow(self, job: Job) -> None:
-        """Begins to receive from a job."""
-        self._jobs.append(job)
-        job.receiver = threading.Thread(target=self._receive, args=(job,), name="dtpnode-receive", daemon=True)
-        job.receiver.start()
-
     def _roll(self) -> None:
         """Goes on with another job, and lets the current one end. A daemon that is away is waited for."""
         old, since = self._job, time.monotonic()
@@ -268,7 +228,7 @@ class Session:
 
     def _pump(self) -> None:
         """Sends the next calls, if there is room. The caller holds _sending."""
-        if self._job.full():
+        if full(self._job):
             self._roll()
         with self._lock:
             job = self._job
@@ -329,139 +289,25 @@ class Session:
 
     # --- receiving
 
-    def _receive(self, job: Job) -> None:
-        since: float | None = None
-        while True:
-            why: BaseException
-            exchange = None
-            try:
-                with self._lock:
-                    first = job.first()
-                exchange = Exchange(self._control, job.name, first)
-                with self._lock:
-                    job.exchange = exchange
-                    again = list(job.unanswered)
-                for append in again:
-                    exchange.send(*append)
-                for answer in exchange.answers():
-                    since = None
-                    if self._answer(job, answer):
-                        return
-                raise NoDaemon("the daemon has closed the connection")
-            except (NoDaemon, httpx.TransportError) as e:
-                why = e
-            except BaseException as e:
-                self._fail(e)
-                return
-            finally:
-                with self._lock:
-                    job.exchange = None
-                if exchange is not None:
-                    exchange.close()
-            since = since or time.monotonic()
-            if time.monotonic() - since > PATIENCE or self.broken is not None:
-                self._fail(why)
-                return
-            time.sleep(RETRY)
-
-    def _answer(self, job: Job, answer: dict[str, Any]) -> bool:
-        """Takes an answer; true if it is the last."""
-        for name in ("early", "values"):
-            for run in answer.get(name) or ():
-                self._values(job, run["first"], run["values"])
-        seq = answer.get("seq", 0)
-        failed = answer.get("failed")
-        if failed:
-            if failed.get("status") in STATUSES:
-                raise NoDaemon(refusal(failed).message)
-            raise refusal(failed)
-        if seq:
-            with self._lock:
-                while job.unanswered and job.unanswered[0][0] <= seq:
-                    job.unanswered.popleft()
-                self._change.notify_all()
-        rest = answer.get("rest")
-        if not rest:
-            return False
-        for lost in rest.get("lost") or ():
-            first, last = lost["units"]
-            error = item_lost(lost)
-            for future in self._take(job, first, last - first):
-                if future is not None:
-                    future.set_exception(error)
-        if rest.get("failed"):
-            raise self._why(job) or refusal(rest["failed"])
-        if rest.get("over") is None:
-            return False
-        self._over(job)
-        return True
-
-    def _values(self, job: Job, first: int, values: list[bytes]) -> None:
-        futures = self._take(job, first, len(values))
-        futures.reverse()
-        for value in values:
-            # Nothing here refers to a future, and so to its result, for longer than until it is settled.
-            settle(futures.pop(), value)
-
-    def _take(self, job: Job, first: int, n: int) -> list["Future[Any] | None"]:
-        """The futures of units, each once."""
-        with self._lock:
-            futures = [job.sent.pop(unit, None) for unit in range(first, first + n)]
-            done = sum(f is not None for f in futures)
-            self._flying -= done
-            self._rate.add(done)
-            if done and self._waiting:
-                self._change.notify()
-        return futures
-
-    def _over(self, job: Job) -> None:
-        with self._lock:
-            ended = not job.closing
-            whole = not job.sent and not ended
-        error = Error("the job has ended without it") if whole else self._why(job) or Error("the job is over")
-        with self._lock:
-            left = list(job.sent.values())
-            job.sent.clear()
-            self._flying -= len(left)
-            self._jobs.remove(job)
-            self._change.notify_all()
-            if not whole and ended:
-                self.broken = self.broken or error
-        for f in left:
-            f.set_exception(broken_by(error) if ended else ItemLost(str(error)))
-        if not whole and ended:
-            raise error
-
-    def _why(self, job: Job) -> Error | None:
-        """Why a job has no result, or not a whole one."""
-        status = self._control.call("GET", f"/v1/jobs/{job.name}")
-        if status["state"] not in ("failed", "cancelled") and not status.get("error"):
-            return None
-        return Error(status.get("error") or f"the job is {status['state']}", status.get("hint") or "")
+    def _taken(self, n: int) -> None:
+        self._flying -= n
+        self._rate.add(n)
+        if n and self._waiting:
+            self._change.notify()
 
     def _fail(self, why: BaseException) -> None:
-        """Gives up all calls."""
+        super()._fail(why)
         with self._lock:
-            self.broken = self.broken or why
-            left = [f for job in self._jobs for f in job.sent.values()]
-            for job in self._jobs:
-                job.sent.clear()
-                job.unanswered.clear()
             waiting = list(self._waiting)
             self._waiting.clear()
-            self._flying = 0
-            self._change.notify_all()
-        if not isinstance(why, (NoDaemon, httpx.TransportError)):
-            logging.getLogger("concurrent.futures").critical("the executor %s is broken: %s", self.name_or_title, why)
-        for f in left:
-            f.set_exception(broken_by(why))
         for call in waiting:
             if call.start():
                 call.future.set_exception(broken_by(why))
 
-    @property
-    def name_or_title(self) -> str:
-        return getattr(self, "name", self._title)
+
+def full(job: Job) -> bool:
+    """Whether the next append goes to another job."""
+    return job.seq >= MAX_APPENDS or job.size > MAX_ITEMS - max(MAX_BATCH, MAX_ITEM)
 
 
 class _Rate:
@@ -497,51 +343,3 @@ def part_title(title: str, session: str, before: int) -> str:
 
 
 PART = re.compile(r" \(session (\w+) after (\d+) calls\)$")
-
-
-def broken_by(why: BaseException) -> BrokenExecutor:
-    """What a future says of which nothing more is known."""
-    error: BrokenExecutor
-    if isinstance(why, (NoDaemon, httpx.TransportError)):
-        error = ClusterLost(str(why))
-    else:
-        error = JobFailed(str(why))
-    error.__cause__ = why
-    return error
-
-
-def item_lost(lost: dict[str, Any]) -> ItemLost:
-    """Why an item was given up."""
-    words = [str(lost.get("reason") or "the item was given up")]
-    words += [str(lost[name]).strip() for name in ("stack", "tail") if lost.get(name)]
-    return ItemLost("\n".join(words))
-
-
-def settle(future: "Future[Any] | None", value: bytes) -> None:
-    """Gives a future the value of its item, as a partial holds it (pyexec/partial.go)."""
-    if future is None:
-        return
-    if value[0] != 0:
-        future.set_exception(raised(value))
-        return
-    try:
-        result = pickle.loads(memoryview(value)[1:])
-    except BaseException as e:
-        words = f"could not read the result: {type(e).__name__}: {e}"
-        future.set_exception(RemoteError(words, "is what it is made of importable here, in the same version?"))
-        return
-    future.set_result(result)
-
-
-def raised(value: bytes) -> BaseException:
-    """The exception that an item has raised, with its traceback as the cause."""
-    pickled, words, trace, item = pickle.loads(memoryview(value)[1:])
-    error: BaseException
-    try:
-        error = pickle.loads(pickled) if pickled is not None else RemoteError(words)
-        if not isinstance(error, BaseException):
-            error = RemoteError(words)
-    except BaseException as e:
-        error = RemoteError(words, f"the exception itself could not be unpickled here: {type(e).__name__}: {e}")
-    error.__cause__ = RemoteTraceback(f"{trace.rstrip()}\nin the call {item}\n")
-    return error

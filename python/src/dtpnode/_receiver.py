@@ -1,0 +1,243 @@
+"""Results on their way from the jobs of a session to its futures."""
+
+import logging
+import os
+import pickle
+import threading
+import time
+from collections import deque
+from concurrent.futures import BrokenExecutor, Future
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from ._control import Control
+from ._errors import ClusterLost, Error, ItemLost, JobFailed, NoDaemon, RemoteError, RemoteTraceback
+from ._exchange import Exchange, refusal
+from ._traces import readable
+
+PATIENCE = 300.0  # seconds for which a daemon may be away before the futures fail
+RETRY = 0.2  # seconds between attempts to reach a daemon
+STATUSES = (502, 503, 504)
+
+
+@dataclass(eq=False)
+class Job:
+    """One of the jobs of a session. All but name is guarded by the session's lock."""
+
+    name: str
+    before: int = 0  # calls of the session that earlier jobs have
+    size: int = 0  # bytes of all items
+    seq: int = 0  # of the last append
+    units: int = 0  # appended, or on their way to be
+    sent: dict[int, "Future[Any]"] = field(default_factory=dict)  # by their units
+    unanswered: "deque[tuple[int, list[bytes], bool]]" = field(default_factory=deque)  # appends: seq, items, close
+    closing: bool = False  # nothing more is appended
+    exchange: Exchange | None = None
+    receiver: threading.Thread | None = None
+
+    def first(self) -> int:
+        """The first unit that has no value yet."""
+        return min(self.sent, default=self.units)
+
+
+class Receiver:
+    """Settles futures of jobs, each job in a thread that ends with it."""
+
+    def __init__(self, control: Control, title: str) -> None:
+        self._control, self._title = control, title
+        self._lock = threading.Lock()
+        self._change = threading.Condition(self._lock)  # something has changed that somebody may wait for
+        self._jobs: list[Job] = []  # that are received from
+        self._pid = os.getpid()
+        self.broken: BaseException | None = None
+        self.name = ""  # of the session: of its first job
+        self.closed = False  # nobody wants more
+
+    def _follow(self, job: Job) -> None:
+        """Begins to receive from a job."""
+        self._jobs.append(job)
+        job.receiver = threading.Thread(target=self._receive, args=(job,), name="dtpnode-receive", daemon=True)
+        job.receiver.start()
+
+    def _receive(self, job: Job) -> None:
+        since: float | None = None
+        while True:
+            why: BaseException
+            exchange = None
+            try:
+                with self._lock:
+                    first = job.first()
+                exchange = Exchange(self._control, job.name, first)
+                with self._lock:
+                    job.exchange = exchange
+                    again = list(job.unanswered)
+                for append in again:
+                    exchange.send(*append)
+                for answer in exchange.answers():
+                    since = None
+                    if self._answer(job, answer):
+                        return
+                raise NoDaemon("the daemon has closed the connection")
+            except (NoDaemon, httpx.TransportError) as e:
+                why = e
+            except BaseException as e:
+                self._fail(e)
+                return
+            finally:
+                with self._lock:
+                    job.exchange = None
+                if exchange is not None:
+                    exchange.close()
+            if self._left(job):
+                return
+            since = since or time.monotonic()
+            if time.monotonic() - since > PATIENCE or self.broken is not None:
+                self._fail(why)
+                return
+            time.sleep(RETRY)
+
+    def _left(self, job: Job) -> bool:
+        """Whether nobody wants more of a job that was broken off."""
+        return False
+
+    def _answer(self, job: Job, answer: dict[str, Any]) -> bool:
+        """Takes an answer; true if it is the last."""
+        for name in ("early", "values"):
+            for run in answer.get(name) or ():
+                self._values(job, run["first"], run["values"])
+        seq = answer.get("seq", 0)
+        failed = answer.get("failed")
+        if failed:
+            if failed.get("status") in STATUSES:
+                raise NoDaemon(refusal(failed).message)
+            raise refusal(failed)
+        if seq:
+            with self._lock:
+                while job.unanswered and job.unanswered[0][0] <= seq:
+                    job.unanswered.popleft()
+                self._change.notify_all()
+        rest = answer.get("rest")
+        if not rest:
+            return False
+        for lost in rest.get("lost") or ():
+            first, last = lost["units"]
+            error = item_lost(lost)
+            for future in self._take(job, first, last - first):
+                if future is not None:
+                    future.set_exception(error)
+        if rest.get("failed"):
+            raise self._why(job) or refusal(rest["failed"])
+        if rest.get("over") is None:
+            return False
+        self._over(job)
+        return True
+
+    def _values(self, job: Job, first: int, values: list[bytes]) -> None:
+        futures = self._take(job, first, len(values))
+        futures.reverse()
+        for value in values:
+            # Nothing here refers to a future, and so to its result, for longer than until it is settled.
+            settle(futures.pop(), value)
+
+    def _take(self, job: Job, first: int, n: int) -> list["Future[Any] | None"]:
+        """The futures of units, each once."""
+        with self._lock:
+            futures = [job.sent.pop(unit, None) for unit in range(first, first + n)]
+            self._taken(sum(f is not None for f in futures))
+        return futures
+
+    def _taken(self, n: int) -> None:
+        """Is told that so many futures are about to be settled. The caller holds _lock."""
+
+    def _over(self, job: Job) -> None:
+        with self._lock:
+            ended = not job.closing
+            whole = not job.sent and not ended
+        error = Error("the job has ended without it") if whole else self._why(job) or Error("the job is over")
+        with self._lock:
+            left = list(job.sent.values())
+            job.sent.clear()
+            self._taken(len(left))
+            self._jobs.remove(job)
+            self._change.notify_all()
+            if not whole and ended:
+                self.broken = self.broken or error
+        for f in left:
+            f.set_exception(broken_by(error) if ended else ItemLost(str(error)))
+        if not whole and ended:
+            raise error
+
+    def _why(self, job: Job) -> Error | None:
+        """Why a job has no result, or not a whole one."""
+        status = self._control.call("GET", f"/v1/jobs/{job.name}")
+        if status["state"] not in ("failed", "cancelled") and not status.get("error"):
+            return None
+        return Error(status.get("error") or f"the job is {status['state']}", status.get("hint") or "")
+
+    def _fail(self, why: BaseException) -> None:
+        """Gives up all calls that are on their way."""
+        with self._lock:
+            self.broken = self.broken or why
+            left = [f for job in self._jobs for f in job.sent.values()]
+            for job in self._jobs:
+                job.sent.clear()
+                job.unanswered.clear()
+            self._taken(len(left))
+            self._change.notify_all()
+        if not isinstance(why, (NoDaemon, httpx.TransportError)):
+            logger.critical("the session %s is broken: %s", self.name or self._title, why)
+        for f in left:
+            f.set_exception(broken_by(why))
+
+
+logger = logging.getLogger("concurrent.futures")  # as that of the standard library's executors
+
+
+def broken_by(why: BaseException) -> BrokenExecutor:
+    """What a future says of which nothing more is known."""
+    error: BrokenExecutor
+    if isinstance(why, (NoDaemon, httpx.TransportError)):
+        error = ClusterLost(str(why))
+    else:
+        error = JobFailed(str(why))
+    error.__cause__ = why
+    return error
+
+
+def item_lost(lost: dict[str, Any]) -> ItemLost:
+    """Why an item was given up."""
+    words = [str(lost.get("reason") or "the item was given up")]
+    words += [str(lost[name]).strip() for name in ("stack", "tail") if lost.get(name)]
+    return ItemLost("\n".join(words))
+
+
+def settle(future: "Future[Any] | None", value: bytes) -> None:
+    """Gives a future the value of its item, as a partial holds it (pyexec/partial.go)."""
+    if future is None:
+        return
+    if value[0] != 0:
+        future.set_exception(raised(value))
+        return
+    try:
+        result = pickle.loads(memoryview(value)[1:])
+    except BaseException as e:
+        words = f"could not read the result: {type(e).__name__}: {e}"
+        future.set_exception(RemoteError(words, "is what it is made of importable here, in the same version?"))
+        return
+    future.set_result(result)
+
+
+def raised(value: bytes) -> BaseException:
+    """The exception that an item has raised, with its traceback as the cause."""
+    pickled, words, trace, item = pickle.loads(memoryview(value)[1:])
+    error: BaseException
+    try:
+        error = pickle.loads(pickled) if pickled is not None else RemoteError(words)
+        if not isinstance(error, BaseException):
+            error = RemoteError(words)
+    except BaseException as e:
+        error = RemoteError(words, f"the exception itself could not be unpickled here: {type(e).__name__}: {e}")
+    error.__cause__ = RemoteTraceback(f"{readable(trace).rstrip()}\nin the call {item}\n")
+    return error

@@ -1,0 +1,237 @@
+"""What users get wrong, or do without thinking of it, and what they are told."""
+
+import functools
+import itertools
+import multiprocessing
+import os
+import pickle
+import subprocess
+import sys
+import threading
+
+import pytest
+
+import dtpnode
+from dtpnode import _executor, _session
+
+
+class Config:
+    def __init__(self):
+        self.name = "a"
+        self.lock = threading.Lock()
+
+
+class Odd(Exception):
+    """It has a pickle, from which it cannot be made."""
+
+    def __init__(self, one, two):
+        super().__init__(f"{one} and {two}")
+
+
+CONFIG = Config()
+
+
+@pytest.mark.parametrize(
+    "call, where",
+    [
+        (lambda pool: pool.submit(len, [1, Config()]), "args[0][1].lock, a _thread.lock"),
+        (lambda pool: pool.submit(lambda: CONFIG), "the function -> the global CONFIG.lock, a _thread.lock"),
+        (lambda pool: pool.submit(functools.partial(print, Config())), "the function.args[0].lock, a _thread.lock"),
+        (lambda pool: (lambda c: pool.submit(lambda: c))({"k": (i for i in ())}), "variable c['k'], a generator"),
+        (lambda pool: pool.map(len, [[1], [threading.Lock()]]), "args[0][0], a _thread.lock"),
+    ],
+    ids=["argument", "global", "partial", "closure", "map"],
+)
+def test_unpicklable(pool, call, where):
+    with pytest.raises(dtpnode.Unpicklable) as e:
+        call(pool)
+    assert where in str(e.value)
+    assert isinstance(e.value, pickle.PicklingError)
+    assert pool.submit(pow, 2, 3).result() == 8
+
+
+def test_unpicklable_result(pool):
+    def make():
+        import threading
+
+        class Thing:
+            pass
+
+        thing = Thing()
+        thing.parts = {"lock": threading.Lock()}
+        return thing
+
+    with pytest.raises(pickle.PicklingError, match=r"the result\.parts\['lock'\], a _thread\.lock: cannot pickle"):
+        pool.submit(make).result()
+
+
+def test_result_whose_class_is_not_here(pool):
+    def make():
+        import sys
+        import types
+
+        module = sys.modules["only_there"] = types.ModuleType("only_there")
+        module.__spec__ = None
+        exec("class C: pass", module.__dict__)
+        return module.C()
+
+    with pytest.raises(dtpnode.RemoteError, match="No module named 'only_there'"):
+        pool.submit(make).result()
+
+
+def test_exception_that_cannot_be_unpickled(pool):
+    def fail():
+        raise Odd("salt", "pepper")
+
+    with pytest.raises(dtpnode.RemoteError, match="salt and pepper") as e:
+        pool.submit(fail).result()
+    assert "could not be unpickled" in e.value.hint
+    assert "in fail\n" in str(e.value.__cause__) and 'raise Odd("salt", "pepper")' in str(e.value.__cause__)
+
+
+def test_exception_as_it_was_raised(pool):
+    with pytest.raises(ZeroDivisionError) as e:
+        pool.submit(divmod, 1, 0).result()
+    assert "in the call divmod(1, 0)" in str(e.value.__cause__)
+
+
+def test_too_large(pool, monkeypatch):
+    monkeypatch.setattr(_session, "MAX_ITEM", 1000)
+    first = pool.submit(pow, 2, 3)
+    with pytest.raises(dtpnode.TooLarge, match=r"may have 1,000: most are those of its arguments"):
+        pool.submit(len, bytes(1000))
+    data = bytes(1000)
+    with pytest.raises(dtpnode.TooLarge, match=r"of its function, with what it refers to"):
+        pool.submit(lambda: len(data))
+    with pytest.raises(dtpnode.TooLarge):
+        pool.map(len, [b"", data])
+    assert first.result() == 8
+    assert pool.submit(len, bytes(900)).result() == 900
+
+
+def test_largest(pool):
+    """What is just not too large is taken, also by the daemon."""
+    most = _session.MAX_ITEM - 200
+    assert pool.submit(len, bytes(most)).result() == most
+    with pytest.raises(dtpnode.TooLarge):
+        pool.submit(len, bytes(most + 200))
+
+
+def test_endless_map(client, monkeypatch):
+    monkeypatch.setattr(_executor, "AHEAD", 300)
+    monkeypatch.setattr(_executor, "PART", 50)
+    taken = itertools.count()
+    with client.executor() as pool:
+        results = pool.map(lambda x: x * x, taken)
+        assert list(itertools.islice(results, 2000)) == [x * x for x in range(2000)]
+        results.close()
+    assert next(taken) <= 2000 + 300 + 50
+
+
+def test_large_map(client, monkeypatch):
+    """Of arguments that are large in all, only some are held at a time, and all are run."""
+    monkeypatch.setattr(_executor, "AHEAD_BYTES", 1 << 20)
+    made = 0
+
+    def arguments():
+        nonlocal made
+        for i in range(40):
+            made += 1
+            yield bytes(100_000 + i)
+
+    with client.executor() as pool:
+        results = pool.map(len, arguments())
+        assert made <= 12
+        assert list(results) == [100_000 + i for i in range(40)]
+
+
+def forks():
+    pid = os.fork()
+    if pid:
+        os.waitpid(pid, 0)
+    return os.getpid()
+
+
+def threads():
+    t = threading.Thread(target=lambda: None)
+    t.start()
+    t.join()
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
+    return 1
+
+
+def uses_multiprocessing(method):
+    with multiprocessing.get_context(method).Pool(2) as pool:
+        return pool.map(abs, [-1, -2, -3])
+
+
+def runs():
+    return subprocess.run([sys.executable, "-c", "print(1)"], capture_output=True, text=True, check=True).stdout
+
+
+def moves():
+    os.chdir("/")
+    return os.getcwd()
+
+
+def closes():
+    os.closerange(3, 256)
+
+
+def test_habits(client):
+    with client.executor(output=None) as pool:
+        first, *rest = [pool.submit(forks) for _ in range(10)]
+        assert isinstance(first.result(), int) and all(isinstance(f.result(), int) for f in rest)
+        assert pool.submit(threads).result() == 1
+        assert pool.submit(uses_multiprocessing, "fork").result() == [1, 2, 3]
+        assert pool.submit(uses_multiprocessing, "spawn").result() == [1, 2, 3]
+        assert pool.submit(runs).result() == "1\n"
+        assert pool.submit(moves).result() == "/"
+        assert list(pool.map(abs, range(-100, 0))) == list(range(100, 0, -1))
+
+
+def test_closed_descriptors(client):
+    """A call that closes what its process needs loses its own result alone."""
+    with client.executor(output=None) as pool:
+        lost = pool.submit(closes)
+        others = list(pool.map(abs, range(-100, 0)))
+        assert others == list(range(100, 0, -1))
+        with pytest.raises(dtpnode.ItemLost):
+            lost.result()
+
+
+def test_prints(client):
+    told = []
+    with client.executor(output=lambda node, text: told.append((node, text))) as pool:
+        pool.submit(print, "hello").result()
+        pool.submit(print, "to stderr", file=None).result()
+    assert {node for node, _ in told} == {"local-0"}
+    assert "hello\n" in "".join(text for _, text in told)
+
+
+def test_flood(client):
+    """Of what is printed without measure, the last lines are told, and the call has its result."""
+
+    def flood():
+        line = "x" * 1023
+        for _ in range(64 << 10):
+            print(line)
+        print("the end")
+        return 1
+
+    told = []
+    with client.executor(output=lambda node, text: told.append(text)) as pool:
+        assert pool.submit(flood).result() == 1
+    assert told and told[-1].endswith("the end\n")
+    assert sum(map(len, told)) < 64 << 20
+
+
+def test_broken(client):
+    def begin():
+        raise KeyError("no calibration")
+
+    with client.executor(initializer=begin, output=None) as pool:
+        with pytest.raises(dtpnode.JobFailed, match="no calibration"):
+            pool.submit(abs, -1).result()
+        with pytest.raises(dtpnode.JobFailed, match="no calibration"):
+            pool.submit(abs, -1)

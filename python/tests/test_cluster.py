@@ -1,0 +1,94 @@
+"""Daemons that are there for a process, and clients that start one."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+import dtpnode
+from test_sessions import until
+
+
+def test_cluster(cache):
+    with dtpnode.LocalCluster(nodes=2, slots=2, args=["--cache", cache]) as cluster:
+        folder, pids = cluster.states[0].parent, cluster.pids
+        assert "2 nodes" in repr(cluster)
+        with cluster.client(1) as client:
+            assert "2 of 2 nodes up, 4 slots" in repr(client)
+            with client.executor(name="<b>title") as pool:
+                assert len(set(pool.map(lambda _: __import__("os").getpid(), range(1000)))) >= 2
+            for html in client._repr_html_(), cluster._repr_html_():
+                assert "2 of 2 nodes up, 4 slots" in html and "Python 3." in html
+                assert "&lt;b&gt;title" in html and "1,000 of 1,000" in html
+    assert "closed" in repr(cluster) and "closed" in cluster._repr_html_()
+    assert not folder.exists() and not any(map(alive, pids))
+    assert "no daemon listens" in repr(client) and "no daemon listens" in client._repr_html_()
+
+
+def alive(pid):
+    return os.path.exists(f"/proc/{pid}")
+
+
+KILLED = """
+import os, sys, dtpnode
+cluster = dtpnode.LocalCluster(nodes=2, slots=1, args=["--cache", sys.argv[1]])
+fork = os.fork()
+if fork == 0:
+    os.execvp("sleep", ["sleep", "600"])
+idle = os.fork()
+if idle == 0:
+    sys.stdin.read()
+    os._exit(0)
+print(cluster.states[0].parent, fork, idle, *cluster.pids, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_cluster_of_a_killed_process(cache, signum):
+    """Nothing is left of it, also where forks of the process live on."""
+    command = [sys.executable, "-c", KILLED, cache]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    folder, fork, idle, *pids = process.stdout.readline().split()
+    process.send_signal(signum)
+    process.wait()
+    until(lambda: not os.path.exists(folder), "the folder is removed")
+    until(lambda: not any(map(alive, pids)), "the daemons have ended")
+    assert alive(fork) and alive(idle)
+    os.kill(int(fork), signal.SIGKILL)
+    process.stdin.close()
+    process.stdout.close()
+
+
+def test_client_starts_a_daemon(tmp_path, monkeypatch, cluster):
+    monkeypatch.delenv("DTPNODE_STATE", raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with dtpnode.Client() as client:
+        folder = client._own.states[0].parent
+        with client.executor() as pool:
+            assert pool.submit(pow, 2, 10).result() == 1024
+    assert not folder.exists()
+    with pytest.raises(dtpnode.NoDaemon, match="no daemon listens"):
+        dtpnode.Client(tmp_path / "state")
+    monkeypatch.setenv("DTPNODE_STATE", str(cluster.states[0]))
+    with dtpnode.Client() as client:
+        assert client._own is None and "5 slots" in repr(client)
+
+
+def test_bad_clusters(tmp_path, monkeypatch):
+    for wrong in {"nodes": 0}, {"slots": 0}:
+        with pytest.raises(ValueError, match="at least 1"):
+            dtpnode.LocalCluster(**wrong)
+    with pytest.raises(dtpnode.Error, match="could not start /nowhere/dtpnode: No such file"):
+        dtpnode.LocalCluster(binary="/nowhere/dtpnode")
+    with pytest.raises(dtpnode.Error, match="has ended as soon as it was started"):
+        dtpnode.LocalCluster(args=["--no-such-flag"])
+    with pytest.raises(dtpnode.Error, match="cannot run Python"):
+        dtpnode.LocalCluster(python="/bin/false", args=["--cache", str(tmp_path)])
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(dtpnode.Error, match="there is no program dtpnode"):
+        dtpnode._cluster.binary()

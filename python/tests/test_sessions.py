@@ -1,0 +1,217 @@
+"""Sessions that last: over several jobs, over deaths, and for other processes."""
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import weakref
+
+import pytest
+
+import dtpnode
+from dtpnode import _session
+
+LIMIT = 120.0  # seconds after which what is waited for hangs
+
+
+def until(so, what):
+    """Waits until something is so."""
+    end = time.monotonic() + LIMIT
+    while not so():
+        assert time.monotonic() < end, what
+        time.sleep(0.01)
+
+
+def jobs_of(client, session):
+    mine = [j for j in client.control.call("GET", "/v1/jobs") if j["id"] == session or session in j["title"]]
+    return sorted(mine, key=lambda j: j["submitted"])
+
+
+@pytest.mark.parametrize("bound, small", [("MAX_APPENDS", 3), ("MAX_ITEMS", 100_000)])
+def test_rolls_over(client, monkeypatch, bound, small):
+    monkeypatch.setattr(_session, bound, small)
+    if bound == "MAX_ITEMS":
+        monkeypatch.setattr(_session, "MAX_BATCH", 10_000)
+        monkeypatch.setattr(_session, "MAX_ITEM", 20_000)
+    with client.executor() as pool:
+        futures = []
+        for i in range(20):  # each an append of its own
+            futures.append(pool.submit(lambda i, _: i, i, bytes(9_000)))
+            futures[-1].result()
+        assert pool.job != pool.name
+        futures += [pool.submit(lambda i, _: i, i, b"") for i in range(20, 400)]
+        assert [f.result() for f in futures] == list(range(400))
+    jobs = jobs_of(client, pool.name)
+    assert len(jobs) >= 3
+    assert [j["state"] for j in jobs] == ["done"] * len(jobs)
+    assert sum(j["units"] for j in jobs) == 400
+    with client.attach(pool.job) as session:  # also by the name of a later one
+        assert session.name == pool.name
+        assert [f.result(LIMIT) for f in session] == list(range(400))
+
+
+def test_daemon_bounds():
+    """What one job takes is within what the daemon takes: tasks/append.go."""
+    text = open(os.path.join(os.path.dirname(__file__), "..", "..", "tasks", "append.go")).read()
+    assert "MaxAppends   = 1 << 16 " in text and "MaxAppended  = 16 << 20 " in text
+    assert "MaxItems     = 32 << 20 " in text and "MaxAllItems  = 1 << 30 " in text
+    assert _session.MAX_APPENDS < 1 << 16 and _session.MAX_APPENDS * 1400 < 16 << 20
+    assert _session.MAX_ITEM < 32 << 20 and _session.MAX_ITEMS < 1 << 30
+
+
+def test_collected(client):
+    """An executor that nobody refers to ends, when its calls have run."""
+    pool = client.executor()
+    future, session, gone = pool.submit(pow, 2, 3), pool._session, weakref.ref(pool)
+    del pool
+    gc.collect()
+    assert gone() is None
+    assert future.result() == 8
+    session.join()
+    assert client.control.call("GET", f"/v1/jobs/{session.name}")["state"] == "done"
+
+
+def test_fork_of_the_client(client):
+    with client.executor() as pool:
+        assert pool.submit(pow, 2, 3).result() == 8
+        pid = os.fork()
+        if pid == 0:  # It may use the client, but not the executor, and leaves both alone when it ends.
+            status = 1
+            try:
+                client.control.call("GET", "/v1/status")
+                pool.shutdown()
+                try:
+                    pool.submit(pow, 2, 3)
+                except RuntimeError as e:
+                    status = 0 if "forked" in str(e) else 2
+            finally:
+                os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        assert pool.submit(pow, 2, 4).result() == 16
+
+
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_interrupted(client, tmp_path):
+    """Ctrl-C while a result is waited for: the executor goes on, and one that is left by it ends at once."""
+    gate = tmp_path / "gate"
+    wait = waiter(gate)
+    with client.executor() as pool:
+        future = pool.submit(wait)
+        threading.Timer(0.2, interrupt).start()
+        with pytest.raises(KeyboardInterrupt):
+            future.result()
+        gate.touch()
+        assert future.result(LIMIT) == "waited"
+    gate.unlink()
+    with pytest.raises(KeyboardInterrupt):
+        with client.executor() as pool:
+            futures = [pool.submit(wait) for _ in range(100)]
+            until(futures[0].running, "it is on its way")
+            interrupt()
+            futures[0].result()
+    until(lambda: all(f.done() for f in futures), "all are settled")
+    assert client.control.call("GET", f"/v1/jobs/{pool.name}")["state"] == "cancelled"
+
+
+def waiter(gate):
+    """A call that waits until a file is there."""
+    path = str(gate)
+
+    def wait():
+        import os
+        import time
+
+        while not os.path.exists(path):
+            time.sleep(0.01)
+        return "waited"
+
+    return wait
+
+
+def test_submit_is_interrupted(client):
+    """A Ctrl-C at any moment of many submits loses no call that was submitted."""
+    with client.executor() as pool:
+        futures = []
+        stop = threading.Event()
+
+        def interrupts():
+            while not stop.wait(0.02):
+                interrupt()
+
+        thread = threading.Thread(target=interrupts)
+        thread.start()
+        hits = 0
+        while hits < 20:
+            try:
+                for _ in range(100):
+                    futures.append(pool.submit(pow, 2, 3))
+                pool.submit(pow, 2, 3).result()
+            except KeyboardInterrupt:
+                hits += 1
+        while not stop.is_set():
+            try:
+                stop.set()
+                thread.join()
+            except KeyboardInterrupt:
+                pass
+        assert all(f.result(LIMIT) == 8 for f in futures)
+
+
+def test_daemon_killed(cache):
+    """The daemon is killed in mid-map, and comes back: each result is there once."""
+    with dtpnode.LocalCluster(slots=2, args=["--cache", cache]) as cluster, cluster.client() as client:
+        with client.executor() as pool:
+            results = pool.map(lambda i: __import__("time").sleep(0.001) or i, range(3000))
+            got = [next(results) for _ in range(100)]
+            cluster.restart(0)
+            got += results
+            assert got == list(range(3000))
+            assert pool.submit(pow, 2, 3).result() == 8
+
+
+CLIENT = """
+import sys, dtpnode
+client = dtpnode.Client(sys.argv[1])
+pool = client.executor()
+futures = [pool.submit(lambda i: i * i, i) for i in range(1000)]
+futures[-1].result()
+print(pool.name, flush=True)
+futures.append(pool.submit(lambda path: open(path).read(), sys.argv[2]))
+sys.stdin.read()
+"""
+
+
+def test_client_killed(cache, tmp_path):
+    """What a process has submitted that was killed is there for others, also on another node."""
+    gate = tmp_path / "fifo"
+    os.mkfifo(gate)
+    with dtpnode.LocalCluster(nodes=2, slots=1, args=["--cache", cache]) as cluster:
+        command = [sys.executable, "-c", CLIENT, str(cluster.states[0]), str(gate)]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        name = process.stdout.readline().strip()
+        with open(gate, "w") as fifo:  # It is opened when the last call runs.
+            process.kill()
+            process.wait()
+            fifo.write("last")
+        process.stdin.close()
+        process.stdout.close()
+        for node in 1, 0:
+            with cluster.client(node) as client, client.attach(name) as session:
+                futures = list(session)
+                assert len(session) == 1001 and session[1000] is futures[1000]
+                assert [f.result(LIMIT) for f in futures] == [i * i for i in range(1000)] + ["last"]
+        with cluster.client() as client, client.attach(name[:8]) as session:
+            session.finish()
+            until(lambda: client.control.call("GET", f"/v1/jobs/{name}")["state"] == "done", "the job ends")
+            assert session[10].result(LIMIT) == 100
+
+
+def test_attach_to_nothing(client):
+    with pytest.raises(dtpnode.Error, match="nosuchjob"):
+        client.attach("nosuchjob")
