@@ -17,6 +17,9 @@ type UnitsRequest struct {
 	Follow bool  // tell of the others as they come, until all have been told
 	// Early asks, of units that are followed, for values before they are committed (UnitsEvent.Early).
 	Early bool
+	// Listening is called once no value that is told early from then on can be missed, where units are followed; nil for
+	// nobody who waits for that. It is not sent.
+	Listening func()
 }
 
 // UnitsEvent is one line of what is told of a job's units. Each unit is told once, in no order: as committed, with its

@@ -128,6 +128,9 @@ func (f *fake) Units(
 	if f.cut != nil {
 		return send(api.UnitsEvent{Failed: api.AsError(f.cut)})
 	}
+	if ask.Listening != nil {
+		ask.Listening()
+	}
 	if f.hold != nil {
 		<-f.hold
 		early := []api.UnitValue{{Unit: 4, Value: []byte("e")}, {Unit: 5}}

@@ -64,10 +64,13 @@ func (x *exchange) run(ctx context.Context, in *bufio.Reader, ask api.UnitsReque
 		return
 	}
 	var reading sync.WaitGroup
-	reading.Go(func() {
-		defer cancel()
-		x.take(ctx, in)
-	})
+	// An item that runs at once must not be told of before anybody listens: its value would come with its partial alone.
+	ask.Listening = func() {
+		reading.Go(func() {
+			defer cancel()
+			x.take(ctx, in)
+		})
+	}
 	if err := x.outputs.Units(ctx, x.job, ask, x.tell); err != nil {
 		_ = x.tell(api.UnitsEvent{Failed: api.AsError(err)})
 	}

@@ -20,11 +20,11 @@ func TestEarlyValuesDoNotWait(t *testing.T) {
 		h := newHeard()
 		began := time.Now()
 		done := make(chan error, 1)
+		ask := api.UnitsRequest{Last: 2, Follow: true, Early: true}
+		ask.Listening = func() { c.early.Tell("job", 1, exec.EarlyList{[]byte("value of 1")}) } // nothing is missed from here
 		go func() {
-			done <- room.Tell(t.Context(), "job", api.UnitsRequest{Last: 2, Follow: true, Early: true}, h.take)
+			done <- room.Tell(t.Context(), "job", ask, h.take)
 		}()
-		synctest.Wait()
-		c.early.Tell("job", 1, exec.EarlyList{[]byte("value of 1")})
 		synctest.Wait()
 		if h.early[1] != "value of 1" || len(h.events) != 1 {
 			t.Errorf("told early: %+v", h.events)

@@ -22,7 +22,9 @@ type stream struct {
 	bounded bool        // the user has named its end
 	follow  bool
 	early   bool // values are asked for before they are committed
-	send    func(api.UnitsEvent) error
+	// listening is called once there is an ear, and is nil then, or if nobody waits for that
+	listening func()
+	send      func(api.UnitsEvent) error
 
 	ear    *ear            // what is told before it is committed; nil until the job is found
 	hasty  tasks.Cover     // units whose values were sent, and that were not told as committed yet
@@ -152,6 +154,10 @@ func (s *stream) look(ctx context.Context, src *Source) (l Listing, err error) {
 		}
 		if s.follow && s.ear == nil {
 			s.ear = s.room.Early.listen((*src).Job())
+			if s.listening != nil {
+				s.listening()
+				s.listening = nil
+			}
 		}
 	}
 	if l, err = (*src).List(ctx); err != nil {

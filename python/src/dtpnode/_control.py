@@ -52,12 +52,18 @@ class Stream:
     def __init__(self, stream: httpcore.NetworkStream) -> None:
         self._stream = stream
         self._socket: socket_module.socket = stream.get_extra_info("socket")
+        self._began = False
 
     def read_into(self, to: memoryview) -> int:
-        """Reads the next bytes, and returns how many; 0 at the end."""
+        """Reads the next bytes, and returns how many; 0 at the end. The first time there is room for 64 KiB."""
         try:
-            return self._socket.recv_into(to)
-        except OSError as e:
+            if self._began:
+                return self._socket.recv_into(to)
+            self._began = True
+            first = self._stream.read(len(to))  # Some of it may have come with the headers, and is only here.
+            to[: len(first)] = first
+            return len(first)
+        except (OSError, httpcore.NetworkError) as e:
             raise httpx.ReadError(str(e)) from e
 
     def write(self, data: bytes) -> None:
