@@ -111,6 +111,20 @@ func cutTarget(expression string) (drawn, target string, named bool) {
 	return expression[:i], expression[i+2:], true
 }
 
+// CutSelection divides EXPRESSION;SELECTION at the first semicolon that stands in no text in quotes.
+func CutSelection(text string) (expression, selection string, ok bool) {
+	quoted := false
+	for i := range len(text) {
+		switch {
+		case text[i] == '"':
+			quoted = !quoted
+		case text[i] == ';' && !quoted:
+			return text[:i], text[i+1:], true
+		}
+	}
+	return text, "", false
+}
+
 // columnsOf divides an expression at the colons that part columns: not at :: and not at those of ?:.
 func columnsOf(text string) (out []string) {
 	from, ternary := 0, false

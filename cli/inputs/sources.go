@@ -25,6 +25,16 @@ func IsSource(name string) bool { return source.MatchString(name) }
 // ++, +O, +g. Of these endings g changes how it is compiled, see CompileOptions, and any, that it must be: see
 // MayInterpret.
 func Selector(name string) (string, error) {
+	return sourceFile(name, "selector",
+		"name the source file of a TSelector, e.g. DiMuon.C+, or a class, with the library that has it: --lib")
+}
+
+// Source returns the absolute path of a further source, whose name may end as that of a selector.
+func Source(name string) (string, error) {
+	return sourceFile(name, "source", "--source names a file with C++, e.g. Tools.C; a library is given with --lib")
+}
+
+func sourceFile(name, what, hint string) (string, error) {
 	path := name
 	if !isFile(path) {
 		path = aclic.ReplaceAllString(name, "")
@@ -34,10 +44,7 @@ func Selector(name string) (string, error) {
 		if info, err := os.Stat(path); err == nil && info.IsDir() {
 			why = "it is a folder"
 		}
-		return "", &api.Error{
-			Message: fmt.Sprintf("could not find the selector %q: %s", path, why),
-			Hint:    "name the source file of a TSelector, e.g. DiMuon.C+, or a class, with the library that has it: --lib",
-		}
+		return "", &api.Error{Message: fmt.Sprintf("could not find the %s %q: %s", what, path, why), Hint: hint}
 	}
 	abs, err := filepath.Abs(path)
 	if err != nil {
@@ -158,6 +165,20 @@ func (s *sources) lookIn(dir string) {
 	}
 }
 
+// Folders checks those that a user gives to look up headers in: a mistyped one would be left out, and be missed, if at
+// all, as a header that is not found, or be taken for another of its name.
+func Folders(dirs []string) error {
+	for _, dir := range dirs {
+		if info, err := os.Stat(expand(dir)); err != nil || !info.IsDir() {
+			return &api.Error{
+				Message: fmt.Sprintf("could not look up headers in %q: there is no such folder", dir),
+				Hint:    "-I names a folder, once for each; a header itself is given with --include",
+			}
+		}
+	}
+	return nil
+}
+
 // expand replaces environment variables, $A, ${A} and ROOT's $(A), and a ~ at the front, as ROOT does in paths.
 func expand(name string) string {
 	name = os.ExpandEnv(dollarParens.ReplaceAllString(name, "$${$1}"))
@@ -192,7 +213,10 @@ func (s *sources) extra(name string) error {
 		return nil
 	}
 	if !isFile(abs) {
-		return fmt.Errorf("could not find %q, named by --include: no such file", name)
+		return &api.Error{
+			Message: fmt.Sprintf("could not find %q, named by --include: no such file", name),
+			Hint:    "--include names a file, or a folder of them, to ship; a folder to look up headers in is given with -I",
+		}
 	}
 	return s.add(abs)
 }

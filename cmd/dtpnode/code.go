@@ -86,6 +86,9 @@ func (c *codeFlags) set(spec *rootexec.Spec, g *globals, selector string) (err e
 	if spec.Sources, err = c.parts(); err != nil {
 		return err
 	}
+	if err = inputs.Folders(c.dirs); err != nil {
+		return err
+	}
 	mains := slices.Clone(spec.Sources)
 	if spec.Selector != "" {
 		mains = append([]string{spec.Selector}, mains...)
@@ -128,10 +131,10 @@ func (c *codeFlags) set(spec *rootexec.Spec, g *globals, selector string) (err e
 // parts are the paths of the further sources.
 func (c *codeFlags) parts() (out []string, err error) {
 	for _, name := range c.sources {
-		if isCompiledFile(name) {
+		if isCompiledFile(name) || inputs.IsLibrary(name) {
 			return nil, usagef("could not compile %q: it is a library; give it with --lib", name)
 		}
-		path, err := inputs.Selector(name)
+		path, err := inputs.Source(name)
 		if err != nil {
 			return nil, err
 		}

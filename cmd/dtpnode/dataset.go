@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"path"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -62,7 +64,7 @@ name that this node has is an error, unless --replace puts the files in its plac
 ` + exitPlain,
 		Example: "  dtpnode dataset add run2 --tree Events '/data/run2/*.root'\n" +
 			"  dtpnode dataset add run2 @files.txt --replace",
-		Args: cobra.MinimumNArgs(2),
+		Args: atLeast("NAME", "FILES..."),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, stop := interruptible(cmd.Context())
 			defer stop()
@@ -192,7 +194,7 @@ how much their trees take, compressed, which is less than the files; a pattern a
 
 ` + exitPlain,
 		Example: "  dtpnode dataset ls\n  dtpnode dataset ls 'alice/*'",
-		Args:    cobra.MaximumNArgs(1),
+		Args:    atMost("PATTERN"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, stop := interruptible(cmd.Context())
 			defer stop()
@@ -252,7 +254,8 @@ func (o *runOptions) inDatasets(ctx context.Context, g *globals) error {
 		if err != nil {
 			return err
 		}
-		o.ofDatasets = append(o.ofDatasets, inputs.FilesOf(set, ref.Tree)...)
+		// A --tree that a dataset would not heed had the wrong tree run without a word.
+		o.ofDatasets = append(o.ofDatasets, inputs.FilesOf(set, cmp.Or(ref.Tree, strings.Trim(o.tree, "/")))...)
 		if ref.List != "" {
 			o.entryLists = append(o.entryLists, ref.List)
 		}

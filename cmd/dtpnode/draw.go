@@ -146,14 +146,20 @@ func (o *drawOptions) parse(args []string) error {
 	}
 	for _, text := range o.expressions {
 		d := drawing{expression: text, selection: selection}
-		if expression, own, ok := strings.Cut(text, ";"); ok {
+		if expression, own, ok := inputs.CutSelection(text); ok {
 			d.expression, d.selection = expression, strings.TrimSpace(own)
+		}
+		if _, more, ok := inputs.CutSelection(d.selection); ok {
+			return usagef("could not draw %q: what is %q behind the second semicolon? -e takes EXPRESSION;SELECTION, and "+
+				"the option is the third argument of draw", text, strings.TrimSpace(more))
 		}
 		o.drawings = append(o.drawings, d)
 	}
 	switch {
 	case len(o.drawings) == 0:
 		return usagef("draw wants an EXPRESSION, such as 'Muon_pt[0]>>h(100,0,200)'")
+	case len(o.run.files)+len(o.run.datasets) == 0:
+		return usagef("could not draw: no --files given, nor --dataset")
 	case o.estimate < 0:
 		return usagef("could not use --estimate %d: want 0 or more", o.estimate)
 	case o.run.out == toStdout:
@@ -233,6 +239,9 @@ func runDraw(ctx context.Context, g *globals, o drawOptions) error {
 	}
 	if o.picture, err = submit.OutputPath(o.picture); err != nil {
 		return err
+	}
+	if o.picture != "" && samePath(o.picture, asked) {
+		return usagef("could not use %q for both -o and --picture: name two files", o.run.out)
 	}
 	o.run.params = o.parameters(asked, o.picture)
 	req, err := o.run.request(g, selector+"+")

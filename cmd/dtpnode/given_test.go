@@ -154,3 +154,32 @@ func TestOutputOfAnotherHost(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// TestTreeOfDatasets: --tree is heeded for datasets as for files, since another tree would be run without a word, and
+// the tree that stands behind the name of one goes before.
+func TestTreeOfDatasets(t *testing.T) {
+	d, dir := startDaemon(t), workdir(t)
+	for _, tc := range []struct {
+		tree string
+		args []string
+	}{
+		{"Events", []string{"--dataset", "run1"}},
+		{"Fr", []string{"--dataset", "run1", "--tree", "Fr"}},
+		{"Fr", []string{"--dataset", "run1#Fr"}},
+		{"Fr", []string{"--dataset", "run1#Fr", "--tree", "Nope"}},
+	} {
+		for _, command := range [][]string{{"run", "DiMuon.C"}, {"draw", "x>>h"}} {
+			args := append(append(command, tc.args...), "-o", "o.root")
+			if command[0] == "run" {
+				args = append(args, "--option", "done")
+			}
+			got := dtpnode(t, dir, d.state, args...)
+			if len(d.requests) == 0 {
+				t.Fatalf("%q: %+v", args, got)
+			}
+			if req := <-d.requests; len(req.Files) != 1 || req.Files[0].Part != tc.tree {
+				t.Errorf("%q: runs over %+v, want the tree %s", args, req.Files, tc.tree)
+			}
+		}
+	}
+}

@@ -157,6 +157,8 @@ func (d *daemon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			},
 			B: api.NoLinkEnd{ID: "12D3KooWthird", Name: "third"},
 		}}})
+	case parts[0] == "dataset" || parts[0] == "datasets":
+		_ = enc.Encode(api.Dataset{Name: "first/run1", Files: []api.DatasetFile{{URL: "/data/a.root", Part: "Events"}}})
 	case parts[0] == "invites":
 		_ = enc.Encode(api.Invite{Token: "TOKEN", Warning: "only loopback addresses"})
 	case parts[0] == "revoke":
@@ -340,6 +342,24 @@ func TestSlips(t *testing.T) {
 		`unknown command "statu"; did you mean status?`:                                            {"statu"},
 		`could not run both "DiMuon.C" and "Other.C+"`: {"run", "DiMuon.C",
 			"Other.C+", "--files", "a.root"},
+		`dtpnode dataset add: got 0 arguments, want 2 or more: add NAME FILES...`: {"dataset", "add"},
+		`dtpnode dataset add: got 1 argument, want 2 or more: add NAME FILES...`:  {"dataset", "add", "run1"},
+		`dtpnode dataset ls: got 2 arguments, want at most 1: ls [PATTERN]`:       {"dataset", "ls", "a", "b"},
+		`--save-canvases=pdf`: {"run", "DiMuon.C", "--files", "a.root",
+			"--save-canvases", "pdf"},
+		`--save-canvases=pdf,png`: {"run", "--save-canvases", "pdf,png", "DiMuon.C",
+			"--files", "a.root"},
+		`could not draw: no --files given, nor --dataset`: {"draw", "x>>h", "-o", "h.root"},
+		`what is "prof" behind the second semicolon?`: {"draw", "-e", "x>>h;n>1;prof",
+			"--files", "a.root"},
+		`for both -o and --watch-file`: {"run", "DiMuon.C", "--tree", "T", "--files", "a.root",
+			"-o", "o.root", "--watch", "h", "--watch-file", "./o.root"},
+		`for both -o and --picture`: {"draw", "x>>h", "--tree", "T", "--files", "a.root",
+			"-o", "o.png", "--picture", "./o.png"},
+		`could not use --cycles with --files, --dataset or --tree`: {"run", "DiMuon.C", "--cycles", "3", "--files",
+			"a.root"},
+		`it is a library; give it with --lib`: {"run", "DiMuon.C", "--tree", "T", "--files", "a.root",
+			"--source", "libNone.so"},
 	} {
 		if got := dtpnode(t, dir, t.TempDir(), args...); got.code != exitUsage || !strings.Contains(got.stderr, want) {
 			t.Errorf("%q: got %+v, want %q", args, got, want)
@@ -499,6 +519,13 @@ func TestErrors(t *testing.T) {
 		`"none/x.root"`:                {"run", "DiMuon.C+", "--tree", "T", "--files", "a.root", "-o", "none/x.root"},
 		`"none.h"`: {"run", "DiMuon.C+", "--tree", "T", "--files", "a.root", "-o", "x.root", "--include",
 			"none.h"},
+		`could not find the source "None.cxx": no such file`: {"run", "DiMuon.C+", "--tree", "T", "--files", "a.root",
+			"-o", "x.root", "--source", "None.cxx"},
+		`could not look up headers in "nope": there is no such folder`: {"run", "DiMuon.C+", "--tree", "T", "--files",
+			"a.root", "-o", "x.root", "-I", "nope"},
+		`could not use "DiMuon.C" as a package: its name does not end in .par`: {"package", "add", "DiMuon.C"},
+		"a source is given with --source": {"run", "DiMuon.C+", "--tree", "T", "--files", "a.root", "-o",
+			"x.root", "--package", "DiMuon.C"},
 		"there is no gopher://": {"run", "DiMuon.C+", "--tree", "T", "--files", "gopher://h/a.root", "-o", "x.root"},
 		"would be overwritten":  {"run", "DiMuon.C+", "--tree", "T", "--files", "a.root", "-o", "./a.root"},
 		"counted twice": {"run", "DiMuon.C+", "--tree", "T", "--files", "a.root", "--files", "*.root", "-o",

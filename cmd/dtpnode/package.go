@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/dtpnode/dtpnode/cli/inputs"
 	"github.com/dtpnode/dtpnode/cli/progress"
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/rootexec"
@@ -63,7 +64,9 @@ func (g *globals) keptPackages() (string, error) {
 
 // packageFile is the absolute path of a package: a file, or one that was kept under the name.
 func (g *globals) packageFile(name string) (string, error) {
-	if info, err := os.Stat(name); err == nil && info.Mode().IsRegular() {
+	info, err := os.Stat(name)
+	there := err == nil && info.Mode().IsRegular()
+	if there && filepath.Ext(name) == ".par" {
 		return filepath.Abs(name)
 	}
 	kept, err := g.keptPackages()
@@ -74,11 +77,23 @@ func (g *globals) packageFile(name string) (string, error) {
 	if info, err := os.Stat(file); err == nil && info.Mode().IsRegular() && !strings.Contains(name, "/") {
 		return file, nil
 	}
+	if there {
+		return "", noPackage(name)
+	}
 	return "", &api.Error{
 		Message: fmt.Sprintf("could not find the package %q: neither is there such a file, nor is one kept under this name",
 			name),
 		Hint: "name a file NAME.par, or keep it first: dtpnode package add NAME.par",
 	}
+}
+
+// noPackage is the error for a file that has not the name of a package.
+func noPackage(file string) error {
+	hint := "a package is a gzipped tar NAME.par of the folder NAME: tar czf NAME.par NAME"
+	if inputs.IsSource(file) {
+		hint += "; a source is given with --source"
+	}
+	return &api.Error{Message: fmt.Sprintf("could not use %q as a package: its name does not end in .par", file), Hint: hint}
 }
 
 func newPackageAdd(g *globals) *cobra.Command {
@@ -97,6 +112,9 @@ func newPackageAdd(g *globals) *cobra.Command {
 
 func runPackageAdd(g *globals, file string) error {
 	par, err := os.ReadFile(file)
+	if err == nil && filepath.Ext(file) != ".par" {
+		return noPackage(file)
+	}
 	if err != nil {
 		return fmt.Errorf("could not read the package: %w", err)
 	}

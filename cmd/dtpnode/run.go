@@ -88,7 +88,7 @@ A file named twice, be it through a link or another spelling of its tree, is an 
 would be counted twice: --allow-duplicates.
 
 --dataset NAME runs over the files that are registered under a name (` + "`dtpnode dataset`" + `), after those of
---files. Several, divided by commas or |, follow each other; NAME#TREE reads another tree of the files, and
+--files. Several, divided by commas or |, follow each other; NAME#TREE, or --tree, reads another tree of the files, and
 NAME<<FILE:LIST, or NAME?enl=FILE:LIST, is NAME with --entry-list FILE:LIST.
 
 --entry-list FILE:NAME has only the listed entries run. A TEntryList names files and trees, which are compared as
@@ -335,7 +335,7 @@ func runRun(ctx context.Context, g *globals, selector string, opts runOptions) e
 func (o runOptions) request(g *globals, selector string) (api.JobRequest, error) {
 	var req api.JobRequest
 	var err error
-	if err = o.world.check(o.files, o.tree, o.open); err != nil {
+	if err = o.world.check(len(o.files)+len(o.datasets) > 0, o.tree, o.open); err != nil {
 		return req, err
 	}
 	switch {
@@ -380,6 +380,10 @@ func (o runOptions) request(g *globals, selector string) (api.JobRequest, error)
 	}
 	if req.OutputDir, err = submit.OutputDir(o.outputDir); err != nil {
 		return req, err
+	}
+	if o.watch.file != "" && samePath(o.watch.file, req.Output) {
+		return req, usagef("could not use %q for both -o and --watch-file: each snapshot replaces the file of --watch-file",
+			o.watch.file)
 	}
 	for _, path := range []string{req.Output, o.watch.file} {
 		if err = sparesInputs(path, req, spec); err != nil {
@@ -476,6 +480,18 @@ func absolute(names []string) ([]string, error) {
 		}
 	}
 	return out, nil
+}
+
+// samePath reports whether two names lead to one file, which need not be there yet.
+func samePath(a, b string) bool {
+	one, errA := submit.OutputPath(a)
+	other, errB := submit.OutputPath(b)
+	if errA == nil && errB == nil && one == other {
+		return true
+	}
+	x, errX := os.Stat(a)
+	y, errY := os.Stat(b)
+	return errX == nil && errY == nil && os.SameFile(x, y)
 }
 
 // sparesInputs refuses to write to a path that is the data or the code of a job.

@@ -136,6 +136,28 @@ func exactly(names ...string) cobra.PositionalArgs {
 	}
 }
 
+// atLeast accepts the named arguments, of the last of which there may be several; the names are for the message.
+func atLeast(names ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) < len(names) {
+			return usagef("%s: got %s, want %d or more: %s", cmd.CommandPath(), progress.Plural(len(args), "argument"),
+				len(names), cmd.Name()+" "+strings.Join(names, " "))
+		}
+		return nil
+	}
+}
+
+// atMost accepts the named arguments or fewer; the names are for the message.
+func atMost(names ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) > len(names) {
+			return usagef("%s: got %s, want at most %d: %s [%s]", cmd.CommandPath(), progress.Plural(len(args), "argument"),
+				len(names), cmd.Name(), strings.Join(names, "] ["))
+		}
+		return nil
+	}
+}
+
 // selectorAndFiles separates the selector from input files among the arguments of run. There are input files among them
 // if the shell expanded an unquoted glob: --files takes the first name, and the others become arguments.
 func selectorAndFiles(args, files []string) (selector string, all []string, err error) {
@@ -156,6 +178,12 @@ func selectorAndFiles(args, files []string) (selector string, all []string, err 
 			"a library in .so; is %q one?", len(args), filepath.Base(args[0]))
 	case at < 0:
 		at = 0
+	}
+	for i, arg := range args {
+		if i != at && isFormats(arg) {
+			return "", nil, usagef("could not use %q: the formats of --save-canvases stand behind an equals sign, "+
+				"--save-canvases=%s", arg, arg)
+		}
 	}
 	if len(args) > 1 && len(files) == 0 {
 		return "", nil, usagef("could not use %q: name input files with --files", args[1-min(at, 1)])

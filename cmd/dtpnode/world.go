@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"slices"
 	"strings"
 
@@ -45,19 +46,33 @@ func (o *worldFlags) formats() ([]string, error) {
 	return out, nil
 }
 
+// isFormats reports whether an argument, of which there is no file, is one of formats of canvases.
+func isFormats(arg string) bool {
+	if _, err := os.Stat(arg); err == nil {
+		return false
+	}
+	for _, name := range strings.Split(arg, ",") {
+		if !slices.Contains(rootexec.CanvasFormats, strings.TrimPrefix(strings.TrimSpace(name), ".")) {
+			return false
+		}
+	}
+	return true
+}
+
 // inCycles reports whether the selector is to run without files.
 func (o *worldFlags) inCycles() bool { return o.flags.Changed("cycles") }
 
-// check refuses what does not go with cycles: the other flags are those of run with these names.
-func (o *worldFlags) check(files []string, tree string, open bool) error {
+// check refuses what does not go with cycles. reads says whether files are named, directly or as a dataset; tree and
+// open are the flags of these names.
+func (o *worldFlags) check(reads bool, tree string, open bool) error {
 	if !o.inCycles() {
 		return nil
 	}
 	switch {
 	case o.cycles < 1:
 		return usagef("could not use --cycles %d: want at least 1", o.cycles)
-	case len(files) > 0 || tree != "":
-		return usagef("could not use --cycles with --files or --tree: entries are numbers then, and there is no tree")
+	case reads || tree != "":
+		return usagef("could not use --cycles with --files, --dataset or --tree: entries are numbers then, and there is no tree")
 	case open:
 		return usagef("could not use --cycles with --open: what is appended to an open job are files")
 	}

@@ -91,6 +91,12 @@ func (f *feed) waits() string {
 		return "it is being made: processes are asked for what they have, and that is merged, which takes long where hosts " +
 			"have much to do"
 	}
+	switch { // the last round made none, and so took no time that would say anything
+	case errors.Is(f.err, ErrOver):
+		return "nothing of the job is there yet that could be shown"
+	case f.err != nil:
+		return fmt.Sprintf("it could not be made, and is tried again: %v", f.err)
+	}
 	return fmt.Sprintf("the last one took %v to merge, so that the next is begun at %s: watching may take a hundredth of "+
 		"the processors", f.took.Round(time.Millisecond), f.due.Format(time.TimeOnly))
 }

@@ -13,7 +13,7 @@ import (
 // changed or another one is late, or if there can be none for now.
 func TestLateSnapshotIsToldOf(t *testing.T) {
 	var told []string
-	f := &feed{}
+	f := &feed{news: make(chan struct{})}
 	w := watcher{
 		req: api.WatchRequest{Every: 2 * time.Second}, sent: time.Now(), state: api.Running, feed: f,
 		send: func(ev api.WatchEvent) error { told = append(told, ev.Waits); return nil },
@@ -44,6 +44,13 @@ func TestLateSnapshotIsToldOf(t *testing.T) {
 	want()
 	w.sent = time.Now().Add(-time.Minute)
 	want("took 1.2s to merge")
+	f.tell(api.Snapshot{}, "", ErrOver) // the job has begun no work: nothing was merged
+	f.waiting(time.Now().Add(time.Second), 0)
+	w.said = ""
+	want("nothing of the job is there yet")
+	f.tell(api.Snapshot{}, "", errors.New("the disk is full"))
+	want("could not be made, and is tried again: the disk is full")
+	f.tell(api.Snapshot{}, "", nil)
 	w.state = api.Waiting
 	want("the job waits")
 	w.state, w.feed = api.Running, nil
