@@ -582,3 +582,59 @@ func TestPythonWithoutItsModules(t *testing.T) {
 		t.Errorf("a job there ended as %s: %q", st.State, st.Error)
 	}
 }
+
+// TestPythonFromTheCommandLine: run takes a file of Python with items, on a node of its own or on a cluster, and prints
+// what comes of each, in order, or their sum; what it cannot do it says with a way out.
+func TestPythonFromTheCommandLine(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"job.py": "import fractions\n\ndef process(x):\n    if x == 3:\n        raise ValueError('three')\n" +
+			"    return {'x': x, 'half': fractions.Fraction(x, 2)}\n",
+		"sum.py":  "def process(x):\n    return len(x)\n\ndef reduce(a, b):\n    return a + b\n",
+		"bad.py":  "def process(x:\n",
+		"lines":   "a\nbb\n\nccc\n",
+		"lost.py": "import os\n\ndef process(x):\n    os._exit(x) if x else None\n",
+	} {
+		check(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
+	}
+	own, _ := alone(t, suite.binary, "DTPNODE_ROOT=none")
+	c := ownCluster(t, pythonSpecs("a", "b")...)
+	at := c.nodes[0]
+	var lines []string
+	for x := range 5 {
+		lines = append(lines, fmt.Sprintf("%d\t{'x': %[1]d, 'half': Fraction(%d, %d)}", x, x/(2-x%2), 1+x%2))
+	}
+	lines[3] = "3\traised ValueError: three: the item is 3"
+	for _, tc := range []struct {
+		on     *node
+		args   string
+		code   int
+		stdout string // how it ends
+		stderr string
+	}{
+		{own, "job.py --items 5", 3, strings.Join(lines, "\n") + "\n", "raised an exception at 1 item"},
+		{at, "job.py --items 5", 3, strings.Join(lines, "\n") + "\n", "raised an exception at 1 item"},
+		{at, "sum.py --items lines", 0, "\n6\n", ""},
+		{at, "lost.py --items 2", 3, "0\tNone\n1\tmissing: exit: process: left with exit status 1\n", ""},
+		{at, "bad.py --items 2", 1, "", "bad.py\", line 1"},
+		{at, "job.py", 2, "", "--items N calls process"},
+		{at, "job.py --tree T --files x.root", 2, "", "have each file be one"},
+		{at, "job.py --items 2 -o x", 2, "", "> FILE keeps that"},
+		{at, "job.py --items 2 --param a=1", 2, "", "for selectors of ROOT"},
+		{at, "job.py --items 0", 2, "", "at least 1"},
+		{at, "no.py --items 2", 1, "", "no such file"},
+		{at, "X.C --items 2", 2, "", "for code in Python"},
+	} {
+		r := tc.on.dtpnode(t, dir, append([]string{"run"}, strings.Fields(tc.args)...)...)
+		if r.code != tc.code || !strings.HasSuffix(r.stdout, tc.stdout) || !strings.Contains(r.stderr, tc.stderr) {
+			t.Errorf("run %s: %+v, want status %d, %q, %q", tc.args, r, tc.code, tc.stdout, tc.stderr)
+		}
+	}
+	r := at.dtpnode(t, dir, "run", "job.py", "--items", "2", "--detach")
+	id := strings.TrimSpace(r.stdout)
+	c.waitFinal(t, id, commandLimit)
+	if r := at.dtpnode(t, dir, "units", id, "1"); r.code != 0 || r.stdout != lines[1]+"\n" {
+		t.Errorf("units prints %+v, want %q", r, lines[1])
+	}
+}

@@ -10,6 +10,8 @@
 //	session.go   the submitting side
 //	partial.go   the file format of partials and results
 //	merge.go     merging values, without Python
+//	show.go      values as text, by show.py
+//	stack.go     where a process crashed
 //
 // The package owns the processes that it starts. It never decides what is run where, and knows no network.
 package pyexec

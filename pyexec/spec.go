@@ -24,6 +24,12 @@ type Spec struct {
 	Items int64 `json:"items,omitempty"`
 }
 
+// JSON is the spec as it stands in a request.
+func (s Spec) JSON() json.RawMessage {
+	b, _ := json.Marshal(s) // strings and numbers alone
+	return b
+}
+
 // work is what other nodes are told of it, as msgpack (tasks.Work.Spec). The code is a blob.
 type work struct {
 	Form string `msgpack:"form"` // "source" or "archive"

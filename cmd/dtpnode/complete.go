@@ -192,7 +192,7 @@ func orBackground(ctx context.Context) context.Context {
 }
 
 // sourceFiles completes files that may be a selector.
-var sourceFiles = cobra.FixedCompletions([]cobra.Completion{"C", "cxx", "cc", "cpp"},
+var sourceFiles = cobra.FixedCompletions([]cobra.Completion{"C", "cxx", "cc", "cpp", "py"},
 	cobra.ShellCompDirectiveFilterFileExt)
 
 // flagValues returns completions for flags with a known set of values.

@@ -48,6 +48,7 @@ type runOptions struct {
 	skip       bool
 	seedLocal  bool
 	session    bool
+	items      string // of code in Python
 	out        string
 	outputDir  string
 	open       bool
@@ -66,6 +67,8 @@ type runOptions struct {
 const runLong = `run submits a TSelector over a chain of TTrees and waits for the merged output.
 
 ` + codeLong + `
+
+` + pythonLong + `
 
 --files names the chain, in order; repeat it as you like:
   data/a.root            a file
@@ -166,7 +169,8 @@ func newRun(g *globals) *cobra.Command {
 		Long:  runLong,
 		Example: `  dtpnode run DiMuon.C+ --tree Events --files 'data/*.root' -o dimuon.root
   dtpnode run DiMuon.C+ --tree Events --files @run2.txt --param ptcut=20 -n 100000 --detach
-  dtpnode run DiMuon.C+ --tree Events --files 'data/*.root' --check`,
+  dtpnode run DiMuon.C+ --tree Events --files 'data/*.root' --check
+  dtpnode run job.py --items 1000`,
 		RunE: func(cmd *cobra.Command, args []string) error { return opts.execute(cmd, g, args) },
 	}
 	f := cmd.Flags()
@@ -182,6 +186,8 @@ func newRun(g *globals) *cobra.Command {
 	f.BoolVar(&opts.whole, "whole-files", false,
 		"let each file be read by one process, in order, as for code that names kAbortFile")
 	opts.code.add(f)
+	f.StringVar(&opts.items, "items", "",
+		"of code in Python: how many, which are the numbers from 0, or a `FILE` of which each line is one, or -")
 	f.StringVar(&opts.memory, "memory", "", "memory a child may use, e.g. 2G (default the node's)")
 	f.DurationVar(&opts.stall, "stall", 0, "time that one entry may take, e.g. 15m (default 5m)")
 	opts.limits.add(f)
@@ -229,6 +235,13 @@ func (o *runOptions) rootFlags(f *pflag.FlagSet) {
 
 // execute runs the command with its arguments.
 func (o *runOptions) execute(cmd *cobra.Command, g *globals, args []string) error {
+	switch {
+	case isPython(args):
+		return o.executePython(cmd, g, args)
+	case o.items != "":
+		return usagef("could not use --items with a selector, which runs over entries: it is for code in Python, JOB.py; " +
+			"--cycles N calls a selector N times without files")
+	}
 	selector, files, err := selectorAndFiles(args, o.files)
 	if err != nil {
 		return err

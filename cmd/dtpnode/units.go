@@ -16,6 +16,7 @@ import (
 
 	"github.com/dtpnode/dtpnode/cli/progress"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/pyexec"
 )
 
 func newUnits(g *globals) *cobra.Command {
@@ -25,7 +26,8 @@ func newUnits(g *globals) *cobra.Command {
 		Short: "Print the results of a job's units as they come",
 		Long: `units prints which entries or items of a job, numbered from 0 over all of them, are done and in the job's
 ledger, and the value of each where the kind of work has values: a line for each unit, in the order in which they were
-done. A value that is no line of text is printed in base64, after "base64:". ROOT jobs have no values of single
+done. A value that is no line of text is printed in base64, after "base64:"; one of Python is printed as its repr, with
+<MODULE.NAME> for objects of other classes than Python's own. ROOT jobs have no values of single
 entries: their results are of all entries together, and lines are of ranges of entries. Units that were set aside are
 printed with the reason.
 
@@ -80,6 +82,12 @@ func runUnits(ctx context.Context, g *globals, id string, ask api.UnitsRequest) 
 	}
 	defer client.close(false)
 	p := unitPrinter{g: g, out: bufio.NewWriter(g.stdout)}
+	if st.Kind == pyexec.Kind && !g.json() {
+		if p.show, err = g.pythonValues(ctx); err != nil {
+			return err
+		}
+		defer p.show.Close()
+	}
 	if err := client.Units(ctx, st.ID, ask, p.print); err != nil {
 		return err
 	}
@@ -91,10 +99,12 @@ var errUnits = errors.New("units have no result")
 
 // unitPrinter prints what the daemon sends of a job's units.
 type unitPrinter struct {
-	g    *globals
-	out  *bufio.Writer
-	lost int64
-	end  api.UnitsEnd
+	g      *globals
+	out    *bufio.Writer
+	show   *pyexec.Shower // of values of Python; nil for others
+	lost   int64
+	raised int // values that are what the user's code has raised
+	end    api.UnitsEnd
 }
 
 // print prints a line of the daemon's. It is there for whoever reads it when the next one comes.
@@ -120,7 +130,7 @@ func (p *unitPrinter) text(ev api.UnitsEvent) {
 	valued := map[int64]bool{}
 	for _, v := range ev.Values {
 		valued[v.Unit] = true
-		fmt.Fprintf(p.out, "%d\t%s\n", v.Unit, valueText(v.Value))
+		fmt.Fprintf(p.out, "%d\t%s\n", v.Unit, p.value(v.Value))
 	}
 	for _, r := range ev.Units {
 		if !valued[r[0]] {
@@ -133,6 +143,29 @@ func (p *unitPrinter) text(ev api.UnitsEvent) {
 			why = m.Kind + ": " + why
 		}
 		fmt.Fprintf(p.out, "%s\tmissing: %s\n", rangeText(m.Units), oneLine(why))
+	}
+}
+
+// value is what is printed of a value.
+func (p *unitPrinter) value(value []byte) string {
+	if p.show == nil {
+		return valueText(value)
+	}
+	text, raised := p.show.Text(value)
+	if raised {
+		p.raised++
+	}
+	return progress.Clean(text)
+}
+
+// raisedError is the error for items at which the user's code has raised.
+func (p *unitPrinter) raisedError() error {
+	if p.raised == 0 {
+		return nil
+	}
+	return &api.Error{
+		Message: fmt.Sprintf("the code raised an exception at %s: the lines say which", progress.Plural(p.raised, "item")),
+		Err:     errUnits,
 	}
 }
 
