@@ -106,6 +106,14 @@ void listTrees(TDirectory &dir, const std::string &prefix, int depth,
   }
 }
 
+/// The class of what has that path in a file, empty if there is nothing.
+std::string classAt(TFile &file, const std::string &path) {
+  const size_t slash = path.rfind('/');
+  TDirectory *dir = slash == std::string::npos ? &file : file.GetDirectory(path.substr(0, slash).c_str());
+  const TKey *key = dir ? dir->GetKey(slash == std::string::npos ? path.c_str() : path.c_str() + slash + 1) : nullptr;
+  return key ? key->GetClassName() : "";
+}
+
 std::string join(const std::vector<std::string> &names) {
   constexpr size_t kShown = 20;
   std::string out;
@@ -155,13 +163,19 @@ TTree *findTree(TFile &file, std::string &path, RootGuard &guard) {
     listTrees(file, "", 0, trees);
     if (trees.size() == 1) path = trees[0];
   }
-  TTree *tree = path.empty() ? nullptr : dynamic_cast<TTree *>(file.Get(path.c_str()));
+  // Get() takes for a TObject what is of another class, such as an RNTuple.
+  TTree *tree = path.empty() ? nullptr : static_cast<TTree *>(file.GetObjectChecked(path.c_str(), TTree::Class()));
   if (tree) return tree;
   if (trees.empty()) listTrees(file, "", 0, trees);
   Failure f("schema", "");
   f.step = "open";
   f.file = file.GetName();
-  if (trees.empty())
+  const std::string other = classAt(file, path);
+  if (!other.empty()) {
+    f.msg = "\"" + path + "\" in the file is of the class " + other + ", and a selector reads a TTree";
+    if (other.find("RNTuple") != std::string::npos) f.msg += "; RDataFrame reads an RNTuple, and can write it as one";
+    if (!trees.empty()) f.msg += "; there is: " + join(trees);
+  } else if (trees.empty())
     f.msg = "no tree in the file";
   else if (path.empty()) {
     f.kind = "ambiguous";

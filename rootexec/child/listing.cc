@@ -62,7 +62,7 @@ std::unique_ptr<TObject> findLister(TFile &file, std::string &name) {
     }
     name = there[0].first;
   }
-  std::unique_ptr<TObject> object(file.Get(name.c_str()));
+  std::unique_ptr<TObject> object(static_cast<TObject *>(file.GetObjectChecked(name.c_str(), TObject::Class())));
   if (!object) {
     std::string all;
     for (const auto &[known, cls] : there)
