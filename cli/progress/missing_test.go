@@ -53,3 +53,16 @@ func TestTreeWithoutDirectory(t *testing.T) {
 		t.Errorf("got:\n%s", got)
 	}
 }
+
+// TestFriendThatIsGone: where the file of a friend cannot be read, the advice is about that, and not about the file of
+// the job beside which it was to be read.
+func TestFriendThatIsGone(t *testing.T) {
+	var b bytes.Buffer
+	missing(&b, api.JobStatus{Missing: []api.Missing{{
+		File: "/data/f0.root", First: 0, Last: 16, Kind: "open",
+		Reason: "no node can read it: open: the friend Fr in /fr/f3.root cannot be opened here: No such file or directory",
+	}}})
+	if got := b.String(); !strings.Contains(got, "next: check that the friend's file, /fr/f3.root, is whole") {
+		t.Errorf("got:\n%s", got)
+	}
+}

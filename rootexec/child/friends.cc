@@ -6,6 +6,7 @@
 #include <TFile.h>
 #include <TFriendElement.h>
 #include <TList.h>
+#include <TTreeFormula.h>
 #include <cerrno>
 #include <cstring>
 #include <unistd.h>
@@ -26,6 +27,16 @@ std::string folderWith(const std::string &path) {
   return slash == std::string::npos ? "." : path.substr(0, slash);
 }
 
+/// The failure of a job whose friend is looked up by an expression that a tree cannot evaluate. ROOT prints an error,
+/// and then reads the friend by the number of the entry, so that each stands beside a wrong one.
+Failure keyFailure(const Friend &f, const std::string &key, const std::string &tree, const std::string &why) {
+  Failure failure("code", "the friend " + (f.alias.empty() ? f.tree : f.alias) + " cannot be looked up by \"" + key +
+                              "\", which cannot be used in " + tree + (why.empty() ? "" : ": " + why) +
+                              ". --friend TREE[MAJOR,MINOR]=FILES takes expressions that both trees have");
+  failure.step = "open";
+  return failure;
+}
+
 std::string nameOf(const Friend &f) { return f.alias.empty() ? f.tree : f.alias; }
 
 /// Opens a friend's file, and says in a failure whose file it is. The tree in it is the one that was planned.
@@ -36,11 +47,11 @@ std::unique_ptr<TFile> openFriend(const Friend &f, const Friend::File &from, Roo
     file = openInput(from.url, guard);
     tree = findTree(*file, path, guard);
   } catch (Failure &failure) {
-    failure.msg = "the friend " + nameOf(f) + " cannot be opened here: " + failure.msg;
+    failure.msg = "the friend " + nameOf(f) + " in " + from.url + " cannot be opened here: " + failure.msg;
     throw;
   }
   if (tree->GetEntries() == from.entries) return file;
-  Failure failure = friendFailure(from.url, "the friend " + nameOf(f) + " has " + std::to_string(tree->GetEntries()) +
+  Failure failure = friendFailure(from.url, "the friend " + nameOf(f) + " in " + from.url + " has " + std::to_string(tree->GetEntries()) +
                                                 " entries here, but " + std::to_string(from.entries) +
                                                 " where it was planned");
   failure.error = kDiffers;
@@ -73,6 +84,11 @@ bool PacketChain::moveTo(const std::string &file, const std::string &tree, long 
   return ok;
 }
 
+bool PacketChain::evaluates(const std::string &expression, TTree &besides) {
+  TFriendLock lock(&besides, kFindLeaf | kFindBranch | kGetBranch | kGetLeaf);
+  return TTreeFormula("key", expression.c_str(), this).GetNdim() > 0;
+}
+
 Friends::Friends(const Selection &selection, RootGuard &guard) {
   for (const Friend &f : selection.friends()) {
     Open o{&f, nullptr, nullptr, nullptr};
@@ -88,11 +104,10 @@ Friends::Friends(const Selection &selection, RootGuard &guard) {
     }
     if (!f.key.empty()) {
       guard.clear();
-      const int n = o.tree->BuildIndex(f.key[0].c_str(), f.key.size() > 1 ? f.key[1].c_str() : "0");
-      if (n < 0)
-        throw friendFailure(f.files[0].url, "no index could be made of the friend " + nameOf(f) + " by " + f.key[0] +
-                                                (f.key.size() > 1 ? " and " + f.key[1] : "") + ": " +
-                                                guard.firstError());
+      o.tree->BuildIndex(f.key[0].c_str(), f.key.size() > 1 ? f.key[1].c_str() : "0");
+      if (!o.tree->GetTreeIndex() && f.entries() > 0)
+        throw keyFailure(f, f.key[0] + (f.key.size() > 1 ? "," + f.key[1] : ""), "its tree " + f.tree,
+                         guard.firstError());
     }
     open_.push_back(std::move(o));
   }
@@ -103,6 +118,19 @@ Friends::~Friends() = default;
 void Friends::addTo(TChain &chain) const {
   for (const Open &o : open_)
     chain.AddFriend(o.tree, o.what->alias.c_str());
+}
+
+void Friends::checkKeys(PacketChain &chain, RootGuard &guard) const {
+  for (const Open &o : open_) {
+    if (!o.tree->GetTreeIndex()) continue; // it has no entries
+    for (const std::string &key : o.what->key) {
+      guard.clear();
+      const bool known = chain.evaluates(key, *o.tree);
+      const std::string why = guard.firstError();
+      guard.clear();
+      if (!known) throw keyFailure(*o.what, key, std::string("the job's tree ") + chain.GetTree()->GetName(), why);
+    }
+  }
 }
 
 void Friends::readEnds(TChain &chain, long long number) const {

@@ -27,6 +27,10 @@ class PacketChain : public TChain {
   /// The number of the tree's first entry.
   long long start() const { return start_; }
 
+  /// Whether an expression can be evaluated in the file that it is at, without what one of its friends has: a friend is
+  /// looked up by the values that the other trees have.
+  bool evaluates(const std::string &expression, TTree &besides);
+
   /// Says which entry of its tree user code has; -1 where no user code runs.
   void at(long long entry) { at_ = entry; }
 
@@ -55,6 +59,8 @@ class Friends {
   /// Adds them to the chain of an input.
   void addTo(TChain &chain) const;
   int size() const { return static_cast<int>(open_.size()); }
+  /// Throws a Failure of the job if the chain, at a file, lacks what a friend is to be looked up by.
+  void checkKeys(PacketChain &chain, RootGuard &guard) const;
   /// Reads the last entry of each friend that ends before number, an entry over all files of the job: beside all that
   /// follows, the variables of such a friend keep what they had there, as in one process.
   void readEnds(TChain &chain, long long number) const;

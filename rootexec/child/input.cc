@@ -269,6 +269,7 @@ void Inputs::show() {
   in.tree = chain_->GetTree();
   if (!plain) rename(*chain_->GetFile(), local);
   selection_.setAliases(*in.tree); // selectors make formulas of it, too
+  if (friends_) friends_->checkKeys(*chain_, guard_);
   if (in.tree->GetListOfFriends()) findStoredFriends(*in.tree, in.url, home_);
 }
 
