@@ -22,6 +22,7 @@ from ._errors import (
     Unpicklable,
 )
 from ._executor import Executor
+from ._job import Job, Results
 
 __version__ = "0.1.0"
 __all__ = [
@@ -31,11 +32,13 @@ __all__ = [
     "Error",
     "Executor",
     "ItemLost",
+    "Job",
     "JobFailed",
     "LocalCluster",
     "NoDaemon",
     "RemoteError",
     "RemoteTraceback",
+    "Results",
     "TooLarge",
     "Unpicklable",
 ]

@@ -1,7 +1,9 @@
 """The way to the daemon of this user."""
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Sequence
 
 from ._attach import Attached
 from ._cluster import LocalCluster
@@ -9,7 +11,14 @@ from ._control import Control, socket_path, state_folder
 from ._errors import Error, NoDaemon
 from ._executor import Executor
 from ._html import counted, overview
+from ._job import Job, Value, submit
 from ._prints import Output, to_stdout
+
+Files = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+
+def _list(files: Files) -> Sequence[str | os.PathLike[str]]:
+    return [files] if isinstance(files, (str, os.PathLike)) else files
 
 
 class Client:
@@ -36,7 +45,9 @@ class Client:
             if state is not None:
                 raise
             self._own = LocalCluster()
-            self.control = Control(socket_path(self._own.states[0]))
+            path = self._own.states[0]
+            self.control = Control(socket_path(path))
+        self._state = path
 
     def executor(
         self,
@@ -54,6 +65,42 @@ class Client:
         """The futures of an executor's session, from any process and node; name is Executor.name, or the beginning of
         it. An unknown one is an Error. See Attached."""
         return Attached(self.control, name)
+
+    def run(
+        self,
+        selector: str | os.PathLike[str],
+        *,
+        files: Files = (),
+        tree: str | None = None,
+        option: str | None = None,
+        params: Mapping[str, Value] | None = None,
+        input: Files = (),
+        friends: Sequence[str] = (),
+        entries: int = -1,
+        first: int = 0,
+        args: Sequence[str] = (),
+    ) -> Job:
+        """Runs a ROOT TSelector, unchanged, over a chain of TTrees, and returns its job, which goes on by itself.
+
+            >>> job = client.run("DiMuon.C+", tree="Events", files=["data/*.root"])      # doctest: +SKIP
+            >>> job.result()["mass"].plot()                                             # doctest: +SKIP
+
+        ``selector`` is its source. ``files`` are files, globs, URLs or @lists, and ``tree`` is the path of the tree in
+        them. ``option`` is what GetOption() returns, ``params`` are put into fInput by their names, and so are all
+        objects of the ROOT files ``input``. ``friends`` are tree=files. ``entries`` is how many are run, from ``first``
+        on, -1 for all. ``args`` are further arguments of ``dtpnode run``, which says more of all of these.
+
+        Returns when the code is compiled, the files are read and the job goes on without this process. What is wrong
+        with any of that is an ``Error`` with what to do.
+        """
+        return submit(
+            self.control, self._state, selector, _list(files), tree, option, params, _list(input), entries, first,
+            friends, args,
+        )
+
+    def job(self, name: str) -> Job:
+        """A job by its name or the beginning of it, from any process and node. An unknown one is an Error."""
+        return Job(self.control, self.control.call("GET", f"/v1/jobs/{name}")["id"])
 
     def close(self) -> None:
         """Ends the connections to the daemon. Jobs go on, unless the client has started the daemon, which ends too."""

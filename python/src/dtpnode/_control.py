@@ -112,6 +112,13 @@ class Control:
                 if line:
                     yield json.loads(line)
 
+    def download(self, path: str) -> Iterator[bytes]:
+        """The bytes that the daemon sends, in parts. If they break off it is an httpx.TransportError."""
+        with self._refusals(), self._http.stream("GET", path) as answer:
+            if answer.status_code >= 400:
+                self._check(answer.status_code, answer.read())
+            yield from answer.iter_raw(1 << 20)
+
     @contextlib.contextmanager
     def upgrade(self, path: str, protocol: str, **params: Any) -> Iterator["Stream"]:
         """A connection of its own that speaks another protocol than HTTP from then on."""

@@ -1,0 +1,289 @@
+"""Jobs that run over files, such as ROOT's selectors, and their results."""
+
+import html
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
+
+from ._cluster import binary
+from ._control import Control
+from ._errors import Error
+
+if TYPE_CHECKING:
+    import pandas
+
+Value = str | int | float | bool
+FINAL = ("done", "partial", "failed", "cancelled")
+SHOWN = 4  # histograms that a notebook shows of a job that is done
+EVERY = 0.2  # seconds between looks at a job that is waited for
+
+
+def submit(
+    control: Control,
+    state: Path,
+    selector: str | os.PathLike[str],
+    files: Sequence[str | os.PathLike[str]],
+    tree: str | None,
+    option: str | None,
+    params: Mapping[str, Value] | None,
+    input: Sequence[str | os.PathLike[str]],
+    entries: int,
+    first: int,
+    friends: Sequence[str],
+    more: Sequence[str],
+) -> "Job":
+    """Has the command submit a selector, which finds files and headers as it does in a terminal."""
+    command = [binary(), "run", os.fspath(selector), "--detach", "--state", str(state)]
+    command += [f"--files={os.fspath(f)}" for f in files]
+    command += [f"--input={os.fspath(f)}" for f in input]
+    command += [f"--friend={f}" for f in friends]
+    for name, value in (("tree", tree), ("option", option)):
+        if value is not None:
+            command.append(f"--{name}={value}")
+    if entries >= 0:
+        command.append(f"--entries={entries}")
+    if first:
+        command.append(f"--first={first}")
+    command += [f"--param={name}={_typed(value)}" for name, value in (params or {}).items()]
+    done = subprocess.run([*command, *more], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode:
+        message, _, hint = done.stderr.strip().removeprefix("dtpnode: ").partition("\n")
+        raise Error(message or f"dtpnode run ended with status {done.returncode}", hint.strip())
+    if done.stderr:
+        sys.stderr.write(done.stderr)  # warnings
+    return Job(control, done.stdout.split()[-1])
+
+
+def _typed(value: Value) -> str:
+    return str(int(value)) if isinstance(value, bool) else str(value)
+
+
+class Job:
+    """A job by its name, which it keeps on all nodes and after its end.
+
+    ``Client.run`` and ``Client.job`` return one. Its results outlive the process that has submitted it.
+    """
+
+    def __init__(self, control: Control, name: str) -> None:
+        self._control = control
+        self.name = name
+        self._results: Results | None = None
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """How the job stands, as ``dtpnode status --output json`` has it: among others state, done and units (entries),
+        rate (entries a second), missing and nodes."""
+        status: dict[str, Any] = self._control.call("GET", f"/v1/jobs/{self.name}")
+        return status
+
+    def done(self) -> bool:
+        """Whether the job has ended."""
+        return self.status["state"] in FINAL
+
+    def wait(self, timeout: float | None = None, progress: bool | None = None) -> dict[str, Any]:
+        """Waits for the end, and returns the status. After ``timeout`` seconds it is a TimeoutError, and the job goes on.
+        ``progress`` draws a bar; by default where there is a terminal or a notebook. It ends as a plain line."""
+        until = None if timeout is None else time.monotonic() + timeout
+        with _Bar(self.name, progress) as bar:
+            while True:
+                status = self.status
+                bar.show(status)
+                if status["state"] in FINAL:
+                    return status
+                if until is not None and time.monotonic() > until:
+                    raise TimeoutError(f"job {self.name[:12]} is {status['state']} after {timeout} s")
+                time.sleep(EVERY)
+
+    def result(self, timeout: float | None = None) -> "Results":
+        """Waits for the end, and returns the outputs by their names. A job that has failed is an Error; one that is
+        partial has a result, of which ``report`` says what is missing."""
+        if self._results is None:
+            status = self.wait(timeout)
+            self._check(status)
+            folder = tempfile.mkdtemp(prefix="dtpnode-result-")
+            try:
+                path = os.path.join(folder, "result.root")
+                self._fetch(path)
+                self._results = Results(path, folder)
+            except BaseException:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
+        return self._results
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Writes the output to a file, whole or not at all, when the job has ended, and returns the file's path."""
+        self._check(self.wait())
+        to = Path(path).absolute()
+        temp = to.with_name(f".{to.name}.{os.getpid()}")
+        try:
+            self._fetch(str(temp))
+            os.replace(temp, to)
+        finally:
+            temp.unlink(missing_ok=True)
+        return to
+
+    def _check(self, status: dict[str, Any]) -> None:
+        if status["state"] in ("failed", "cancelled"):
+            raise Error(status.get("error") or f"the job is {status['state']}", status.get("hint") or "")
+
+    def _fetch(self, path: str) -> None:
+        with open(path, "wb") as f:
+            for part in self._control.download(f"/v1/jobs/{self.name}/result"):
+                f.write(part)
+
+    @property
+    def report(self) -> "pandas.DataFrame":
+        """What is missing in the result, a row each: file, first and last entry, kind, reason, tries and nodes. The
+        work of each node is in its attrs["nodes"], a DataFrame too: entries, entries a second and failures."""
+        try:
+            import pandas
+        except ImportError:
+            raise Error("a report is a DataFrame, for which pandas is needed", "pip install pandas") from None
+        status = self.status
+        columns = ["file", "first", "last", "kind", "reason", "tries", "nodes"]
+        rows = [{c: m.get(c) for c in columns} for m in status.get("missing") or ()]
+        out = pandas.DataFrame(rows, columns=columns)
+        nodes = [
+            {"node": n["name"], "entries": n["units"], "entries/s": n["rate"], "failures": n["failures"]}
+            for n in status.get("nodes") or ()
+        ]
+        out.attrs["nodes"] = pandas.DataFrame(nodes, columns=["node", "entries", "entries/s", "failures"])
+        return out
+
+    def cancel(self) -> None:
+        """Ends the job without a result."""
+        self._control.call("POST", f"/v1/jobs/{self.name}/cancel")
+
+    def stop(self) -> None:
+        """Ends the job with what is done of it."""
+        self._control.call("POST", f"/v1/jobs/{self.name}/stop")
+
+    def __repr__(self) -> str:
+        return f"<dtpnode.Job {self.name[:12]}>"
+
+    def _repr_html_(self) -> str:
+        try:
+            status = self.status
+        except Error as e:
+            return f"<pre>{html.escape(str(e))}</pre>"
+        done, units = status["done"], status["units"]
+        out = (
+            f"<p><b>{html.escape(status['title'] or 'job')}</b> {html.escape(self.name[:12])}: {status['state']}, "
+            f"{done:,} of {units:,} entries</p><progress value={done} max={max(units, 1)}></progress>"
+        )
+        if status["state"] in ("done", "partial"):
+            out += "".join(h._repr_html_() for h in self._histograms())
+        return out
+
+    def _histograms(self) -> list[Any]:
+        """The first histograms that notebooks can draw."""
+        try:
+            results = self.result()
+            found = (results[name] for name in results)
+            return [h for h, _ in zip((h for h in found if hasattr(h, "_repr_html_")), range(SHOWN))]
+        except (Error, ImportError):
+            return []
+
+
+class Results(Mapping[str, Any]):
+    """The outputs of a job by their names.
+
+    Histograms and profiles are ``hist.Hist``, with weights and overflow, as far as hist has an equal; all else is read
+    by PyROOT where ROOT is imported, and by uproot elsewhere. ``path`` is the ROOT file that has them, which goes with
+    this object; ``Job.save`` writes one to keep.
+    """
+
+    def __init__(self, path: str, folder: str) -> None:
+        try:
+            import uproot
+        except ImportError:
+            raise Error("results are read by uproot and hist", "pip install dtpnode[results]") from None
+        self.path = path
+        self._folder = folder
+        self._file = uproot.open(path)
+        self._names = list(dict.fromkeys(self._file.keys(recursive=False, cycle=False)))
+        self._root: Any = None
+
+    def __getitem__(self, name: str) -> Any:
+        if name.partition(";")[0] not in self._names:
+            raise KeyError(f"{name}; there are {', '.join(self._names)}")
+        kind = self._file.classname_of(name)
+        if kind.startswith(("TH1", "TH2", "TH3", "TProfile")):
+            found = self._file[name]
+            if hasattr(found, "to_hist"):
+                return found.to_hist()
+        if "ROOT" in sys.modules:
+            return self._by_root(name)
+        return self._file[name]
+
+    def _by_root(self, name: str) -> Any:
+        root = sys.modules["ROOT"]
+        if self._root is None:
+            self._root = root.TFile.Open(self.path)
+        return self._root.Get(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __repr__(self) -> str:
+        return f"<dtpnode.Results: {', '.join(self._names)}>"
+
+    def __del__(self) -> None:
+        file = getattr(self, "_file", None)
+        if file is not None:
+            file.close()
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class _Bar:
+    """A bar where somebody looks, which ends as a plain line."""
+
+    def __init__(self, name: str, wanted: bool | None) -> None:
+        self._name, self._wanted = name[:12], wanted
+        self._update: Callable[[dict[str, Any]], None] = lambda status: None
+        self._progress: Any = None
+
+    def __enter__(self) -> "_Bar":
+        if self._wanted is False:
+            return self
+        try:
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        except ImportError:
+            return self
+        console = Console(stderr=True)
+        if not (self._wanted or console.is_terminal or console.is_jupyter):
+            return self
+        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+        progress = Progress(*columns, console=console, transient=True)
+        task = progress.add_task(self._name, total=None)
+
+        def update(status: dict[str, Any]) -> None:
+            what = f"{self._name} {status.get('phase') or status['state']}"
+            progress.update(task, description=what, total=status["units"] or None, completed=status["done"])
+
+        self._update, self._progress = update, progress
+        progress.start()
+        return self
+
+    def show(self, status: dict[str, Any]) -> None:
+        self._last = status
+        self._update(status)
+
+    def __exit__(self, *_: object) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            s = self._last
+            self._progress.console.print(
+                f"job {self._name}: {s['state']}, {s['done']:,} of {s['units']:,} entries in {s['seconds']:.1f} s",
+                highlight=False,
+            )

@@ -1,0 +1,147 @@
+"""A ROOT selector from Python: real ROOT, whose wheel is in the user's cache or is found elsewhere on the host."""
+
+import sys
+
+import numpy
+import pytest
+import uproot
+
+import dtpnode
+
+SELECTOR = r"""
+#include <TH1D.h>
+#include <TNamed.h>
+#include <TParameter.h>
+#include <TProfile.h>
+#include <TSelector.h>
+#include <TTree.h>
+
+#include <stdexcept>
+
+class Count : public TSelector {
+  TTree *tree = nullptr;
+  double x = 0;
+  TH1D *h = nullptr;
+  TProfile *p = nullptr;
+
+public:
+  Int_t Version() const override { return 2; }
+  void SlaveBegin(TTree *) override {
+    fOutput->Add(h = new TH1D("h", "x;x", 10, 0, 1));
+    h->Sumw2();
+    fOutput->Add(p = new TProfile("p", "", 5, 0, 1));
+    auto *k = dynamic_cast<TParameter<double> *>(fInput->FindObject("k"));
+    fOutput->Add(new TNamed("seen", Form("%s %g", GetOption(), k ? k->GetVal() : -1.)));
+  }
+  void Init(TTree *t) override {
+    tree = t;
+    t->SetBranchAddress("x", &x);
+  }
+  Bool_t Process(Long64_t entry) override {
+    tree->GetTree()->GetEntry(entry);
+    if (TString(GetOption()) == "bad" && x < 0) throw std::runtime_error("negative");
+    h->Fill(x, 2);
+    p->Fill(x, x * x);
+    return kTRUE;
+  }
+  ClassDefOverride(Count, 0);
+};
+"""
+
+
+@pytest.fixture(scope="module")
+def root_client():
+    with dtpnode.LocalCluster(nodes=2, slots=1) as cluster, cluster.client() as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """The selector, and files with the numbers that are in them."""
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "Count.C").write_text(SELECTOR)
+    random = numpy.random.default_rng(1)
+    parts = [random.random(n) for n in (1000, 3000, 500)]
+    for i, x in enumerate(parts):
+        with uproot.recreate(folder / f"f{i}.root") as f:
+            f.mktree("T", {"x": "f8"}).extend({"x": x})
+    with uproot.recreate(folder / "negative.root") as f:
+        f.mktree("T", {"x": "f8"}).extend({"x": numpy.array([0.5, -1.0, 0.5])})
+    return folder, numpy.concatenate(parts)
+
+
+@pytest.fixture(scope="module")
+def job(root_client, data):
+    folder, _ = data
+    return root_client.run(folder / "Count.C+", tree="T", files=f"{folder}/f*.root", option="good", params={"k": 0.5})
+
+
+def test_results(job, data):
+    _, x = data
+    found = job.result()
+    assert list(found) == ["h", "p", "seen"] and len(found) == 3
+    want, _ = numpy.histogram(x, 10, (0, 1))
+    assert found["h"].values(flow=True).tolist() == [0, *(2 * want).tolist(), 0]
+    assert found["h"].variances().tolist() == (4 * want).tolist()
+    assert found["p"].counts().sum() == len(x)
+    assert found["seen"].member("fTitle") == "good 0.5"
+    with pytest.raises(KeyError, match="there are h, p, seen"):
+        found["none"]
+
+
+def test_status_and_report(job, data):
+    job.result()
+    assert job.status["state"] == "done" and job.done()
+    report = job.report
+    assert len(report) == 0 and report.attrs["nodes"]["entries"].sum() >= len(data[1])
+    shown = job._repr_html_()
+    assert "4,500 of 4,500 entries" in shown and "<svg" in shown
+
+
+def test_save(job, tmp_path):
+    path = job.save(tmp_path / "out.root")
+    with uproot.open(path) as f:
+        assert f["h"].member("fEntries") == 4500
+    with pytest.raises(OSError):
+        job.save(tmp_path / "nowhere" / "out.root")
+
+
+def test_partial(root_client, data, capfd):
+    folder, _ = data
+    job = root_client.run(folder / "Count.C+", tree="T", files=folder / "negative.root", option="bad")
+    assert job.wait(progress=True)["state"] == "partial"
+    assert "partial, 2 of 3 entries" in capfd.readouterr().err  # the bar ends as a plain line
+    (missing,) = job.report.to_dict("records")
+    assert (missing["first"], missing["last"]) == (1, 2) and "negative" in missing["reason"]
+    assert job.result()["h"].sum(flow=True).value == 4
+
+
+def test_attach(root_client, job):
+    assert root_client.job(job.name[:10]).name == job.name
+    with pytest.raises(dtpnode.Error, match='no job "0000000000" here'):
+        root_client.job("0" * 10)
+
+
+def test_bad_arguments(root_client, data):
+    folder, _ = data
+    with pytest.raises(dtpnode.Error, match='no tree "Nope" in the file; there is: T'):
+        root_client.run(folder / "Count.C+", tree="Nope", files=f"{folder}/f*.root")
+    with pytest.raises(dtpnode.Error, match="no such file"):
+        root_client.run(folder / "None.C", tree="T", files=f"{folder}/f*.root")
+
+
+def test_cancel(root_client, data):
+    folder, _ = data
+    job = root_client.run(
+        folder / "Count.C+", tree="T", files=f"{folder}/f*.root", args=["--open"]
+    )  # which waits for more
+    with pytest.raises(TimeoutError):
+        job.wait(timeout=0)
+    job.cancel()
+    assert job.wait()["state"] == "cancelled"
+    with pytest.raises(dtpnode.Error, match="cancelled"):
+        job.result()
+
+
+def test_root_is_not_imported():
+    assert "ROOT" not in sys.modules
