@@ -1,40 +1,100 @@
 package pyexec
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
 	"sync"
 
 	"github.com/dtpnode/dtpnode/exec"
 	"github.com/dtpnode/dtpnode/exec/child"
 )
 
-// program is code that was loaded, in a process that forks. It is an exec.Program.
+// program is code that was loaded. It is an exec.Program. The process that has it loaded, and forks, leaves when others
+// were used later and there are too many, and the code is loaded again when it is used.
 type program struct {
 	r        *Runtime
+	w        work
 	key      string
 	mode     mode
-	finishes bool // the code has a finish
-	proc     *child.Process
-	zygote   *child.Zygote
+	finishes bool   // the code has a finish
+	folder   string // of the program alone, which goes with it; codeFile in it is the code
 	spare    spare
-	folder   string // of the program alone, which goes with it
-	once     sync.Once
+
+	loading sync.Mutex // held while the code is loaded, so that one process is made
+
+	// These are guarded by the runtime's mu.
+	loaded   *loaded // nil while no process has the code
+	users    int     // forks of it that run: it stays as long
+	used     uint64  // when it was last used, by the runtime's count of uses
+	released bool
 }
 
-// load has a process load code.
+// loaded is a process that has loaded code, and forks.
+type loaded struct {
+	proc   *child.Process
+	zygote *child.Zygote
+}
+
+func (l *loaded) close() {
+	l.zygote.Close()
+	l.proc.Close()
+}
+
+// codeFile is the name of the code in a program's folder.
+const codeFile = "code"
+
+// mostLoaded is how many programs a runtime has processes for, beside those in use: one has some MB of its own, and
+// what its user's code imports.
+const mostLoaded = 32
+
+// load makes a program of code.
 func (r *Runtime) load(ctx context.Context, w work, code []byte) (*program, error) {
 	folder, err := os.MkdirTemp(r.scratch, "code-")
+	if err == nil {
+		err = os.WriteFile(filepath.Join(folder, codeFile), code, 0o600)
+	}
 	if err != nil {
 		return nil, &exec.Failure{Kind: exec.KindDisk, Op: "load", Entry: -1, Msg: err.Error()}
 	}
-	proc, err := r.base.Fork(ctx, loader)
+	l, says, err := r.loadCode(ctx, w, code, folder)
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(folder))
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s %q %x", w.Form, w.Name, sha256.Sum256(code)))
+	p := &program{
+		r: r, w: w, key: hex.EncodeToString(sum[:]), folder: folder, mode: modeValues, finishes: says.Finishes,
+	}
+	if says.Mode == "sum" {
+		p.mode = modeSum
+	}
+	p.spare.wait = r.spare
+	p.spare.fork = func(ctx context.Context) (*child.Process, error) { return p.fork(ctx, generation) }
+	if !r.keep(p, l) {
+		l.close()
+		return nil, errors.Join(exec.ErrClosed, os.RemoveAll(folder))
+	}
+	return p, nil
+}
+
+// loadedCode is what a process says of code that it has loaded.
+type loadedCode struct {
+	Mode     string `msgpack:"mode"`
+	Finishes bool   `msgpack:"finishes"`
+}
+
+// loadCode has a process load code.
+func (r *Runtime) loadCode(ctx context.Context, w work, code []byte, folder string) (*loaded, loadedCode, error) {
+	var says loadedCode
+	proc, err := r.base.Fork(ctx, loader)
+	if err != nil {
+		return nil, says, err
 	}
 	reply, err := proc.Call(ctx, struct {
 		Op   string `msgpack:"op"`
@@ -44,38 +104,112 @@ func (r *Runtime) load(ctx context.Context, w work, code []byte) (*program, erro
 
 		Folder string `msgpack:"folder"`
 	}{"load", w.Form, w.Name, code, folder})
-	var loaded struct {
-		Mode     string `msgpack:"mode"`
-		Finishes bool   `msgpack:"finishes"`
-	}
 	if err == nil {
-		err = reply.Decode(&loaded)
+		err = reply.Decode(&says)
 	}
 	if err != nil {
 		proc.Close()
-		return nil, errors.Join(err, os.RemoveAll(folder))
+		return nil, says, err
 	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s %q %x", w.Form, w.Name, sha256.Sum256(code)))
-	p := &program{
-		r: r, key: hex.EncodeToString(sum[:]), proc: proc, zygote: proc.Zygote(), folder: folder,
-		mode: modeValues, finishes: loaded.Finishes,
-	}
-	p.spare.wait = r.spare
-	p.spare.fork = func(ctx context.Context) (*child.Process, error) { return p.zygote.Fork(ctx, generation) }
-	if loaded.Mode == "sum" {
-		p.mode = modeSum
-	}
+	return &loaded{proc, proc.Zygote()}, says, nil
+}
+
+// keep takes note of a process that has the code of a program, and has others leave. It reports false, and takes none,
+// if the runtime was closed or the program released.
+func (r *Runtime) keep(p *program, l *loaded) bool {
 	r.mu.Lock()
-	closed := r.closed
-	if !closed {
-		r.programs[p] = true
+	if r.closed || p.released {
+		r.mu.Unlock()
+		return false
 	}
+	r.programs[p], p.loaded = true, l
+	r.uses++
+	p.used = r.uses
+	idle := r.leaving(p)
 	r.mu.Unlock()
-	if closed {
-		p.Release()
-		return nil, exec.ErrClosed
+	for _, l := range idle {
+		l.close()
 	}
-	return p, nil
+	return true
+}
+
+// leaving takes, from the programs but one, the processes that are to leave: of those that nobody uses the ones that
+// were used longest ago. r.mu is held.
+func (r *Runtime) leaving(but *program) (out []*loaded) {
+	var idle []*program
+	n := 0
+	for p := range r.programs {
+		if p.loaded == nil {
+			continue
+		}
+		n++
+		if p.users == 0 && p != but {
+			idle = append(idle, p)
+		}
+	}
+	slices.SortFunc(idle, func(a, b *program) int { return cmp.Compare(a.used, b.used) })
+	for _, p := range idle[:min(len(idle), max(0, n-r.mostLoaded))] {
+		out, p.loaded = append(out, p.loaded), nil
+	}
+	return out
+}
+
+// fork makes a process with the code, which is loaded for it if it is not.
+func (p *program) fork(ctx context.Context, role child.Role) (*child.Process, error) {
+	p.r.mu.Lock()
+	p.users++
+	p.r.uses++
+	p.used = p.r.uses
+	p.r.mu.Unlock()
+	var proc *child.Process
+	l, err := p.again(ctx)
+	if err == nil {
+		proc, err = l.zygote.Fork(ctx, role)
+	}
+	if err != nil {
+		p.unused()
+		return nil, err
+	}
+	go func() { // ends with the process, which ends at the latest with the program
+		<-proc.Exited()
+		p.unused()
+	}()
+	return proc, nil
+}
+
+// unused says that a fork is gone, or was not made.
+func (p *program) unused() {
+	p.r.mu.Lock()
+	defer p.r.mu.Unlock()
+	p.users--
+}
+
+// again is the process that has the code, which is loaded again if it has left.
+func (p *program) again(ctx context.Context) (*loaded, error) {
+	p.loading.Lock()
+	defer p.loading.Unlock()
+	p.r.mu.Lock()
+	l, released := p.loaded, p.released
+	p.r.mu.Unlock()
+	if l != nil || released {
+		if released {
+			return nil, exec.ErrGone
+		}
+		return l, nil
+	}
+	code, err := os.ReadFile(filepath.Join(p.folder, codeFile))
+	if err != nil {
+		return nil, &exec.Failure{Kind: exec.KindDisk, Op: "load", Entry: -1, Msg: err.Error()}
+	}
+	l, _, err = p.r.loadCode(ctx, p.w, code, p.folder)
+	if err != nil {
+		return nil, err
+	}
+	if !p.r.keep(p, l) {
+		l.close()
+		return nil, exec.ErrGone
+	}
+	return l, nil
 }
 
 // Key names the code.
@@ -83,17 +217,21 @@ func (p *program) Key() string { return p.key }
 
 // Release ends the processes of the program.
 func (p *program) Release() {
-	p.once.Do(func() {
-		p.r.mu.Lock()
-		delete(p.r.programs, p)
-		p.r.mu.Unlock()
-		p.spare.close()
-		p.zygote.Close()
-		p.proc.Close()
-		if err := os.RemoveAll(p.folder); err != nil && p.r.log != nil {
-			p.r.log.Warn("could not remove the folder of code", "folder", p.folder, "err", err)
-		}
-	})
+	p.r.mu.Lock()
+	l, released := p.loaded, p.released
+	p.loaded, p.released = nil, true
+	delete(p.r.programs, p)
+	p.r.mu.Unlock()
+	if released {
+		return
+	}
+	p.spare.close()
+	if l != nil {
+		l.close()
+	}
+	if err := os.RemoveAll(p.folder); err != nil && p.r.log != nil {
+		p.r.log.Warn("could not remove the folder of code", "folder", p.folder, "err", err)
+	}
 }
 
 // Start begins a generation.
@@ -111,7 +249,7 @@ func (p *program) Start(ctx context.Context, spec exec.GenSpec, sink exec.Sink) 
 
 // Try runs the first item of a blob, or the number 0, in a process that is thrown away.
 func (p *program) Try(ctx context.Context, spec exec.GenSpec, file, _ string) error {
-	proc, err := p.zygote.Fork(ctx, generation)
+	proc, err := p.fork(ctx, generation)
 	if err != nil {
 		return err
 	}
@@ -124,7 +262,7 @@ func (p *program) Merge(ctx context.Context, inputs []string, out string) (exec.
 	if p.mode == modeValues {
 		return mergeValues(ctx, inputs, out)
 	}
-	proc, err := p.zygote.Fork(ctx, merger)
+	proc, err := p.fork(ctx, merger)
 	if err != nil {
 		return exec.Partial{}, err
 	}

@@ -47,9 +47,12 @@ type Runtime struct {
 	log     *slog.Logger // nil for none
 	spare   time.Duration
 
+	mostLoaded int // programs that have processes, beside those in use
+
 	mu       sync.Mutex
 	closed   bool
 	programs map[*program]bool
+	uses     uint64 // of programs
 }
 
 // Open starts an interpreter, for which it installs what the child needs the first time.
@@ -82,7 +85,7 @@ func (f *Finder) Open(ctx context.Context, info exec.Info, cfg exec.Config) (exe
 	}
 	return &Runtime{
 		info: info, base: base, scratch: cfg.Scratch, log: cfg.Log, programs: map[*program]bool{},
-		spare: cmp.Or(f.Spare, spareFor),
+		spare: cmp.Or(f.Spare, spareFor), mostLoaded: mostLoaded,
 	}, nil
 }
 

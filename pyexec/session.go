@@ -20,7 +20,7 @@ type run struct {
 
 // Session starts the process of the submitting side.
 func (p *program) Session(ctx context.Context, spec exec.SessionSpec) (exec.Session, error) {
-	proc, err := p.zygote.Fork(ctx, session)
+	proc, err := p.fork(ctx, session)
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +75,7 @@ func (p *program) Save(ctx context.Context, partials []string, out string) (exec
 	if p.mode == modeValues {
 		return p.finish(ctx, nil, partials, out, false)
 	}
-	proc, err := p.zygote.Fork(ctx, session)
+	proc, err := p.fork(ctx, session)
 	if err != nil {
 		return exec.Finished{}, err
 	}
