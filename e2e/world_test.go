@@ -32,20 +32,25 @@ func TestCycles(t *testing.T) {
 	second.wantDone(t)
 	roottest.Find(t).Compare(t, second.out, first.out)
 
-	j := world(t, "", "--cycles", "5000", "--save-canvases=png")
+	j := world(t, "", "--cycles", "5000", "--save-canvases=png", "--include", "c.png")
 	j.Dir = t.TempDir()
+	check(t, os.WriteFile(filepath.Join(j.Dir, "c.png"), []byte("read by the job"), 0o600))
 	drawn := c.nodes[2].run(t, j)
 	drawn.wantDone(t)
 	if !slices.ContainsFunc(drawn.lines, func(l string) bool { return strings.HasSuffix(l, "status 5005") }) {
 		t.Errorf("fStatus is not that of all: %q", drawn.lines)
 	}
-	if want := []string{"c.png", "a_b_c.png", "a_b_c_2.png"}; !slices.Equal(drawn.st.Canvases, want) {
+	if want := []string{"c-canvas.png", "a_b_c.png", "a_b_c_2.png"}; !slices.Equal(drawn.st.Canvases, want) {
 		t.Errorf("saved %q, want %q; not saved: %q", drawn.st.Canvases, want, drawn.st.Unsaved)
 	}
 	for _, name := range drawn.st.Canvases {
 		if text, err := os.ReadFile(filepath.Join(j.Dir, name)); err != nil || !strings.HasPrefix(string(text), "\x89PNG") {
 			t.Errorf("%s: %v, %d bytes", name, err, len(text))
 		}
+	}
+
+	if text, err := os.ReadFile(filepath.Join(j.Dir, "c.png")); err != nil || string(text) != "read by the job" {
+		t.Errorf("a canvas took the place of what the job reads: %q, %v", text, err)
 	}
 
 	for args, says := range map[string]string{

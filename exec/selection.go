@@ -92,6 +92,8 @@ type FriendFile struct {
 	File    string `msgpack:"file"`
 	Part    string `msgpack:"part"`
 	Entries int64  `msgpack:"entries"` // where it was planned
+	// UUID is that of the file where it was planned, as in a Packet; empty leaves that open.
+	UUID string `msgpack:"uuid,omitempty"`
 }
 
 // Runs is a set of entries as pairs of numbers, each an unsigned varint: how many entries are left out, and how many

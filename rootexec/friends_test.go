@@ -50,6 +50,25 @@ func TestFriendsAreWhatWasPlanned(t *testing.T) {
 			t.Errorf("another %s: %+v", name, err)
 		}
 	}
+	for i := range good.Files { // a file with as many entries that was written anew
+		name := good.Files[i].File
+		p, err := rootexec.SharedExecutor(t).Plan(t.Context(), name, "fr", 0)
+		if err != nil || p.UUID == "" {
+			t.Fatalf("%+v, %v", p, err)
+		}
+		same := good
+		same.Files = append([]exec.FriendFile{}, good.Files...)
+		same.Files[i].UUID = p.UUID
+		if err := try(same, "x"); err != nil {
+			t.Errorf("%s with its own UUID: %v", name, err)
+		}
+		same.Files[i].UUID = "00000000-0000-0000-0000-000000000000"
+		var f *exec.Failure
+		if err := try(same, "x"); !errors.As(err, &f) || f.Host != exec.CauseDiffers || f.File != name ||
+			!strings.Contains(f.Msg, "the friend fr in "+name+" has the UUID "+p.UUID) {
+			t.Errorf("%s with another UUID: %+v", name, err)
+		}
+	}
 	bad := good
 	bad.Files = []exec.FriendFile{good.Files[0], {File: at("f1.root"), Part: "none", Entries: 2077}}
 	if err := try(bad, "x"); err == nil || !strings.Contains(err.Error(), `no tree "none"`) {

@@ -243,7 +243,11 @@ func runDraw(ctx context.Context, g *globals, o drawOptions) error {
 	if o.picture != "" && samePath(o.picture, asked) {
 		return usagef("could not use %q for both -o and --picture: name two files", o.run.out)
 	}
+	if o.picture != "" && o.booked != "" && samePath(o.picture, o.booked) {
+		return usagef("could not use %q for both --booked and --picture: name two files", o.picture)
+	}
 	o.run.params = o.parameters(asked, o.picture)
+	o.run.spares = []string{o.picture}
 	req, err := o.run.request(g, selector+"+")
 	if err != nil {
 		return err

@@ -62,6 +62,7 @@ type runOptions struct {
 	world      worldFlags
 	watch      watchFlags
 	watched    string
+	spares     []string // further files that are written, and must be none that the job reads
 }
 
 const runLong = `run submits a TSelector over a chain of TTrees and waits for the merged output.
@@ -137,7 +138,8 @@ names that lead below it are followed; others keep their base names alone, since
 
 With --save-canvases all canvases that are there after Terminate are saved where Terminate ran, as CANVAS.pdf or in
 the formats that are given; characters other than letters, digits and ._- become _, a second canvas of a name gets _2,
-and a file of that name is replaced.
+and a file of that name is replaced, unless it is the selector or something else that the job reads: the canvas is saved as
+CANVAS-canvas.pdf then.
 
 With --open the job runs over what ` + "`dtpnode append`" +
 	` adds too, from another shell, and ends when it is closed, by
@@ -398,7 +400,7 @@ func (o runOptions) request(g *globals, selector string) (api.JobRequest, error)
 		return req, usagef("could not use %q for both -o and --watch-file: each snapshot replaces the file of --watch-file",
 			o.watch.file)
 	}
-	for _, path := range []string{req.Output, o.watch.file} {
+	for _, path := range append([]string{req.Output, o.watch.file}, o.spares...) {
 		if err = sparesInputs(path, req, spec); err != nil {
 			return req, err
 		}
@@ -406,6 +408,7 @@ func (o runOptions) request(g *globals, selector string) (api.JobRequest, error)
 	if req.Dir, err = os.Getwd(); err != nil {
 		return req, fmt.Errorf("could not find the working folder: %w", err)
 	}
+	req.Spares = inputsOf(api.JobRequest{}, spec)
 	req.Part, req.N, req.First, req.StaysOpen = o.tree, o.n, o.first, o.open
 	req.Stall, req.AllowCopies, req.SeedLocal = o.stall.Seconds(), o.copies, o.seedLocal
 	req.SkipMissing = o.skip
@@ -517,7 +520,7 @@ func sparesInputs(path string, req api.JobRequest, spec rootexec.Spec) error {
 		if in, err := os.Stat(input); err == nil && os.SameFile(in, out) {
 			return &api.Error{
 				Message: fmt.Sprintf("could not write to %q: it is an input of this job and would be overwritten", path),
-				Hint:    "name another file with -o, or --watch-file",
+				Hint:    "name another file with -o, --watch-file or --picture",
 			}
 		}
 	}

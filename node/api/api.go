@@ -135,6 +135,9 @@ type JobRequest struct {
 	Output string   `json:"output,omitempty"` // absolute path; empty: kept for get
 	// absolute folder for the files that the user's code writes besides; empty: Dir
 	OutputDir string `json:"output_dir,omitempty"`
+	// absolute paths on this host of what the job reads besides its files, such as its code: nothing that the user's code
+	// writes takes the place of one, as of none of the files
+	Spares []string `json:"spares,omitempty"`
 
 	Dir    string   `json:"dir"` // working directory of Begin and Terminate
 	Env    []string `json:"env,omitempty"`

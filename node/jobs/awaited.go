@@ -34,7 +34,7 @@ type awaited struct {
 func (r *ender) newAwaited(st store.Status, c *store.Copy) *awaited {
 	j := r.book.New(st.ID)
 	j.s.SubmittedHere, j.s.Status = true, st.JobStatus
-	j.s.Req.Output, j.s.Req.OutputDir = st.Owed, st.OutputDir
+	j.s.Req.Output, j.s.Req.OutputDir, j.s.Req.Spares = st.Owed, st.OutputDir, st.Spares
 	if c != nil {
 		j.s.Desc = r.book.Whole(c.ID, c.Job)
 	} else {
@@ -204,7 +204,7 @@ func (r *ender) loadFinished() (waiting []*awaited) {
 		j := r.book.New(st.ID)
 		j.s.Home, j.s.Led, j.s.Complete, j.s.Status = st.Home, true, true, st
 		j.s.SubmittedHere, j.s.OutDone = saved.Ours, st.Output != ""
-		j.s.Req.Output, j.s.Req.OutputDir = saved.Owed, saved.OutputDir
+		j.s.Req.Output, j.s.Req.OutputDir, j.s.Req.Spares = saved.Owed, saved.OutputDir, saved.Spares
 		// An owed output is tried for as long as the result is kept, which for this purpose begins now.
 		if j.s.Ended = time.Now(); r.Owed(j) == "" {
 			j.s.Ended = r.results.SavedAt(name, r.ages)

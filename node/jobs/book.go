@@ -186,7 +186,7 @@ func (b *Book) claim(j *Job) {
 	}
 	j.s.SubmittedHere, j.s.Status = true, saved.JobStatus
 	j.s.Req.Output, j.s.Req.Dir, j.s.Req.Env = saved.Owed, saved.Dir, saved.Env
-	j.s.Req.OutputDir = saved.OutputDir
+	j.s.Req.OutputDir, j.s.Req.Spares = saved.OutputDir, saved.Spares
 	j.s.OutDone = b.results.Delivered(j.Name)
 }
 

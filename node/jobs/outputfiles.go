@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/dtpnode/dtpnode/exec"
@@ -136,8 +137,27 @@ func isInput(path string, inputs []string) bool {
 	return false
 }
 
-// inputs are the paths and URLs of the job's files, as far as they are known by now.
+// spares are the paths and URLs of what the job reads beside its files, on the node on which it was submitted: its
+// code, friends, lists of entries and objects of fInput. Names of output files come from whoever worked.
+func (j *Job) spares() (urls []string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	urls = slices.Clone(j.s.Req.Spares)
+	for _, fr := range j.s.Req.Friends {
+		for _, f := range fr.Files {
+			urls = append(urls, f.URL)
+		}
+	}
+	for _, l := range j.s.Req.EntryLists {
+		urls = append(urls, l.URL)
+	}
+	slices.Sort(urls)
+	return slices.Compact(urls)
+}
+
+// inputs are the paths and URLs of all that the job reads, as far as they are known by now.
 func (j *Job) inputs() (urls []string) {
+	urls = j.spares()
 	_, desc := j.Prepared()
 	if desc == nil {
 		j.mu.Lock()
@@ -145,7 +165,7 @@ func (j *Job) inputs() (urls []string) {
 		j.mu.Unlock()
 	}
 	if desc == nil {
-		return nil
+		return urls
 	}
 	for _, f := range desc.Data.Files {
 		if f.URL != "" {

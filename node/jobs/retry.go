@@ -71,6 +71,7 @@ func (r *Room) Retry(ctx context.Context, name string, req api.RetryRequest) (*J
 		if own {
 			again.Output = cmp.Or(again.Output, found.desc.Ask.Output)
 			again.OutputDir = found.desc.Ask.OutputDir
+			again.Spares = r.sparesOf(old)
 		}
 	}
 	j, err := r.accept(again, st.Files, func(j *Job, nonce []byte) error { return r.leadAgain(j, nonce, found) })

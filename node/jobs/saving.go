@@ -8,7 +8,7 @@ import (
 // SaveStatus writes a job's status to disk, for after a restart. It returns only once the status is durable if the
 // job's user is owed an output.
 func (r *outputs) SaveStatus(j *Job) {
-	saved := store.Status{JobStatus: r.StatusOf(j), Owed: r.Owed(j), OutputDir: j.outputDir()}
+	saved := store.Status{JobStatus: r.StatusOf(j), Owed: r.Owed(j), OutputDir: j.outputDir(), Spares: j.spares()}
 	saved.Dir, saved.Env = r.surroundings(j)
 	j.mu.Lock()
 	saved.Ours = j.own()
@@ -17,6 +17,18 @@ func (r *outputs) SaveStatus(j *Job) {
 	if err != nil {
 		r.log.Warn("could not save a job's status", "job", api.Short(j.Name), "reason", err)
 	}
+}
+
+// sparesOf is Job.spares of a job that was submitted here, after a restart from its disk.
+func (r *outputs) sparesOf(j *Job) []string {
+	if urls := j.spares(); len(urls) > 0 {
+		return urls
+	}
+	saved, err := r.results.Status(j.Name)
+	if err != nil || !saved.Ours {
+		return nil
+	}
+	return saved.Spares
 }
 
 // surroundings are the folder and the environment in which Begin and Terminate of a job run. They are known only on the

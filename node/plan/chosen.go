@@ -208,7 +208,7 @@ func (pl *Planner) friend(
 ) (fr exec.Friend, notes []string, err error) {
 	name := cmp.Or(ref.Alias, ref.Part)
 	ask := api.JobRequest{Kind: req.Kind, Version: req.Version, Part: ref.Part, Files: ref.Files, Open: req.Open,
-		Dir: req.Dir}
+		Dir: req.Dir, AllowCopies: req.AllowCopies}
 	if ask, err = pl.Expand(ctx, rt, ask); err != nil {
 		return fr, nil, err
 	}
@@ -226,7 +226,7 @@ func (pl *Planner) friend(
 	}
 	fr = exec.Friend{Alias: ref.Alias, Part: ref.Part, Key: ref.Key}
 	for _, f := range read.Files {
-		fr.Files = append(fr.Files, exec.FriendFile{File: f.URL, Part: f.Part, Entries: f.Entries})
+		fr.Files = append(fr.Files, exec.FriendFile{File: f.URL, Part: f.Part, Entries: f.Entries, UUID: f.UUID})
 	}
 	if fr.Part == "" && len(fr.Files) > 0 {
 		fr.Part = fr.Files[0].Part

@@ -58,6 +58,8 @@ type Status struct {
 	Env []string `json:"env,omitempty"`
 	// OutputDir is the folder that the user has named for files that the program writes beside its output.
 	OutputDir string `json:"output_dir,omitempty"`
+	// Spares are paths that no such file takes the place of, besides those of the job's files.
+	Spares []string `json:"spares,omitempty"`
 }
 
 // FolderOf is the folder of the job with that name.

@@ -257,7 +257,7 @@ json Client::finish(const json &request, bool terminate) {
     status = merger->statusFrom(selector_->GetStatus());
     if (session_) addForSession(output, merger->members(), merger->units(), status);
   });
-  if (terminate && !session_) this->terminate(reply, request.value("canvases", std::vector<std::string>{}), status);
+  if (terminate && !session_) this->terminate(reply, request, status);
   if (path.empty()) reply["objects"] = objectsOf(*selector_->GetOutputList());
   int keys = 0;
   if (!path.empty()) guard_.run(Phase::Write, [&] { keys = results.write(*merger, outputs()); });
@@ -272,7 +272,7 @@ json Client::finish(const json &request, bool terminate) {
 }
 
 // Terminate finds what it would in a process that had done all. What it prints and draws is the user's.
-void Client::terminate(json &reply, const std::vector<std::string> &formats, long long status) {
+void Client::terminate(json &reply, const json &request, long long status) {
   if (random_) random_->enter(StreamRandom::kTerminate);
   enterUserWorld();
   where_.reset(); // goes back, if the directory still exists
@@ -288,7 +288,8 @@ void Client::terminate(json &reply, const std::vector<std::string> &formats, lon
       f.step = phaseName(Phase::Terminate);
       throw f;
     }
-    reply["canvases"] = saveCanvases(formats, failed);
+    reply["canvases"] = saveCanvases(request.value("canvases", std::vector<std::string>{}),
+                                     request.value("inputs", std::vector<std::string>{}), failed);
     leaveProofClient();
   });
   reply["unsaved"] = failed;

@@ -28,7 +28,7 @@ class Client {
   nlohmann::json start(const nlohmann::json &request);
   nlohmann::json finish(const nlohmann::json &request, bool terminate);
   nlohmann::json save(const nlohmann::json &request);
-  void terminate(nlohmann::json &reply, const std::vector<std::string> &formats, long long status);
+  void terminate(nlohmann::json &reply, const nlohmann::json &request, long long status);
   std::vector<TObject *> outputs() const;
 
   Channel &channel_;

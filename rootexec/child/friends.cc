@@ -39,6 +39,22 @@ Failure keyFailure(const Friend &f, const std::string &key, const std::string &t
 
 std::string nameOf(const Friend &f) { return f.alias.empty() ? f.tree : f.alias; }
 
+/// Throws a Failure if a friend's file is not the one that was planned, as Generation::compare does for the job's own.
+void compareFriend(const Friend &f, const Friend::File &from, const TFile &file, TTree &tree) {
+  const std::string uuid = from.uuid.empty() ? "" : uuidOf(file), whose = "the friend " + nameOf(f) + " in " + from.url;
+  std::string why;
+  if (tree.GetEntries() != from.entries)
+    why = whose + " has " + std::to_string(tree.GetEntries()) + " entries here, but " + std::to_string(from.entries) +
+          " where it was planned";
+  else if (!uuid.empty() && uuid != from.uuid)
+    why = whose + " has the UUID " + uuid + " here, but " + from.uuid +
+          " where it was planned: it was written anew, with as many entries (--allow-copies if they are the same)";
+  if (why.empty()) return;
+  Failure failure = friendFailure(from.url, why);
+  failure.error = kDiffers;
+  throw failure;
+}
+
 /// Opens a friend's file, and says in a failure whose file it is. The tree in it is the one that was planned.
 std::unique_ptr<TFile> openFriend(const Friend &f, const Friend::File &from, RootGuard &guard, TTree *&tree) {
   std::unique_ptr<TFile> file;
@@ -50,13 +66,30 @@ std::unique_ptr<TFile> openFriend(const Friend &f, const Friend::File &from, Roo
     failure.msg = "the friend " + nameOf(f) + " in " + from.url + " cannot be opened here: " + failure.msg;
     throw;
   }
-  if (tree->GetEntries() == from.entries) return file;
-  Failure failure = friendFailure(from.url, "the friend " + nameOf(f) + " in " + from.url + " has " + std::to_string(tree->GetEntries()) +
-                                                " entries here, but " + std::to_string(from.entries) +
-                                                " where it was planned");
-  failure.error = kDiffers;
-  throw failure;
+  compareFriend(f, from, *file, *tree);
+  return file;
 }
+
+/// A friend in several files, each of which is compared with what was planned whenever it is opened: in the middle of a
+/// job another may have come in its place.
+class FriendChain : public TChain {
+ public:
+  explicit FriendChain(const Friend &f) : TChain(f.tree.c_str()), of_(&f) {
+    for (const Friend::File &file : f.files)
+      AddFile(file.url.c_str(), file.entries, file.tree.c_str());
+  }
+
+  Long64_t LoadTree(Long64_t entry) override {
+    const int before = fTreeNumber;
+    const Long64_t at = TChain::LoadTree(entry);
+    if (fTreeNumber != before && fTreeNumber >= 0 && fFile && fTree)
+      compareFriend(*of_, of_->files.at(static_cast<size_t>(fTreeNumber)), *fFile, *fTree);
+    return at;
+  }
+
+ private:
+  const Friend *of_;
+};
 
 } // namespace
 
@@ -95,11 +128,9 @@ Friends::Friends(const Selection &selection, RootGuard &guard) {
     if (f.files.size() == 1) {
       o.file = openFriend(f, f.files[0], guard, o.tree);
     } else {
-      o.chain = std::make_unique<TChain>(f.tree.c_str());
-      for (const Friend::File &file : f.files) {
+      for (const Friend::File &file : f.files)
         openFriend(f, file, guard, o.tree); // ROOT says less of what it cannot open, and when it is too late
-        o.chain->AddFile(file.url.c_str(), file.entries, file.tree.c_str());
-      }
+      o.chain = std::make_unique<FriendChain>(f);
       o.tree = o.chain.get();
     }
     if (!f.key.empty()) {

@@ -41,7 +41,7 @@ Selection::Selection(const std::string &path) {
     for (const json &expression : elements(from, "key"))
       f.key.push_back(expression);
     for (const json &file_ : elements(from, "files"))
-      f.files.push_back({file_.at("file"), file_.at("part"), file_.at("entries")});
+      f.files.push_back({file_.at("file"), file_.at("part"), file_.at("entries"), file_.value("uuid", "")});
     friends_.push_back(std::move(f));
   }
   for (const json &alias : elements(all, "aliases"))

@@ -23,7 +23,8 @@ struct Friend {
   std::vector<std::string> key; // expressions by which its entries are found; empty: by number
   struct File {
     std::string url, tree;
-    long long entries;
+    long long entries; // where it was planned
+    std::string uuid; // there, empty if unknown
   };
   std::vector<File> files;
 

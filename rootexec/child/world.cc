@@ -39,6 +39,30 @@ struct CanvasFolder {
   }
 };
 
+/// Whether a file that is there is one of these.
+bool isOneOf(const std::string &path, const std::vector<std::string> &files) {
+  struct stat st{};
+  if (::stat(path.c_str(), &st) != 0) return false;
+  for (const std::string &file : files) {
+    struct stat other{};
+    if (::stat(file.c_str(), &other) == 0 && other.st_dev == st.st_dev && other.st_ino == st.st_ino) return true;
+  }
+  return false;
+}
+
+/// Why nothing came of a picture. ROOT tells no cause, and most often there is no room for it.
+std::string whyEmpty(const std::string &path) {
+  const std::string some(1 << 16, 'x');
+  FILE *f = std::fopen(path.c_str(), "wb");
+  bool ok = f && std::fwrite(some.data(), 1, some.size(), f) == some.size();
+  if (f && std::fclose(f) != 0) ok = false;
+  if (ok) return "ROOT wrote nothing";
+  char folder[4096];
+  const std::string why = std::strerror(errno);
+  return "ROOT wrote nothing into " + std::string(::getcwd(folder, sizeof folder) ? folder : "the working folder") +
+         ": " + why;
+}
+
 bool isFilled(const std::string &path) {
   struct stat st{};
   return ::stat(path.c_str(), &st) == 0 && st.st_size > 0;
@@ -58,7 +82,8 @@ void enterUserWorld() {
   TH1::AddDirectory(true);
 }
 
-std::vector<std::string> saveCanvases(const std::vector<std::string> &formats, std::vector<std::string> &failed) {
+std::vector<std::string> saveCanvases(const std::vector<std::string> &formats, const std::vector<std::string> &spared,
+                                      std::vector<std::string> &failed) {
   std::vector<std::string> saved;
   std::vector<TObject *> canvases;
   TIter next(gROOT->GetListOfCanvases());
@@ -78,10 +103,13 @@ std::vector<std::string> saveCanvases(const std::vector<std::string> &formats, s
     for (int n = 2; !taken.insert(base).second; ++n)
       base = plain + "_" + std::to_string(n);
     for (const std::string &format : formats) {
-      const std::string file = base + "." + format, made = folder.path + "/" + file;
+      std::string file = base + "." + format;
+      for (int n = 1; isOneOf(file, spared); ++n) // a canvas may be called as the selector's source or a file is
+        file = base + "-canvas" + (n > 1 ? "-" + std::to_string(n) : "") + "." + format;
+      const std::string made = folder.path + "/" + file;
       canvas->SaveAs(made.c_str());
       if (!isFilled(made))
-        failed.push_back(file + ": ROOT wrote nothing");
+        failed.push_back(file + ": " + whyEmpty(made));
       else if (::rename(made.c_str(), file.c_str()) != 0)
         failed.push_back(file + ": " + std::strerror(errno));
       else
