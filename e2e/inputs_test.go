@@ -93,3 +93,24 @@ func TestAbortFileAsksForWholeFiles(t *testing.T) {
 		t.Errorf("the user is not told that files are whole: %s", note)
 	}
 }
+
+// TestInputOutlivesTheDaemon kills the only node of a job, and starts it again: every process of the job has what Begin
+// had made, as before.
+func TestInputOutlivesTheDaemon(t *testing.T) {
+	t.Parallel()
+	specs := often("a")
+	c := ownCluster(t, specs...)
+	n := c.nodes[0]
+	j := paced(t, 100)
+	selector, err := filepath.Abs(filepath.Join("testdata", "Begun.C"))
+	check(t, err)
+	j.Selector = selector
+	d := n.detach(t, j)
+	n.committed(t, d.id, 0.1)
+	n.crash(t)
+	n.restart(t, specs[0])
+	_, st := c.waitFinal(t, d.id, commandLimit)
+	if st.State != api.Done || !strings.Contains(st.Stdout, "sum 560000 of 80000") {
+		t.Errorf("want each entry to weigh 7: %s\n%s", st.State, st.Stdout)
+	}
+}

@@ -236,7 +236,10 @@ func (r *ender) emptyPartial(j *Job) (string, error) {
 	}
 	var g exec.Generation
 	err := r.use(r.ctx, j, func(p exec.Program, desc *tasks.Job) (err error) {
-		g, err = p.Start(r.ctx, r.workers.Limits.Spec(desc, j.inputPath(), j.s.ID.Seed(), work), emptySink{j})
+		input, err := j.inputFor(desc)
+		if err == nil {
+			g, err = p.Start(r.ctx, r.workers.Limits.Spec(desc, input, j.s.ID.Seed(), work), emptySink{j})
+		}
 		return err
 	})
 	if err != nil {

@@ -87,6 +87,18 @@ func (j *Job) inputPath() string {
 	return j.s.Input
 }
 
+// inputFor is inputPath for a job with that description. It is an error if there should be something and is not: code
+// that does not look would count other things than it was told to.
+func (j *Job) inputFor(desc *tasks.Job) (string, error) {
+	path := j.inputPath()
+	if path == "" && desc != nil && (len(desc.Input) > 0 || desc.Begun.Name != "") {
+		return "", &exec.Failure{
+			Kind: exec.KindDisk, Op: "start", Entry: -1, Msg: "what Begin has made is not on this node; please report this",
+		}
+	}
+	return path, nil
+}
+
 // whole says why no file of a job may be divided that is being prepared to be submitted here; empty if files may be.
 func (j *Job) whole() string {
 	j.mu.Lock()

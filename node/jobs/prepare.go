@@ -69,11 +69,11 @@ func (r *base) takesPartIn(submitter tasks.PeerID) bool {
 	return r.cfg.Slots > 0 && (submitter == r.net.ID() || r.net.HasRight(r.net.ID(), p2p.Worker))
 }
 
-// takeFrom takes over program, description and blobs of o, which is the same job prepared once more, and releases what
-// the job held before.
+// takeFrom takes over program, description, blobs and what Begin has made of o, which is the same job prepared once
+// more, and releases what the job held before.
 func (j *Job) takeFrom(o *Job) {
 	o.mu.Lock()
-	program, desc, key, ships := o.s.Program, o.s.Desc, o.s.CodeKey, o.s.Ships
+	program, desc, key, ships, input := o.s.Program, o.s.Desc, o.s.CodeKey, o.s.Ships, o.s.Input
 	o.s.Program, o.s.Ships = nil, nil
 	o.mu.Unlock()
 	j.mu.Lock()
@@ -81,7 +81,7 @@ func (j *Job) takeFrom(o *Job) {
 	if j.s.Freed {
 		old = program
 	} else {
-		j.s.Program, j.s.Desc, j.s.CodeKey = program, desc, key
+		j.s.Program, j.s.Desc, j.s.CodeKey, j.s.Input = program, desc, key, input
 	}
 	j.mu.Unlock()
 	for hash, let := range ships {

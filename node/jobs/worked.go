@@ -21,7 +21,13 @@ func (r *programs) worked(id tasks.JobID) (worker.Job, bool) {
 }
 
 func (w worked) Use(ctx context.Context, do func(exec.Program, *tasks.Job, string) error) error {
-	return w.of.use(ctx, w.j, func(p exec.Program, desc *tasks.Job) error { return do(p, desc, w.j.inputPath()) })
+	return w.of.use(ctx, w.j, func(p exec.Program, desc *tasks.Job) error {
+		input, err := w.j.inputFor(desc)
+		if err != nil {
+			return err
+		}
+		return do(p, desc, input)
+	})
 }
 
 func (w worked) Described() *tasks.Job {
