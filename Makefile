@@ -13,6 +13,7 @@
 # make fmt     format Go and C++
 # make install    what was built, with manual pages, completions and systemd units, below PREFIX and DESTDIR
 # make uninstall  remove that again
+# make wheel      the Python package with the binary inside, in dist
 # make release    archives, .deb and .rpm of all platforms, with checksums, in dist
 # make clean   remove what was built here (not the cache)
 
@@ -28,7 +29,7 @@ export DTPNODE_SAMPLES ?= $(wildcard $(CURDIR)/../shared/data)
 PLAIN    := ./sim ./engine ./journal ./ledger ./merge ./quorum ./steal ./tasks
 RACED     = $(filter-out ./e2e $(PLAIN),$(patsubst github.com/dtpnode/dtpnode/%,./%,$(shell $(GO) list ./...)))
 
-.PHONY: build demo old-root test test-cores test-e2e test-rest soak mutants fuzz bench curves install uninstall release lint tidy-check vuln fmt clean
+.PHONY: build wheel demo old-root test test-cores test-e2e test-rest soak mutants fuzz bench curves install uninstall release lint tidy-check vuln fmt clean
 
 build:
 	$(GO) build -trimpath -ldflags '$(STAMP)' -o $(BIN) ./cmd/dtpnode
@@ -136,6 +137,12 @@ $(BIN):
 DIST ?= dist
 release:
 	GO=$(GO) packaging/release.sh $(DIST) $(VERSION)
+
+# pip fetches what builds wheels. PYTHON is any from 3.10 on.
+PYTHON ?= python3
+wheel:
+	DTPNODE_VERSION=$(VERSION) GO=$(GO) $(PYTHON) -m pip --disable-pip-version-check wheel -q --no-deps -w $(DIST) ./python
+	@ls $(DIST)/dtpnode-*.whl
 
 lint:
 	$(GO) run $(LINT) run ./...

@@ -1,6 +1,7 @@
 package python
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -32,7 +33,8 @@ func TestPython(t *testing.T) {
 		t.Fatal(err)
 	}
 	packages := tools(t, python, filepath.Join(here, "tests", "requirements.txt"))
-	venv := environment(t, python, packages, filepath.Join(here, "src"), filepath.Join(here, "tests", "child"))
+	src := filepath.Join(here, "src")
+	venv := environment(t, python, "import dtpnode_in_futures", packages, src, filepath.Join(here, "tests", "child"))
 	binary := filepath.Join(venv, "bin", "dtpnode")
 	run(t, here, nil, "go", "build", "-o", binary, "../cmd/dtpnode")
 	exe := filepath.Join(venv, "bin", "python")
@@ -40,10 +42,53 @@ func TestPython(t *testing.T) {
 		t.Parallel()
 		t.Log(run(t, here, nil, exe, "-m", "mypy", "--config-file", "pyproject.toml", "--cache-dir", t.TempDir()))
 	})
+	t.Run("wheel", func(t *testing.T) {
+		t.Parallel()
+		testWheel(t, python, here, packages, binary)
+	})
 	t.Run("pytest", func(t *testing.T) {
 		t.Parallel()
 		t.Log(run(t, here, nil, exe, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=5", "tests"))
 	})
+}
+
+// testWheel makes the wheel, installs it into an environment of its own, and uses what is there then.
+func testWheel(t *testing.T, python, here, packages, binary string) {
+	dir := t.TempDir()
+	made := []string{"DTPNODE_BINARY=" + binary, "PYTHONPATH=" + packages}
+	run(t, here, made, python, "-m", "pip", "--disable-pip-version-check", "wheel", "-q", "--no-deps", "--no-index",
+		"--no-build-isolation", "-w", dir, ".")
+	found, err := filepath.Glob(filepath.Join(dir, "dtpnode-*-py3-none-manylinux_2_17_*.whl"))
+	if err != nil || len(found) != 1 {
+		t.Fatalf("wheels: %q, %v", found, err)
+	}
+	listed := run(t, dir, nil, python, "-m", "zipfile", "-l", found[0])
+	for _, want := range []string{"dtpnode/py.typed ", "dtpnode/_guard.py ", ".data/scripts/dtpnode "} {
+		if !strings.Contains(listed, want) {
+			t.Errorf("the wheel lacks %s", want)
+		}
+	}
+	if strings.Contains(listed, "test") {
+		t.Errorf("the wheel has tests:\n%s", listed)
+	}
+	venv := environment(t, python, "", packages)
+	run(t, dir, nil, python, "-m", "pip", "--disable-pip-version-check", "--python", venv, "install", "-q", "--no-deps",
+		"--no-index", found[0])
+	was, err := os.ReadFile(binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	is, err := os.ReadFile(filepath.Join(venv, "bin", "dtpnode"))
+	if err != nil || !bytes.Equal(was, is) {
+		t.Errorf("the program that is installed is not the one that was built: %d bytes of %d, %v", len(is), len(was), err)
+	}
+	state := t.TempDir()
+	env := []string{"XDG_STATE_HOME=" + state, "XDG_CACHE_HOME=" + state, "DTPNODE_STATE=", "PATH=/usr/bin:/bin"}
+	const use = "import dtpnode\nwith dtpnode.Client() as c, c.executor() as p: print(sum(p.map(abs, range(-10, 0))))"
+	out := run(t, dir, env, filepath.Join(venv, "bin", "python"), "-c", use)
+	if strings.TrimSpace(out) != "55" {
+		t.Errorf("the installed package computes %q", out)
+	}
 }
 
 // run runs a command in a folder, and returns what it has printed.
@@ -143,13 +188,13 @@ func tools(t *testing.T, python, list string) string {
 	return sitePackages(t, dir)
 }
 
-// environment makes an environment of this run, whose interpreters find all that is in folders, also those that tests
-// start as isolated ones.
-func environment(t *testing.T, python string, folders ...string) string {
+// environment makes an environment of this run, whose interpreters find all that is in folders and run a line first, also
+// those that tests start as isolated ones.
+func environment(t *testing.T, python, line string, folders ...string) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "venv")
 	run(t, "", nil, python, "-m", "venv", "--without-pip", dir)
-	text := strings.Join(folders, "\n") + "\nimport dtpnode_in_futures\n"
+	text := strings.Join(append(folders, line), "\n") + "\n"
 	if err := os.WriteFile(filepath.Join(sitePackages(t, dir), "dtpnode.pth"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -18,6 +18,8 @@ one of another version may not read it.
     finish(total)    on the submitting side, after all: returns the total that is kept; total is None with MODE "values"
     MODE             "values": the value of each item is kept; "sum": reduce makes one of all. Without MODE a code that
                      has reduce is "sum"
+    IMPORTS          names of modules that are imported when the code is loaded, so that not each process that runs items
+                     does so; a module that cannot be is left to what needs it
     ITEMS            what process is given of an item that is bytes: "bytes", or with "pickle" the object that they are
                      a pickle of. Items that are only numbers are ints. With "blob" process is given the item's bytes,
                      all items that were appended with it, as a sequence of bytes, and the item's place in that: so
@@ -26,6 +28,7 @@ one of another version may not read it.
 Where there is no reduce, "sum" adds by operator.add.
 """
 
+import contextlib
 import importlib
 import linecache
 import operator
@@ -61,6 +64,9 @@ class Code:
         self.unpicklable: Callable[[Any, str], str] = names.get("unpicklable") or (lambda value, root: "")
         self.finish: Callable[[Any], Any] | None = names.get("finish")
         self.reduce: Callable[[Any, Any], Any] = names.get("reduce") or operator.add
+        for name in names.get("IMPORTS") or ():
+            with contextlib.suppress(Exception):
+                importlib.import_module(name)
         self.mode: str = names.get("MODE") or ("sum" if names.get("reduce") else "values")
         self.items: str = names.get("ITEMS") or "bytes"
         if self.mode not in ("values", "sum"):

@@ -226,6 +226,14 @@ def test_flood(client):
     assert sum(map(len, told)) < 64 << 20
 
 
+def test_imports(client):
+    """What is to be imported is there before the first call, and what is missing troubles none."""
+    with client.executor(imports=["no_such_module", "this_is.none", "decimal"], output=None) as pool:
+        assert pool.submit(lambda: "decimal" in __import__("sys").modules).result() is True
+    with client.executor(output=None) as pool:
+        assert pool.submit(lambda: "decimal" in __import__("sys").modules).result() is False
+
+
 def test_broken(client):
     def begin():
         raise KeyError("no calibration")

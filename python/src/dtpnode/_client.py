@@ -49,6 +49,11 @@ class Client:
             self.control = Control(socket_path(path))
         self._state = path
 
+    @property
+    def slots(self) -> int:
+        """How many calls the nodes of the pool run at a time, as far as they are up now."""
+        return self.control.slots()
+
     def executor(
         self,
         max_workers: int | None = None,
@@ -57,9 +62,10 @@ class Client:
         *,
         name: str = "executor",
         output: Output | None = to_stdout,
+        imports: Sequence[str] = (),
     ) -> Executor:
         """An executor whose calls run on the nodes of the pool; see Executor for the arguments."""
-        return Executor(self.control, max_workers, initializer, initargs, name, output)
+        return Executor(self.control, max_workers, initializer, initargs, name, output, imports)
 
     def attach(self, name: str) -> Attached:
         """The futures of an executor's session, from any process and node; name is Executor.name, or the beginning of

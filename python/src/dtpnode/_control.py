@@ -103,6 +103,12 @@ class Control:
             self._check(answer.status_code, answer.content)
             return json.loads(answer.content) if answer.content else None
 
+    def slots(self) -> int:
+        """How many calls in Python the nodes of the pool run at a time, as far as they are up; at least 1."""
+        members = self.call("GET", "/v1/members")
+        able = [m for m in members if m["up"] and any(r["kind"] == "Python" for r in m.get("runtimes") or ())]
+        return max(sum(int(m["slots"]) for m in able), 1)
+
     def stream(self, path: str, params: dict[str, Any] | None = None) -> Iterator[Any]:
         """The JSON values that the daemon sends, one a line, as they come."""
         with self._refusals(), self._http.stream("GET", path, params=params) as answer:

@@ -9,7 +9,7 @@ from concurrent.futures import Executor as _Executor
 from concurrent.futures import Future
 from itertools import islice
 from types import TracebackType
-from typing import Any, Callable, Iterable, Iterator, Literal, Sized
+from typing import Any, Callable, Iterable, Iterator, Literal, Sequence, Sized
 
 from . import _pickles
 from ._control import Control
@@ -50,6 +50,10 @@ class Executor(_Executor):
         default they go to ``sys.stdout`` as they are. None drops them here; ``dtpnode logs JOB`` has them in any case. Of
         a node that prints faster than 256 KiB a second lines may be missing.
 
+    ``imports``
+        are names of modules, such as ``["numpy", "sklearn"]``, that each node imports once before it forks the processes
+        that run calls, where each of these would do so. One that a node lacks is an error only for calls that need it.
+
     Futures raise what the call has raised, with the traceback on the node as the cause (``RemoteTraceback``), or
     ``ItemLost`` if the call has ended its process again and again. They raise ``ClusterLost`` or ``JobFailed``, both
     ``BrokenExecutor``, if nothing can be run any more. ``submit`` and ``map`` raise ``Unpicklable`` and ``TooLarge``
@@ -64,12 +68,13 @@ class Executor(_Executor):
         initargs: tuple[Any, ...] = (),
         name: str = "executor",
         output: Output | None = to_stdout,
+        imports: Sequence[str] = (),
     ) -> None:
         if max_workers is not None and max_workers <= 0:
             raise ValueError("max_workers must be greater than 0")
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
-        self._session = Session(control, initializer, initargs, name, max_workers, output)
+        self._session = Session(control, initializer, initargs, name, max_workers, output, imports)
         _living.add(self._session)
         self._drop = weakref.finalize(self, self._session.close)
         self._drop.atexit = False  # type: ignore[misc]  # _at_exit waits for what was submitted

@@ -1,5 +1,6 @@
 """Results on their way from the jobs of a session to its futures."""
 
+import contextlib
 import logging
 import os
 import pickle
@@ -54,6 +55,7 @@ class Receiver:
         self.broken: BaseException | None = None
         self.name = ""  # of the session: of its first job
         self.closed = False  # nobody wants more
+        self.abandoned = False  # by its user, who needs not be told that it is broken
 
     def _follow(self, job: Job) -> None:
         """Begins to receive from a job."""
@@ -73,8 +75,9 @@ class Receiver:
                 with self._lock:
                     job.exchange = exchange
                     again = list(job.unanswered)
-                for append in again:
-                    exchange.send(*append)
+                with contextlib.suppress(httpx.TransportError):  # The daemon may have told why nothing can be sent.
+                    for append in again:
+                        exchange.send(*append)
                 for answer in exchange.answers():
                     since = None
                     if self._answer(job, answer):
@@ -186,7 +189,7 @@ class Receiver:
                 job.unanswered.clear()
             self._taken(len(left))
             self._change.notify_all()
-        if not isinstance(why, (NoDaemon, httpx.TransportError)):
+        if not self.abandoned and not isinstance(why, (NoDaemon, httpx.TransportError)):
             logger.critical("the session %s is broken: %s", self.name or self._title, why)
         for f in left:
             f.set_exception(broken_by(why))

@@ -15,7 +15,7 @@ import time
 from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, Callable, Iterable
+from typing import Any, Callable, Iterable, Sequence
 
 import cloudpickle
 import httpx
@@ -40,6 +40,7 @@ MAX_ITEM = (32 << 20) - (1 << 10)  # bytes; the daemon takes 32 MiB of items wit
 MAX_APPENDS = 8_000
 MAX_ITEMS = 900 << 20  # bytes
 AHEAD = 0.5  # seconds of work that is on its way
+LOOK = 5.0  # seconds between looks at how many slots there are, while calls wait
 
 
 @dataclass(eq=False, slots=True)
@@ -78,15 +79,17 @@ class Session(Receiver):
         title: str,
         workers: int | None,
         output: Output | None,
+        imports: Sequence[str],
     ) -> None:
         super().__init__(control, title)
-        self._code = pack(code_of(initializer, initargs))
+        self._code = pack(code_of(initializer, initargs, imports))
         self._workers = workers
         self._prints = Prints(control, output) if output is not None else None
         self._waiting: "deque[Call]" = deque()
         self._flying = 0  # calls that are on their way
         self._rate = _Rate()
-        self._slots = max(int(control.call("GET", "/v1/status").get("slots") or 1), 1)
+        self._looked = time.monotonic()
+        self._slots = control.slots()
         self._job = self._open(title)
         self.name = self._job.name  # of the session
         self._sending = threading.Lock()  # of the exchange of the current job
@@ -151,6 +154,7 @@ class Session(Receiver):
 
     def abandon(self) -> None:
         """Cancels the jobs: calls that run are stopped, and no future is settled any more but as an error."""
+        self.abandoned = True
         self.close(cancel=True)
         for job in list(self._jobs):
             with contextlib.suppress(Error, httpx.TransportError):
@@ -200,6 +204,7 @@ class Session(Receiver):
             while self._ready():
                 with self._sending:
                     self._pump()
+                self._look()
             with self._lock:
                 over = self.broken is not None
             if not over:
@@ -208,7 +213,8 @@ class Session(Receiver):
             self._fail(e)
 
     def _ready(self) -> bool:
-        """Waits until there is something to send; false if there will be nothing."""
+        """Waits until there is something to send, or it is time to look how many slots there are while calls wait; false
+        if there will be nothing."""
         with self._lock:
             while True:
                 if self.broken is not None:
@@ -216,9 +222,20 @@ class Session(Receiver):
                 if self._waiting:
                     if not self._job.unanswered and self._room() > 0:
                         return True
+                    if not self._change.wait(LOOK):
+                        return True
+                    continue
                 elif self.closed and not self._job.unanswered:
                     return False
                 self._change.wait()
+
+    def _look(self) -> None:
+        """Looks how many slots the pool has, now and then."""
+        if time.monotonic() - self._looked < LOOK:
+            return
+        self._looked = time.monotonic()
+        with contextlib.suppress(Error, httpx.TransportError):  # It is a guess in any case.
+            self._slots = self._control.slots()
 
     def _room(self) -> int:
         """How many more calls may be on their way."""
@@ -328,10 +345,12 @@ class _Rate:
         self._n, self._since = 0, now
 
 
-def code_of(initializer: Callable[..., object] | None, initargs: tuple[Any, ...]) -> dict[str, Any]:
+def code_of(
+    initializer: Callable[..., object] | None, initargs: tuple[Any, ...], imports: Sequence[str]
+) -> dict[str, Any]:
     """The code of a session's jobs, as pyexec/child/code.py takes it."""
     code: dict[str, Any] = {"process": _calls.call, "show": _calls.show, "MODE": "values", "ITEMS": "blob"}
-    code["unpicklable"] = unpicklable
+    code["unpicklable"], code["IMPORTS"] = unpicklable, list(imports)
     if initializer is not None:
         code["start"] = lambda _given: initializer(*initargs)
     return code

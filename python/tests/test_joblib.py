@@ -1,0 +1,63 @@
+"""joblib and scikit-learn on the pool."""
+
+import math
+import multiprocessing
+import os
+import time
+
+import joblib
+import numpy
+import pytest
+from sklearn import datasets, svm
+from sklearn.model_selection import GridSearchCV, cross_val_score
+
+import dtpnode.joblib
+
+
+@pytest.fixture
+def parallel(client):
+    with joblib.parallel_config(backend="dtpnode", client=client):
+        yield joblib.Parallel
+        for executor in dtpnode.joblib._shared._executors.pop(client, {}).values():
+            executor.shutdown()
+
+
+def test_parallel(parallel):
+    assert parallel()(joblib.delayed(math.sqrt)(i * i) for i in range(500)) == list(range(500))
+    assert os.getpid() not in parallel()(joblib.delayed(os.getpid)() for _ in range(10))
+    assert list(parallel(return_as="generator")(joblib.delayed(abs)(-i) for i in range(50))) == list(range(50))
+
+
+def test_errors(parallel):
+    with pytest.raises(ZeroDivisionError):
+        parallel()(joblib.delayed(divmod)(1, i) for i in range(3, -1, -1))
+    with pytest.raises(multiprocessing.TimeoutError):
+        parallel(timeout=0.2)(joblib.delayed(time.sleep)(2) for _ in range(1))
+    with pytest.raises(ValueError, match="n_jobs == 0"):
+        parallel(n_jobs=0)(joblib.delayed(abs)(i) for i in range(3))
+    assert parallel()(joblib.delayed(abs)(i) for i in range(3)) == [0, 1, 2]
+
+
+def test_n_jobs(client):
+    backend = dtpnode.joblib.Backend(client)
+    assert [backend.effective_n_jobs(n) for n in (None, -1, -2, -99, 1, 7)] == [5, 5, 4, 1, 1, 7]
+
+
+def test_nested(parallel):
+    def inner(i):
+        return sum(joblib.Parallel(n_jobs=2)(joblib.delayed(abs)(-j) for j in range(i)))
+
+    assert parallel()(joblib.delayed(inner)(i) for i in range(5)) == [0, 0, 1, 3, 6]
+
+
+def test_cross_validation(parallel):
+    """scikit-learn's example of cross-validation, and a search on top of it, give what they do in one process."""
+    X, y = datasets.load_iris(return_X_y=True)
+    model = svm.SVC(kernel="linear", C=1, random_state=42)
+    search = GridSearchCV(svm.SVC(), {"C": [0.1, 1, 10], "kernel": ["linear", "rbf"]}, cv=3)
+    scores = cross_val_score(model, X, y, cv=5)
+    found = search.fit(X, y).cv_results_["mean_test_score"]
+    assert numpy.allclose(scores, [0.96666667, 1.0, 0.96666667, 0.96666667, 1.0])
+    with joblib.parallel_config(backend="sequential"):
+        assert numpy.array_equal(scores, cross_val_score(model, X, y, cv=5))
+        assert numpy.array_equal(found, search.fit(X, y).cv_results_["mean_test_score"])
