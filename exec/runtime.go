@@ -181,6 +181,13 @@ type SessionSpec struct {
 	Out func(line string)
 }
 
+// Noted is what a Program is too that has something to say to the job's user of the host it was prepared on, such as
+// that a library is of another version than the user's.
+type Noted interface {
+	// Notes are sentences, none if there is nothing to say.
+	Notes() []string
+}
+
 // Session is the submitting side of one job.
 type Session interface {
 	// Begin runs what the user wants to run before the first packet. What it makes is for every generation

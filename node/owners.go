@@ -57,6 +57,7 @@ func byJobs(
 //	items      itemsAsk, JSON -> itemsTold, JSON: a blob of items is kept with the copy of a job's ledger
 //	units             -> units.Listing, msgpack: which units are committed, and in which partials
 //	early      earlyValues, msgpack -> empty: values of units that the asker has run, before they are committed
+//	note       nodeNote, msgpack -> empty: what the asker, which works for a job, has to say to the job's user
 //	watch      watchAsk, JSON -> api.Snapshot, JSON: named objects of the output so far; empty if there is nothing newer
 //	share      shareAsk, JSON -> shareTold, msgpack: what this node has of them, for the job's home
 //	logs              -> text that the job's children printed here
@@ -208,6 +209,12 @@ var requests = map[string]request{
 		access: members.ForAll, // what is said counts only of units that the asker was given
 		answer: func(_ context.Context, d *Daemon, from tasks.PeerID, _ *jobs.Job, arg string) ([]byte, error) {
 			return nil, d.jobs.ServeEarly(from, arg)
+		},
+	},
+	"note": {
+		access: members.ForAll, // what is said counts only of jobs of this node's user, one note of each worker
+		answer: func(_ context.Context, d *Daemon, from tasks.PeerID, _ *jobs.Job, arg string) ([]byte, error) {
+			return nil, d.jobs.ServeNote(from, arg)
 		},
 	},
 	"watch": {

@@ -123,6 +123,7 @@ func TestRequestsAreForWhoMayMakeThem(t *testing.T) {
 		"items":              {all, nil}, // it names no job; see TestItemsAreKeptForTheJobsOwn
 		"units":              {look, nil},
 		"early":              {all, nil}, // it names no job; what comes of units that the asker was not given is dropped
+		"note":               {all, nil}, // it names no job; one note of each worker counts, on jobs of this node's user
 		"watch":              {look, nil},
 		"share":              {all, nil}, // the home may ask, too; a job that is not known here is nobody's
 		"logs":               {look, look},

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	osexec "os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -87,9 +88,28 @@ sys.stdout.buffer.write(pickle.dumps({"process": m.double, "MODE": "values"}))`,
 	if err != nil {
 		t.Fatal(err)
 	}
+	rt := openRuntime(t)
+	code := archive(t, map[string][]byte{"code.pickle": pickled, "lib/brought_along.py": []byte(module)})
+	d, err := describe(t, rt, code)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Program.Release()
+	blob, err := exec.PackItems([][]byte{[]byte("21")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Program.Try(t.Context(), exec.GenSpec{Job: 1, Dir: dir}, writeFile(t, "items", blob), ""); err != nil {
+		t.Error(err)
+	}
+}
+
+// archive is the path of an archive of code.
+func archive(t *testing.T, members map[string][]byte) string {
+	t.Helper()
 	var b bytes.Buffer
 	z := zip.NewWriter(&b)
-	for name, content := range map[string][]byte{"code.pickle": pickled, "lib/brought_along.py": []byte(module)} {
+	for name, content := range members {
 		w, err := z.Create(name)
 		if err == nil {
 			_, err = w.Write(content)
@@ -101,17 +121,39 @@ sys.stdout.buffer.write(pickle.dumps({"process": m.double, "MODE": "values"}))`,
 	if err := z.Close(); err != nil {
 		t.Fatal(err)
 	}
+	return writeFile(t, "code.zip", b.Bytes())
+}
+
+// TestVersionsOfModules: what the submitter has imported, and this host has of another version or not at all, is told
+// with its name; what is the same, or not a package here, is not.
+func TestVersionsOfModules(t *testing.T) {
 	rt := openRuntime(t)
-	d, err := describe(t, rt, writeFile(t, "code.zip", b.Bytes()))
+	out, err := osexec.CommandContext(t.Context(), "python3", "-c",
+		"from importlib import metadata; print(metadata.version('pip'))").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer d.Program.Release()
-	blob, err := exec.PackItems([][]byte{[]byte("21")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := d.Program.Try(t.Context(), exec.GenSpec{Job: 1, Dir: dir}, writeFile(t, "items", blob), ""); err != nil {
-		t.Error(err)
+	pip := strings.TrimSpace(string(out))
+	pickled := []byte("(dVprocess\ncbuiltins\nlen\ns.") // of {"process": len}
+	for versions, want := range map[string]string{
+		`{}`:                              "",
+		`{"json": ["json", "9"]}`:         "",
+		`{"pip": ["pip", "` + pip + `"]}`: "",
+		`{"pip": ["pip", "0.1"], "nosuch": ["no-such", "2"]}`: "has pip " + pip + " and not 0.1, and lacks no-such 2",
+	} {
+		d, err := describe(t, rt, archive(t, map[string][]byte{
+			"code.pickle": pickled, "versions.json": []byte(versions),
+		}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		notes := strings.Join(d.Notes, "; ")
+		if told := d.Program.(exec.Noted).Notes(); !slices.Equal(told, d.Notes) {
+			t.Errorf("other nodes would tell %q, and this one %q", told, d.Notes)
+		}
+		d.Program.Release()
+		if (notes == "") != (want == "") || !strings.Contains(notes, want) {
+			t.Errorf("of %s is told %q, want %q", versions, notes, want)
+		}
 	}
 }

@@ -23,8 +23,9 @@ type program struct {
 	w        work
 	key      string
 	mode     mode
-	finishes bool   // the code has a finish
-	folder   string // of the program alone, which goes with it; codeFile in it is the code
+	finishes bool     // the code has a finish
+	notes    []string // see Notes
+	folder   string   // of the program alone, which goes with it; codeFile in it is the code
 	spare    spare
 
 	loading sync.Mutex // held while the code is loaded, so that one process is made
@@ -70,6 +71,7 @@ func (r *Runtime) load(ctx context.Context, w work, code []byte) (*program, erro
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s %q %x", w.Form, w.Name, sha256.Sum256(code)))
 	p := &program{
 		r: r, w: w, key: hex.EncodeToString(sum[:]), folder: folder, mode: modeValues, finishes: says.Finishes,
+		notes: says.Notes,
 	}
 	if says.Mode == "sum" {
 		p.mode = modeSum
@@ -85,8 +87,9 @@ func (r *Runtime) load(ctx context.Context, w work, code []byte) (*program, erro
 
 // loadedCode is what a process says of code that it has loaded.
 type loadedCode struct {
-	Mode     string `msgpack:"mode"`
-	Finishes bool   `msgpack:"finishes"`
+	Mode     string   `msgpack:"mode"`
+	Finishes bool     `msgpack:"finishes"`
+	Notes    []string `msgpack:"notes"`
 }
 
 // loadCode has a process load code.
@@ -214,6 +217,9 @@ func (p *program) again(ctx context.Context) (*loaded, error) {
 
 // Key names the code.
 func (p *program) Key() string { return p.key }
+
+// Notes say how the modules here differ from those of the user, whose archive names them.
+func (p *program) Notes() []string { return p.notes }
 
 // Release ends the processes of the program.
 func (p *program) Release() {

@@ -72,6 +72,7 @@ func (r *Runtime) Describe(ctx context.Context, req exec.Request) (exec.Descript
 	return exec.Description{
 		Program: p,
 		Items:   spec.Items,
+		Notes:   p.notes,
 		Work:    tasks.Work{Kind: Kind, Needs: r.info.Needs(), Spec: packed},
 		Blobs:   []exec.Blob{{Name: codeBlob, Keep: true, Pack: func() ([]byte, error) { return code, nil }}},
 	}, nil

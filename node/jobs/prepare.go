@@ -38,9 +38,12 @@ func (r *Room) Prepare(e engine.Prepare) {
 	case err == nil:
 		rate := r.book.Meet(j)
 		r.log.Info("ready for job", "job", api.Short(j.Name), "home", home)
+		program, _ := j.Prepared()
+		r.tellPrepared(id, desc.Submitter, program)
 		r.loop.Post(engine.Prepared{ID: id, Job: desc, Rate: rate})
 		return
 	case errors.As(err, &fail):
+		r.tellNotPrepared(id, desc.Submitter, fail)
 		r.loop.Post(engine.NotPrepared{ID: id, Failure: worker.Failure(fail)})
 	default:
 		r.loop.Post(engine.NotPrepared{ID: id})

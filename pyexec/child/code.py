@@ -4,7 +4,8 @@ It comes in one of two forms. A *source* is a Python file whose functions of the
 ITEMS are strings. An *archive* is a zip file, whose member code.pickle is a mapping with the same names, made by
 cloudpickle; names that it lacks are as below. Its folder lib has modules that the code needs and that the submitter
 has sent along: they are found before those of this host. The cloudpickle that has made the pickle is among them, since
-one of another version may not read it.
+one of another version may not read it. A member versions.json is a mapping of the names of modules that the submitter
+has imported to the name and the version of the distribution that each is of: what differs here is told.
 
     begin()          on the submitting side before all others; what it returns goes to each start
     start(given)     once in each process that runs items, before its first item
@@ -30,6 +31,7 @@ Where there is no reduce, "sum" adds by operator.add.
 
 import contextlib
 import importlib
+import json
 import linecache
 import operator
 import os
@@ -39,6 +41,8 @@ import types
 import zipfile
 from types import MappingProxyType
 from typing import Any, Callable, Mapping
+
+from . import versions
 
 NAMES = ("begin", "start", "process", "reduce", "show", "unpicklable", "finish")
 
@@ -50,7 +54,8 @@ class BadCode(Exception):
 class Code:
     """A user's code, loaded."""
 
-    def __init__(self, names: Mapping[str, Any]) -> None:
+    def __init__(self, names: Mapping[str, Any], notes: list[str] | None = None) -> None:
+        self.notes = notes or []  # What the job's user is to know of this host, a sentence each.
         for name in NAMES:
             f = names.get(name)
             if f is not None and not callable(f):
@@ -85,16 +90,23 @@ def load(form: str, name: str, data: bytes, folder: str) -> Code:
         sys.path.insert(0, os.path.join(path, "lib"))
         importlib.invalidate_caches()
         with zipfile.ZipFile(path) as z:
-            names = pickle.loads(z.read("code.pickle"))
+            notes = versions.differences(json.loads(z.read("versions.json"))) if "versions.json" in z.namelist() else []
+            try:
+                names = pickle.loads(z.read("code.pickle"))
+            except ModuleNotFoundError as e:
+                raise BadCode(versions.advice(e)) from None
         if not isinstance(names, Mapping):
             raise BadCode(f"the pickle is of a {type(names).__name__}, and must be of a mapping")
-        return Code(names)
+        return Code(names, notes)
     text = data.decode()
     module = types.ModuleType("dtpnode_code")  # A module of its own, so that pickles of its functions find it.
     module.__file__ = name
     sys.modules[module.__name__] = module
     linecache.cache[name] = (len(text), None, text.splitlines(True), name)  # Tracebacks show lines of it.
-    exec(compile(text, name, "exec"), module.__dict__)
+    try:
+        exec(compile(text, name, "exec"), module.__dict__)
+    except ModuleNotFoundError as e:
+        raise BadCode(versions.advice(e)) from None
     return Code(MappingProxyType(module.__dict__))
 
 

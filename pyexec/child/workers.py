@@ -12,6 +12,7 @@ from . import partial
 from .code import BadCode, Code, dumps, load
 from .frames import CODE_PHASES, Channel, Page
 from .items import BadItems, Items
+from .versions import advice
 
 Frame = dict[str, Any]
 
@@ -322,7 +323,8 @@ class Loader(Worker):
         self.page.phase = "load"
         self.code = load(r["form"], r["name"], r["code"], r["folder"])
         self.over = True
-        return {"op": "loaded", "mode": self.code.mode, "finishes": self.code.finish is not None}
+        return {"op": "loaded", "mode": self.code.mode, "finishes": self.code.finish is not None,
+                "notes": self.code.notes}
 
 
 def reseed() -> None:
@@ -375,6 +377,8 @@ def raised_value(e: BaseException, item: str) -> bytes:
     """The value of an item whose call has raised: the exception as a pickle, which is None where it cannot be made,
     and words for whoever cannot read the pickle."""
     text = trace(e)
+    if isinstance(e, ModuleNotFoundError):
+        text += advice(e) + "\n"
     e.__traceback__ = None
     try:
         pickled = dumps(e)

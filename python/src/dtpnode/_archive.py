@@ -1,6 +1,7 @@
 """The archive in which code travels to the nodes; pyexec/child/code.py has its layout."""
 
 import io
+import json
 import zipfile
 from pathlib import Path
 from typing import Any, Mapping
@@ -8,15 +9,17 @@ from typing import Any, Mapping
 import cloudpickle
 
 from ._pickles import by_value
+from ._versions import imported
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the time of every member, so that the same code makes the same archive
 
 
 def pack(code: Mapping[str, Any]) -> bytes:
-    """An archive of code, with the cloudpickle that has pickled it."""
+    """An archive of code, with the cloudpickle that has pickled it, and the versions of what is imported here."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as z:
         _add(z, "code.pickle", by_value(dict(code)))
+        _add(z, "versions.json", json.dumps(imported()).encode())
         _add_package(z, Path(cloudpickle.__file__).parent)
     return out.getvalue()
 
