@@ -260,6 +260,7 @@ func (u jsonUser) jobs(n *node) {
 	id := jobID(u.t, u.run(n, 0, "run", append(quick, "--detach")...))
 	u.run(n, 0, "attach", "attach", id)
 	u.run(n, 0, "get", "get", id, "-o", "got.root")
+	u.run(n, 1, "error", "close", id) // it was never open
 	u.run(n, 0, "status", "status", id)
 	slow := u.selector("slow", fakeexec.Spec{Entry: "1ms", Bins: 10}, 1_000_000)
 	id = jobID(u.t, u.run(n, 0, "run", append(slow, "--detach")...))

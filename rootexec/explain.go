@@ -68,7 +68,7 @@ func withoutPayload(msg string) string {
 var noise = regexp.MustCompile(`(?m)^(?:Error(?: in <ACLiC>)?: (?:Executing '|\S*rootcling: )|` +
 	`Error in <ACLiC>|Error in <TUnixSystem::CompileMacro>|cling::DynamicLibraryManager::loadLibrary|` +
 	`There was a crash\.|Stack dump:|PLEASE submit a bug report| \*\*\* Break \*\*\*|Generating stack trace|` +
-	`#\d+ +0x[0-9a-f]+|Thread \d+ \(| *=====+$)`)
+	` *#\d+ +0x[0-9a-f]+|Thread \d+ \(| *=====+$)`)
 
 // withoutNoise cuts a compiler's output where only noise follows.
 func withoutNoise(s string) string {

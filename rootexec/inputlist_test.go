@@ -117,7 +117,7 @@ func TestInputThatCannotBe(t *testing.T) {
 		in   InputFile
 		says string
 	}{
-		{InputFile{Path: file, Names: []string{"nowhere"}}, "there is no object nowhere"},
+		{InputFile{Path: file, Names: []string{"nowhere"}}, "there is no object nowhere; there is: "},
 		{InputFile{Path: file, Names: []string{"no/where"}}, "there is no object no/where"},
 		{InputFile{Path: tree}, "T is a tree"},
 		{InputFile{Path: file + "x"}, "No such file"},

@@ -493,6 +493,25 @@ func TestBadSettings(t *testing.T) {
 	}
 }
 
+// TestEndOfWatch: what is said of snapshots at the end of a job is true also where they could not be shown.
+func TestEndOfWatch(t *testing.T) {
+	snap := &api.Snapshot{Units: 5, Of: 10}
+	for _, tc := range []struct {
+		so         watchedSoFar
+		file, want string
+	}{
+		{watchedSoFar{}, "", "the job ended before the first snapshot"},
+		{watchedSoFar{}, "w.root", "the job ended before the first snapshot, so that w.root was not written"},
+		{watchedSoFar{failed: true}, "w.root", "w.root was not written, since the job could not be watched; "},
+		{watchedSoFar{failed: true}, "", "no snapshot of what was watched could be shown"},
+		{watchedSoFar{last: snap, failed: true}, "w.root", "after 5 of 10 entries"},
+	} {
+		if got := strings.Join(endOfWatch(tc.so, tc.file, ""), "\n"); !strings.Contains(got, tc.want) {
+			t.Errorf("%+v: %q, want %q", tc, got, tc.want)
+		}
+	}
+}
+
 // TestUnquotedGlob: the selector is found among the names into which a shell expanded an unquoted glob.
 func TestUnquotedGlob(t *testing.T) {
 	for _, args := range [][]string{

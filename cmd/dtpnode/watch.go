@@ -150,7 +150,7 @@ func (s *watchScreen) show(ev api.WatchEvent) error {
 	case ev.Snapshot == nil:
 		if ev.Over != "" {
 			fmt.Fprintf(s.g.stderr, "the job %s\n", ev.Over.Stands())
-			for _, line := range endOfWatch(s.last, s.file, "") {
+			for _, line := range endOfWatch(watchedSoFar{last: s.last}, s.file, "") {
 				fmt.Fprintln(s.g.stderr, line)
 			}
 		}
@@ -249,14 +249,13 @@ func withLate(s *api.Snapshot, late string, width, height int) (lines []string) 
 }
 
 // besideRun watches a job that run follows, until stop is called: pictures are shown below the bar of a terminal, lines
-// among its lines elsewhere, and nothing in JSON, in which `dtpnode watch` prints them. stop returns the last snapshot,
-// nil if there was none.
+// among its lines elsewhere, and nothing in JSON, in which `dtpnode watch` prints them. stop says how far that went.
 func besideRun(
 	ctx context.Context, g *globals, client *api.Client, id string, w watchFlags, p printer,
-) (stop func() *api.Snapshot) {
+) (stop func() watchedSoFar) {
 	req, err := w.request()
 	if err != nil || len(w.names) == 0 {
-		return func() *api.Snapshot { return nil }
+		return func() watchedSoFar { return watchedSoFar{} }
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
@@ -264,6 +263,7 @@ func besideRun(
 		Below(lines func(width, height int) []string)
 	})
 	var last *api.Snapshot
+	failed := false
 	go func() {
 		defer close(done)
 		err := client.Watch(ctx, id, req, func(ev api.WatchEvent) error {
@@ -292,19 +292,20 @@ func besideRun(
 			}
 			return nil
 		})
-		if err == nil || ctx.Err() != nil || g.json() {
+		if failed = err != nil && ctx.Err() == nil; !failed || g.json() {
 			return
 		}
-		note := "note: the job goes on, but it cannot be watched: " + progress.Clean(err.Error())
+		// Whether the job goes on is not known: the daemon may be gone.
+		note := "note: the job cannot be watched any more: " + progress.Clean(err.Error())
 		if drawn {
 			below.Below(func(width, _ int) []string { return []string{picture.Cut(note, width)} })
 		} else {
 			fmt.Fprintln(p, note)
 		}
 	}()
-	return func() *api.Snapshot {
+	return func() watchedSoFar {
 		cancel()
 		<-done
-		return last
+		return watchedSoFar{last, failed}
 	}
 }

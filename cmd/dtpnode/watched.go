@@ -17,13 +17,19 @@ import (
 // which of the names nothing in the output has: such a name is most often a mistake, and a snapshot cannot tell it from
 // one that is not there yet.
 
-// tellWatched tells it to the user of run. last is the last snapshot, nil if the job ended before the first.
-func (g *globals) tellWatched(out output, st api.JobStatus, last *api.Snapshot) {
-	w := out.watch
+// watchedSoFar is how far the watching of a job went.
+type watchedSoFar struct {
+	last   *api.Snapshot // the last one that was shown, nil if there was none
+	failed bool          // no more could be shown, as was said then
+}
+
+// tellWatched tells it to the user of run.
+func (g *globals) tellWatched(out output, st api.JobStatus, so watchedSoFar) {
+	w, last := out.watch, so.last
 	if len(w.names) == 0 {
 		return
 	}
-	lines := endOfWatch(last, w.file, st.Output)
+	lines := endOfWatch(so, w.file, st.Output)
 	if keys, ok := keysOf(st.Output); ok {
 		lines = append(lines, neverThere(w.names, keys, last)...)
 	} else if last != nil && len(last.Absent) > 0 {
@@ -35,12 +41,17 @@ func (g *globals) tellWatched(out output, st api.JobStatus, last *api.Snapshot) 
 }
 
 // endOfWatch says what is left of the last snapshot. result is the path of the result, empty if that is not known.
-func endOfWatch(last *api.Snapshot, file, result string) (lines []string) {
+func endOfWatch(so watchedSoFar, file, result string) (lines []string) {
+	last := so.last
 	whole := "the result has the whole"
 	if result != "" {
 		whole += ": " + progress.Clean(result)
 	}
 	switch {
+	case last == nil && so.failed && file != "":
+		return []string{progress.Clean(file) + " was not written, since the job could not be watched; " + whole}
+	case last == nil && so.failed:
+		return []string{"no snapshot of what was watched could be shown"}
 	case last == nil && file != "":
 		return []string{"the job ended before the first snapshot, so that " + progress.Clean(file) +
 			" was not written; " + whole}

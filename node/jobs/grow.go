@@ -269,7 +269,11 @@ const (
 func (r *grower) AppendTo(ctx context.Context, name string, req api.AppendRequest) (out api.Appended, err error) {
 	closes := req.Close && len(req.Files) == 0 && req.Items == 0 && len(req.Data) == 0
 	if found := r.book.Find(name); closes && len(found) == 1 && found[0].isOwn() {
-		if st := r.StatusOf(found[0]); st.State == api.Done { // as its user wants it
+		st := r.StatusOf(found[0])
+		if st.State == api.Done && st.Appends == 0 { // what closes a job that grows is an append
+			return out, growsNot(found[0].Name, "close")
+		}
+		if st.State == api.Done { // as its user wants it
 			return api.Appended{Seq: st.Appends, Appends: st.Appends, Units: st.Units, Closed: true}, nil
 		}
 	}
@@ -366,11 +370,7 @@ func (r *grower) submittedJob(ctx context.Context, name string) (*Job, tasks.Job
 		j.mu.Unlock()
 		switch {
 		case desc != nil && !desc.Open:
-			return nil, "", &api.Error{
-				Status:  http.StatusConflict,
-				Message: "could not append: job " + api.Short(j.Name) + " was not submitted as one that grows",
-				Hint:    "submit it with --open",
-			}
+			return nil, "", growsNot(j.Name, "append")
 		case st.State.Final():
 			return nil, "", overFor(st)
 		case desc == nil:
@@ -391,6 +391,15 @@ func (r *grower) submittedJob(ctx context.Context, name string) (*Job, tasks.Job
 		Message: "could not append: job " + api.Short(st.ID) + " was not submitted by this node",
 		Hint: "append on the host that submitted it, " + cmp.Or(st.SubmitterName, st.Submitter) +
 			": it signs what it appends",
+	}
+}
+
+// growsNot is the error for a job that was not submitted open: what is what was to be done with it.
+func growsNot(name, what string) error {
+	return &api.Error{
+		Status:  http.StatusConflict,
+		Message: "could not " + what + ": job " + api.Short(name) + " was not submitted as one that grows",
+		Hint:    "it ends by itself; one that is to grow is submitted with --open",
 	}
 }
 

@@ -94,7 +94,11 @@ func (r *outputs) deliverFiles(j *Job, in *os.File, out string) error {
 	placed, err := exec.PlaceFiles(in, files, dir, j.outputMark(), func(path string) bool {
 		return isInput(path, inputs)
 	})
-	for _, p := range placed {
+	const most = 5 // places that are told
+	for i, p := range placed {
+		if i < most {
+			j.noteOnce(fmt.Sprintf("%s is in %s", filepath.Base(p.Path), p.Path))
+		}
 		if p.Before != "" {
 			j.note(fmt.Sprintf("what was at %s, and no job of this code had written, is %s now", p.Path, p.Before))
 		}

@@ -218,8 +218,11 @@ func countedOver(req api.JobRequest, files []tasks.File, bad []tasks.Lost) strin
 func wanted(req api.JobRequest, data *tasks.Dataset) (tasks.Range, error) {
 	space := data.Space()
 	if req.First > space.Last {
-		return tasks.Range{}, fmt.Errorf("could not begin at entry %d: the files that can be read have %d entries", req.First,
-			space.Last)
+		return tasks.Range{}, &api.Error{
+			Message: fmt.Sprintf("could not begin at entry %d: the files that can be read have %d entries", req.First,
+				space.Last),
+			Hint: "--first counts from 0, over all files in their order, and with --entry-list over the listed entries alone",
+		}
 	}
 	want := tasks.R(req.First, space.Last)
 	if req.N >= 0 && req.N < want.Len() {

@@ -3,6 +3,7 @@ package jobs
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -127,6 +128,15 @@ func (j *Job) note(texts ...string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.s.Status.Notes = append(j.s.Status.Notes, texts...)
+}
+
+// noteOnce is note for a text that may be there already.
+func (j *Job) noteOnce(text string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if !slices.Contains(j.s.Status.Notes, text) {
+		j.s.Status.Notes = append(j.s.Status.Notes, text)
+	}
 }
 
 // describedBy fills in what a job's users are told, from its description, which is given with all that it has grown by;

@@ -231,7 +231,7 @@ class Collector {
     const size_t slash = name.rfind('/');
     if (slash != std::string::npos) dir = file.GetDirectory(name.substr(0, slash).c_str());
     TKey *key = dir ? dir->GetKey(name.substr(slash == std::string::npos ? 0 : slash + 1).c_str()) : nullptr;
-    if (!key) throw failure("there is no object " + name);
+    if (!key) throw failure("there is no object " + name + thereIs(file));
     add(read(*key, slash == std::string::npos ? "" : name.substr(0, slash + 1)));
   }
   int objects() const { return objects_; }
@@ -242,6 +242,22 @@ class Collector {
     f.step = "--input";
     f.file = file_;
     return f;
+  }
+
+  // The objects at the top of the file, the first ones of many, to end a message.
+  static std::string thereIs(TDirectory &dir) {
+    constexpr size_t most = 20;
+    std::set<std::string> names;
+    TIter next(dir.GetListOfKeys());
+    while (auto *key = static_cast<TKey *>(next()))
+      names.insert(std::string(key->GetName()) + " (" + key->GetClassName() + ")");
+    std::string text;
+    size_t n = 0;
+    for (const std::string &name : names) {
+      if (n++ == most) return text + ", ...";
+      text += (n == 1 ? "; there is: " : ", ") + name;
+    }
+    return text;
   }
 
   std::unique_ptr<TObject> read(TKey &key, const std::string &prefix) {
