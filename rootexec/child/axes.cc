@@ -320,8 +320,9 @@ void addProfileCell(P &to, int at, P &from, int cell) {
   to.GetSumw2()->AddAt(to.GetSumw2()->At(at) + from.GetSumw2()->At(cell), at);
   const double entries = from.GetBinEntries(cell);
   const bool mine = to.GetBinSumw2()->GetSize() > at, its = from.GetBinSumw2()->GetSize() > cell;
-  if (mine) to.GetBinSumw2()->AddAt(to.GetBinSumw2()->At(at) + (its ? from.GetBinSumw2()->At(cell) : entries), at);
-  to.SetBinEntries(at, to.GetBinEntries(at) + entries);
+  const double weights = mine ? to.GetBinSumw2()->At(at) + (its ? from.GetBinSumw2()->At(cell) : entries) : 0;
+  to.SetBinEntries(at, to.GetBinEntries(at) + entries); // which takes all weights to be one
+  if (mine) to.GetBinSumw2()->AddAt(weights, at);
 }
 
 void addCell(TH1 &to, int at, TH1 &from, int cell) {
@@ -415,6 +416,14 @@ void appendBuffers(TH1 &into, const std::vector<TH1 *> &others, int all) {
   }
 }
 
+/// How many bins have a sum of squared weights. A profile has two arrays: the one that a histogram has always exists.
+int weightedBins(TH1 &h) {
+  if (auto *p = dynamic_cast<TProfile *>(&h)) return p->GetBinSumw2()->GetSize();
+  if (auto *p = dynamic_cast<TProfile2D *>(&h)) return p->GetBinSumw2()->GetSize();
+  if (auto *p = dynamic_cast<TProfile3D *>(&h)) return p->GetBinSumw2()->GetSize();
+  return h.GetSumw2N();
+}
+
 /// Gives into the axes, with what it and the others hold.
 void mergeInto(TH1 &into, const std::vector<TH1 *> &set, const std::vector<Axis> &axes) {
   double sum[TH1::kNstat] = {}, one[TH1::kNstat] = {};
@@ -425,13 +434,13 @@ void mergeInto(TH1 &into, const std::vector<TH1 *> &set, const std::vector<Axis>
     for (int i = 0; i < TH1::kNstat; ++i)
       sum[i] += one[i];
     entries += h->GetEntries();
-    weighted = weighted || h->GetSumw2N() > 0;
+    weighted = weighted || weightedBins(*h) > 0;
   }
   std::unique_ptr<TH1> mine(static_cast<TH1 *>(into.Clone()));
   mine->SetDirectory(nullptr);
   into.Reset("ICES");
   setAxes(into, axes);
-  if (weighted && into.GetSumw2N() == 0) into.Sumw2();
+  if (weighted && weightedBins(into) == 0) into.Sumw2();
   for (TH1 *h : set)
     addCells(into, h == &into ? *mine : *h, axes);
   into.PutStats(sum);

@@ -35,7 +35,7 @@ class Autos : public TSelector {
    TH1 *fLabels, *fDeflated; //!
    TH2 *fTable;              //!
    TH3 *fBoxes;              //!
-   TProfile *fMeans;         //!
+   TProfile *fMeans, *fHeavy; //!
    TList *fNest;             //!
 
    Int_t Version() const override { return 2; }
@@ -79,6 +79,7 @@ void Autos::SlaveBegin(TTree *)
    fTable = out(new TH2D("table", "", 2, 0, 2, 3, 0, 3), true);
    fBoxes = out(new TH3D("boxes", "", 2, 0, 2, 2, 0, 2, 2, 0, 2), true);
    fMeans = out(new TProfile("means", "", 2, 0, 2), true);
+   fHeavy = out(new TProfile("heavy", "", 2, 0, 2), true);
    fNest = new TList;
    fNest->SetName("nest");
    fNest->Add(new TH1F("inner", "", 40, 0, 0));
@@ -119,6 +120,7 @@ Bool_t Autos::Process(Long64_t entry)
    fTable->Fill(a, b, 1);
    fBoxes->Fill(a, b, c, 1);
    fMeans->Fill(a, gaus);
+   fHeavy->Fill(a, gaus, 0.5 + id % 3);
    static_cast<TH1 *>(fNest->FindObject("inner"))->Fill(gaus);
    return kTRUE;
 }
