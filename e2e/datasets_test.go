@@ -40,6 +40,7 @@ func TestDatasets(t *testing.T) {
 		"3,277 entries", "on 2 members")
 	says(on(alice, "dataset", "add", "evs", "--tree", "ev", "m0.root"), 1, "a dataset of that name", "--replace")
 	says(on(bob, "dataset", "rm", "alice/evs"), 1, "registered on another member")
+	says(on(alice, "dataset", "add", "one", "--tree", "ev", "m1.root"), 0, "alice/one: 1 file")
 	if err := alice.stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -73,4 +74,10 @@ func TestDatasets(t *testing.T) {
 	says(on(bob, "dataset", "verify", "evs"), 3, "0 of 3 files", "missing: "+filepath.Join(dir, "m0.root"),
 		"changed: "+filepath.Join(dir, "m1.root")+": it has 1000 entries, and had 777",
 		"corrupted: "+filepath.Join(dir, "m2.root"))
+
+	// A job says itself that its dataset is no more what it was, and whose it is where its name does not.
+	says(on(bob, "draw", "--dataset", "one", "Entry$>>h", "-o", "h.root"), 0,
+		"the dataset one is alice/one: this node has registered none of that name",
+		"1 of 1 files of the dataset alice/one are not what was registered, and were read as they are now: "+
+			filepath.Join(dir, "m1.root")+" has 1000 entries, and had 777; `dtpnode dataset verify alice/one`")
 }

@@ -245,6 +245,10 @@ func (o *runOptions) inDatasets(ctx context.Context, g *globals) error {
 			Hint:    "start one, `dtpnode up --detach`, or name the files with --files",
 		}
 	}
+	self, err := client.Status(ctx)
+	if err != nil {
+		return err
+	}
 	for _, ref := range refs {
 		if (ref.List == "") != (refs[0].List == "") || ref.List != "" && len(o.files) > 0 {
 			return usagef("could not use --dataset: a list of entries is for all that a job reads, and some of it has none; " +
@@ -256,6 +260,11 @@ func (o *runOptions) inDatasets(ctx context.Context, g *globals) error {
 		}
 		// A --tree that a dataset would not heed had the wrong tree run without a word.
 		o.ofDatasets = append(o.ofDatasets, inputs.FilesOf(set, cmp.Or(ref.Tree, strings.Trim(o.tree, "/")))...)
+		used := api.UsedDataset{Name: set.Name, Files: set.Files}
+		if set.Owner != self.ID && !strings.Contains(ref.Name, "/") {
+			used.Asked = ref.Name
+		}
+		o.used = append(o.used, used)
 		if ref.List != "" {
 			o.entryLists = append(o.entryLists, ref.List)
 		}

@@ -31,6 +31,7 @@ type runOptions struct {
 	files      []string
 	datasets   []string
 	ofDatasets []api.InputFile // the files of these
+	used       []api.UsedDataset
 	entryLists []string
 	friends    []string
 	aliases    []string
@@ -423,7 +424,7 @@ func (o runOptions) inputFiles(req *api.JobRequest) (err error) {
 		}
 	}
 	if len(o.ofDatasets) > 0 {
-		req.Files = append(req.Files, o.ofDatasets...)
+		req.Files, req.Datasets = append(req.Files, o.ofDatasets...), o.used
 		if err := inputs.Once(req.Files, o.tree, o.duplicates); err != nil {
 			return err
 		}

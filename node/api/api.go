@@ -124,6 +124,8 @@ type JobRequest struct {
 
 	Part  string      `json:"part"` // that is read of each file which names none itself; for ROOT the path of a tree
 	Files []InputFile `json:"files"`
+	// Datasets are those whose files are among Files: the job's user is told what of them is no more what it was.
+	Datasets []UsedDataset `json:"datasets,omitempty"`
 	// Lists of entries: where there are any, only the entries that one of them names are run, and First and N count them.
 	EntryLists []ObjectRef `json:"entry_lists,omitempty"`
 	Friends    []FriendRef `json:"friends,omitempty"` // inputs that are read beside the files

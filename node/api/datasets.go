@@ -32,6 +32,14 @@ type Dataset struct {
 	KeptBy int `json:"kept_by,omitempty"`
 }
 
+// UsedDataset is a dataset that a job runs over, as it was registered.
+type UsedDataset struct {
+	Name string `json:"name"` // OWNER/NAME
+	// Asked is the name by which the user has named it, without its owner, where that is another member; else empty.
+	Asked string        `json:"asked,omitempty"`
+	Files []DatasetFile `json:"files"`
+}
+
 // DatasetFile is one file of a dataset, as it was when it was registered.
 type DatasetFile struct {
 	URL     string `json:"url"`

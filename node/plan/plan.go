@@ -241,7 +241,7 @@ func (pl *Planner) Files(
 	if out, err = pl.sorted(u); err != nil {
 		return out, err
 	}
-	out.Notes = append(u.doubts(pl.Members.Names()), damagedNotes(u, damaged)...)
+	out.Notes = slices.Concat(u.doubts(pl.Members.Names()), damagedNotes(u, damaged), datasetNotes(u.req, u.plans, u.bad))
 	return out, nil
 }
 
