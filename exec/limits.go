@@ -15,6 +15,7 @@ type Limits struct {
 	Memory    int64         // bytes of data the child may hold; default 80 % of the host's memory
 	FileSize  int64         // bytes of any one file that user code writes; default none
 	Scratch   int64         // bytes of all files in the working folder; default a quarter of what is free there
+	Within    string        // the working folder, if Scratch is that default; set by WithDefaults alone
 	Processes int           // processes started by user code that run at once; default DefaultProcesses
 	Stall     time.Duration // an entry, or SlaveBegin, may take this long; default DefaultStall
 	EntryCPU  time.Duration // CPU time of one entry, over all its threads and processes; default none
@@ -43,7 +44,7 @@ func (l Limits) WithDefaults(dir string) Limits {
 		l.Processes = DefaultProcesses
 	}
 	if l.Scratch == 0 && dir != "" {
-		l.Scratch = freeIn(dir) / 4
+		l.Scratch, l.Within = freeIn(dir)/4, dir
 	}
 	return l
 }

@@ -74,7 +74,9 @@ func (p *Process) crash() *exec.Failure {
 	switch {
 	case breach != nil:
 		f.Kind, f.Host, f.Msg = breach.kind, breach.host, breach.msg
-		f.Stack = p.stack()
+		if breach.kind != exec.KindDisk { // then it shows only where the child was told to end
+			f.Stack = p.stack()
+		}
 	case killed, !p.exit.known:
 		f.Kind, f.Msg = exec.KindKilled, "killed"
 	case p.exit.status.Exited():

@@ -15,6 +15,9 @@ type breach struct {
 	host exec.Cause // why this host does not see the file, if kind is KindOpen
 }
 
+// littleRoom is how many bytes a disk must have free for its limit of Scratch to be one on the user's code.
+const littleRoom = 64 << 20
+
 // watch compares readings of a child with its limits. It knows no clock and no process, so that tests can make up both.
 type watch struct {
 	limits   exec.Limits
@@ -56,6 +59,11 @@ func (w *watch) judge(r reading) (breach, bool) {
 	case l.Processes > 0 && r.processes > l.Processes:
 		msg := fmt.Sprintf("runs %d processes, the limit is %d (--max-processes)", r.processes, l.Processes)
 		return breach{kind: exec.KindLimit, now: true, msg: msg}, true
+	case l.Scratch > 0 && r.scratch > l.Scratch && l.Within != "" && l.Scratch < littleRoom/4:
+		// The disk is to blame, and not what the user's code writes: the limit is that low since there was no room.
+		msg := fmt.Sprintf("no space left on the disk of %s: %s were free there when it began, of which its working folder "+
+			"holds %s", l.Within, size(4*l.Scratch), size(r.scratch))
+		return breach{kind: exec.KindDisk, msg: msg}, true
 	case l.Scratch > 0 && r.scratch > l.Scratch:
 		msg := fmt.Sprintf("its working folder holds %s, the limit is %s (--max-scratch)", size(r.scratch), size(l.Scratch))
 		return breach{kind: exec.KindLimit, msg: msg}, true

@@ -49,6 +49,30 @@ func TestWatch(t *testing.T) {
 	}
 }
 
+// TestFullDiskIsNoLimit: what has no room on a full disk is not said to have gone beyond --max-scratch, which nobody has
+// set and which would not help.
+func TestFullDiskIsNoLimit(t *testing.T) {
+	for _, c := range []struct {
+		limits exec.Limits
+		kind   exec.Kind
+		msg    string
+	}{
+		{exec.Limits{Scratch: 2 << 10, Within: "/s/1"}, exec.KindDisk, "no space left on the disk of /s/1: 8 KiB were free"},
+		{exec.Limits{Scratch: 2 << 10}, exec.KindLimit, "the limit is 2 KiB (--max-scratch)"},
+		{exec.Limits{Scratch: 1 << 30, Within: "/s/1"}, exec.KindLimit, "the limit is 1024 MiB (--max-scratch)"},
+	} {
+		w := watch{limits: c.limits}
+		v, bad := w.look(reading{busy: true, progress: 1, scratch: c.limits.Scratch + 1})
+		if !bad || v.kind != c.kind || !strings.Contains(v.msg, c.msg) {
+			t.Errorf("%+v: %v, %+v", c.limits, bad, v)
+		}
+	}
+	full := exec.Limits{}.WithDefaults(t.TempDir())
+	if asked := (exec.Limits{Scratch: 5}).WithDefaults(t.TempDir()); full.Within == "" || asked.Within != "" {
+		t.Errorf("%+v, %+v", full, asked)
+	}
+}
+
 // TestWatchTakesAnyLimit: what a job's description says must never end the process that takes it.
 func TestWatchTakesAnyLimit(t *testing.T) {
 	for _, stall := range []time.Duration{-time.Second, -1, 0, 1, 3, time.Millisecond, time.Hour, 1<<63 - 1} {
