@@ -503,6 +503,30 @@ std::vector<Axis> commonAxes(const std::vector<TH1 *> &set, bool &possible) {
 
 } // namespace
 
+namespace {
+
+template <class P>
+bool weighsBins(const TH1 &h) {
+  const auto *p = dynamic_cast<const P *>(&h);
+  return p && const_cast<P *>(p)->GetBinSumw2()->GetSize() > 0;
+}
+
+/// Whether a profile has been filled with weights, of which it keeps the squares in an array that others do not have.
+bool isWeightedProfile(const TH1 &h) {
+  return weighsBins<TProfile>(h) || weighsBins<TProfile2D>(h) || weighsBins<TProfile3D>(h);
+}
+
+} // namespace
+
+void keepWeights(TH1 &into, const Objects &others) {
+  if (isWeightedProfile(into)) return;
+  if (std::any_of(others.begin(), others.end(), [](const auto &o) {
+        const auto *h = dynamic_cast<const TH1 *>(o.get());
+        return h && isWeightedProfile(*h);
+      }))
+    into.Sumw2();
+}
+
 AxesMerge mergeAxes(TH1 &into, const Objects &others) {
   if (into.TestBit(TH1::kAutoBinPTwo) || into.InheritsFrom("TH2Poly")) return AxesMerge::NotNeeded;
   std::vector<TH1 *> all{&into}, set, unset;
@@ -572,7 +596,8 @@ std::vector<std::string> finishAxes(const TCollection &output) {
   std::vector<std::string> own;
   for (TH1 *h : histogramsIn(output)) {
     if (!hasLimits(*h) && pendingIn(*h) >= TH1::GetDefaultBufferSize()) h->BufferEmpty(1);
-    if (h->TestBit(kOwnLimits)) own.push_back(h->GetName());
+    const bool told = std::find(own.begin(), own.end(), h->GetName()) != own.end();
+    if (h->TestBit(kOwnLimits) && !told) own.push_back(h->GetName());
     h->ResetBit(kAutoLimits);
     h->ResetBit(kOwnLimits);
   }

@@ -51,6 +51,10 @@ enum class AxesMerge {
 ///  - Bins with labels meet by their labels.
 AxesMerge mergeAxes(TH1 &into, const Objects &others);
 
+/// Has a profile keep squares of weights where others do, before they are merged into it. ROOT's own merge takes their
+/// sums for those of the squares where the first profile is empty or had weights of 1 alone.
+void keepWeights(TH1 &into, const Objects &others);
+
 /// Ends what mergeAxes and the finder of limits leave open in an output: histograms with more entries in their buffer
 /// than ROOT would have kept find their limits, and the marks go. Returns the names of histograms whose limits were
 /// found without an announcement.

@@ -165,6 +165,7 @@ bool callMerge(TObject &into, Objects &objects) {
 
 bool mergeByMethod(TObject &into, Objects &others) {
   if (auto *h = dynamic_cast<TH1 *>(&into)) {
+    keepWeights(*h, others);
     const AxesMerge how = mergeAxes(*h, others);
     if (how != AxesMerge::NotNeeded) return how == AxesMerge::Done;
   }

@@ -136,6 +136,14 @@ void compareStats(const std::string &path, const TH1 &got, const TH1 &want)
       near(path, "statistics " + std::to_string(i), g[i], w[i], std::sqrt(std::abs(bounds[i])));
 }
 
+// squaresOf returns the sum of squared weights in a bin of a profile, which is that of its weights where all were 1.
+template <class P>
+double squaresOf(const P &profile, int bin)
+{
+   auto *sums = const_cast<P &>(profile).GetBinSumw2();
+   return sums && sums->GetSize() > bin ? sums->At(bin) : profile.GetBinEntries(bin);
+}
+
 // compareProfile compares the sums behind the bins of a TProfile of any dimension.
 template <class P>
 void compareProfile(const std::string &path, const P &got, const P &want)
@@ -147,9 +155,7 @@ void compareProfile(const std::string &path, const P &got, const P &want)
       const double w2 = want.GetSumw2()->At(i);
       near(path, "sum of y" + bin, g.At(i), w.At(i), std::sqrt(std::abs(w2 * want.GetBinEntries(i))));
       near(path, "sum of y2" + bin, got.GetSumw2()->At(i), w2);
-      const bool weighted = want.GetBinSumw2() && want.GetBinSumw2()->GetSize() > i;
-      if (weighted && got.GetBinSumw2() && got.GetBinSumw2()->GetSize() > i)
-         near(path, "sum of w2" + bin, got.GetBinSumw2()->At(i), want.GetBinSumw2()->At(i));
+      near(path, "sum of w2" + bin, squaresOf(got, i), squaresOf(want, i));
    }
 }
 

@@ -107,12 +107,12 @@ Bool_t Autos::Process(Long64_t entry)
    fFlat->Fill(gaus, expo);
    fCube->Fill(gaus, other, expo);
    fProfile->Fill(gaus, other);
-   fProfile2->Fill(gaus, expo, other);
+   fProfile2->Fill(gaus, expo, other, 0.5 + id % 3);
    fProfile3->Fill(gaus, other, expo, u);
    fRight->Fill(expo);
    fWide->Fill(gaus);
    fPlane->Fill(expo, 2 * expo * v);
-   fLong->Fill(expo, gaus);
+   fLong->Fill(expo, gaus, 0.5 + id % 3);
    const char *names[] = {"muon", "electron", "tau", "photon", "jet", "none", "other"};
    const char *a = names[(id * 31) % 7], *b = names[(id * 17) % 5], *c = names[(id * 13) % 3];
    fLabels->Fill(a, 1);
