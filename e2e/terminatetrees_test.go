@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/dtpnode/dtpnode/rootexec/roottest"
@@ -65,8 +66,12 @@ func TestTerminateWritesTrees(t *testing.T) {
 			}
 			check(t, os.Remove(filepath.Join(dir, "session", "TreesOut.C"))) // which is not to be found
 		}
-		if res := alice.dtpnode(t, folder, s.args...); res.code != 0 {
+		res := alice.dtpnode(t, folder, s.args...)
+		if res.code != 0 {
 			t.Fatalf("%s: exit %d\n%s%s", s.name, res.code, res.stdout, res.stderr)
+		}
+		if !strings.Contains(res.stdout+res.stderr, " in all, 0 missing") {
+			t.Errorf("%s: Terminate does not find what cannot be merged:\n%s%s", s.name, res.stdout, res.stderr)
 		}
 		for _, file := range []string{"written.root", "stored.root", "moved.root"} {
 			r.Compare(t, filepath.Join(folder, file), want)

@@ -174,6 +174,12 @@ func TestUserClassesMerge(t *testing.T) {
 		t.Errorf("%d keys; want 5 of one object, and 6 of %d", o.keys, s.generations)
 	}
 	printed := terminated(t, o.printed)
+	if n, sum := counted(printed, "none "); n != s.generations || sum != 2000 {
+		t.Errorf("Terminate sees %d objects with %d entries; want %d with 2000:\n%s", n, sum, s.generations, o.printed)
+	}
+	if !strings.Contains(o.printed, "Not merged are: crashes, cut, exits, none, refuses, throws.") {
+		t.Errorf("it is not said what Terminate finds:\n%s", o.printed)
+	}
 	for _, line := range []string{
 		"right 2000", "info 2000", "plain 2000", "inner 2000", "ownclones 50", "innercrashes*" +
 			fmt.Sprint(s.generations) + " 2000",
@@ -182,6 +188,18 @@ func TestUserClassesMerge(t *testing.T) {
 			t.Errorf("Terminate does not see %q:\n%s", line, o.printed)
 		}
 	}
+}
+
+// counted adds up the numbers behind a name in the lines that begin with it.
+func counted(printed, name string) (lines, sum int) {
+	for line := range strings.Lines(printed) {
+		var n int
+		if rest, ok := strings.CutPrefix(line, name); ok {
+			fmt.Sscan(rest, &n)
+			lines, sum = lines+1, sum+n
+		}
+	}
+	return lines, sum
 }
 
 // terminated is what Terminate has printed.

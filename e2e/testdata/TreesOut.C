@@ -1,14 +1,20 @@
-// Two trees in fOutput, one of them too large for memory, which Terminate writes to files of its own.
+// Two trees in fOutput, one of them too large for memory, which Terminate writes to files of its own. Beside them is a
+// vector, which nobody can merge: Terminate adds up those of all processes, and takes them out.
 #include <TFile.h>
 #include <TNtuple.h>
 #include <TSelector.h>
 #include <TTree.h>
+#include <TVectorD.h>
+
+#include <cstdio>
+#include <vector>
 
 class TreesOut : public TSelector {
 public:
    TTree *fChain = nullptr;
    TTree *large = nullptr;
    TNtuple *small = nullptr;
+   TVectorD *counted = nullptr; //!
    Long64_t event = 0;
    Double_t values[1200];
 
@@ -26,6 +32,7 @@ public:
       small = new TNtuple("small", "small", "event:value");
       fOutput->Add(large);
       fOutput->Add(small);
+      fOutput->Add(counted = new TVectorD(1));
    }
    Bool_t Process(Long64_t entry) override
    {
@@ -37,12 +44,24 @@ public:
          s ^= s << 17;
          v = (s >> 11) / 9007199254740992.;
       }
+      (*counted)[0] += 1;
       large->Fill();
       small->Fill(event, values[0]);
       return kTRUE;
    }
    void Terminate() override
    {
+      double sum = 0;
+      std::vector<TObject *> vectors;
+      for (TObject *o : *fOutput)
+         if (auto *v = dynamic_cast<TVectorD *>(o)) {
+            sum += (*v)[0];
+            vectors.push_back(o);
+         }
+      for (TObject *o : vectors)
+         fOutput->Remove(o);
+      const auto rows = static_cast<TTree *>(fOutput->FindObject("small"))->GetEntries();
+      printf("counted %g in all, %g missing\n", sum, rows - sum);
       if (fOption != "write") return;
       {
          TFile file("written.root", "RECREATE");

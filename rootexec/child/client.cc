@@ -15,6 +15,7 @@
 #include <TDirectory.h>
 #include <TFile.h>
 #include <TH1.h>
+#include <THashList.h>
 #include <TList.h>
 #include <TNamed.h>
 #include <TParameter.h>
@@ -98,7 +99,7 @@ void noteUncalled(const std::string &method, json &notes) {
 
 /// Adds to the output of a PROOF session what its Terminate, in the user's process, has to know besides.
 void addForSession(TList &output, const std::map<std::string, std::string> &members, long long units,
-                   long long status) {
+                   long long status, const std::set<std::string> &apart) {
   auto *bound = new TList;
   bound->SetName("PROOF_SessionMembers");
   for (const auto &[member, object] : members)
@@ -108,6 +109,8 @@ void addForSession(TList &output, const std::map<std::string, std::string> &memb
   info->SetName("PROOF_SessionInfo");
   info->Add(new TParameter<Long64_t>("entries", units));
   info->Add(new TParameter<Long64_t>("status", status));
+  for (const std::string &name : apart)
+    info->Add(new TNamed("apart", name.c_str()));
   output.Add(info);
 }
 
@@ -122,6 +125,25 @@ void tellOwnLimits(const std::vector<std::string> &names) {
   std::printf("Not from the job's first entries, as one process would, but from the first that each process had, are "
               "the limits of: %s. Their bins depend on who ran what; give these histograms limits of their own if they "
               "must not.\n",
+              all.c_str());
+  std::fflush(stdout);
+}
+
+/// Says what Terminate finds of objects that nobody can merge.
+void tellApart(const std::set<std::string> &names) {
+  if (names.empty()) return;
+  constexpr size_t most = 20;
+  std::string all;
+  size_t n = 0;
+  for (const std::string &name : names) {
+    if (n++ == most) {
+      all += ", ...";
+      break;
+    }
+    all += (n > 1 ? ", " : "") + clipped(name);
+  }
+  std::printf("Not merged are: %s. Terminate finds one of each by its name, which counts a part of the job, and all of "
+              "them in a loop over fOutput.\n",
               all.c_str());
   std::fflush(stdout);
 }
@@ -246,7 +268,9 @@ json Client::finish(const json &request, bool terminate) {
     results.place(*merger, output,
                   {terminate, request.value("away", false), request.value("outputs", ""),
                    request.value("inputs", std::vector<std::string>{}), request.value("mark", "1")});
+    const std::set<std::string> unmerged = listApart(output);
     tellOwnLimits(finishAxes(output));
+    if (terminate && !session_) tellApart(unmerged);
     LimitsFinder::remove(); // what the user does next is not of a generation
     class_.bind(*selector_, output, merger->members());
     if (const auto drawn = merger->members().find(kDrawn); drawn != merger->members().end())
@@ -255,7 +279,7 @@ json Client::finish(const json &request, bool terminate) {
     reply["canary"] = merger->canary();
     merger->skipped().tell(reply);
     status = merger->statusFrom(selector_->GetStatus());
-    if (session_) addForSession(output, merger->members(), merger->units(), status);
+    if (session_) addForSession(output, merger->members(), merger->units(), status, unmerged);
   });
   if (terminate && !session_) this->terminate(reply, request, status);
   if (path.empty()) reply["objects"] = objectsOf(*selector_->GetOutputList());
@@ -269,6 +293,25 @@ json Client::finish(const json &request, bool terminate) {
   noteChanged(merger->changedFiles(), reply["notes"]);
   noteUncalled(merger->uncalled(), reply["notes"]);
   return reply;
+}
+
+// Puts what cannot be merged into the output, where Terminate finds one object of each process, as PROOF's list of
+// outputs had them: for a list of ROOT's selectors a name stands for one object, so that it is gone round. Trees stay
+// beside it, since they are of a file. Returns the names.
+std::set<std::string> Client::listApart(TList &output) {
+  std::set<std::string> names;
+  std::vector<TObject *> trees;
+  auto *hashed = dynamic_cast<THashList *>(&output);
+  for (TObject *o : apart_) {
+    if (!hashed || treeOf(*o)) {
+      trees.push_back(o);
+      continue;
+    }
+    names.insert(o->GetName());
+    hashed->THashList::AddLast(o);
+  }
+  apart_ = trees;
+  return names;
 }
 
 // Terminate finds what it would in a process that had done all. What it prints and draws is the user's.

@@ -7,6 +7,8 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <set>
+#include <string>
 #include <vector>
 
 class TList;
@@ -29,6 +31,7 @@ class Client {
   nlohmann::json finish(const nlohmann::json &request, bool terminate);
   nlohmann::json save(const nlohmann::json &request);
   void terminate(nlohmann::json &reply, const nlohmann::json &request, long long status);
+  std::set<std::string> listApart(TList &output);
   std::vector<TObject *> outputs() const;
 
   Channel &channel_;
@@ -39,7 +42,7 @@ class Client {
   bool session_ = false; // Begin and Terminate run in the user's process
   StreamRandom *random_ = nullptr; // of a job with a seed
   std::optional<TDirectory::TContext> where_; // the current directory that Begin has left
-  std::vector<TObject *> apart_; // namesakes, which a selector's output list refuses
+  std::vector<TObject *> apart_; // what is not merged, of names that the output list has
   std::vector<TObject *> before_; // those that the list of each process has refused; what they are written before counts
 };
 

@@ -8,6 +8,7 @@
 #include "TFileCollection.h"
 #include "TFileInfo.h"
 #include "TH1.h"
+#include "THashList.h"
 #include "TKey.h"
 #include "TObjString.h"
 #include "TParameter.h"
@@ -27,8 +28,11 @@
 #include <algorithm>
 #include <cstdio>
 #include <fstream>
+#include <map>
 #include <memory>
+#include <set>
 #include <sstream>
+#include <string>
 #include <unistd.h>
 
 extern "C" long long dtpnodeProofFiles(const void *list); // worker.cxx
@@ -87,6 +91,7 @@ struct Output {
   std::vector<TObject *> objects;
   TFile *file = nullptr; // that trees go on reading; null if there are none
   std::map<std::string, std::string> members;
+  std::set<std::string> apart; // names that several objects have, since nobody can merge them
   Long64_t entries = 0;
 };
 
@@ -110,6 +115,7 @@ bool readOutput(const std::string &path, Output &out) {
         while (TObject *item = items()) {
           if (auto *n = dynamic_cast<TParameter<Long64_t> *>(item)) out.entries = n->GetVal();
           if (name == kMembers) out.members[item->GetName()] = item->GetTitle();
+          if (name == kInfo && TString(item->GetName()) == "apart") out.apart.insert(item->GetTitle());
         }
         continue;
       }
@@ -128,6 +134,25 @@ bool readOutput(const std::string &path, Output &out) {
     delete file;
   ::unlink(path.c_str());
   return good;
+}
+
+/// Adds what came back to a selector's output. Its list takes one object of a name, and is gone round for those that are
+/// not merged.
+void addAll(const Output &got, TList &output) {
+  auto *hashed = dynamic_cast<THashList *>(&output);
+  for (TObject *o : got.objects) {
+    if (hashed && got.apart.count(o->GetName()) > 0 && output.FindObject(o->GetName()) &&
+        !o->InheritsFrom(TTree::Class()))
+      hashed->THashList::AddLast(o);
+    else
+      output.Add(o);
+  }
+  if (got.apart.empty()) return;
+  std::string all;
+  for (const std::string &name : got.apart)
+    all += (all.empty() ? "" : ", ") + name;
+  Warning("Process", "not merged are %s: Terminate finds one of each by its name, which counts a part of the query, and "
+          "all of them in a loop over fOutput", all.c_str());
 }
 
 /// Gives trees back the file that they read: a list of a selector's output takes what is added out of its directory.
@@ -419,8 +444,7 @@ Long64_t TProof::Run(dtpnode::Query &query) {
     return -1;
   }
   TList &output = *selector.GetOutputList();
-  for (TObject *o : got.objects)
-    output.Add(o);
+  addAll(got, output);
   output.SetOwner(kFALSE);
   keepReading(got);
   dtpnode::bindMembers(selector, output, got.members);
