@@ -160,7 +160,7 @@ func TestAbortEndsTheJob(t *testing.T) {
 		{"Process", "file", false, "Process", "--whole-files"},
 		{"ProcessCut", "file", false, "Process", "--whole-files"},
 		{"Init", "file", false, "Init", "--whole-files"},
-		{"Notify", "file", false, "Init", "--whole-files"},
+		{"Notify", "file", false, "Notify", "--whole-files"},
 		{"SlaveBegin", "file", true, "SlaveBegin", "before there was a file"},
 		{"SlaveBegin", "process", true, "SlaveBegin", "Abort(kAbortProcess)"},
 		{"Init", "process", true, "Init", "Abort(kAbortProcess)"},

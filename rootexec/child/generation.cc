@@ -329,10 +329,10 @@ void Generation::open(Packet &p, bool &opened) {
     attach(p, *in);
     inputs_.shrinkOthers();
     if (guard_.tripped()) failData(-1);
-    abortedInit_ = aborted(Phase::Init, -1);
+    abortedInit_ = aborted(abortedIn_, -1);
     if (abortedInit_) {
       initReason_ = guard_.abortText();
-      mayAbortFile(p, Phase::Init, -1);
+      mayAbortFile(p, abortedIn_, -1);
     }
   } else {
     compare(p, *current_);
@@ -349,6 +349,7 @@ void Generation::attach(const Packet &p, Input &in) {
   if (trial_) perFile.emplace(*selector_->GetOutputList());
   initObjects_.before(*selector_->GetOutputList());
   guard_.run(Phase::Init, [&] { init(p, in); });
+  abortedIn_ = selector_->GetAbort() == TSelector::kContinue ? Phase::Notify : Phase::Init;
   initObjects_.after(*selector_->GetOutputList());
   keepTrees();
   if (trial_) trial_->watch(*selector_->GetOutputList());
@@ -377,14 +378,17 @@ void Generation::init(const Packet &p, Input &in) {
     if (countFriends(*in.tree) == before) return;
     const bool alone = friendsOfItsOwn(*in.tree, before, in.own->GetEntries());
     if (alone && !guard_.tripped()) return;
-    in.tree->ResetBranchAddresses();
+    TTree &own = *in.tree;
+    own.ResetBranchAddresses();
     inputs_.chainFront(alone);
+    moveClones(own, *in.chain); // which Init() has made of the file's tree; the chain has another tree of that file
   }
   const int given = inputs_.friends() ? inputs_.friends()->size() : 0;
   // A friend may come to its next file in the middle of this one. Readers that Init() attaches put themselves before.
-  if (!chainShown_) in.chain->SetNotify(selector_);
+  notifies_.to(selector_);
+  if (!chainShown_) in.chain->SetNotify(&notifies_);
   chainShown_ = true;
-  selector_->Init(in.chain);
+  notifies_.muted([&] { selector_->Init(in.chain); });
   if (countFriends(*in.chain) > given) {
     const bool alone = friendsOfItsOwn(*in.chain, given, in.own->GetEntries());
     if (alone && given > 0 && p.start > 0 && readByNumber(*in.chain, given)) {
@@ -397,7 +401,7 @@ void Generation::init(const Packet &p, Input &in) {
     }
     if (given == 0 && alone != inputs_.alone()) {
       inputs_.chainFront(alone);
-      selector_->Init(in.chain);
+      notifies_.muted([&] { selector_->Init(in.chain); });
     }
   }
   in.load(in.entryOf(p.first));
@@ -444,7 +448,7 @@ void Generation::leaveCurrent() {
 long long Generation::loop(const Packet &p) {
   SharedPage &page = guard_.page();
   long long e = p.first, last = p.last, at = -1;
-  std::string step = phaseName(Phase::Init), reason = initReason_;
+  std::string step = phaseName(abortedIn_), reason = initReason_;
   const bool opened = !p.file.empty() && abortedInit_;
   if (opened) last = std::min(last, p.first + 1); // ROOT still processes the first entry
   bool aborts = opened;

@@ -7,6 +7,7 @@
 #include "lastrows.h"
 #include "limits.h"
 #include "namesakes.h"
+#include "notifies.h"
 #include "rootguard.h"
 #include "skips.h"
 #include "status.h"
@@ -98,7 +99,9 @@ class Generation {
   Input *current_ = nullptr;
   bool chainShown_ = false; // Init() was called with the chain of all inputs
   bool whole_ = false; // no file is divided but where everything before went well
+  Notifies notifies_;
   bool abortedInit_ = false; // Abort(kAbortFile) was called when current_ was opened
+  Phase abortedIn_ = Phase::Init; // if it was, where
   std::string initReason_;
   long long clusterEnd_ = -1; // of the entry that runs
   TSelector *selector_ = nullptr;

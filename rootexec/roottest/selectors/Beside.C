@@ -23,13 +23,26 @@ void Beside::SlaveBegin(TTree *)
       fRZ = std::make_unique<Value>(fReader, "sh.z");
 }
 
+void Beside::AddFriends(TTree &tree, const TString &files)
+{
+   if (!files.Contains("+")) {
+      tree.AddFriend("fr", files);
+      return;
+   }
+   auto *chain = new TChain("fr");
+   TString file;
+   for (Ssiz_t from = 0; files.Tokenize(file, from, "\\+");)
+      chain->Add(file);
+   tree.AddFriend(chain);
+}
+
 void Beside::Init(TTree *tree)
 {
    if (!tree)
       return;
    const TString o = GetOption();
    if (const Ssiz_t add = o.Index("add="); add != kNPOS)
-      tree->AddFriend("fr", TString(o(add + 4, o.Length())));
+      AddFriends(*tree, o(add + 4, o.Length()));
    if (o.Contains("own")) { // each file beside a copy of itself
       TString copy = tree->GetCurrentFile()->GetName();
       copy.Insert(copy.Last('/') + 1, "own-");
@@ -49,8 +62,29 @@ void Beside::Init(TTree *tree)
       tree->SetBranchAddress("sh.z", &fZ);
    if (o.Contains("alias"))
       tree->SetBranchAddress("own.event", &fX);
-   if (o.Contains("formula"))
+   if (o.Contains("skim") && !fSkim) {
+      fSkim = tree->CloneTree(0);
+      fSkim->SetName("skim");
+      fSkim->SetAutoFlush(0); // for which one process would look for a file of its own
+      fOutput->Add(fSkim);
+   }
+   if (o.Contains("formula")) {
+      fMaking = fFormula != nullptr;
+      fFormula.reset(); // as code that deletes it first
       fFormula = std::make_unique<TTreeFormula>("f", "fr.x", tree);
+      fMaking = false;
+   }
+}
+
+Bool_t Beside::Notify()
+{
+   if (!TString(GetOption()).Contains("notify"))
+      return kTRUE;
+   if (fMaking)
+      throw std::runtime_error("Notify() was called while Init() has no formula");
+   if (fFormula)
+      fFormula->UpdateFormulaLeaves();
+   return kTRUE;
 }
 
 Bool_t Beside::Process(Long64_t entry)
@@ -71,6 +105,8 @@ Bool_t Beside::Process(Long64_t entry)
    }
    if (fPicked && fEvent % 5 == 1)
       fPicked->Enter(entry, fChain->GetTree());
+   if (fSkim && fEvent % 3 == 0)
+      fSkim->Fill();
    fEvents->Fill(fEvent);
    fSumX->SetVal(fSumX->GetVal() + (fEvent + 1) * fX);
    fSumY->SetVal(fSumY->GetVal() + (fEvent + 1) * fY);
