@@ -59,6 +59,61 @@ var drawCalls = []drawn{
 	}},
 }
 
+// textDrawings are of text: with limits, where ROOT gives each text a bin of its own in two and three dimensions, too.
+// Numbers beside it are the centres of their bins, from which the sum of the products of both is made.
+var textDrawings = []drawn{
+	{drawings: []roottest.Drawing{
+		{Expression: "word>>t1"}, {Expression: "name>>t2", Selection: "x>3"}, {Expression: "word>>t3(3,0,3)"},
+		{Expression: "word:name>>t4(5,0,5,6,0,6)"}, {Expression: "n:word>>t5(3,0,3,7,-0.5,6.5)"},
+		{Expression: "word:n>>t6(7,-0.5,6.5,3,0,3)", Selection: "n*0.5"},
+		{Expression: "n:word:name>>t7(5,0,5,6,0,6,7,-0.5,6.5)"},
+		{Expression: "word>>t9"}, {Expression: "name>>+t9"},
+	}},
+	{option: "prof", drawings: []roottest.Drawing{
+		{Expression: "x:name>>p1"}, {Expression: "x:n:word>>p2(6,0,6,7,-0.5,6.5)", Selection: "n*0.5"},
+	}},
+}
+
+// drawTexts draws text, whose labels stand in the order in which one process meets them.
+func drawTexts(t *testing.T, n *node, root *roottest.ROOT, dir string) {
+	t.Helper()
+	root.Macro(t, dir, []string{filepath.Join("testdata", "MakeTexts.C")}, "MakeTexts.C")
+	files := []string{filepath.Join(dir, "texts_0.root"), filepath.Join(dir, "texts_1.root")}
+	base := []string{"draw", "--tree", "Events", "--files", files[0], "--files", files[1], "-o", "texts.root"}
+	for _, call := range textDrawings {
+		args := base
+		for _, d := range call.drawings {
+			args = append(args, "-e", d.Expression+";"+d.Selection)
+		}
+		if call.option != "" {
+			args = append(args, "", "", call.option)
+		}
+		if got := n.dtpnode(t, dir, args...); got.code != 0 || strings.Contains(got.stderr, "second pass") {
+			t.Fatalf("%q: %+v", call.option, got)
+		}
+		want := filepath.Join(dir, "texts_want.root")
+		root.Draw(t, "Events", files, call.option, call.drawings, want)
+		root.Compare(t, filepath.Join(dir, "texts.root"), want)
+	}
+	// Without limits ROOT's own have neighbours in one bin; here each text has its own, as with limits that fit.
+	for _, c := range []struct{ expression, with string }{{"word:name", "(5,0,5,6,0,6)"}} {
+		if got := n.dtpnode(t, dir, append(base, c.expression+">>free")...); got.code != 0 {
+			t.Errorf("%s: %+v", c.expression, got)
+		}
+		want := filepath.Join(dir, "texts_want.root")
+		root.Draw(t, "Events", files, "", []roottest.Drawing{{Expression: c.expression + ">>free" + c.with}}, want)
+		root.Compare(t, filepath.Join(dir, "texts.root"), want)
+	}
+	got := n.dtpnode(t, dir, append(base, "x:word>>mixed")...)
+	if got.code != 0 || !strings.Contains(got.stderr, "second pass") || !strings.Contains(got.stdout, "2000 entries") {
+		t.Errorf("limits beside labels: %+v", got)
+	}
+	got = n.dtpnode(t, dir, append(base, "word:x>>mean", "", "prof")...)
+	if got.code != 1 || !strings.Contains(got.stderr, `"word" is text, which has no mean`) {
+		t.Errorf("a mean of text: %+v", got)
+	}
+}
+
 // TestDraw draws on two nodes what TTree::Draw draws in one process, of files with different clusters, and is equal bin
 // for bin; with and without limits, which take a second pass where there are many values.
 func TestDraw(t *testing.T) {
@@ -93,6 +148,7 @@ func TestDraw(t *testing.T) {
 			t.Errorf("no picture: %v", err)
 		}
 	}
+	drawTexts(t, n, root, dir)
 	for i, entries := range []string{"19001", "38002"} { // the second adds to what the first has left in the file
 		got := n.dtpnode(t, dir, append(append([]string{}, base...), "nJet>>+again", "-o", "again.root")...)
 		if got.code != 0 || !strings.Contains(got.stdout, "again  "+entries+" entries") {

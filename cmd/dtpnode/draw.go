@@ -47,8 +47,9 @@ const drawLong = `draw fills histograms as TTree::Draw does, on all nodes of the
   EXPRESSION  x, y:x or z:y:x of branches and functions of them, as TTree::Draw takes it: arrays are looped over, x[0]
               is one element, aliases and friends of the tree are known. >>h(100,0,200) names the histogram and its
               bins; >>+h adds to one of an earlier expression, or of the file of -o; >>list alone, with a selection,
-              makes a TEntryList. Text is drawn by its labels, in alphabetical order. Entry$ and Entries$ are of all
-              files, whatever --first, --entries and lists leave out, LocalEntry$ and LocalEntries$ of the one read
+              makes a TEntryList. Text is drawn by its labels, on any axis, in the order in which they come. Entry$
+              and Entries$ are of all files, whatever --first, --entries and lists leave out, LocalEntry$ and
+              LocalEntries$ of the one read
   SELECTION   a cut, whose value is the weight
   OPTION      prof, profs, profi, profg: a profile; e: with the sum of squares of weights; others are for the picture
 
@@ -57,8 +58,9 @@ after a semicolon: -e 'Jet_pt>>j(50,0,500);nJet>2'.
 
 Bins and contents are those of TTree::Draw with the option goff. Where no limits are given they are found from all
 values: up to a million are kept for that, as in ROOT, and if there are more a second pass over the data fills them
-(ROOT takes limits from the first million and doubles them as needed). An expression that the tree does not
-have is refused before the job starts. One histogram without a name is called htemp.
+(ROOT takes limits from the first million and doubles them as needed). So are limits of numbers beside text: there each
+text has a bin of its own, where TTree::Draw without limits puts neighbours into one. An expression that the tree does
+not have is refused before the job starts. One histogram without a name is called htemp.
 
 With --booked FILE a histogram that is in FILE under the name behind >>, without bins, gives its class, bins and axes,
 as TTree::Draw fills a histogram that there is already; >>+h adds to what it holds. One of another dimension is made
@@ -288,8 +290,8 @@ func (d *drawer) passes(ctx, early context.Context, interrupts func() <-chan os.
 		}
 		early = ctx // which ended when the first job was followed: interrupts are answered by whoever follows
 		if !d.g.json() {
-			fmt.Fprintf(d.g.stderr, "there are more than %d values without limits: these are found, and filled in a second "+
-				"pass\n", d.o.estimate)
+			fmt.Fprintf(d.g.stderr, "there are more than %d values without limits, or numbers without limits beside text: "+
+				"the limits are found, and the values filled in a second pass\n", d.o.estimate)
 		}
 	}
 	if err == nil && !d.g.json() {

@@ -234,6 +234,9 @@ func ownName(st api.JobStatus) (string, error) {
 		return "", err
 	}
 	out := strings.TrimSuffix(filepath.Base(st.Title), filepath.Ext(st.Title)) + suffix
+	if word := drawn(st.Title); word != "" {
+		out = word + suffix // an expression is no name of a file
+	}
 	if _, err := os.Lstat(out); err == nil {
 		return "", &api.Error{
 			Message: fmt.Sprintf("could not write the output to %s: there is a file of that name", out),

@@ -919,3 +919,18 @@ func TestNoFlagHidesAGlobalOne(t *testing.T) {
 	}
 	look(root)
 }
+
+// TestTitles: of a selector's path its last part is told, and all of an expression, which gives no file its name.
+func TestTitles(t *testing.T) {
+	for title, want := range map[string]struct{ short, file string }{
+		"/ana/DiMuon.C":      {"DiMuon.C", "DiMuon.root"},
+		"/my ana/Di Muon.C":  {"Di Muon.C", "Di Muon.root"},
+		"draw v/2-pt>>hz":    {"draw v/2-pt>>hz", "draw.root"},
+		"count a/b>1 && x.y": {"count a/b>1 && x.y", "count.root"},
+	} {
+		file, err := ownName(api.JobStatus{Title: title})
+		if short := shortTitle(title); err != nil || short != want.short || file != want.file {
+			t.Errorf("%q: %q, %q, %v", title, short, file, err)
+		}
+	}
+}

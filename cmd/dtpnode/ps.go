@@ -162,7 +162,7 @@ func printJobs(w io.Writer, jobs []api.JobStatus, now time.Time) {
 		row := []string{short(j.ID), "-", string(j.State), "-", "-", "-", progress.Seconds(j.Seconds),
 			progress.Age(now.Sub(j.Submitted)), submitter(j), j.HomeName}
 		if j.Private == "" {
-			row[1] = filepath.Base(j.Title)
+			row[1] = shortTitle(j.Title)
 			row[3], row[4], row[5] = progress.Share(j), progress.Count(j.Units), progress.Rate(j.Rate)
 		}
 		rows = append(rows, row)
@@ -186,4 +186,21 @@ func printJobs(w io.Writer, jobs []api.JobStatus, now time.Time) {
 			fmt.Fprintf(w, "job %s is kept in %s\n", progress.Short(j.ID), oneLine(j.KeptIn))
 		}
 	}
+}
+
+// drawn is the word of a job's title before what it draws or counts; empty for a job of a selector.
+func drawn(title string) string {
+	if word, _, ok := strings.Cut(title, " "); ok && (word == "draw" || word == "count") {
+		return word
+	}
+	return ""
+}
+
+// shortTitle is the name of a selector's file without its folders, or a drawing as it was written: an expression has
+// slashes that part no folders.
+func shortTitle(title string) string {
+	if drawn(title) != "" {
+		return title
+	}
+	return filepath.Base(title)
 }

@@ -1,4 +1,5 @@
 #include "DtpnodeDraw.h"
+#include "DtpnodeLabels.h"
 
 #include <TCanvas.h>
 #include <TCollection.h>
@@ -26,6 +27,7 @@
 #include <algorithm>
 #include <cctype>
 #include <cfloat>
+#include <climits>
 #include <cmath>
 #include <cstring>
 #include <memory>
@@ -33,6 +35,7 @@
 #include <string>
 
 ClassImp(DtpnodeRows);
+ClassImp(DtpnodeLabels);
 
 namespace {
 
@@ -446,6 +449,21 @@ bool lacksLimits(const TH1 &h)
           (dims > 2 && h.GetZaxis()->GetXmin() >= h.GetZaxis()->GetXmax());
 }
 
+// Adds a histogram to one that has its labels and may have others.
+void add(TH1 &h, TH1 &old)
+{
+   bool labels = false;
+   for (size_t axis = 0; axis < 3; ++axis)
+      labels = labels || dtpnodelabels::axisOf(h, axis).GetLabels();
+   if (!labels) {
+      h.Add(&old);
+      return;
+   }
+   TList one;
+   one.Add(&old);
+   h.Merge(&one);
+}
+
 // Tells dtpnode of a histogram, so that it can draw it on the terminal, in groups of bins.
 void tell(TH1 &h)
 {
@@ -534,6 +552,36 @@ Long64_t DtpnodeRows::Merge(TCollection *others)
       DropIfTooMany();
    }
    return fCount;
+}
+
+void DtpnodeLabels::See(const std::string &label, Long64_t entry, Int_t element)
+{
+   for (size_t i = fPlaces.size(); i < fLabels.size(); ++i)
+      fPlaces.emplace(fLabels[i], i);
+   const auto found = fPlaces.emplace(label, fLabels.size());
+   const size_t at = found.first->second;
+   if (found.second) {
+      fLabels.push_back(label);
+      fEntries.push_back(entry);
+      fElements.push_back(element);
+   } else if (std::make_pair(entry, element) < std::make_pair(fEntries[at], fElements[at])) {
+      fEntries[at] = entry;
+      fElements[at] = element;
+   }
+}
+
+Long64_t DtpnodeLabels::Merge(TCollection *others)
+{
+   TIter next(others);
+   while (TObject *o = next()) {
+      auto *other = dynamic_cast<DtpnodeLabels *>(o);
+      if (!other || other->fEntries.size() != other->fLabels.size() ||
+          other->fElements.size() != other->fLabels.size())
+         return -1;
+      for (size_t i = 0; i < other->fLabels.size(); ++i)
+         See(other->fLabels[i], other->fEntries[i], other->fElements[i]);
+   }
+   return static_cast<Long64_t>(fLabels.size());
 }
 
 TString DtpnodeDraw::Param(const char *name) const
@@ -750,27 +798,27 @@ void DtpnodeDraw::Compile(DtpnodeDrawing &d)
    SetAxes(d);
 }
 
-// Tells axes of integers and strings, of which the limits are others.
+// Tells axes of integers and text, of which the limits are others.
 void DtpnodeDraw::SetAxes(DtpnodeDrawing &d)
 {
    const size_t n = d.fColumns.size();
+   size_t texts = 0;
    for (size_t i = 0; i < n; ++i) {
       const size_t axis = n - 1 - i;
-      TAxis *a = axis == 0 ? d.fHist->GetXaxis() : axis == 1 ? d.fHist->GetYaxis() : d.fHist->GetZaxis();
-      if (d.fVars[i]->IsString() && n > 1)
-         throw std::runtime_error(TString::Format("could not draw \"%s\": \"%s\" is text, which is drawn by itself",
-                                                  d.fExpression.Data(), d.fColumns[i].Data()).Data());
+      const bool mean = profiles(d) && axis == n - 1;
       if (d.fVars[i]->IsString()) {
-         if (d.fRows && d.fExtends) { // labels need no limits
-            fOutput->Remove(d.fRows);
-            d.fRows = nullptr;
-            a->SetLimits(0, a->GetNbins());
-            d.fHist->SetBuffer(0);
-         }
-         d.fHist->SetCanExtend(TH1::kAllAxes);
-      } else if (d.fInteger[i] && (!profiles(d) || axis < n - 1))
-         a->SetBit(TAxis::kIsInteger);
+         ++texts;
+         if (mean)
+            throw std::runtime_error(TString::Format("could not draw \"%s\": \"%s\" is text, which has no mean",
+                                                     d.fExpression.Data(), d.fColumns[i].Data()).Data());
+      } else if (d.fInteger[i] && !mean)
+         dtpnodelabels::axisOf(*d.fHist, axis).SetBit(TAxis::kIsInteger);
    }
+   if (d.fRows && texts > 0 && texts + (profiles(d) ? 1 : 0) == n) { // labels need no limits
+      fOutput->Remove(d.fRows);
+      d.fRows = nullptr;
+   } else if (d.fRows && texts > 0)
+      d.fRows->fMost = 0; // those of numbers are found first: each process has other bins for labels
    if (d.fExtends && d.fLimits.size() == 2 * n && !d.fFound && !d.fShared) {
       std::vector<double> low, high;
       for (size_t i = 0; i < n; ++i) {
@@ -780,6 +828,41 @@ void DtpnodeDraw::SetAxes(DtpnodeDrawing &d)
       adopt(d, low, high);
       d.fFound = true;
    }
+   if (texts > 0)
+      SetTextAxes(d);
+}
+
+// Has formulas give bins to text, on axes that grow with it.
+void DtpnodeDraw::SetTextAxes(DtpnodeDrawing &d)
+{
+   const size_t n = d.fColumns.size();
+   UInt_t grows = 0;
+   d.fTextAxis.assign(n, nullptr);
+   d.fSeen.resize(n);
+   d.fFirsts.resize(n);
+   if (d.fPoints) { // have no place where each process has bins of its own
+      fOutput->Remove(d.fPoints);
+      d.fPoints = nullptr;
+   }
+   if (d.fHist->GetBuffer() && !d.fRows)
+      d.fHist->SetBuffer(0);
+   for (size_t i = 0; i < n; ++i) {
+      if (!d.fVars[i]->IsString())
+         continue;
+      const size_t axis = n - 1 - i;
+      TAxis &a = dtpnodelabels::axisOf(*d.fHist, axis);
+      if (!a.GetLabels() && (d.fFound || a.GetXmin() >= a.GetXmax())) // one that was found is not of the labels
+         a.SetLimits(0, a.GetNbins());
+      grows |= axis == 0 ? TH1::kXaxis : axis == 1 ? TH1::kYaxis : TH1::kZaxis;
+      d.fVars[i]->SetAxis(&a);
+      d.fTextAxis[i] = &a;
+      if (d.fSeen[i])
+         continue;
+      d.fSeen[i] = new DtpnodeLabels(TString::Format("draw.labels.%zu.%zu", static_cast<size_t>(&d - &fDrawings[0]),
+                                                     axis));
+      fOutput->Add(d.fSeen[i]);
+   }
+   d.fHist->SetCanExtend(grows);
 }
 
 void DtpnodeDraw::Init(TTree *tree)
@@ -800,6 +883,30 @@ Bool_t DtpnodeDraw::Notify()
    return kTRUE;
 }
 
+Long64_t DtpnodeDraw::EntryInChain() const
+{
+   return fTree->InheritsFrom(TChain::Class()) ? fTree->GetReadEntry() : fFirst + fEntry;
+}
+
+// The centre of a bin of text, for which a formula gives the bin's number less a half, and whatever the axis is like.
+double DtpnodeDraw::BinOfText(DtpnodeDrawing &d, size_t column, int instance, double value)
+{
+   TAxis &axis = *d.fTextAxis[column];
+   if (value < 0) // a label that an axis of the user's own does not have
+      return axis.GetXmin() - axis.GetBinWidth(1);
+   const auto bin = static_cast<size_t>(value + 0.5);
+   auto &firsts = d.fFirsts[column];
+   if (firsts.size() <= bin)
+      firsts.resize(2 * bin + 1, {LLONG_MAX, 0});
+   const std::pair<Long64_t, Int_t> here(EntryInChain(), instance);
+   if (here < firsts[bin]) {
+      firsts[bin] = here;
+      d.fSeen[column]->See(d.fVars[column]->EvalStringInstance(d.fMultiple[column] ? instance : 0), here.first,
+                           here.second);
+   }
+   return axis.GetBinCenter(static_cast<int>(bin));
+}
+
 // One value of a drawing.
 void DtpnodeDraw::Enter(DtpnodeDrawing &d, int instance, double weight)
 {
@@ -813,17 +920,14 @@ void DtpnodeDraw::Enter(DtpnodeDrawing &d, int instance, double weight)
       return;
    }
    d.fSelected->SetVal(d.fSelected->GetVal() + 1);
-   if (d.fVars[0]->IsString()) {
-      d.fHist->Fill(d.fVars[0]->EvalStringInstance(instance), weight);
-      return;
-   }
    double values[3];
    for (size_t i = 0; i < d.fVars.size(); ++i)
       values[i] = d.fVars[i]->EvalInstance(d.fMultiple[i] ? instance : 0);
+   for (size_t i = 0; i < d.fTextAxis.size(); ++i)
+      if (d.fTextAxis[i])
+         values[i] = BinOfText(d, i, instance, values[i]);
    if (d.fPoints) {
-      const bool chain = fTree->InheritsFrom(TChain::Class());
-      const double point[] = {values[0], values[1], double(chain ? fTree->GetReadEntry() : fFirst + fEntry),
-                              double(instance)};
+      const double point[] = {values[0], values[1], double(EntryInChain()), double(instance)};
       d.fPoints->Add(point, weight);
    }
    if (d.fRows)
@@ -876,6 +980,25 @@ Bool_t DtpnodeDraw::Process(Long64_t entry)
    return kTRUE;
 }
 
+// Puts the labels of a drawing and of those that are added to it in the order in which one process meets them.
+void DtpnodeDraw::FinishLabels(size_t drawing)
+{
+   const DtpnodeDrawing &d = fDrawings[drawing];
+   for (size_t axis = 0; axis < 3; ++axis) {
+      std::vector<const DtpnodeLabels *> seen;
+      for (size_t k = drawing; k < fDrawings.size(); ++k) {
+         if (fDrawings[k].fName != d.fName)
+            continue;
+         TObject *o = fOutput->FindObject(TString::Format("draw.labels.%zu.%zu", k, axis));
+         seen.push_back(dynamic_cast<DtpnodeLabels *>(o));
+         if (o)
+            fOutput->Remove(o);
+      }
+      if (std::any_of(seen.begin(), seen.end(), [](const DtpnodeLabels *l) { return l != nullptr; }))
+         dtpnodelabels::finish(*d.fHist, axis, Booked(d), seen);
+   }
+}
+
 // Finds the limits that were not given, or says between which values another pass is to find them; then everything is
 // as TTree::Draw would have left it.
 void DtpnodeDraw::Terminate()
@@ -920,12 +1043,9 @@ void DtpnodeDraw::Terminate()
          again = again || fDrawings[k].fName == d.fName;
       if (!d.fHist || again)
          continue;
-      if (d.fHist->GetXaxis()->GetLabels()) {
-         d.fHist->LabelsDeflate("X");
-         d.fHist->LabelsOption("a", "X");
-      }
+      FinishLabels(i);
       if (TH1 *old = Booked(d); old && d.fAdd)
-         d.fHist->Add(old);
+         add(*d.fHist, *old);
       const double sum = d.fHist->GetSumOfWeights();
       if (has(d.fOption, "norm") && sum != 0 && Param("draw.session").IsNull()) // a session does it itself
          d.fHist->Scale(1 / sum);

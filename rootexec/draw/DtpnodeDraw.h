@@ -8,8 +8,12 @@
 #include <TString.h>
 #include <TTree.h>
 
+#include <map>
+#include <string>
+#include <utility>
 #include <vector>
 
+class TAxis;
 class TCollection;
 class TEntryList;
 class TTreeFormula;
@@ -39,6 +43,22 @@ private:
    ClassDef(DtpnodeRows, 1)
 };
 
+// Where each text of a column came first: its entry over all files, and its element in the entry.
+class DtpnodeLabels : public TNamed {
+public:
+   std::vector<std::string> fLabels;
+   std::vector<Long64_t> fEntries;
+   std::vector<Int_t> fElements;
+   std::map<std::string, size_t> fPlaces; //! of labels; found again after an object was read
+
+   DtpnodeLabels() = default;
+   explicit DtpnodeLabels(const char *name) : TNamed(name, "") {}
+   void See(const std::string &label, Long64_t entry, Int_t element);
+   Long64_t Merge(TCollection *others);
+
+   ClassDef(DtpnodeLabels, 1)
+};
+
 // One drawing: what is filled, and with what.
 struct DtpnodeDrawing {
    // As the user wrote them, and taken apart.
@@ -65,6 +85,11 @@ struct DtpnodeDrawing {
    std::vector<TTreeFormula *> fVars;
    bool fSelectMultiple = false;
    std::vector<bool> fMultiple, fInteger;
+
+   // Of columns of text: the axis that has their labels, where these came first, and that of each bin.
+   std::vector<TAxis *> fTextAxis; // null of numbers
+   std::vector<DtpnodeLabels *> fSeen;
+   std::vector<std::vector<std::pair<Long64_t, Int_t>>> fFirsts;
 };
 
 class DtpnodeDraw : public TSelector {
@@ -93,6 +118,10 @@ private:
    TH1 *Booked(const DtpnodeDrawing &d) const;
    void Make(DtpnodeDrawing &d);
    void SetAxes(DtpnodeDrawing &d);
+   void SetTextAxes(DtpnodeDrawing &d);
+   Long64_t EntryInChain() const;
+   double BinOfText(DtpnodeDrawing &d, size_t column, int instance, double value);
+   void FinishLabels(size_t drawing);
    void Enter(DtpnodeDrawing &d, int instance, double weight);
    void Fill(DtpnodeDrawing &d);
 

@@ -12,7 +12,7 @@ import (
 	"github.com/dtpnode/dtpnode/internal/durable"
 )
 
-//go:embed DtpnodeDraw.C DtpnodeDraw.h
+//go:embed DtpnodeDraw.C DtpnodeDraw.h DtpnodeLabels.h
 var sources embed.FS
 
 // Most is how many rows of values without limits are kept until all are known, as TTree::Draw keeps them (its
@@ -21,7 +21,7 @@ const Most = 1_000_000
 
 // Selector writes the selector into a folder of cache that is named after its content, and returns its path.
 func Selector(cache string) (string, error) {
-	names := []string{"DtpnodeDraw.C", "DtpnodeDraw.h"}
+	names := []string{"DtpnodeDraw.C", "DtpnodeDraw.h", "DtpnodeLabels.h"}
 	sum := sha256.New()
 	texts := map[string][]byte{}
 	for _, name := range names {
