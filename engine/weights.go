@@ -60,7 +60,7 @@ func (j *jobState) weigh(desc *tasks.Job) {
 	j.prep.weighed = weighed{desc.Submitter, max(n, j.prep.weighed.bytes)}
 }
 
-const filePart = 128 // bytes of a file beside its texts and clusters
+const filePart = 160 // bytes of a file beside its texts and clusters
 
 // weightOf is what files take in memory, in bytes.
 func weightOf(files []tasks.File) int64 {

@@ -101,6 +101,9 @@ const maxFolderFiles = 5000
 //
 // libraries are those that the user names: the headers that ROOT may read for their dictionaries are looked for too.
 func Collect(mains, extra, dirs, libraries []string) (Code, error) {
+	if err := checkFolders(dirs); err != nil {
+		return Code{}, err
+	}
 	s := sources{seen: map[string]bool{}, used: map[string]bool{}}
 	for _, dir := range slices.Concat(dirs, filepath.SplitList(os.Getenv("ROOT_INCLUDE_PATH"))) {
 		s.lookIn(dir)
@@ -165,9 +168,9 @@ func (s *sources) lookIn(dir string) {
 	}
 }
 
-// Folders checks those that a user gives to look up headers in: a mistyped one would be left out, and be missed, if at
+// checkFolders checks those that a user gives to look up headers in: a mistyped one would be left out, and be missed, if at
 // all, as a header that is not found, or be taken for another of its name.
-func Folders(dirs []string) error {
+func checkFolders(dirs []string) error {
 	for _, dir := range dirs {
 		if info, err := os.Stat(expand(dir)); err != nil || !info.IsDir() {
 			return &api.Error{

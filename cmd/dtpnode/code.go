@@ -86,9 +86,6 @@ func (c *codeFlags) set(spec *rootexec.Spec, g *globals, selector string) (err e
 	if spec.Sources, err = c.parts(); err != nil {
 		return err
 	}
-	if err = inputs.Folders(c.dirs); err != nil {
-		return err
-	}
 	mains := slices.Clone(spec.Sources)
 	if spec.Selector != "" {
 		mains = append([]string{spec.Selector}, mains...)

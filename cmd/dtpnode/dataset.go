@@ -81,8 +81,8 @@ name that this node has is an error, unless --replace puts the files in its plac
 				return err
 			}
 			return g.show(set, func(w io.Writer) {
-				fmt.Fprintf(w, "registered %s: %s, %s entries; it is on %s\n", oneLine(set.Name), progress.Plural(set.Count, "file"),
-					progress.Count(set.Entries), progress.Plural(set.KeptBy, "member"))
+				fmt.Fprintf(w, "registered %s: %s, %s entries; it is on %s\n", oneLine(set.Name),
+					progress.Plural(set.Count, "file"), progress.Count(set.Entries), progress.Plural(set.KeptBy, "member"))
 			})
 		},
 	}

@@ -26,8 +26,8 @@ func newDoctor(g *globals) *cobra.Command {
 		Short: "Check what this host has and lacks, and how to mend it",
 		Long: `doctor checks cores, memory, folders and disk space, compiler, each ROOT and each Python that the daemon is
 given, the child that dtpnode has for each, which it builds or installs if it is not there, the settings of the
-daemon, the addresses to listen on, the control socket, the daemon, the links between members, and their clocks. It removes what a run that was killed has left in the
-temporary folder, and names jobs that run could not finish and keeps.
+daemon, the addresses to listen on, the control socket, the daemon, the links between members, and their clocks. It
+removes what a run that was killed has left in the temporary folder, and names jobs that run could not finish and keeps.
 
 Exit status: 0 nothing fails (there may be warnings), 1 something fails, 2 wrong usage.`,
 		Example: "  dtpnode doctor\n  dtpnode doctor --listen 192.0.2.7:4001 --root /opt/root",

@@ -14,8 +14,8 @@ import (
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
-// TestNothingControlsTheTerminal prints what members, jobs and owners of datasets may have named as they like: each text
-// that can come from elsewhere would clear the screen, turn text round, and make up a line.
+// TestNothingControlsTheTerminal prints what members, jobs and owners of datasets may have named as they like: each
+// text that can come from elsewhere would clear the screen, turn text round, and make up a line.
 func TestNothingControlsTheTerminal(t *testing.T) {
 	const hostile = "evil\x1b[2J\u202e\a\r\x9b3m\nFAKE"
 	// What is told in several lines, each where it belongs.

@@ -93,7 +93,9 @@ func noPackage(file string) error {
 	if inputs.IsSource(file) {
 		hint += "; a source is given with --source"
 	}
-	return &api.Error{Message: fmt.Sprintf("could not use %q as a package: its name does not end in .par", file), Hint: hint}
+	return &api.Error{
+		Message: fmt.Sprintf("could not use %q as a package: its name does not end in .par", file), Hint: hint,
+	}
 }
 
 func newPackageAdd(g *globals) *cobra.Command {

@@ -139,8 +139,8 @@ names that lead below it are followed; others keep their base names alone, since
 
 With --save-canvases all canvases that are there after Terminate are saved where Terminate ran, as CANVAS.pdf or in
 the formats that are given; characters other than letters, digits and ._- become _, a second canvas of a name gets _2,
-and a file of that name is replaced, unless it is the selector or something else that the job reads: the canvas is saved as
-CANVAS-canvas.pdf then.
+and a file of that name is replaced, unless it is the selector or something else that the job reads: the canvas is saved
+as CANVAS-canvas.pdf then.
 
 With --open the job runs over what ` + "`dtpnode append`" +
 	` adds too, from another shell, and ends when it is closed, by
@@ -367,16 +367,9 @@ func (o runOptions) request(g *globals, selector string) (api.JobRequest, error)
 	case o.slots < 0:
 		return req, usagef("could not use --slots %d: want at least 1", o.slots)
 	}
-	if err = checkTime("stall", o.stall); err != nil {
+	if err = o.limitsOf(&req); err != nil {
 		return req, err
 	}
-	if req.Memory, err = inputs.Memory(o.memory); err != nil {
-		return req, usageError{err}
-	}
-	if req.FileSize, req.Scratch, err = o.limits.sizes(); err != nil {
-		return req, err
-	}
-	req.Open, req.EntryCPU, req.Processes = o.limits.open.Seconds(), o.limits.cpu.Seconds(), o.limits.processes
 	spec, err := o.spec(g, selector)
 	if err != nil {
 		return req, err
@@ -411,9 +404,22 @@ func (o runOptions) request(g *globals, selector string) (api.JobRequest, error)
 	}
 	req.Spares = inputsOf(api.JobRequest{}, spec)
 	req.Part, req.N, req.First, req.StaysOpen = o.tree, o.n, o.first, o.open
-	req.Stall, req.AllowCopies, req.SeedLocal = o.stall.Seconds(), o.copies, o.seedLocal
-	req.SkipMissing = o.skip
+	req.AllowCopies, req.SeedLocal, req.SkipMissing = o.copies, o.seedLocal, o.skip
 	return req, nil
+}
+
+// limitsOf adds to a request what its children may use.
+func (o runOptions) limitsOf(req *api.JobRequest) (err error) {
+	if err = checkTime("stall", o.stall); err != nil {
+		return err
+	}
+	if req.Memory, err = inputs.Memory(o.memory); err != nil {
+		return usageError{err}
+	}
+	req.Open, req.EntryCPU, req.Processes = o.limits.open.Seconds(), o.limits.cpu.Seconds(), o.limits.processes
+	req.Stall = o.stall.Seconds()
+	req.FileSize, req.Scratch, err = o.limits.sizes()
+	return err
 }
 
 // inputFiles adds to a request the files that the job runs over.

@@ -24,11 +24,12 @@ import (
 )
 
 // pythonLong is what the help of run says of jobs in Python.
-const pythonLong = `A file that ends in .py is code in Python: its function process(item) is called for each item of --items, each once,
-and what it returns is printed at the end, a line an item; with a function reduce(a, b) the sum of all is. --items N
-are the numbers from 0 to N-1, --items FILE the lines of a file as bytes, - of standard input; with --open they may
-come by ` + "`dtpnode append JOB --items FILE`" + `. An item at which process raises has that as its result. Functions of
-a notebook, objects as items and results, and coffea go through the Python package, dtpnode.Client().`
+const pythonLong = `A file that ends in .py is code in Python: its function process(item) is called for each item of
+--items, each once, and what it returns is printed at the end, a line an item; with a function reduce(a, b) the sum of
+all is. --items N are the numbers from 0 to N-1, --items FILE the lines of a file as bytes, - of standard input; with
+--open they may come by ` + "`dtpnode append JOB --items FILE`" + `. An item at which process raises has that as its
+result. Functions of a notebook, objects as items and results, and coffea go through the Python package,
+dtpnode.Client().`
 
 // withPackage is the advice for what the command cannot do.
 const withPackage = "functions, objects and files go through the Python package: dtpnode.Client()"

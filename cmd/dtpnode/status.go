@@ -20,8 +20,8 @@ func newStatus(g *globals) *cobra.Command {
 		Use:   "status [JOB]",
 		Short: "Show the daemon, or one job",
 		Long: `status shows the local daemon: who and where it is, its ROOT and Python, its slots, and how long steals and
-packets take, and which members have no link to each other, as they say themselves. With a job's name, or the beginning of
-one, it shows how that job stands.
+packets take, and which members have no link to each other, as they say themselves. With a job's name, or the beginning
+of one, it shows how that job stands.
 
 Exit status: 0 shown, 1 error, 2 wrong usage.`,
 		Example: "  dtpnode status\n  dtpnode status 3fa9 --output json",

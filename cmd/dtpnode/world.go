@@ -72,7 +72,8 @@ func (o *worldFlags) check(reads bool, tree string, open bool) error {
 	case o.cycles < 1:
 		return usagef("could not use --cycles %d: want at least 1", o.cycles)
 	case reads || tree != "":
-		return usagef("could not use --cycles with --files, --dataset or --tree: entries are numbers then, and there is no tree")
+		return usagef("could not use --cycles with --files, --dataset or --tree: entries are numbers then, and there is no " +
+			"tree")
 	case open:
 		return usagef("could not use --cycles with --open: what is appended to an open job are files")
 	}

@@ -117,7 +117,7 @@ func (q *asked) turn(most time.Duration) (done func()) {
 // weightOf estimates how much memory a description will take, from its encoded body b and before it is decoded: the
 // bytes of the body, which are mostly names, and what files, clusters and other parts take besides.
 func weightOf(b []byte) int64 {
-	const part, number = 128, 16 // bytes of a file or another struct, and of a number, with what allocations round up to
+	const part, number = 160, 16 // bytes of a file or another struct, and of a number, with what allocations round up to
 	structs, others := wire.Lists(b)
 	return int64(len(b)) + part*int64(structs) + number*int64(others)
 }

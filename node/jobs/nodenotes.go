@@ -13,7 +13,8 @@ import (
 )
 
 // What a node has to say of a job to its user, such as that a module is missing here, it tells the node that has
-// submitted the job, which adds it to the job's notes. A note that is lost is told by nobody else: nothing depends on it.
+// submitted the job, which adds it to the job's notes. A note that is lost is told by nobody else: nothing depends on
+// it.
 
 // nodeNote is the request "note".
 type nodeNote struct {
@@ -84,4 +85,3 @@ func (r *collector) ServeNote(from tasks.PeerID, arg string) error {
 	j.s.Status.Notes = append(j.s.Status.Notes, fmt.Sprintf("node %s: %s", r.cluster.NameOf(from), text))
 	return nil
 }
-

@@ -161,7 +161,8 @@ func (j *Job) dropSession() {
 }
 
 // makeResult is writeResult, which fails where partials do not agree in what all generations were told. Those are
-// looked for then, and it reports whether there are any. If not, it is the code that does so, and the result has all of them.
+// looked for then, and it reports whether there are any. If not, it is the code that does so, and the result has all of
+// them.
 func (r *ender) makeResult(j *Job, e engine.FinishJob) (err error, again bool) {
 	if r.reject(j, func() map[merge.ID]string { return r.excessive(j, e.Parts, noticed) }) {
 		return nil, true
