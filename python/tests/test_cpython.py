@@ -4,8 +4,6 @@ import os
 
 import pytest
 
-pytest.importorskip("test.test_concurrent_futures.executor", reason="this interpreter lacks the tests of CPython 3.13")
-
 from dtpnode_pool import PoolExecutor, client
 from test.test_concurrent_futures import executor, test_as_completed, test_init, test_shutdown, test_wait
 from test.test_concurrent_futures.util import BaseTestCase, ExecutorMixin
