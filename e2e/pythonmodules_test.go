@@ -10,8 +10,8 @@ import (
 	"github.com/dtpnode/dtpnode/node/api"
 )
 
-// TestPythonModuleMissing: a node whose Python lacks a module that the code imports takes no part, and the job's user is
-// told which one and what to do; the others do the job.
+// TestPythonModuleMissing: a node whose Python lacks a module that the code imports takes no part, and the job's user
+// is told which one and what to do; the others do the job.
 func TestPythonModuleMissing(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

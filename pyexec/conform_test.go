@@ -87,7 +87,7 @@ func testCache(t testing.TB) string {
 // TestConforms has Python do all that a runtime must be able to do.
 func TestConforms(t *testing.T) {
 	exectest.Run(t, exectest.Suite{
-		Finder:  &Finder{Spare: -1}, // the tests look for processes that are left
+		Finder:  &Finder{child: os.Getenv(childVariable), Spare: -1}, // the tests look for processes that are left
 		Cache:   testCache(t),
 		Request: conformingRequest,
 		Input: func(t testing.TB, name string, entries, base int64) string {
@@ -161,7 +161,29 @@ func sameSums(a, b string) error {
 	if !bytes.Equal(x, y) {
 		return fmt.Errorf("the sums differ: %x and %x", x, y)
 	}
+	pickle, units := x[:len(x)-8], binary.LittleEndian.Uint64(x[len(x)-8:])
+	if n := countedIn(pickle); n != units {
+		return fmt.Errorf("a sum of %d units counts %d: %x", units, n, pickle)
+	}
 	return nil
+}
+
+// countedIn is how many units the pickle of a sum counts in all classes together.
+func countedIn(pickle []byte) (units uint64) {
+	body := bytes.TrimSuffix(pickle, []byte("."))
+	if len(body) > 11 && body[2] == 0x95 { // PROTO, FRAME
+		body = body[11:]
+	} else if len(body) > 2 {
+		body = body[2:]
+	}
+	heads := map[byte]int{0x8a: 2, 0x8b: 5, 'K': 1, 'M': 1, 'J': 1} // LONG1 and LONG4 with sizes, BININT1, 2 and 4
+	if len(body) == 0 || heads[body[0]] == 0 {
+		return 0
+	}
+	for i, b := range body[heads[body[0]]:] {
+		units += uint64(b) << (8 * (i % 4))
+	}
+	return units
 }
 
 // readSum is the pickle in an output, which must hold a sum, with how many units it is of.

@@ -25,6 +25,8 @@ type Finder struct {
 	Interpreters []string // that the user named, the best first; empty: the usual places are looked at
 	None         bool     // the user wants no jobs in Python run here: none is looked for
 	Log          *slog.Logger
+
+	child string // folder with the child's code in the place of what is built in; tests break that
 	// Spare is how long a process of a program waits for the next generation, after the last one was started; 0 for 5 s,
 	// less for none.
 	Spare time.Duration

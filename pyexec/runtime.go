@@ -65,7 +65,7 @@ func (f *Finder) Open(ctx context.Context, info exec.Info, cfg exec.Config) (exe
 			cfg.Progress(step)
 		}
 	}
-	dir, libs, err := ready(ctx, info, cfg.Cache, tell)
+	dir, libs, err := f.ready(ctx, info, cfg.Cache, tell)
 	if err != nil {
 		return nil, err
 	}
@@ -91,13 +91,17 @@ func (f *Finder) Open(ctx context.Context, info exec.Info, cfg exec.Config) (exe
 
 // Ready puts the child, and the libraries that it needs and an interpreter lacks, into the cache, as Open does.
 func Ready(ctx context.Context, info exec.Info, cache string, tell func(step string)) error {
-	_, _, err := ready(ctx, info, cache, tell)
+	_, _, err := new(Finder).ready(ctx, info, cache, tell)
 	return err
 }
 
-func ready(ctx context.Context, info exec.Info, cache string, tell func(string)) (child, libs string, err error) {
-	if child, err = placeChild(cache); err != nil {
-		return "", "", err
+func (f *Finder) ready(
+	ctx context.Context, info exec.Info, cache string, tell func(string),
+) (child, libs string, err error) {
+	if child = f.child; child == "" {
+		if child, err = placeChild(cache); err != nil {
+			return "", "", err
+		}
 	}
 	libs, err = findLibs(ctx, info, cache, tell)
 	return child, libs, err
