@@ -48,14 +48,14 @@ func TestChains(t *testing.T) {
 			j.Friends, j.Option = []string{"fr=" + at("f0.root") + "," + at("f1.root")}, "reader x"
 			j.EntryList = lists + ":el"
 		},
-		"shorter friend":              func(j *job) { j.Friends, j.Option = []string{"sh=" + at("short.root")}, "z" },
-		"stored index":                func(j *job) { j.Friends, j.Option = []string{"ix=" + at("index.root")}, "y" },
-		"index by a reader":           func(j *job) { j.Friends, j.Option = []string{"ix=" + at("index.root")}, "reader y" },
-		"index made":                  func(j *job) { j.Friends, j.Option = []string{"ix[run,sub]=" + at("index.root")}, "y" },
-		"index with gaps":             func(j *job) { j.Friends, j.Option = []string{"ix=" + at("gaps.root")}, "y" },
-		"friend added":                func(j *job) { j.Option = "x add=" + at("fr.root") },
-		"added for a reader":          func(j *job) { j.Option = "reader x add=" + at("fr.root") },
-		"clone beside a friend added": func(j *job) { j.Option = "x skim add=" + at("fr.root") },
+		"shorter friend":         func(j *job) { j.Friends, j.Option = []string{"sh=" + at("short.root")}, "z" },
+		"stored index":           func(j *job) { j.Friends, j.Option = []string{"ix=" + at("index.root")}, "y" },
+		"index by a reader":      func(j *job) { j.Friends, j.Option = []string{"ix=" + at("index.root")}, "reader y" },
+		"index made":             func(j *job) { j.Friends, j.Option = []string{"ix[run,sub]=" + at("index.root")}, "y" },
+		"index with gaps":        func(j *job) { j.Friends, j.Option = []string{"ix=" + at("gaps.root")}, "y" },
+		"friend added":           func(j *job) { j.Option = "x add=" + at("fr.root") },
+		"added for a reader":     func(j *job) { j.Option = "reader x add=" + at("fr.root") },
+		"clone and friend added": func(j *job) { j.Option = "x skim add=" + at("fr.root") },
 		"formula and clone beside a chain added": func(j *job) {
 			j.Option = "x formula notify skim add=" + at("f0.root") + "+" + at("f1.root")
 		},

@@ -23,8 +23,8 @@ const treesMacro = `void trees(const char *dir, const char *selector, const char
 `
 
 // TestTerminateWritesTrees: what Terminate writes of the output's trees to files of its own is whole, and so is the
-// result, in jobs and in sessions, whether the trees are small or so large that they stay in a file. One session has the
-// selector in a library alone.
+// result, in jobs and in sessions, whether the trees are small or so large that they stay in a file. One session has
+// the selector in a library alone.
 func TestTerminateWritesTrees(t *testing.T) {
 	t.Parallel()
 	dir, data := t.TempDir(), t.TempDir()

@@ -119,8 +119,8 @@ func interpreter(ctx context.Context) (string, error) {
 		}
 		whys = append(whys, err)
 	}
-	return "", fmt.Errorf("no Python for the tests: want 3.13 with the package test of the standard library: name one with "+
-		"DTPNODE_PYTHON\n%w", errors.Join(whys...))
+	return "", fmt.Errorf("no Python for the tests: want 3.13 with the package test of the standard library: name one "+
+		"with DTPNODE_PYTHON\n%w", errors.Join(whys...))
 }
 
 // candidates are the interpreters that there may be, the best first.
@@ -188,8 +188,8 @@ func tools(t *testing.T, python, list string) string {
 	return sitePackages(t, dir)
 }
 
-// environment makes an environment of this run, whose interpreters find all that is in folders and run a line first, also
-// those that tests start as isolated ones.
+// environment makes an environment of this run, whose interpreters find all that is in folders and run a line first,
+// also those that tests start as isolated ones.
 func environment(t *testing.T, python, line string, folders ...string) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "venv")
