@@ -168,8 +168,8 @@ func (s *sources) lookIn(dir string) {
 	}
 }
 
-// checkFolders checks those that a user gives to look up headers in: a mistyped one would be left out, and be missed, if
-// at all, as a header that is not found, or one of its name elsewhere be taken.
+// checkFolders checks those that a user gives to look up headers in: a mistyped one would be left out, and be missed,
+// if at all, as a header that is not found, or one of its name elsewhere be taken.
 func checkFolders(dirs []string) error {
 	for _, dir := range dirs {
 		if info, err := os.Stat(expand(dir)); err != nil || !info.IsDir() {
