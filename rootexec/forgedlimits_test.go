@@ -151,7 +151,9 @@ func TestForgedFiles(t *testing.T) {
 	with := func(first, n int) string {
 		all := slices.Clone(records)
 		for i := range n {
-			all = append(all, blobRecord{flags: isFile, name: fmt.Sprintf("f%d.root", first+i), class: "TFile", object: body[:4]})
+			all = append(all, blobRecord{
+				flags: isFile, name: fmt.Sprintf("f%d.root", first+i), class: "TFile", object: body[:4],
+			})
 		}
 		return writeBlob(t, rest, all)
 	}
@@ -183,8 +185,8 @@ func smallFile(t *testing.T, r *roottest.ROOT) string {
 	return r.MakeChain(t, t.TempDir(), 1, 1)[0]
 }
 
-// TestForgedSkips has a partial say that more entries were left out of files than it counts: those would be entries that
-// others read.
+// TestForgedSkips has a partial say that more entries were left out of files than it counts: those would be entries
+// that others read.
 func TestForgedSkips(t *testing.T) {
 	r := roottest.Find(t)
 	job := roottest.Job{

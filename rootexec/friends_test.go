@@ -12,9 +12,9 @@ import (
 	"github.com/dtpnode/dtpnode/rootexec/roottest"
 )
 
-// TestFriendsAreWhatWasPlanned: on this host a friend in several files has another number of entries in one of them, so
-// that all behind it would stand beside the wrong ones. The input is refused as one of another host, and says why. So is
-// one that is to be looked up by what one of the trees does not have: ROOT then reads it by number.
+// TestFriendsAreWhatWasPlanned: on this host a friend in several files has another number of entries in one of them,
+// so that all behind it would stand beside the wrong ones. The input is refused as one of another host, and says why.
+// So is one that is to be looked up by what one of the trees does not have: ROOT then reads it by number.
 func TestFriendsAreWhatWasPlanned(t *testing.T) {
 	dir := t.TempDir()
 	roottest.Find(t).MakeChains(t, dir)
