@@ -86,8 +86,8 @@ func TestAbortFileSkipsTheRest(t *testing.T) {
 			{File: b, Part: "T", First: 1, Entries: 399, Entry: -1, Step: "Init"},
 		}},
 		{"Notify", nil, 2, []exec.Skipped{
-			{File: a, Part: "T", First: 1, Entries: 999, Entry: -1, Step: "Init"},
-			{File: b, Part: "T", First: 1, Entries: 399, Entry: -1, Step: "Init"},
+			{File: a, Part: "T", First: 1, Entries: 999, Entry: -1, Step: "Notify"},
+			{File: b, Part: "T", First: 1, Entries: 399, Entry: -1, Step: "Notify"},
 		}},
 	} {
 		t.Run(c.in+strings.Join(c.args, ""), func(t *testing.T) {
@@ -164,7 +164,7 @@ func TestAbortEndsTheJob(t *testing.T) {
 		{"SlaveBegin", "file", true, "SlaveBegin", "before there was a file"},
 		{"SlaveBegin", "process", true, "SlaveBegin", "Abort(kAbortProcess)"},
 		{"Init", "process", true, "Init", "Abort(kAbortProcess)"},
-		{"Notify", "process", true, "Init", "Abort(kAbortProcess)"},
+		{"Notify", "process", true, "Notify", "Abort(kAbortProcess)"},
 		{"Process", "process", true, "Process", "Abort(kAbortProcess)"},
 		{"ProcessCut", "process", true, "Process", "Abort(kAbortProcess)"},
 		{"SlaveTerminate", "process", true, "SlaveTerminate", "return from SlaveTerminate"},
