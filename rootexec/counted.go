@@ -126,8 +126,8 @@ func scanCounters(r io.ReaderAt, size int64, found map[string]uint64) error {
 }
 
 // scanRecords walks over the records of a blob of that size, and tells each of them: its head, its name with that of
-// its class behind it, and where it ends. It reads nothing else of objects and files, which may have gigabytes. It takes
-// what BlobReader in child/blob.cc takes, but for blobs of another ROOT.
+// its class behind it, and where it ends. It reads nothing else of objects and files, which may have gigabytes. It
+// takes what BlobReader in child/blob.cc takes, but for blobs of another ROOT.
 func scanRecords(r io.ReaderAt, size int64, each func(h recordHead, names []byte, end int64) error) error {
 	var head [16]byte
 	if _, err := io.ReadFull(io.NewSectionReader(r, 0, size), head[:]); err != nil || string(head[:8]) != "DTPBLOB1" {

@@ -49,8 +49,8 @@ func TestWatch(t *testing.T) {
 	}
 }
 
-// TestFullDiskIsNoLimit: what has no room on a full disk is not said to have gone beyond --max-scratch, which nobody has
-// set and which would not help.
+// TestFullDiskIsNoLimit: what has no room on a full disk is not said to have gone beyond --max-scratch, which nobody
+// has set and which would not help.
 func TestFullDiskIsNoLimit(t *testing.T) {
 	for _, c := range []struct {
 		limits exec.Limits

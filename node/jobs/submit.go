@@ -211,7 +211,8 @@ func countedOver(req api.JobRequest, files []tasks.File, bad []tasks.Lost) strin
 		more = fmt.Sprintf(" and %d more", len(bad)-1)
 	}
 	return fmt.Sprintf("as in a TChain, the first entry and the number of entries that are asked for count in the %d "+
-		"files that can be read, and nothing for %s%s: with all files the range is another one", len(files), bad[0].File, more)
+		"files that can be read, and nothing for %s%s: with all files the range is another one", len(files),
+		bad[0].File, more)
 }
 
 // wanted are the units that a request is for.
