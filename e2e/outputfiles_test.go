@@ -128,3 +128,22 @@ func TestOutputFilesDiskFull(t *testing.T) {
 		t.Errorf("nothing has failed for want of room: %s", o.describe())
 	}
 }
+
+// TestOutputFolderFull has no room where the user wants the output files: all that is done is kept, the file and its
+// folder are named, and finish writes them when there is room.
+func TestOutputFolderFull(t *testing.T) {
+	t.Parallel()
+	small := filepath.Join(t.TempDir(), "small")
+	wrap, inside := smallDisk(t, small, "2m")
+	n := ownCluster(t, nodeSpec{name: "home", wrap: wrap, inside: inside}).nodes[0]
+	n.fill(t, small)
+	j, want := outputJob(t, "merge")
+	j.args, j.Params = []string{"--output-dir", small}, nil
+	o := n.run(t, j)
+	o.wantCannotFinish(t, "could not write the output file "+small+"/", "no space left on the disk of "+small)
+	n.room(t, small)
+	if r := n.dtpnode(t, t.TempDir(), "finish", o.st.ID); r.code != 0 {
+		t.Fatalf("not finished: %+v", r)
+	}
+	roottest.Find(t).Compare(t, o.out, filepath.Join(want, "out.root"))
+}

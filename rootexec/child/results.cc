@@ -449,6 +449,14 @@ bool Results::placeFile(Merger &merger, File &file, const Merger::FileGroup &gro
                    (marked ? "" : ", since this file system keeps no mark of what a job wrote");
     if (::fsync(fd.get()) != 0 || ::rename(temp.c_str(), file.path.c_str()) != 0)
       throw failure("could not write " + file.path + ": " + std::strerror(errno));
+  } catch (Failure &f) {
+    ::unlink(temp.c_str());
+    // Which of the disks is full only the folder says: the result is elsewhere, and so is what is merged.
+    const bool full = guard_.diskFull() || f.msg.find("No space left") != std::string::npos ||
+                      f.msg.find("Disk quota") != std::string::npos;
+    if (f.kind == "disk" && full)
+      f.msg = "could not write the output file " + file.path + ": no space left on the disk of " + folder;
+    throw;
   } catch (...) {
     ::unlink(temp.c_str());
     throw;
