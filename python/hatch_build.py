@@ -27,7 +27,7 @@ class Binary(BuildHookInterface):  # type: ignore[type-arg, misc]
             self._make(go, repository, binary)
         arch = os.environ.get("GOARCH") or self._ask([go, "env", "GOARCH"], repository)
         if arch not in MACHINES:
-            raise RuntimeError(f"there is no name for wheels of the architecture {arch}: known are {', '.join(MACHINES)}")
+            raise RuntimeError(f"wheels have no name for the architecture {arch}: known are {', '.join(MACHINES)}")
         machine = MACHINES[arch]
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-manylinux_2_17_{machine}.manylinux2014_{machine}.musllinux_1_1_{machine}"
@@ -36,10 +36,11 @@ class Binary(BuildHookInterface):  # type: ignore[type-arg, misc]
     def _make(self, go: str, repository: Path, binary: Path) -> None:
         if not (repository / "go.mod").exists():
             raise RuntimeError(
-                f"the wheel has the program dtpnode inside, and {repository} has no sources of it: install from a clone of "
-                "the repository, or name a program with DTPNODE_BINARY"
+                f"the wheel has the program dtpnode inside, and {repository} has no sources of it: install from a "
+                "clone of the repository, or name a program with DTPNODE_BINARY"
             )
-        stamp = os.environ.get("DTPNODE_VERSION") or self._ask(["git", "describe", "--tags", "--always", "--dirty"], repository)
+        describe = ["git", "describe", "--tags", "--always", "--dirty"]
+        stamp = os.environ.get("DTPNODE_VERSION") or self._ask(describe, repository)
         flags = f"-s -w -X github.com/dtpnode/dtpnode/internal/version.stamp={stamp}"
         command = [go, "build", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", str(binary), "./cmd/dtpnode"]
         self._ask(command, repository, CGO_ENABLED="0", GOOS="linux")

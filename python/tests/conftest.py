@@ -4,8 +4,8 @@ import pytest
 
 import dtpnode
 
-# Beside the environment's interpreter, where the test in Go has built it, there is the binary. A cache of the tests' own
-# has no ROOT, which would be loaded for nothing.
+# Beside the environment's interpreter, where the test in Go has built it, there is the binary. A cache of the tests'
+# own has no ROOT, which would be loaded for nothing.
 
 
 @pytest.fixture(scope="session")

@@ -50,7 +50,8 @@ sys.stdin.read()
 def test_cluster_of_a_killed_process(cache, signum):
     """Nothing is left of it, also where forks of the process live on."""
     command = [sys.executable, "-c", KILLED, cache]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True)
     folder, fork, idle, *pids = process.stdout.readline().split()
     process.send_signal(signum)
     process.wait()

@@ -21,8 +21,8 @@ class Attached(Receiver):
 
     Calls are numbered from 0, in the order in which the executor has sent them, which is that of submission without
     those that were cancelled before. ``session[n]`` is the future of a call; ``len`` counts those that are known, and
-    grows while the executor submits more. The futures cannot be cancelled, and are settled as those of the executor are.
-    Results are there for as long as nodes keep them (``dtpnode up --keep-results``).
+    grows while the executor submits more. The futures cannot be cancelled, and are settled as those of the executor
+    are. Results are there for as long as nodes keep them (``dtpnode up --keep-results``).
 
     ``name`` is that of the session's first job, as ``Executor.name`` and ``dtpnode ps`` tell it. A job that waits for
     more since its process was killed goes on to wait: ``finish`` lets it end.

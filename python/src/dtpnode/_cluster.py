@@ -137,7 +137,8 @@ class Daemon:
     def __init__(self, folder: Path, number: int, command: list[str]) -> None:
         self.state = folder / str(number)
         self.log = folder / f"{number}.log"
-        self._command = [*command[:2], "--ephemeral", "--state", str(self.state), "--name", f"local-{number}", *command[2:]]
+        own = ["--ephemeral", "--state", str(self.state), "--name", f"local-{number}"]
+        self._command = [*command[:2], *own, *command[2:]]
         self.state.mkdir(mode=0o700)
         self.control = Control(socket_path(self.state))
         self.launch()

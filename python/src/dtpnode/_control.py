@@ -43,7 +43,8 @@ def socket_path(state: Path) -> str:
 def _client(socket: str) -> httpx.Client:
     # As many connections as there are requests: those that follow something last.
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=8)
-    return httpx.Client(transport=httpx.HTTPTransport(uds=socket, limits=limits), base_url="http://dtpnode", timeout=None)
+    transport = httpx.HTTPTransport(uds=socket, limits=limits)
+    return httpx.Client(transport=transport, base_url="http://dtpnode", timeout=None)
 
 
 class Stream:
@@ -134,7 +135,8 @@ class Control:
             with http.stream("GET", path, params=params, headers=headers) as answer:
                 if answer.status_code != 101:
                     self._check(answer.status_code, answer.read())
-                    raise Error(f"the daemon does not speak {protocol}", "are the package and the daemon of the same version?")
+                    hint = "are the package and the daemon of the same version?"
+                    raise Error(f"the daemon does not speak {protocol}", hint)
                 yield Stream(answer.extensions["network_stream"])
 
     @contextlib.contextmanager

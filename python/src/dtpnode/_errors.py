@@ -5,8 +5,8 @@ from pickle import PicklingError
 
 
 class Error(Exception):
-    """A refusal of the daemon, or another error of dtpnode, with what to do next in ``hint`` (may be empty). ``status`` is
-    that of HTTP if the daemon has refused, or else 0."""
+    """A refusal of the daemon, or another error of dtpnode, with what to do next in ``hint`` (may be empty). ``status``
+    is that of HTTP if the daemon has refused, or else 0."""
 
     status = 0
 
@@ -31,8 +31,8 @@ class TooLarge(Error, ValueError):
 
 
 class Unpicklable(Error, PicklingError, TypeError):
-    """A function or its arguments cannot be sent to another process, and what in them cannot. The call was not submitted.
-    A result that cannot be sent is a pickle.PicklingError as the exception of its future."""
+    """A function or its arguments cannot be sent to another process, and what in them cannot. The call was not
+    submitted. A result that cannot be sent is a pickle.PicklingError as the exception of its future."""
 
 
 class ClusterLost(Error, BrokenExecutor):

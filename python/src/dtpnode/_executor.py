@@ -47,12 +47,13 @@ class Executor(_Executor):
         is the title of the job in ``dtpnode ps``.
     ``output``
         is called with a node's name and whole lines that calls have printed there, at most a second after they were. By
-        default they go to ``sys.stdout`` as they are. None drops them here; ``dtpnode logs JOB`` has them in any case. Of
-        a node that prints faster than 256 KiB a second lines may be missing.
+        default they go to ``sys.stdout`` as they are. None drops them here; ``dtpnode logs JOB`` has them in any case.
+        Of a node that prints faster than 256 KiB a second lines may be missing.
 
     ``imports``
-        are names of modules, such as ``["numpy", "sklearn"]``, that each node imports once before it forks the processes
-        that run calls, where each of these would do so. One that a node lacks is an error only for calls that need it.
+        are names of modules, such as ``["numpy", "sklearn"]``, that each node imports once before it forks the
+        processes that run calls, where each of these would do so. One that a node lacks is an error only for calls that
+        need it.
 
     Futures raise what the call has raised, with the traceback on the node as the cause (``RemoteTraceback``), or
     ``ItemLost`` if the call has ended its process again and again. They raise ``ClusterLost`` or ``JobFailed``, both
@@ -114,10 +115,10 @@ class Executor(_Executor):
     ) -> Iterator[Any]:
         """Calls fn with an element of each iterable, and returns an iterator over the results in order.
 
-        Calls that are not taken are cancelled where the iterator ends early. ``timeout`` is in seconds from this call on;
-        a result that comes later is a ``TimeoutError``. Calls travel together in any case, so that ``chunksize`` makes no
-        difference. Of iterables without a length 250,000 calls are submitted at once, and of all that many that their
-        pickles have 1 GiB; more follow as results are taken, so that an iterable needs not end.
+        Calls that are not taken are cancelled where the iterator ends early. ``timeout`` is in seconds from this call
+        on; a result that comes later is a ``TimeoutError``. Calls travel together in any case, so that ``chunksize``
+        makes no difference. Of iterables without a length 250,000 calls are submitted at once, and of all that many
+        that their pickles have 1 GiB; more follow as results are taken, so that an iterable needs not end.
         """
         if chunksize < 1:
             raise ValueError("chunksize must be >= 1.")
@@ -132,8 +133,8 @@ class Executor(_Executor):
         return _results(feed, end)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Takes no more calls. With ``wait`` it returns when all futures are settled and what calls have printed has been
-        passed on; with ``cancel_futures`` those that are not on their way yet are cancelled."""
+        """Takes no more calls. With ``wait`` it returns when all futures are settled and what calls have printed has
+        been passed on; with ``cancel_futures`` those that are not on their way yet are cancelled."""
         self._session.close(cancel_futures)
         if wait:
             self._session.join()

@@ -2,8 +2,8 @@
 
 The calls of an executor are the items of a job that stays open. A job takes a bounded number of appends, so that a
 session which lasts long goes through several jobs, one after the other; the titles of later ones say of which session
-they are (part_title). What is on its way is bounded, so that calls which wait can still be cancelled, and so that what a
-node runs for nobody is little.
+they are (part_title). What is on its way is bounded, so that calls which wait can still be cancelled, and so that what
+a node runs for nobody is little.
 """
 
 import contextlib
@@ -59,7 +59,8 @@ class Call:
             raise TooLarge(
                 f"a call has {size:,} bytes as a pickle, and may have {MAX_ITEM:,}: most are those of its {large} "
                 f"{max(len(self.function), len(self.arguments)):,}",
-                "write the data to a file that the nodes can read and hand over its name, or have the function make them",
+                "write the data to a file that the nodes can read and hand over its name, or have the function "
+                "make them",
             )
 
     def start(self) -> bool:
@@ -213,8 +214,8 @@ class Session(Receiver):
             self._fail(e)
 
     def _ready(self) -> bool:
-        """Waits until there is something to send, or it is time to look how many slots there are while calls wait; false
-        if there will be nothing."""
+        """Waits until there is something to send, or it is time to look how many slots there are while calls wait;
+        false if there will be nothing."""
         with self._lock:
             while True:
                 if self.broken is not None:
@@ -341,7 +342,8 @@ class _Rate:
         if took < 0.005:
             return
         rate = self._n / took
-        self.per_second = rate if rate > self.per_second else self.per_second + min(took, 1.0) * (rate - self.per_second)
+        slower = rate <= self.per_second
+        self.per_second += (min(took, 1.0) if slower else 1.0) * (rate - self.per_second)
         self._n, self._since = 0, now
 
 

@@ -7,8 +7,8 @@
 
 Importing this module registers the backend. The nodes need joblib, and what the functions import. ``n_jobs`` bounds how
 many batches of calls are on their way at a time; by default, and with -1, these are as many as the pool has slots.
-``parallel_config(backend="dtpnode", client=client)`` names a client; without it the first use makes a ``Client()``, which
-starts a daemon if this user has none. What is nested in a call runs in threads of its process.
+``parallel_config(backend="dtpnode", client=client)`` names a client; without it the first use makes a ``Client()``,
+which starts a daemon if this user has none. What is nested in a call runs in threads of its process.
 """
 
 import sys
@@ -44,8 +44,8 @@ class Backend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
         return Backend, ()  # as part of what goes to the nodes, where it has no client
 
     def effective_n_jobs(self, n_jobs: int | None) -> int:
-        """How many batches of calls may be on their way: all slots of the pool where n_jobs is None or negative, of which
-        -2 leaves out one, and so on."""
+        """How many batches of calls may be on their way: all slots of the pool where n_jobs is None or negative, of
+        which -2 leaves out one, and so on."""
         if n_jobs == 0:
             raise ValueError("n_jobs == 0 in Parallel has no meaning")
         if n_jobs is not None and n_jobs > 0:
