@@ -232,7 +232,8 @@ func TestRetryMended(t *testing.T) {
 		})
 	}
 	t.Run("code", func(t *testing.T) {
-		path := mendedCopy(t, j.Selector, "Misdo();\n   }\n   fReader", "}\n   fReader")
+		path := mendedCopy(t, j.Selector, "Misdo();\n   }\n   fReader",
+			"}\n   Info(\"Process\", \"at %lld\", entry); // as code may, also while it is tried\n   fReader")
 		out := filepath.Join(t.TempDir(), "mended.root")
 		again := n.retry(t, out, o.st.ID, "--selector", path+"+g", "-o", out, "--memory", "1G")
 		again.wantRetried(t, o.st.ID, 1)

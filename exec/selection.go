@@ -92,7 +92,8 @@ type FriendFile struct {
 	File    string `msgpack:"file"`
 	Part    string `msgpack:"part"`
 	Entries int64  `msgpack:"entries"` // where it was planned
-	// UUID is that of the file where it was planned, as in a Packet; empty leaves that open.
+	// UUID is that of the file where it was planned. A file with another UUID, or other entries, is refused (CauseDiffers)
+	// as a file of the job is. Empty leaves it unchecked.
 	UUID string `msgpack:"uuid,omitempty"`
 }
 

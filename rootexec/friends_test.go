@@ -99,3 +99,128 @@ func TestFriendsAreWhatWasPlanned(t *testing.T) {
 		}
 	}
 }
+
+// reports are what a generation says of its packets: nil for one that was done.
+type reports chan *exec.Failure
+
+func (r reports) PacketDone(d exec.Done) { r <- d.Refused }
+func (r reports) Failed(f *exec.Failure) { r <- f }
+func (r reports) Output(string)          {}
+
+// TestFriendIsReplacedInMidJob: the second file of a friend is another one, with as many entries, or is gone, when a
+// generation comes to it, which has seen it before. It is refused then as one that differs from the beginning is, and
+// so is a friend in one file.
+func TestFriendIsReplacedInMidJob(t *testing.T) {
+	dir, anew := t.TempDir(), t.TempDir()
+	roottest.Find(t).MakeChains(t, dir)
+	roottest.Find(t).MakeChains(t, anew)
+	at := func(name string) string { return filepath.Join(dir, name) }
+	e := rootexec.SharedExecutor(t)
+	s := loadJob(t, e, roottest.Selector(t, "Beside.C"))
+	defer s.Release()
+	planned := func(names ...string) exec.Friend {
+		fr := exec.Friend{Part: "fr"}
+		for _, name := range names {
+			p, err := e.Plan(t.Context(), at(name), "fr", 0)
+			if err != nil || p.UUID == "" {
+				t.Fatalf("planned %+v: %v", p, err)
+			}
+			fr.Files = append(fr.Files, exec.FriendFile{File: p.File, Part: p.Part, Entries: p.Entries, UUID: p.UUID})
+		}
+		return fr
+	}
+	begin := func(fr exec.Friend) (exec.Generation, reports) {
+		t.Helper()
+		packed, err := exec.Selection{Friends: []exec.Friend{fr}}.Pack()
+		if err != nil {
+			t.Fatal(err)
+		}
+		selection := filepath.Join(t.TempDir(), "selection")
+		if err := os.WriteFile(selection, packed, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		said := make(reports, 4)
+		g, err := s.Start(t.Context(), exec.GenSpec{Job: 1, Dir: t.TempDir()},
+			rootexec.Told{Option: "x", Selection: selection}, said)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(g.Kill)
+		return g, said
+	}
+	run := func(g exec.Generation, said reports, p exec.Packet) *exec.Failure {
+		t.Helper()
+		if err := g.Lease(p); err != nil {
+			t.Fatal(err)
+		}
+		return <-said
+	}
+	replace := func(name, by string) {
+		t.Helper()
+		if err := os.Rename(by, at(name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := func(what string, f *exec.Failure, cause exec.Cause, name, says string) {
+		t.Helper()
+		if f == nil || f.Kind != exec.KindOpen || f.Host != cause || f.File != at(name) || !strings.Contains(f.Msg, says) {
+			t.Errorf("%s: %+v, want %q of %s that says %q", what, f, cause, name, says)
+		}
+	}
+	first := exec.Packet{ID: 1, File: at("m0.root"), Part: "ev", Last: 1000, Entries: 1000}
+	// Of these the first 200 stand beside entries of f0.root.
+	second := exec.Packet{ID: 2, File: at("m1.root"), Part: "ev", Last: 777, Entries: 777, Base: 1000, Start: 1000}
+
+	two := planned("f0.root", "f1.root")
+	g, said := begin(two)
+	late, lateSaid := begin(two)
+	gone, goneSaid := begin(two)
+	for _, of := range []struct {
+		g    exec.Generation
+		said reports
+	}{{g, said}, {late, lateSaid}, {gone, goneSaid}} {
+		if f := run(of.g, of.said, first); f != nil {
+			t.Fatalf("nothing was replaced yet: %+v", f)
+		}
+	}
+	if f := run(late, lateSaid, second); f != nil {
+		t.Fatalf("nothing was replaced yet, and both files were read: %+v", f)
+	}
+	replace("f1.root", filepath.Join(anew, "f1.root"))
+	want("replaced in mid-job", run(g, said, second), exec.CauseDiffers, "f1.root", "written anew, with as many entries")
+	if err := os.Remove(at("f1.root")); err != nil {
+		t.Fatal(err)
+	}
+	want("gone in mid-job", run(gone, goneSaid, second), exec.CauseMissing, "f1.root",
+		"the friend fr in "+at("f1.root")+" cannot be opened here: No such file")
+
+	one := planned("fr.root")
+	replace("fr.root", filepath.Join(anew, "fr.root"))
+	g, said = begin(one)
+	want("another from the beginning", run(g, said, first), exec.CauseDiffers, "fr.root",
+		"the friend fr in "+at("fr.root")+" has the UUID ")
+	one.Files[0].UUID = "" // as --allow-copies has it
+	g, said = begin(one)
+	if f := run(g, said, first); f != nil {
+		t.Errorf("a copy that is allowed: %+v", f)
+	}
+
+	// A chain opens the job's own file once more, by its name, when it comes back to it.
+	uuid, err := e.Plan(t.Context(), at("m0.root"), "ev", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first.UUID, first.Last = uuid.UUID, 500
+	g, said = begin(one)
+	for _, p := range []exec.Packet{first, second} {
+		if f := run(g, said, p); f != nil {
+			t.Fatalf("nothing was replaced yet: %+v", f)
+		}
+	}
+	replace("m0.root", filepath.Join(anew, "m0.root"))
+	first.First, first.Last = 500, 1000
+	f := run(g, said, first)
+	if f == nil || f.Host != exec.CauseDiffers || !strings.Contains(f.Msg, "the file's UUID is") {
+		t.Errorf("the job's own file was replaced: %+v", f)
+	}
+}

@@ -225,8 +225,9 @@ func block(w io.Writer, title, text string) {
 // otherVersion is part of the child's reason for a file with other entries than were planned.
 const otherVersion = "where it was planned"
 
-// ofFriend finds, in the child's reason, the file of a friend that cannot be opened beside a file that can.
-var ofFriend = regexp.MustCompile(`the friend \S+ in (.+) cannot be opened here: `)
+// ofFriend finds, in the child's reason, the file of a friend that cannot be opened beside a file that can, or that is
+// not the one that was planned.
+var ofFriend = regexp.MustCompile(`the friend \S+ in (.+?) (?:cannot be opened here: |has (?:the UUID|\d+ entries) )`)
 
 // advise says what to do about a kind of failure (see exec.Kind).
 func advise(m api.Missing) string {
@@ -252,10 +253,15 @@ func advise(m api.Missing) string {
 	case "data":
 		return "the file is damaged there: copy it again and check its checksum"
 	case "open":
+		of := ofFriend.FindStringSubmatch(m.Reason)
+		if strings.Contains(m.Reason, otherVersion) && of != nil {
+			return "hosts have different versions of the friend's file, " + line(of[1]) + ": make it the same on all, and run " +
+				"the job again"
+		}
 		if strings.Contains(m.Reason, otherVersion) {
 			return "hosts have different versions of the file: make it the same on all, and run the job again"
 		}
-		if of := ofFriend.FindStringSubmatch(m.Reason); of != nil {
+		if of != nil {
 			return "check that the friend's file, " + line(of[1]) + ", is whole and readable at this path on every node"
 		}
 		return "check that the file is whole and readable at this path on every node"

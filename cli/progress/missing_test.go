@@ -66,3 +66,25 @@ func TestFriendThatIsGone(t *testing.T) {
 		t.Errorf("got:\n%s", got)
 	}
 }
+
+// TestFriendThatDiffers: where a host has another version of a friend's file, that file is named, and not the job's
+// own, which may be the same on all hosts.
+func TestFriendThatDiffers(t *testing.T) {
+	for _, reason := range []string{
+		"open: the friend Fr in /fr/f 3.root has the UUID 1-2 here, but 3-4 where it was planned: it was written anew",
+		"open: the friend Fr in /fr/f 3.root has 15 entries here, but 20 where it was planned",
+	} {
+		var b bytes.Buffer
+		missing(&b, api.JobStatus{Missing: []api.Missing{{File: "/data/f0.root", Last: 16, Kind: "open", Reason: reason}}})
+		Unseen(&b, "node bob", []api.Unseen{{Where: "/data/", Cause: "differs", Reason: reason, Files: 2}}, true, "alice")
+		for _, want := range []string{
+			"next: hosts have different versions of the friend's file, /fr/f 3.root: make it the same",
+			"node bob has another version of the friend's file /fr/f 3.root than was planned when alice submitted",
+			"2 files left to others",
+		} {
+			if !strings.Contains(b.String(), want) {
+				t.Errorf("%q is not in:\n%s", want, b.String())
+			}
+		}
+	}
+}

@@ -198,6 +198,9 @@ func Unseen(w io.Writer, who string, all []api.Unseen, others bool, submitter st
 			left = ": " + files + " left to others"
 		}
 		if u.Cause == differs {
+			if of := ofFriend.FindStringSubmatch(u.Reason); of != nil { // the files beside it may all be the same
+				where = "the friend's file " + line(of[1])
+			}
 			fmt.Fprintf(w, "%s has another version of %s than was planned when %s submitted the job (there %s)%s\n", who, where,
 				submitter, line(u.Reason), left)
 			fmt.Fprintf(w, "    next: the result holds the planned version; make the file the same on all hosts, and if the "+

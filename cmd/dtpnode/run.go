@@ -104,7 +104,8 @@ what is missing, then count the listed ones. Clusters without any are not read.
 --friend TREE=FILES reads the entries of another tree beside those of --tree, as TChain::AddFriend does it: entry n of
 all its files together beside entry n of all --files; ALIAS:TREE=FILES gives it another name. With
 TREE[MAJOR,MINOR]=FILES, or TREE[MAJOR]=FILES, the entry is read in which these expressions have the values that they
-have in the job's entry. An index that is stored in a friend of one file is used. Friends that trees have stored, or
+have in the job's entry. An index that is stored in a friend of one file is used. Files of friends are compared with
+what was planned as those of --files are. Friends that trees have stored, or
 that Init() adds, are found too; those that Init() adds with a relative name must be named by their whole path.
 
 Begin() and Terminate() run here, in the working folder; what they print goes to standard output, progress to standard

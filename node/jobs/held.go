@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/dtpnode/dtpnode/exec"
@@ -26,24 +27,27 @@ type Held struct {
 	Refused map[string]refusal // by URL
 }
 
-// refusal notes that a file had other entries here than were planned, and the state that the file was in.
+// refusal notes that a file here was not the one that was planned, and the state that it was in.
 type refusal struct {
+	file   string // the file itself, or one of a friend that is read beside it
 	key    plan.FileKey
 	reason string
 }
 
-// refuse notes that a file on this host is not the one that was planned. It is tried again only when it has changed.
-func (j *Job) refuse(f *exec.Failure) {
+// refuse notes that a file of the job, or one that is read beside it, is not on this host the one that was planned. It
+// is tried again only when that has changed.
+func (j *Job) refuse(file string, f *exec.Failure) {
 	if f.Host != exec.CauseDiffers {
 		return
 	}
-	key, _, _ := plan.KeyOf(f.File, "") // the key is empty for a URL, and for a file that has gone meanwhile
+	of := cmp.Or(f.File, file)
+	key, _, _ := plan.KeyOf(of, "") // the key is empty for a URL, and for a file that has gone meanwhile
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.s.Refused == nil {
 		j.s.Refused = map[string]refusal{}
 	}
-	j.s.Refused[f.File] = refusal{key, f.Msg}
+	j.s.Refused[file] = refusal{of, key, f.Msg}
 }
 
 // refuses reports whether a file was refused and has not changed since, and the reason.
@@ -54,7 +58,7 @@ func (j *Job) refuses(file string) (reason string, yes bool) {
 	if !known {
 		return "", false
 	}
-	now, _, _ := plan.KeyOf(file, "")
+	now, _, _ := plan.KeyOf(r.file, "")
 	return r.reason, now == r.key
 }
 

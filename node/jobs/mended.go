@@ -32,17 +32,24 @@ func ranBefore(desc, old *tasks.Job) []tasks.Ran {
 	}
 	left = max(left, 0)
 	last := tasks.Ran{
-		Code: old.Work.Code(), Title: old.Ask.Title, Params: old.Ask.Params, Job: store.NameOf(old), Units: left,
+		Code: codeOf(old.Work), Title: old.Ask.Title, Params: old.Ask.Params, Job: store.NameOf(old), Units: left,
 	}
 	if i := slices.IndexFunc(ran, func(r tasks.Ran) bool { return sameCode(r, last) }); i >= 0 {
 		ran[i].Units += left
 	} else if left > 0 {
 		ran = append(ran, last)
 	}
-	if len(ran) == 1 && sameCode(ran[0], tasks.Ran{Code: desc.Work.Code(), Params: desc.Ask.Params}) {
+	if len(ran) == 1 && sameCode(ran[0], tasks.Ran{Code: codeOf(desc.Work), Params: desc.Ask.Params}) {
 		return nil
 	}
 	return ran
+}
+
+// codeOf tells one code from another (tasks.Work.Code). What a job reads of its files, and beside them, is no code: a
+// retry has the same, with other UUIDs if files were written anew.
+func codeOf(w tasks.Work) string {
+	w.Ships = slices.DeleteFunc(slices.Clone(w.Ships), func(s tasks.Ship) bool { return s.Name == exec.SelectionBlob })
+	return w.Code()
 }
 
 func sameCode(a, b tasks.Ran) bool { return a.Code == b.Code && slices.Equal(a.Params, b.Params) }
@@ -54,7 +61,7 @@ func codesOf(desc *tasks.Job, committed int64) (out []api.Code) {
 		return nil
 	}
 	now := tasks.Ran{
-		Code: desc.Work.Code(), Title: desc.Ask.Title, Params: desc.Ask.Params, Job: store.NameOf(desc),
+		Code: codeOf(desc.Work), Title: desc.Ask.Title, Params: desc.Ask.Params, Job: store.NameOf(desc),
 		Units: max(committed-a.Units, 0),
 	}
 	all := slices.Clone(a.Ran)
@@ -82,7 +89,7 @@ const tryEntries = 100
 // tryMended runs some entries that are done already with the new code, in a process that is thrown away, and merges the
 // output with a partial of the earlier job. So a merge that must fail is found before anything runs, and not at the
 // end.
-func (r *Room) tryMended(j *Job, desc *tasks.Job, base []baseBlob, old *foundParts) error {
+func (r *Room) tryMended(j *Job, rt exec.Runtime, desc *tasks.Job, base []baseBlob, old *foundParts) error {
 	if len(base) == 0 {
 		return nil
 	}
@@ -93,7 +100,7 @@ func (r *Room) tryMended(j *Job, desc *tasks.Job, base []baseBlob, old *foundPar
 	}
 	defer os.RemoveAll(dir)
 	c := &checking{
-		room: r, j: j, desc: desc, input: j.inputPath(), dir: dir, out: &api.Check{}, shift: desc.Data.Space().Last,
+		room: r, j: j, rt: rt, desc: desc, input: j.inputPath(), dir: dir, out: &api.Check{}, shift: desc.Data.Space().Last,
 	}
 	made, err := c.generation(0, r.tried(desc, base))
 	var f *exec.Failure

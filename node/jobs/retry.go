@@ -177,6 +177,9 @@ func (r *Room) leadAgain(j *Job, nonce []byte, old *foundParts) error {
 	if err != nil {
 		return err
 	}
+	if chosen, err = r.friendsAgain(j, rt, old.desc, chosen); err != nil {
+		return err
+	}
 	if err := r.describe(j.ctx, rt, j, earlier, chosen); err != nil {
 		return err
 	}
@@ -189,7 +192,7 @@ func (r *Room) leadAgain(j *Job, nonce []byte, old *foundParts) error {
 		return err
 	}
 	if len(desc.Ask.Again.Ran) > 0 {
-		if err := r.tryMended(j, desc, base, old); err != nil {
+		if err := r.tryMended(j, rt, desc, base, old); err != nil {
 			return err
 		}
 	}

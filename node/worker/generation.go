@@ -201,7 +201,7 @@ func (g *generation) PacketDone(done exec.Done) {
 	g.mu.Unlock()
 	if f := done.Refused; f != nil {
 		out := failureOf(g.of.Described(), f, packet)
-		g.of.Refused(f)
+		g.of.Refused(packet.File, f)
 		g.w.Log.Warn("a file could not be opened", "gen", g.id, "file", f.File, "reason", f.Error())
 		g.w.Post(engine.PacketRefused{Gen: g.id, Packet: packet.Units(), Failure: out})
 		return

@@ -40,9 +40,9 @@ var errNoItems = errors.New("nobody has the items")
 func (j *oneJob) Use(_ context.Context, do func(exec.Program, *tasks.Job, string) error) error {
 	return do(j.program, j.desc, "")
 }
-func (j *oneJob) Described() *tasks.Job { return j.desc }
-func (j *oneJob) Refused(*exec.Failure) {}
-func (j *oneJob) Apart([]string)        {}
+func (j *oneJob) Described() *tasks.Job         { return j.desc }
+func (j *oneJob) Refused(string, *exec.Failure) {}
+func (j *oneJob) Apart([]string)                {}
 func (j *oneJob) Early(first int64, values exec.Early) {
 	for i := range values.Len() {
 		v, _ := values.Value(i)

@@ -27,27 +27,28 @@ std::string folderWith(const std::string &path) {
   return slash == std::string::npos ? "." : path.substr(0, slash);
 }
 
+std::string nameOf(const Friend &f) { return f.alias.empty() ? f.tree : f.alias; }
+
 /// The failure of a job whose friend is looked up by an expression that a tree cannot evaluate. ROOT prints an error,
 /// and then reads the friend by the number of the entry, so that each stands beside a wrong one.
 Failure keyFailure(const Friend &f, const std::string &key, const std::string &tree, const std::string &why) {
-  Failure failure("code", "the friend " + (f.alias.empty() ? f.tree : f.alias) + " cannot be looked up by \"" + key +
+  Failure failure("code", "the friend " + nameOf(f) + " cannot be looked up by \"" + key +
                               "\", which cannot be used in " + tree + (why.empty() ? "" : ": " + why) +
                               ". --friend TREE[MAJOR,MINOR]=FILES takes expressions that both trees have");
   failure.step = "open";
   return failure;
 }
 
-std::string nameOf(const Friend &f) { return f.alias.empty() ? f.tree : f.alias; }
-
-/// Throws a Failure if a friend's file is not the one that was planned, as Generation::compare does for the job's own.
-void compareFriend(const Friend &f, const Friend::File &from, const TFile &file, TTree &tree) {
-  const std::string uuid = from.uuid.empty() ? "" : uuidOf(file), whose = "the friend " + nameOf(f) + " in " + from.url;
+/// Sees that a friend's file, with the tree in it, is the one that was planned.
+void compareFriend(const Friend &f, const Friend::File &from, const TFile &file, const TTree &tree) {
+  const std::string what = "the friend " + nameOf(f) + " in " + from.url + " has ";
+  const std::string uuid = from.uuid.empty() ? "" : uuidOf(file);
   std::string why;
   if (tree.GetEntries() != from.entries)
-    why = whose + " has " + std::to_string(tree.GetEntries()) + " entries here, but " + std::to_string(from.entries) +
+    why = what + std::to_string(tree.GetEntries()) + " entries here, but " + std::to_string(from.entries) +
           " where it was planned";
-  else if (!uuid.empty() && uuid != from.uuid)
-    why = whose + " has the UUID " + uuid + " here, but " + from.uuid +
+  else if (uuid != from.uuid && !uuid.empty())
+    why = what + "the UUID " + uuid + " here, but " + from.uuid +
           " where it was planned: it was written anew, with as many entries (--allow-copies if they are the same)";
   if (why.empty()) return;
   Failure failure = friendFailure(from.url, why);
@@ -64,31 +65,56 @@ std::unique_ptr<TFile> openFriend(const Friend &f, const Friend::File &from, Roo
     tree = findTree(*file, path, guard);
   } catch (Failure &failure) {
     failure.msg = "the friend " + nameOf(f) + " in " + from.url + " cannot be opened here: " + failure.msg;
+    failure.file = from.url;
     throw;
   }
   compareFriend(f, from, *file, *tree);
   return file;
 }
 
-/// A friend in several files, each of which is compared with what was planned whenever it is opened: in the middle of a
-/// job another may have come in its place.
+/// A friend in several files, which ROOT opens one by one when the job's entries come to them: long after all of them
+/// were compared with what was planned. So each is compared once more then. ROOT would also go on beside a file that is
+/// gone by then, with the values of the last one.
 class FriendChain : public TChain {
  public:
-  explicit FriendChain(const Friend &f) : TChain(f.tree.c_str()), of_(&f) {
-    for (const Friend::File &file : f.files)
+  FriendChain(const Friend &what, RootGuard &guard) : TChain(what.tree.c_str()), what_(what), guard_(guard) {
+    for (const Friend::File &file : what.files)
       AddFile(file.url.c_str(), file.entries, file.tree.c_str());
   }
 
+  /// Throws a Failure as openFriend does it.
   Long64_t LoadTree(Long64_t entry) override {
-    const int before = fTreeNumber;
-    const Long64_t at = TChain::LoadTree(entry);
-    if (fTreeNumber != before && fTreeNumber >= 0 && fFile && fTree)
-      compareFriend(*of_, of_->files.at(static_cast<size_t>(fTreeNumber)), *fFile, *fTree);
-    return at;
+    const Long64_t local = TChain::LoadTree(entry);
+    if (local < 0 && entry >= 0 && entry < what_.entries()) {
+      compared_ = -1;
+      const Friend::File &from = fileOf(entry);
+      TTree *tree = nullptr;
+      openFriend(what_, from, guard_, tree); // says more of what is wrong
+      throw friendFailure(from.url, "the friend " + nameOf(what_) + " in " + from.url +
+                                        " cannot be opened here: its entry " + std::to_string(entry) +
+                                        " could not be found");
+    }
+    const int number = GetTreeNumber();
+    if (local < 0 || number < 0 || number == compared_ || !GetFile() || !GetTree()) return local;
+    compared_ = -1;
+    compareFriend(what_, fileOf(GetTreeOffset()[number]), *GetFile(), *GetTree()); // a TChain leaves out empty files
+    compared_ = number;
+    return local;
   }
 
  private:
-  const Friend *of_;
+  /// The file that has an entry.
+  const Friend::File &fileOf(long long entry) const {
+    for (const Friend::File &file : what_.files) {
+      if (entry < file.entries) return file;
+      entry -= file.entries;
+    }
+    return what_.files.back();
+  }
+
+  const Friend &what_;
+  RootGuard &guard_;
+  int compared_ = -1; // the file that was compared last, by its number; -1 for none
 };
 
 } // namespace
@@ -112,9 +138,14 @@ bool PacketChain::moveTo(const std::string &file, const std::string &tree, long 
   fTreeNumber = -1; // what is open is closed by LoadTree()
   if (start > 0) AddFile("before.root", start, tree.c_str()); // never opened
   AddFile(file.c_str(), entries, tree.c_str());
-  const bool ok = TChain::LoadTree(start) >= 0 && GetTree();
-  SetNotify(told);
-  return ok;
+  try {
+    const bool ok = TChain::LoadTree(start) >= 0 && GetTree();
+    SetNotify(told);
+    return ok;
+  } catch (...) { // a friend is not what was planned
+    SetNotify(told);
+    throw;
+  }
 }
 
 bool PacketChain::evaluates(const std::string &expression, TTree &besides) {
@@ -130,7 +161,7 @@ Friends::Friends(const Selection &selection, RootGuard &guard) {
     } else {
       for (const Friend::File &file : f.files)
         openFriend(f, file, guard, o.tree); // ROOT says less of what it cannot open, and when it is too late
-      o.chain = std::make_unique<FriendChain>(f);
+      o.chain = std::make_unique<FriendChain>(f, guard);
       o.tree = o.chain.get();
     }
     if (!f.key.empty()) {

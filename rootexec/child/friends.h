@@ -22,7 +22,7 @@ class PacketChain : public TChain {
 
   /// Goes on to the tree in a file, whose first entry has the number start, and of which it has as many entries. It
   /// tells nobody of that. Friends that were added behind the first so many go before. False if the file cannot be
-  /// opened.
+  /// opened. Throws a Failure if a friend cannot be, or is not what was planned.
   bool moveTo(const std::string &file, const std::string &tree, long long start, long long entries, int friends);
   /// The number of the tree's first entry.
   long long start() const { return start_; }

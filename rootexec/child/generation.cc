@@ -308,8 +308,9 @@ void Generation::open(Packet &p, bool &opened) {
     try {
       guard_.run(Phase::Open, [&] {
         in = &inputs_.get(p.file, p.tree, p.start, opened);
-        compare(p, *in);
+        compare(p, *in, *in->own, *in->file);
         inputs_.show();
+        compare(p, *in, *in->tree, in->reads()); // a chain has opened it once more, by its name
       });
     } catch (Failure &f) {
       if (opened) inputs_.forgetOpened(); // it was opened well, and is another than was planned
@@ -335,7 +336,7 @@ void Generation::open(Packet &p, bool &opened) {
       mayAbortFile(p, abortedIn_, -1);
     }
   } else {
-    compare(p, *current_);
+    compare(p, *current_, *current_->own, *current_->file);
     inputs_.prepareCache(*current_, current_->entryOf(p.first));
     readBeside(p, *current_);
   }
@@ -415,12 +416,12 @@ void Generation::readBeside(const Packet &p, Input &in) {
   lastRows_.read(in, p.first);
 }
 
-// Sees that the file is the one that was planned, and its tree has as many entries.
-void Generation::compare(Packet &p, const Input &in) {
-  const long long entries = in.own->GetEntries();
+// Sees that the file of an input is the one that was planned, and its tree has as many entries.
+void Generation::compare(Packet &p, const Input &in, TTree &tree, const TFile &file) {
+  const long long entries = tree.GetEntries();
   if (p.clip) p.last = std::min(p.last, in.entries());
   const long long planned = in.chosen ? p.total : std::max(p.total, p.last);
-  const std::string uuid = p.uuid.empty() ? "" : uuidOf(*in.file);
+  const std::string uuid = p.uuid.empty() ? "" : uuidOf(file);
   std::string why;
   if (p.total > 0 ? entries != planned : planned > entries)
     why = "the tree has " + std::to_string(entries) + " entries here, but " + std::to_string(planned) +

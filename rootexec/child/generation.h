@@ -74,7 +74,7 @@ class Generation {
   bool lookAt(const Packet &p, long long &run, Clock::time_point until);
 
   void open(Packet &p, bool &opened);
-  static void compare(Packet &p, const Input &in);
+  static void compare(Packet &p, const Input &in, TTree &tree, const TFile &file);
   void leaveCurrent();
   long long loop(const Packet &p);
   void init(const Packet &p, Input &in);

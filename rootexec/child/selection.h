@@ -23,8 +23,8 @@ struct Friend {
   std::vector<std::string> key; // expressions by which its entries are found; empty: by number
   struct File {
     std::string url, tree;
-    long long entries; // where it was planned
-    std::string uuid; // there, empty if unknown
+    long long entries;
+    std::string uuid; // of the file where it was planned; empty if it is not to be compared
   };
   std::vector<File> files;
 
