@@ -38,8 +38,8 @@ type Job interface {
 	Printed(line string)
 	// Crashed is told of the failure that ended a generation.
 	Crashed(f *exec.Failure)
-	// Refused is told of a file of the job that a child could not open, or that was not the one that was planned, or beside
-	// which it could not open one of a friend: f names which.
+	// Refused is told of a file of the job that a child could not open, or that was not the one that was planned, or
+	// beside which it could not open one of a friend: f names which.
 	Refused(file string, f *exec.Failure)
 	// Apart is told the names of outputs that could not be merged, and are kept side by side.
 	Apart(names []string)
