@@ -79,7 +79,7 @@ func TestCompletion(t *testing.T) {
 		{[]string{"config", "set", "log-l"}, []string{"log-level\t"}},
 		{[]string{"config", "set", "log-level", ""}, []string{"debug", "info", "warn", "error"}},
 		{[]string{"config", "set", "install-root", ""}, []string{"true", "false"}},
-		{[]string{"run", ""}, []string{"C", "cxx", "cc", "cpp"}}, // kinds of files
+		{[]string{"run", ""}, []string{"C", "cxx", "cc", "cpp", "py"}}, // kinds of files
 		{[]string{"help", "doc"}, []string{"doctor\t"}},
 		{[]string{"ps", ""}, nil},
 	} {

@@ -171,7 +171,7 @@ func TestDraw(t *testing.T) {
 		{"nMuon>>h(abc)", `"abc" is no number`},
 	} {
 		got := n.dtpnode(t, dir, append(append([]string{}, base...), bad.expression)...)
-		if got.code != 1 || !strings.Contains(got.stderr, bad.says) || strings.Contains(got.stderr, "running") {
+		if got.code != 1 || !strings.Contains(got.stderr, bad.says) || strings.Contains(got.stderr, "running  ") {
 			t.Errorf("%s: %+v", bad.expression, got)
 		}
 	}

@@ -327,13 +327,29 @@ func (d *Daemon) mismatch(info p2p.Info) string {
 	if len(own) == 0 {
 		return ""
 	}
+	mine, its, shared := byKind(own), byKind(theirs), false
 	for _, o := range own {
-		if runtimes.Meet(told, o.Needs()) {
-			return ""
+		a, b := mine[o.Kind], its[o.Kind]
+		shared = shared || len(b) > 0
+		meet := slices.ContainsFunc(a, func(o exec.Info) bool { return runtimes.Meet(told, o.Needs()) })
+		if !meet && len(b) > 0 {
+			return "has " + exec.InfosText(b) + ", this node " + exec.InfosText(a) +
+				", so neither runs such jobs of the other: install the same version"
 		}
 	}
-	return "has " + exec.InfosText(theirs) + ", this node " + exec.InfosText(own) +
-		", so neither works for the other: install the same version"
+	if !shared {
+		return "has " + exec.InfosText(theirs) + ", this node " + exec.InfosText(own) + ", so neither works for the other"
+	}
+	return ""
+}
+
+// byKind are runtimes by the kind of work that they do.
+func byKind(infos []exec.Info) map[string][]exec.Info {
+	out := map[string][]exec.Info{}
+	for _, i := range infos {
+		out[i.Kind] = append(out[i.Kind], i)
+	}
+	return out
 }
 
 // jobsTopic is where homes announce jobs.

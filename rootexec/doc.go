@@ -46,7 +46,8 @@
 //	processes      main warm zygote roles channel page protocol guard rootguard isolate
 //	code           code selector proof compat
 //	inputs         input friends lastrows selection runs listing inputlist number place
-//	a generation   generation perfile clones namesakes skips status random limits drawn entrylist localfiles outputfile
+//	a generation   generation notifies perfile clones namesakes skips status random limits drawn entrylist localfiles
+//	               outputfile
 //	outputs        blob spanfile merge combine tally axes filemerge mergefiles results kepttree aside feedback client
 //	               world
 package rootexec

@@ -403,7 +403,11 @@ func (o runOptions) request(g *globals, selector string) (api.JobRequest, error)
 	if req.Dir, err = os.Getwd(); err != nil {
 		return req, fmt.Errorf("could not find the working folder: %w", err)
 	}
-	req.Spares = inputsOf(api.JobRequest{}, spec)
+	// A file that goes along only because the code names it is most likely an output of an earlier run, which the next
+	// one finds under another name.
+	req.Spares = slices.DeleteFunc(inputsOf(api.JobRequest{}, spec), func(path string) bool {
+		return slices.ContainsFunc(spec.Named, func(name string) bool { return filepath.Join(req.Dir, name) == path })
+	})
 	req.Part, req.N, req.First, req.StaysOpen = o.tree, o.n, o.first, o.open
 	req.AllowCopies, req.SeedLocal, req.SkipMissing = o.copies, o.seedLocal, o.skip
 	return req, nil

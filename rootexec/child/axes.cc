@@ -86,7 +86,9 @@ bool hasLimits(TH1 &h) {
 bool isSound(const TObject &object) {
   TList one;
   one.Add(const_cast<TObject *>(&object));
-  for (TH1 *h : histogramsIn(one)) {
+  const std::vector<TH1 *> all = histogramsIn(one);
+  one.Clear("nodelete"); // lists delete objects that were drawn, though they do not own them
+  for (TH1 *h : all) {
     if (h->InheritsFrom("TH2Poly")) continue;
     long long cells = 1;
     for (int d = 0; d < h->GetDimension(); ++d) {
