@@ -29,7 +29,7 @@ export DTPNODE_SAMPLES ?= $(wildcard $(CURDIR)/../shared/data)
 PLAIN    := ./sim ./engine ./journal ./ledger ./merge ./quorum ./steal ./tasks
 RACED     = $(filter-out ./e2e $(PLAIN),$(patsubst github.com/dtpnode/dtpnode/%,./%,$(shell $(GO) list ./...)))
 
-.PHONY: build wheel demo old-root test test-cores test-e2e test-rest soak mutants fuzz bench curves install uninstall release lint tidy-check vuln fmt clean
+.PHONY: build wheel demo old-root test test-cores test-e2e test-chaos test-rest soak mutants fuzz bench curves install uninstall release lint tidy-check vuln fmt clean
 
 build:
 	$(GO) build -trimpath -ldflags '$(STAMP)' -o $(BIN) ./cmd/dtpnode
@@ -42,15 +42,18 @@ demo: build
 test:
 	$(GO) vet ./...
 	$(MAKE) -j3 -Oline test-e2e test-rest test-cores
+	$(MAKE) test-chaos
 
 test-cores:
 	nice $(GO) test -timeout 45m $(PLAIN)
 	nice $(GO) test -tags mutants -run Mutants ./quorum ./engine ./ledger ./steal
 
-# TestChaos has fifty daemons, which say nothing of dtpnode when they have no processor for seconds: they run when the
-# other daemons have ended.
+# TestChaos has fifty daemons, which say nothing of dtpnode when they have no processor for seconds: they run when all
+# else has ended.
 test-e2e:
 	$(GO) test -race -timeout 45m -parallel 8 -skip '^TestChaos$$' ./e2e
+
+test-chaos:
 	$(GO) test -race -timeout 45m -run '^TestChaos$$' ./e2e
 
 test-rest:

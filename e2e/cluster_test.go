@@ -22,7 +22,7 @@ import (
 // Deadlines of what is waited for. They end a test that hangs, and are no measure of anything.
 const (
 	startLimit   = 8 * time.Minute // the first start on a host builds the ROOT child
-	settleLimit  = 30 * time.Second
+	settleLimit  = 2 * time.Minute // fifty daemons on two busy processors take theirs
 	commandLimit = 3 * time.Minute
 	leaveLimit   = 30 * time.Second
 )
@@ -119,7 +119,7 @@ func (n *node) waitReady() error {
 	err := poll(startLimit, func() (bool, error) {
 		select {
 		case <-n.ended:
-			return false, fmt.Errorf("daemon %s ended: %s", n.name, n.logTail(0))
+			return false, fmt.Errorf("%s\ndaemon %s ended", n.logTail(0), n.name)
 		default:
 		}
 		st, err := n.status()
@@ -131,7 +131,7 @@ func (n *node) waitReady() error {
 		return len(st.Runtimes) > 0 && st.Problem == "", nil
 	})
 	if err != nil {
-		return fmt.Errorf("daemon %s is not ready (%s): %w\n%s", n.name, last, err, n.logTail(0))
+		return fmt.Errorf("%s\ndaemon %s is not ready (%s): %w", n.logTail(0), n.name, last, err)
 	}
 	return nil
 }
@@ -167,10 +167,11 @@ func (n *node) stop() error {
 	}
 	err := n.cmd.Process.Kill()
 	<-n.ended
-	return errors.Join(fmt.Errorf("daemon %s did not end by itself:\n%s", n.name, n.logTail(0)), err)
+	return errors.Join(fmt.Errorf("%s\ndaemon %s did not end by itself", n.logTail(0), n.name), err)
 }
 
-// logTail is the daemon's log from an offset on, the last of it if it is long.
+// logTail is the daemon's log from an offset on, the last of it if it is long. Errors have it before their words, which
+// are then at the end, where whoever is shown only the end of an output finds them.
 func (n *node) logTail(from int64) string {
 	text, err := os.ReadFile(n.log)
 	if err != nil {
@@ -222,8 +223,8 @@ func (n *node) command(ctx context.Context, dir string, args ...string) (result,
 	var exit *exec.ExitError
 	switch {
 	case ctx.Err() != nil:
-		return result{}, fmt.Errorf("dtpnode %s hangs: %w\n%s%s%s", strings.Join(args, " "), ctx.Err(), &stdout, &stderr,
-			n.logTail(0))
+		return result{}, fmt.Errorf("%s\n%s%sdtpnode %s hangs: %w", n.logTail(0), &stdout, &stderr, strings.Join(args, " "),
+			ctx.Err())
 	case err != nil && !errors.As(err, &exit):
 		return result{}, fmt.Errorf("could not run dtpnode %s: %w", strings.Join(args, " "), err)
 	}
@@ -281,12 +282,14 @@ func (c *cluster) join() error {
 		}
 	}
 	for _, n := range c.nodes {
+		up := 0
 		err := poll(settleLimit, func() (bool, error) {
 			st, err := n.status()
-			return st.Up == len(c.nodes), err
+			up = st.Up
+			return up == len(c.nodes), err
 		})
 		if err != nil {
-			return fmt.Errorf("%s does not see all members: %w\n%s", n.name, err, n.logTail(0))
+			return fmt.Errorf("%s\n%s sees %d members of %d up: %w", n.logTail(0), n.name, up, len(c.nodes), err)
 		}
 	}
 	return nil

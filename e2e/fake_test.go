@@ -198,8 +198,8 @@ func (c *cluster) wantSettled(t testing.TB, id string) {
 			return st.Ledgers == 0 && st.Busy == 0 && len(left) == 0, err
 		})
 		if err != nil {
-			t.Errorf("%s keeps %d ledgers, %d slots busy and the files %q: %v\n%s", n.name, st.Ledgers, st.Busy, left, err,
-				n.logTail(0))
+			t.Errorf("%s\n%s keeps %d ledgers, %d slots busy and the files %q: %v", n.logTail(0), n.name, st.Ledgers, st.Busy,
+				left, err)
 		}
 	}
 }
@@ -236,7 +236,7 @@ func (n *node) until(t testing.TB, id, what string, so func(api.JobStatus) bool)
 		return so(st), nil
 	})
 	if err != nil {
-		t.Fatalf("%s does not tell that %s: %v: %s\n%s", n.name, what, err, last, n.logTail(0))
+		t.Fatalf("%s\n%s does not tell that %s: %v: %s", n.logTail(0), n.name, what, err, last)
 	}
 }
 

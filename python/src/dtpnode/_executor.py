@@ -32,8 +32,8 @@ class Executor(_Executor):
         1024
 
     A function needs not be importable on the nodes: it travels with all that it refers to, once for all of its calls
-    (cloudpickle). Modules that it imports have to be installed there. A call and its result have at most 32 MiB as
-    pickles each; results are not bounded. A call counts once, whatever dies. The futures outlive the daemon that is
+    (cloudpickle). Modules that it imports have to be installed there. A call has at most 32 MiB as a pickle, its result
+    any size. A call counts once, whatever dies. The futures outlive the daemon that is
     talked to: they wait up to five minutes for it to come back.
 
     ``control``
