@@ -1,6 +1,7 @@
 package exec
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -18,7 +19,8 @@ import (
 //	n times 8 bytes where each item ends, counted from the end of this list; it begins where the one before ends
 //	                the items, one after the other
 //
-// A node hands the blob to generations as a file (Packet.Items), of which an entry is an item.
+// A node hands the blob to generations as a file, of which an entry is an item, or as it is if it is small
+// (Packet.Items, Packet.Small).
 const itemsMagic = "dtpitems"
 
 // itemsHead is the size of what stands before the list of ends, in bytes.
@@ -52,7 +54,8 @@ func PackItems(items [][]byte) ([]byte, error) {
 
 // Items is an open blob of items. Close it after use.
 type Items struct {
-	f    *os.File
+	r    io.ReaderAt
+	file io.Closer // nil for a blob in memory
 	n    int64
 	size int64 // of the items, in bytes
 }
@@ -63,27 +66,37 @@ func OpenItems(path string) (*Items, error) {
 	if err != nil {
 		return nil, fmt.Errorf("could not open a blob of items: %w", err)
 	}
-	it := &Items{f: f}
-	if err := it.readHead(); err != nil {
+	it := &Items{r: f, file: f}
+	info, err := f.Stat()
+	if err == nil {
+		err = it.readHead(info.Size())
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("could not open the blob of items %q: %w", path, err), f.Close())
 	}
 	return it, nil
 }
 
-// readHead reads how many items there are, and holds that against the size of the file.
-func (it *Items) readHead() error {
-	info, err := it.f.Stat()
-	if err != nil {
-		return err
+// ReadItems opens a blob of items that is in memory, and is not changed any more. Its error is under ErrItems if it is
+// none.
+func ReadItems(blob []byte) (*Items, error) {
+	it := &Items{r: bytes.NewReader(blob)}
+	if err := it.readHead(int64(len(blob))); err != nil {
+		return nil, fmt.Errorf("could not read a blob of items: %w", err)
 	}
+	return it, nil
+}
+
+// readHead reads how many items there are, and holds that against the size of the blob.
+func (it *Items) readHead(size int64) error {
 	var head [itemsHead]byte
-	if _, err := it.f.ReadAt(head[:], 0); err != nil && !errors.Is(err, io.EOF) {
+	if _, err := it.r.ReadAt(head[:], 0); err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
 	n := binary.LittleEndian.Uint64(head[len(itemsMagic):])
-	room := info.Size() - int64(itemsHead)
+	room := size - int64(itemsHead)
 	if string(head[:len(itemsMagic)]) != itemsMagic || room < 0 || n > uint64(room)/8 {
-		return fmt.Errorf("%w: it has %d bytes and says that it has %d items", ErrItems, info.Size(), n)
+		return fmt.Errorf("%w: it has %d bytes and says that it has %d items", ErrItems, size, n)
 	}
 	it.n, it.size = int64(n), room-8*int64(n)
 	return nil
@@ -112,7 +125,7 @@ func (it *Items) At(i int64) ([]byte, error) {
 		return nil, fmt.Errorf("%w: item %d ends at %d and begins at %d", ErrItems, i, last, first)
 	}
 	item := make([]byte, last-first)
-	if _, err := it.f.ReadAt(item, int64(itemsHead)+8*it.n+first); err != nil {
+	if _, err := it.r.ReadAt(item, int64(itemsHead)+8*it.n+first); err != nil {
 		return nil, fmt.Errorf("could not read item %d: %w", i, err)
 	}
 	return item, nil
@@ -121,7 +134,7 @@ func (it *Items) At(i int64) ([]byte, error) {
 // end is where an item ends, counted from where the items begin.
 func (it *Items) end(i int64) (int64, error) {
 	var b [8]byte
-	if _, err := it.f.ReadAt(b[:], int64(itemsHead)+8*i); err != nil {
+	if _, err := it.r.ReadAt(b[:], int64(itemsHead)+8*i); err != nil {
 		return 0, fmt.Errorf("could not read where item %d ends: %w", i, err)
 	}
 	if e := binary.LittleEndian.Uint64(b[:]); e <= uint64(it.size) {
@@ -131,4 +144,9 @@ func (it *Items) end(i int64) (int64, error) {
 }
 
 // Close closes the blob.
-func (it *Items) Close() error { return it.f.Close() }
+func (it *Items) Close() error {
+	if it.file == nil {
+		return nil
+	}
+	return it.file.Close()
+}

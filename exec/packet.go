@@ -23,8 +23,10 @@ type Packet struct {
 	File string `msgpack:"file"`
 	Part string `msgpack:"part"` // as in Plan
 	// Items is the path of a blob of items on this host (OpenItems), of which an entry is an item; File and Part are
-	// empty then. Both are empty for entries that are only numbers.
+	// empty then. Small is the blob itself instead, if it has at most tasks.MaxItemsData bytes: to make a file of it takes
+	// longer than to run many an item. All are empty for entries that are only numbers.
 	Items string `msgpack:"items,omitempty"`
+	Small []byte `msgpack:"small,omitempty"`
 	First int64  `msgpack:"first"`
 	Last  int64  `msgpack:"last"`
 	Base  int64  `msgpack:"base"` // global unit of local entry 0; the canary hashes global units
@@ -43,6 +45,17 @@ type Packet struct {
 
 // Units are the global units of the packet's entries.
 func (p *Packet) Units() tasks.Range { return tasks.R(p.Base+p.First, p.Base+p.Last) }
+
+// HasItems reports whether an entry of the packet is an item.
+func (p *Packet) HasItems() bool { return p.Items != "" || len(p.Small) > 0 }
+
+// OpenItems opens the blob of items of a packet that has one. The error is as that of the function OpenItems.
+func (p *Packet) OpenItems() (*Items, error) {
+	if len(p.Small) > 0 {
+		return ReadItems(p.Small)
+	}
+	return OpenItems(p.Items)
+}
 
 // Done reports a finished, or preempted, packet. A process tells of it in the same form (exec/child), but for Refused.
 type Done struct {

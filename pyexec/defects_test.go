@@ -35,7 +35,7 @@ var defects = []defect{
             item = self`, `while at < last:
             page.entry = at
             item = self`, "Preempted"},
-	{"an input that is not looked at again", "workers.py", `self.blob[0] == path:`, `True:`, "RefusedInputs"},
+	{"an input that is not looked at again", "workers.py", `self.blob[0] == blob:`, `True:`, "RefusedInputs"},
 	{"another file of the same name", "workers.py", `p["total"] > 0 and p["total"] != items.n`, `False`, "RefusedInputs"},
 	{"an input that ends the generation", "workers.py", `"op": "refused", "id": p["id"], "what"`,
 		`"op": "failed", "what"`, "RefusedInputs"},

@@ -34,7 +34,8 @@
 //	any fork  ->  the runtime's requests          answered by the runtime's replies, or by failed; Process.Call
 //	generation
 //	          ->  begin {job, input, hints, dir, memory, filesize, entries, ...}   <-  ready {}
-//	          ->  packet {id, seq, file, part, items, first, last, base, total, uuid, end, clip}
+//	          ->  packet {id, seq, file, part, items, small, first, last, base, total, uuid, end,
+//	                                              clip}
 //	                                              <-  done {id, last, ns, bytes, opened, hints, whole}
 //	                                              |   refused {id, and all of failed}
 //	          ->  snapshot {id, names, most, path}                        <-  snapped {id, units, left, msg}
@@ -48,8 +49,8 @@
 //     session has made, or missing. That file must not be written to. hints are what the first entries of the job
 //     have shown to the process that has tried them, for all others.
 //   - packet: [first, last) are entries of a part of a file; parts are what files are divided into, if they are. A
-//     packet with items is of a blob of items at that path on this host (exec.OpenItems) and has no file; one with
-//     neither is a range of numbers. base is the global unit of the file's entry 0. total and uuid are the entries and
+//     packet with items is of a blob of items at that path on this host (exec.OpenItems), one with small of the blob
+//     that is there itself; both have no file. One with none of these is a range of numbers. base is the global unit of the file's entry 0. total and uuid are the entries and
 //     the identity that the file had when it was planned: one that differs is refused with errno -2. end is where what
 //     is wanted of the file ends, if that is known. clip allows the file to end before last.
 //   - done: last is the first entry that was not processed. It is before the packet's last if the packet was

@@ -46,6 +46,9 @@ func (e *env) itemsOf(t *testing.T, n, step, base int64, id *uint64) (items [][]
 	packets = e.cut("", n, step, base, id)
 	for i := range packets {
 		packets[i].Items, packets[i].Part = path, ""
+		if i%2 == 1 {
+			packets[i].Items, packets[i].Small = "", blob
+		}
 	}
 	return items, packets
 }
@@ -173,6 +176,8 @@ func testBadItems(t *testing.T, e *env) {
 			t.Fatal(err)
 		}
 		wantNoItems(t, j, name, p)
+		p.Items, p.Small = "", b
+		wantNoItems(t, j, name+" small", p)
 	}
 	gone := good[0]
 	gone.Items = filepath.Join(dir, "absent")

@@ -216,13 +216,13 @@ func (g *generation) fail(f *exec.Failure) {
 // process runs one packet, up to the unit at which it is to fail, or to be cut.
 func (g *generation) process(l queued) *exec.Failure {
 	start := time.Now()
-	opened := l.File+l.Items != g.file
+	opened := l.File+l.Items+string(l.Small) != g.file
 	d, f := g.open(l, opened)
 	if f != nil {
 		g.report(exec.Done{ID: l.ID, Last: l.First, Refused: f})
 		return nil
 	}
-	g.file = l.File + l.Items
+	g.file = l.File + l.Items + string(l.Small)
 	if d.fail != "" {
 		return &exec.Failure{Kind: d.fail, Op: "open", File: l.File, Entry: -1, Msg: "failed on order"}
 	}
@@ -254,7 +254,7 @@ func (g *generation) report(d exec.Done) {
 // none.
 func (g *generation) open(l queued, fresh bool) (d dataset, f *exec.Failure) {
 	switch {
-	case l.Items != "":
+	case l.HasItems():
 		return d, openItems(l)
 	case l.File == "":
 		return d, nil
@@ -279,7 +279,7 @@ func (g *generation) open(l queued, fresh bool) (d dataset, f *exec.Failure) {
 // openItems sees whether the blob of items of a packet is there, and has as many as were appended.
 func openItems(l queued) *exec.Failure {
 	f := &exec.Failure{Kind: exec.KindOpen, Op: "open", File: l.Items, Entry: -1}
-	items, err := exec.OpenItems(l.Items)
+	items, err := l.OpenItems()
 	if err != nil {
 		f.Msg = err.Error()
 		return f
@@ -397,9 +397,9 @@ func (g *generation) count(l queued, end int64) *exec.Failure {
 // keepValues keeps the values of units of a packet.
 func (g *generation) keepValues(l queued, units tasks.Range) error {
 	var items *exec.Items
-	if l.Items != "" {
+	if l.HasItems() {
 		var err error
-		if items, err = exec.OpenItems(l.Items); err != nil {
+		if items, err = l.OpenItems(); err != nil {
 			return err
 		}
 		defer items.Close()

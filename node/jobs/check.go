@@ -297,7 +297,7 @@ func (c *checking) generation(number int, r tasks.Range) (string, error) {
 			Start:   c.desc.Data.Start(i),
 			Entries: f.Total(),
 		}
-		if f.Items != "" {
+		if packet.Small = f.Data; f.Items != "" && len(f.Data) == 0 {
 			if packet.Items, err = c.room.itemsPath(c.j.ctx, c.j, f); err != nil {
 				return "", err
 			}

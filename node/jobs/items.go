@@ -6,14 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/exec"
-	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/node/members"
 	"github.com/dtpnode/dtpnode/node/store"
@@ -357,11 +354,8 @@ func (r *copies) bringLacking(c *store.Copy) {
 // them.
 const itemsWait = 30 * time.Second
 
-// itemsPath has a blob of items here for generations, and returns its path.
+// itemsPath has a blob of items here for generations that its file does not have with it, and returns its path.
 func (r *programs) itemsPath(ctx context.Context, j *Job, f tasks.File) (string, error) {
-	if len(f.Data) > 0 {
-		return r.inlinePath(j, f)
-	}
 	ctx, cancel := context.WithTimeout(ctx, itemsWait)
 	defer cancel()
 	ship := tasks.Ship{Name: "items", SHA256: f.Items, Size: f.Bytes, Keep: true}
@@ -385,19 +379,6 @@ func (r *programs) itemsPath(ctx context.Context, j *Job, f tasks.File) (string,
 		case <-time.After(appendAgain):
 		}
 	}
-}
-
-// inlinePath has the items of a file that came with it in the job's folder, where they are gone with the job. Nothing
-// depends on that they survive a crash.
-func (r *programs) inlinePath(j *Job, f tasks.File) (string, error) {
-	path := filepath.Join(r.blobs.JobDir(j.ID()), "items-"+f.Items)
-	if _, err := os.Stat(path); err == nil {
-		return path, nil
-	}
-	if err := durable.Place(path, durable.Bytes(f.Data)); err != nil {
-		return "", fmt.Errorf("could not write items here: %w", err)
-	}
-	return path, nil
 }
 
 // takeItems has the items of a job that is retried here for others, for as long as the retry lasts.

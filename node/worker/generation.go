@@ -144,7 +144,7 @@ func (g *generation) lease(child exec.Generation, p tasks.Range) {
 	}
 	g.leased = append(g.leased, packet)
 	g.mu.Unlock()
-	if f.Items != "" {
+	if packet.Small = f.Data; f.Items != "" && len(f.Data) == 0 {
 		var err error
 		if packet.Items, err = g.of.Items(g.ctx, f); err != nil {
 			g.refuse(packet, err)

@@ -30,7 +30,7 @@ type Job interface {
 	Use(ctx context.Context, do func(p exec.Program, desc *tasks.Job, input string) error) error
 	// Described is the job's description, nil while it is not known.
 	Described() *tasks.Job
-	// Items has a blob of items here (tasks.File.Items), and returns its path.
+	// Items has a blob of items here that does not come with its file (tasks.File.Items), and returns its path.
 	Items(ctx context.Context, f tasks.File) (path string, err error)
 	// Early is told values of units that have run, from first on, and of which no partial is committed yet (exec.Done).
 	Early(first int64, values exec.Early)

@@ -13,15 +13,19 @@ class BadItems(Exception):
 
 
 class Items:
-    """An open blob of items."""
+    """An open blob of items: of a file at a path, or of bytes."""
 
-    def __init__(self, path: str) -> None:
-        with open(path, "rb") as f:
-            size = os.fstat(f.fileno()).st_size
-            if size < HEAD:
-                raise BadItems(f"it has {size} bytes, and is no blob of items")
-            self._mem = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
-        self._view = memoryview(self._mem)
+    def __init__(self, blob: str | bytes) -> None:
+        if isinstance(blob, bytes):
+            self._mem: mmap.mmap | None = None
+            self._view = memoryview(blob)
+        else:
+            self._mem = _map(blob)
+            self._view = memoryview(self._mem)
+        size = len(self._view)
+        if size < HEAD:
+            self.close()
+            raise BadItems(f"it has {size} bytes, and is no blob of items")
         self.n = struct.unpack_from("<Q", self._view, len(MAGIC))[0]
         room = size - HEAD
         if self._view[: len(MAGIC)] != MAGIC or self.n > room // 8:
@@ -47,4 +51,12 @@ class Items:
 
     def close(self) -> None:
         self._view.release()
-        self._mem.close()
+        if self._mem is not None:
+            self._mem.close()
+
+
+def _map(path: str) -> mmap.mmap:
+    with open(path, "rb") as f:
+        if os.fstat(f.fileno()).st_size == 0:
+            raise BadItems("it has 0 bytes, and is no blob of items")
+        return mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)

@@ -94,7 +94,7 @@ class Generation(Worker):
             resource.setrlimit(resource.RLIMIT_FSIZE, (r["filesize"], resource.RLIM_INFINITY))
         self.job: int = r["job"]
         self.units = self.checks = 0
-        self.blob: tuple[str, Items] | None = None
+        self.blob: tuple[str | bytes, Items] | None = None
         self.values = partial.Values(os.getcwd()) if self.code.mode == "values" else None
         self.total: Any = None
         reseed()
@@ -128,16 +128,17 @@ class Generation(Worker):
     def open(self, p: Frame) -> tuple[Items | None, bool]:
         """The blob of a packet's items, None for items that are only numbers, and whether it was opened anew."""
         path: str = p["file"] or p.get("items", "")
-        if not path:
+        blob: str | bytes = path or p.get("small", "")
+        if not blob:
             return None, False
-        if self.blob is not None and self.blob[0] == path:
+        if self.blob is not None and self.blob[0] == blob:
             return self.blob[1], False
         self.page.phase = "open"
         if self.blob is not None:
             self.blob[1].close()
             self.blob = None
         try:
-            items = Items(path)
+            items = Items(blob)
         except OSError as e:
             raise Failed("open", os.strerror(e.errno or 0), errno=e.errno or 0, file=path) from None
         except BadItems as e:
@@ -146,7 +147,7 @@ class Generation(Worker):
             n = items.n
             items.close()
             raise Failed("open", f"it has {n} items, not {p['total']}", errno=NOT_THE_FILE, file=path)
-        self.blob = path, items
+        self.blob = blob, items
         return items, True
 
     def item(self, p: Frame, items: Items | None, at: int) -> Any:
