@@ -187,6 +187,7 @@ func (n *Node) write(l *link) {
 	w := bufio.NewWriterSize(l.s, 4<<10)
 	tick := time.NewTicker(n.cfg.PingPeriod)
 	defer tick.Stop()
+	quiet := silence{period: n.cfg.PingPeriod}
 	for {
 		var err error
 		select {
@@ -194,7 +195,8 @@ func (n *Node) write(l *link) {
 			err = n.flush(l, w)
 		case <-tick.C:
 			now := time.Since(n.started)
-			if silent := now - time.Duration(l.heard.Load()); silent > n.cfg.Silence && !l.busy.Load() {
+			silent := quiet.tick(now, time.Duration(l.heard.Load()))
+			if silent > n.cfg.Silence && !l.busy.Load() {
 				err = fmt.Errorf("silent for %v", silent.Round(time.Millisecond))
 				break
 			}

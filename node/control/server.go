@@ -176,7 +176,7 @@ func jobRoutes(mux router, j Jobs) {
 			ctx, cancel = context.WithTimeout(ctx, AtOnce)
 			defer cancel()
 		}
-		return j.List(ctx), nil
+		return append([]api.JobStatus{}, j.List(ctx)...), nil // a list in JSON, also if it is empty
 	})
 	handle(mux, "GET /v1/jobs/{id}", func(r *http.Request) (api.JobStatus, error) { return j.Status(r.Context(), job(r)) })
 	handle(mux, "POST /v1/jobs/{id}/stop", func(r *http.Request) (nothing, error) {

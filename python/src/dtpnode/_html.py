@@ -14,7 +14,7 @@ def overview(title: str, control: Control) -> str:
     try:
         status = control.call("GET", "/v1/status")
         members: list[dict[str, Any]] = control.call("GET", "/v1/members")
-        jobs: list[dict[str, Any]] = control.call("GET", "/v1/jobs?at-once")
+        jobs: list[dict[str, Any]] = control.call("GET", "/v1/jobs?at-once") or []
     except Error as e:
         return f"<p><b>dtpnode.{title}</b></p><pre>{escape(str(e))}</pre>"
     slots = sum(m["slots"] for m in members if m["up"])
