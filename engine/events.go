@@ -117,6 +117,9 @@ type (
 		Seq   uint64 // counts the appends from 1 on
 		Files []tasks.File
 		Close bool // it is the last append
+		// Near says which nodes are near which of the append's units, which count from 0 here. It is a hint, and is lost
+		// where another node leads the job.
+		Near []steal.Near
 	}
 	// StopJob ends a job that this peer leads, with a result of what is done.
 	StopJob struct {

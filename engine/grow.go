@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"maps"
 	"slices"
 	"time"
 
@@ -29,6 +30,8 @@ type growth struct {
 	weight int64             // of the files of all known appends, as part of the job's prep.weighed
 	outbox []tasks.Append    // at the submitter: its appends that are not known to be in the log
 	sent   tasks.Moment      // when outbox was last sent
+	// near is, at the submitter, what nodes are near the units of its appends that are not known to be in the log.
+	near map[uint64][]steal.Near
 }
 
 const (
@@ -119,6 +122,7 @@ func (p *Peer) append(ev Append) {
 	default:
 		a.Sig = p.cfg.Keys.Sign(tasks.AppendText(j.id, a.Seq, a.Sum(j.sumBefore(a.Seq))))
 		g.outbox = append(g.outbox, a)
+		g.hint(a.Seq, ev.Near)
 		p.tellHome(j, Message{Append: &a})
 		if mutant.On(mutant.LostAppend) {
 			p.emit(Appended{ID: j.id, Seq: a.Seq})
@@ -127,6 +131,33 @@ func (p *Peer) append(ev Append) {
 			g.sent = tasks.At(p.now)
 		}
 	}
+}
+
+// hint keeps what was said of the units of an append until they are put to work.
+func (g *growth) hint(seq uint64, near []steal.Near) {
+	if len(near) == 0 {
+		return
+	}
+	if g.near == nil {
+		g.near = map[uint64][]steal.Near{}
+	}
+	known := g.known()
+	maps.DeleteFunc(g.near, func(old uint64, _ []steal.Near) bool { return old <= known }) // of appends that others led
+	g.near[seq] = near
+}
+
+// nearOf is what was said of the units of an append, as they are numbered in the job.
+func (g *growth) nearOf(seq uint64, units tasks.Range) (out []steal.Near) {
+	for _, n := range g.near[seq] {
+		moved := make([]tasks.Range, 0, len(n.Ranges))
+		for _, r := range n.Ranges {
+			moved = append(moved, tasks.R(r.First+units.First, r.Last+units.First))
+		}
+		n.Ranges = tasks.CoverOf(moved...)
+		out = append(out, n)
+	}
+	delete(g.near, seq)
+	return out
 }
 
 // NextAppend is the number of the next append of this peer's own to a job.
@@ -197,6 +228,7 @@ func (p *Peer) notAppended(j *jobState, n NotAppended) {
 		return
 	}
 	for _, a := range g.outbox[at:] {
+		delete(g.near, a.Seq)
 		p.emit(Appended{ID: j.id, Seq: a.Seq, Reason: n.Reason})
 	}
 	g.outbox = g.outbox[:at]
@@ -289,7 +321,7 @@ func (p *Peer) dropOutbox(j *jobState, why string) {
 	for _, a := range j.growth.outbox {
 		p.emit(Appended{ID: j.id, Seq: a.Seq, Reason: why, Unsure: true})
 	}
-	j.growth.outbox = nil
+	j.growth.outbox, j.growth.near = nil, nil
 }
 
 // regrow gives up all that is here of an open job's units: its ledger was recovered from a copy that does not have all
@@ -345,7 +377,7 @@ func (p *Peer) carryOutGrowth(j *jobState, e ledger.Effect) {
 	switch e := e.(type) {
 	case ledger.Grown:
 		if !e.Units.Empty() {
-			p.schedule(steal.Work{Job: j.id, Ranges: tasks.CoverOf(e.Units)})
+			p.schedule(steal.Work{Job: j.id, Ranges: tasks.CoverOf(e.Units), Near: j.growth.nearOf(e.Append.Seq, e.Units)})
 		}
 		j.reports.urgent = true
 		for _, id := range e.Tell {

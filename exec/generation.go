@@ -11,7 +11,18 @@ type GenSpec struct {
 	Data  string // folder for files that the program means to stay on this host; made when needed; empty for none
 	// Entries is how many all files of the job have, whether they are run or not; of a job that grows, those so far.
 	Entries int64
+	// Submitter is the peer id of who has submitted the job: what its code keeps on a node is apart from that of others.
+	Submitter string
+	Host      Host // where the generation runs
 	Limits
+}
+
+// Host is what user code may know of the node on which it runs.
+type Host struct {
+	ID   string // its peer id
+	Name string // what its user calls it
+	// Kept is a folder for what user code keeps here from one job to another; made when needed. Empty: nothing is kept.
+	Kept string
 }
 
 // Sink receives what a generation reports. The calls for one generation come from one goroutine, in

@@ -240,13 +240,29 @@ func (p *program) Release() {
 	}
 }
 
+// beginFrame is child.BeginFrame with where the code runs, for whom, and where it may keep what is to outlast it.
+type beginFrame struct {
+	child.BeginFrame
+	Node      string `msgpack:"node"` // its peer id
+	Name      string `msgpack:"name"` // of the node
+	Submitter string `msgpack:"submitter"`
+	Kept      string `msgpack:"kept"`
+}
+
+// beginning makes the frame of a generation.
+func beginning(spec exec.GenSpec) func(child.BeginFrame) any {
+	return func(b child.BeginFrame) any {
+		return beginFrame{b, spec.Host.ID, spec.Host.Name, spec.Submitter, spec.Host.Kept}
+	}
+}
+
 // Start begins a generation.
 func (p *program) Start(ctx context.Context, spec exec.GenSpec, sink exec.Sink) (exec.Generation, error) {
 	proc, err := p.spare.take(ctx)
 	if err != nil {
 		return nil, err
 	}
-	g, err := child.Begin(proc, spec, nil, sink)
+	g, err := child.Begin(proc, spec, beginning(spec), sink)
 	if err != nil {
 		return nil, err
 	}
@@ -259,7 +275,7 @@ func (p *program) Try(ctx context.Context, spec exec.GenSpec, file, _ string) er
 	if err != nil {
 		return err
 	}
-	_, err = child.Try(ctx, proc, spec, nil, exec.Packet{ID: 1, File: file, Last: 1})
+	_, err = child.Try(ctx, proc, spec, beginning(spec), exec.Packet{ID: 1, File: file, Last: 1})
 	return err
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/quorum/modelkeys"
+	"github.com/dtpnode/dtpnode/steal"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
@@ -90,7 +91,21 @@ func (w *world) startClient() {
 func (w *world) say(i int) {
 	a := w.client.steps[i]
 	w.trace.printf(w.now, w.nodes[home], "CLIENT appends %d", a.Seq)
-	w.step(w.nodes[home], engine.Append{ID: w.id, Seq: a.Seq, Files: a.Files, Close: a.Close})
+	w.step(w.nodes[home], engine.Append{ID: w.id, Seq: a.Seq, Files: a.Files, Close: a.Close, Near: w.hints(&a)})
+}
+
+// hints say at random which nodes are near some units of an append, and now and then what makes no sense.
+func (w *world) hints(a *tasks.Append) (out []steal.Near) {
+	rng := w.client.rng
+	for range rng.IntN(4) {
+		first := rng.Int64N(a.Units() + 2)
+		out = append(out, steal.Near{
+			To:     w.nodes[rng.IntN(len(w.nodes))].id,
+			Ranges: tasks.CoverOf(tasks.R(first, first+rng.Int64N(a.Units()+2))),
+			Cost:   time.Duration(rng.Int64N(int64(2 * time.Second))),
+		})
+	}
+	return out
 }
 
 // repeat sends the appends again that were not acknowledged, and sometimes one that was.

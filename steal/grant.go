@@ -44,7 +44,7 @@ func (s *Scheduler) cutFor(from tasks.PeerID, req Request) bool {
 			continue
 		}
 		for _, g := range j.gens {
-			if s.leased(g) > cutAbove*s.cfg.MinPacket && !g.solo && !g.cut &&
+			if s.leased(g) > s.cutFrom(g) && !g.solo && !g.cut &&
 				!req.blindFor(i).Covers(tasks.CoverOf(g.leases...)) {
 				s.preempt(g)
 				return true
@@ -52,6 +52,14 @@ func (s *Scheduler) cutFor(from tasks.PeerID, req Request) bool {
 		}
 	}
 	return false
+}
+
+// cutFrom is how long a packet of g must still have to run to be cut for a thief, for which the rest may be dearer.
+func (s *Scheduler) cutFrom(g *gen) time.Duration {
+	if g.job.near.Intersects(tasks.CoverOf(g.leases...)) {
+		return max(cutAbove*s.cfg.MinPacket, g.job.nearCost)
+	}
+	return cutAbove * s.cfg.MinPacket
 }
 
 // leased is how long the leased packets of g still have to run.
@@ -83,7 +91,8 @@ func (s *Scheduler) giveTo(from tasks.PeerID, req Request) bool {
 			continue
 		}
 		not := req.blindFor(i)
-		left := s.timeFor(j, j.waitingFor(not)+j.unseen.Minus(not).Len())
+		near, _ := j.waitsFor(from, not)
+		left := s.timeFor(j, j.waitingFor(not)+j.unseen.Minus(not).Len()+near.Len())
 		if left <= most {
 			continue
 		}
@@ -95,6 +104,10 @@ func (s *Scheduler) giveTo(from tasks.PeerID, req Request) bool {
 	if best == nil {
 		return false
 	}
+	if ranges, cost := s.collect(best, from, blind); !ranges.Empty() {
+		s.grant(best, from, Grant{Request: req.ID, Ranges: ranges, Near: cost})
+		return true
+	}
 	slots := s.slotsKnown(from, req.Slots)
 	rate = best.believed(slots, rate)
 	allowed := s.allows(best, from, slots, rate)
@@ -103,8 +116,12 @@ func (s *Scheduler) giveTo(from tasks.PeerID, req Request) bool {
 	}
 	ranges := s.handOn(best, blind, allowed)
 	if ranges.Empty() {
-		n := min(s.share(best, slots, rate, best.waitingFor(blind)), allowed)
-		ranges = s.carve(best, n, n/4, blind)
+		not := blind.Union(best.near)
+		n := min(s.share(best, slots, rate, best.waitingFor(not)), allowed)
+		ranges = s.carve(best, n, n/4, not)
+	}
+	if ranges.Empty() && !best.near.Empty() {
+		ranges = s.carve(best, min(s.nearShare(best, slots), allowed), 0, blind)
 	}
 	if ranges.Empty() {
 		return false
@@ -248,6 +265,9 @@ func (s *Scheduler) onGrant(from tasks.PeerID, g Grant) {
 	}
 	j.back(work, s.now)
 	j.add(work)
+	if g.Near > 0 && from == j.home {
+		j.mark(work, min(g.Near, MaxNear))
+	}
 	j.quiet = 0
 	if delete(s.thief.busy, from); g.Left > cutAbove*s.cfg.MinPacket { // with less left any other victim is as good
 		s.thief.busy[from] = g.Left
@@ -344,7 +364,7 @@ func (s *Scheduler) peerDown(id tasks.PeerID) {
 // feedWaiters pushes work to thieves that wait for it here, if there is enough again.
 func (s *Scheduler) feedWaiters() {
 	if len(s.thief.waiters) == 0 ||
-		!slices.ContainsFunc(s.jobs, func(j *job) bool { return j.waiting() > 0 || !j.unseen.Empty() }) {
+		!slices.ContainsFunc(s.jobs, func(j *job) bool { return j.waiting() > 0 || !j.unseen.Empty() || len(j.kept) > 0 }) {
 		return
 	}
 	s.thief.waiters = slices.DeleteFunc(s.thief.waiters, func(w waiter) bool { return s.giveTo(w.id, w.req) })
@@ -375,6 +395,9 @@ func (s *Scheduler) Wake() time.Duration {
 			} else if len(g.leases) > 0 && !g.solo {
 				at(g.since + overdue*s.cfg.Packet + time.Millisecond)
 			}
+		}
+		for _, k := range j.kept {
+			at(k.until)
 		}
 		if j.paused > s.now {
 			at(j.paused)

@@ -19,6 +19,9 @@ type job struct {
 	pool     tasks.Cover       // units that wait here and are in no generation's task
 	blind    tasks.Cover       // units that this host cannot read
 	unseen   tasks.Cover       // units in blind that wait here until a thief takes them
+	kept     []kept            // units that wait here for the nodes near them
+	near     tasks.Cover       // units that this node is near, whether they are still here or not
+	nearCost time.Duration     // what one of these takes longer elsewhere
 	solo     []tasks.Range     // suspects that wait here, each for a generation of its own
 	gens     []*gen            // generations of the job, in the order in which they were started
 	last     GenID             // the generation that was started last
@@ -139,7 +142,7 @@ func (s *Scheduler) stop(id tasks.JobID) {
 	if j == nil || j.stopped {
 		return
 	}
-	j.stopped, j.pool, j.unseen, j.solo, j.pending, j.given = true, nil, nil, nil, nil, nil
+	j.stopped, j.pool, j.unseen, j.kept, j.solo, j.pending, j.given = true, nil, nil, nil, nil, nil, nil
 	s.windUp(j)
 }
 
@@ -149,7 +152,7 @@ func (s *Scheduler) forgetAll(id tasks.JobID) {
 	if j == nil {
 		return
 	}
-	j.pool, j.unseen, j.solo, j.pending, j.given = nil, nil, nil, nil, nil
+	j.pool, j.unseen, j.kept, j.solo, j.pending, j.given = nil, nil, nil, nil, nil, nil
 	for _, g := range slices.Clone(j.gens) {
 		if !g.sealed {
 			s.emit(Kill{Gen: g.id})
@@ -187,6 +190,7 @@ func (s *Scheduler) work(ev Work) {
 	}
 	s.lostWork(j, ev.Ranges, 0)
 	j.add(ev.Ranges)
+	s.keepFor(j, ev.Near)
 }
 
 func (s *Scheduler) drop(ev Drop) {
@@ -214,6 +218,7 @@ func (s *Scheduler) drop(ev Drop) {
 // forget removes units from what waits here.
 func (s *Scheduler) forget(j *job, c tasks.Cover) {
 	j.pool, j.unseen = j.pool.Minus(c), j.unseen.Minus(c)
+	j.unkeep(c)
 	j.solo = slices.DeleteFunc(j.solo, func(r tasks.Range) bool { return c.Covers(tasks.Cover{r}) })
 	for _, g := range j.gens {
 		if task := tasks.CoverOf(g.task); task.Intersects(c) {
@@ -277,11 +282,11 @@ func (s *Scheduler) handBackJob(j *job) {
 		j.pool, j.solo = j.pool.Union(tasks.CoverOf(j.solo...)), nil
 		return
 	}
-	rest := j.pool.Union(j.unseen).Union(tasks.CoverOf(j.solo...))
+	rest := j.pool.Union(j.unseen).Union(j.allKept()).Union(tasks.CoverOf(j.solo...))
 	if rest.Empty() || !s.connected(j.home) || s.now < j.handAt {
 		return
 	}
-	j.pool, j.unseen, j.solo = nil, nil, nil
+	j.pool, j.unseen, j.kept, j.solo = nil, nil, nil, nil
 	s.grant(j, j.home, Grant{Ranges: rest})
 }
 
@@ -353,7 +358,7 @@ func (s *Scheduler) Gifts(id tasks.JobID, since time.Duration) (out []Gift) {
 // receiver may give such units back before its acknowledgement arrives, and they must then be added.
 func (j *job) here() []tasks.Range {
 	here := append([]tasks.Range{}, j.pool...)
-	here = append(append(here, j.unseen...), j.solo...)
+	here = append(append(append(here, j.unseen...), j.allKept()...), j.solo...)
 	for _, g := range j.gens {
 		here = append(append(append(here, g.task), g.leases...), g.cover...)
 	}
@@ -378,7 +383,8 @@ func (s *Scheduler) Ran(id tasks.JobID) (n int64) {
 // Idle reports whether this node has nothing of a job: no units that wait, run, or are given away and not acknowledged.
 func (s *Scheduler) Idle(id tasks.JobID) bool {
 	j := s.job(id)
-	return j == nil || (len(j.gens) == 0 && j.pool.Empty() && j.unseen.Empty() && len(j.solo) == 0 && len(j.pending) == 0)
+	return j == nil || (len(j.gens) == 0 && j.pool.Empty() && j.unseen.Empty() && len(j.kept) == 0 && len(j.solo) == 0 &&
+		len(j.pending) == 0)
 }
 
 // AtRest reports whether nothing of a job runs here, and nothing that was given away is still to be acknowledged. What
@@ -427,7 +433,7 @@ func (s *Scheduler) Left(id tasks.JobID) time.Duration {
 	if j == nil {
 		return 0
 	}
-	return s.timeFor(j, j.waiting()+j.unseen.Len())
+	return s.timeFor(j, j.waiting()+j.unseen.Len()+j.allKept().Len())
 }
 
 // timeFor is how long this whole node takes for n units. While the rate is unknown it guesses 1 ms for each unit.

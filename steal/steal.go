@@ -81,6 +81,8 @@ type (
 		Dealt   bool          `msgpack:"d"` // it is the share of the receiver, and of Others, of a job that has just begun
 		Others  []Share       `msgpack:"o"` // nodes to which the receiver passes on their shares
 		Above   tasks.PeerID  `msgpack:"u"` // node that merges the receiver's partials; empty for the giver
+		// Near is what one of the units takes longer on other nodes, if the receiver is near them; else zero.
+		Near time.Duration `msgpack:"n,omitempty"`
 		// Proof shows, if there are Others or the giver is not the submitter, that the submitter deals the work so.
 		Proof *DealProof `msgpack:"p,omitempty"`
 	}
@@ -180,6 +182,7 @@ type (
 		Job    tasks.JobID
 		Ranges tasks.Cover
 		Solo   bool
+		Near   []Near // nodes near some of them
 	}
 	// Deal pushes about Units of the pool to a peer, which passes on what is for Others.
 	Deal struct {
@@ -395,6 +398,7 @@ func (s *Scheduler) Step(now time.Duration, ev Event) []Effect {
 	s.out = nil
 	s.handle(ev)
 	s.expire()
+	s.release()
 	s.sift()
 	s.handBack()
 	s.cutOverdue()

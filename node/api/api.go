@@ -174,11 +174,26 @@ type AppendRequest struct {
 	Items int64       `json:"items,omitempty"` // further items that are only numbers, of a kind that runs over items
 	Data  [][]byte    `json:"data,omitempty"`  // further items, in base64; they follow those that are only numbers
 	Close bool        `json:"close,omitempty"` // nothing is appended after this
+	// Near says which nodes have run some of the items before, and are faster with them. It is a hint: who is told of none,
+	// or of a node that is gone, runs them all the same.
+	Near []NearItems `json:"near,omitempty"`
 
 	Open        float64 `json:"open_seconds,omitempty"` // as in a JobRequest
 	AllowCopies bool    `json:"allow_copies,omitempty"`
 	Duplicates  bool    `json:"duplicates,omitempty"`
 }
+
+// NearItems are consecutive items of an append that a node has run before. They wait for that node for as long as it
+// would take for them without what it has kept of them, and are then run by any.
+type NearItems struct {
+	First int64   `json:"first" msgpack:"first"` // of the append's items, from 0
+	Last  int64   `json:"last" msgpack:"last"`   // the item behind the last one
+	Node  string  `json:"node" msgpack:"node"`   // its id
+	Cost  float64 `json:"cost" msgpack:"cost"`   // how many seconds longer one item takes on other nodes
+}
+
+// MaxNearItems bounds how many an append has.
+const MaxNearItems = 1024
 
 // Appended says that an append is in the job's ledger, durably, and what the job is then.
 type Appended struct {

@@ -23,6 +23,8 @@ type ExchangeAppend struct {
 	Seq   uint64   `msgpack:"seq"`   // not 0
 	Data  [][]byte `msgpack:"data"`  // items
 	Close bool     `msgpack:"close"` // nothing is appended after this
+	// Near says which nodes are faster with some of the items.
+	Near []NearItems `msgpack:"near,omitempty"`
 }
 
 // ExchangeAnswer tells of an append, or of units.

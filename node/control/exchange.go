@@ -91,7 +91,7 @@ func (x *exchange) take(ctx context.Context, in *bufio.Reader) {
 		answer := api.ExchangeAnswer{}
 		if err = wire.Unmarshal(b, &a); err == nil {
 			answer.Seq = a.Seq
-			req := api.AppendRequest{Seq: a.Seq, Data: a.Data, Close: a.Close}
+			req := api.AppendRequest{Seq: a.Seq, Data: a.Data, Close: a.Close, Near: a.Near}
 			_, err = x.growth.Append(ctx, x.job, req)
 		}
 		if err != nil {

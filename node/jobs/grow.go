@@ -13,6 +13,7 @@ import (
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/node/members"
+	"github.com/dtpnode/dtpnode/steal"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
@@ -294,10 +295,35 @@ func (r *grower) AppendTo(ctx context.Context, name string, req api.AppendReques
 	if err != nil {
 		return out, err
 	}
+	near, err := nearOf(req, files)
+	if err != nil {
+		return out, err
+	}
 	if err := r.spreadItems(ctx, j, id, files); err != nil {
 		return out, err
 	}
-	return r.appendParts(ctx, j, engine.Append{ID: id, Seq: req.Seq, Files: files, Close: req.Close})
+	return r.appendParts(ctx, j, engine.Append{ID: id, Seq: req.Seq, Files: files, Close: req.Close, Near: near})
+}
+
+// nearOf is what an append says of nodes that are near its items, in the words of the cores.
+func nearOf(req api.AppendRequest, files []tasks.File) (out []steal.Near, err error) {
+	if len(req.Near) > api.MaxNearItems {
+		return nil, appendFailed(http.StatusBadRequest,
+			fmt.Sprintf("it names nodes near items %d times, and may do so %d times", len(req.Near), api.MaxNearItems))
+	}
+	var units int64
+	for i := range files {
+		units += files[i].Entries
+	}
+	for _, n := range req.Near {
+		if n.First < 0 || n.Last <= n.First || n.Last > units || !(n.Cost >= 0) {
+			return nil, appendFailed(http.StatusBadRequest,
+				fmt.Sprintf("the items %d to %d, of %d, are near a node by %g s", n.First, n.Last, units, n.Cost))
+		}
+		cost := time.Duration(min(n.Cost, steal.MaxNear.Seconds()) * float64(time.Second))
+		out = append(out, steal.Near{To: n.Node, Ranges: tasks.CoverOf(tasks.R(n.First, n.Last)), Cost: cost})
+	}
+	return out, nil
 }
 
 // appendParts appends files, in several appends if they are too many for one. The same files make the same appends, so
@@ -306,6 +332,9 @@ func (r *grower) appendParts(ctx context.Context, j *Job, all engine.Append) (ou
 	parts := tasks.AppendParts(all.Files)
 	for i, files := range parts {
 		a := engine.Append{ID: all.ID, Files: files, Close: all.Close && i == len(parts)-1}
+		if len(parts) == 1 {
+			a.Near = all.Near // items are one file, and never parts
+		}
 		if all.Seq > 0 {
 			a.Seq = all.Seq + uint64(i)
 		}

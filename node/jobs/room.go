@@ -61,6 +61,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/dtpnode/dtpnode/engine"
+	"github.com/dtpnode/dtpnode/exec"
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/node/members"
 	"github.com/dtpnode/dtpnode/node/plan"
@@ -125,6 +126,7 @@ type Config struct {
 	ScratchDir    string        // folder for temporary files, on the file system of the blobs
 	CancelsDir    string        // folder in which cancels are remembered
 	SignatureWait time.Duration // how long a member that leads a job may take to say who signed it
+	Host          exec.Host     // what user code is told of this node
 }
 
 // Rooms are the rooms below this one that it uses.
@@ -222,6 +224,7 @@ func New(ctx context.Context, cfg Config, limits worker.Limits, in Rooms, out Ou
 		Limits: limits,
 		Blobs:  in.Blobs,
 		Data:   in.Data.Dir,
+		Host:   cfg.Host,
 		Job:    p.worked,
 		Post:   out.Loop.Post,
 		Log:    out.Log,

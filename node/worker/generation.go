@@ -104,7 +104,7 @@ func (g *generation) start() (child exec.Generation, err error) {
 			return &exec.Failure{Kind: exec.KindDisk, Op: "start", Entry: -1, Msg: err.Error()}
 		}
 		spec := g.w.Limits.Spec(job, input, g.job.Seed(), g.workDir())
-		spec.Data = g.w.Data
+		spec.Data, spec.Host = g.w.Data, g.w.Host
 		child, err = p.Start(g.ctx, spec, g)
 		return err
 	})

@@ -17,7 +17,8 @@ type Limits struct {
 // is of its canaries.
 func (l Limits) Spec(desc *tasks.Job, input string, seed uint64, dir string) exec.GenSpec {
 	return exec.GenSpec{
-		Job: seed, Input: input, Hints: desc.Hints, Dir: dir, Entries: desc.Data.Entries(), Limits: l.For(desc.Limits),
+		Job: seed, Input: input, Hints: desc.Hints, Dir: dir, Entries: desc.Data.Entries(), Submitter: desc.Submitter,
+		Limits: l.For(desc.Limits),
 	}
 }
 

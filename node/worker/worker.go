@@ -50,6 +50,7 @@ type Config struct {
 	Limits Limits
 	Blobs  *store.Blobs                  // where partials and work folders lie
 	Data   string                        // folder of files that programs leave here (store.Data); empty for none
+	Host   exec.Host                     // what programs are told of this node
 	Job    func(tasks.JobID) (Job, bool) // the job with that id; false if it is gone
 	Post   func(engine.Event)            // hands an event to the engine
 	Log    *slog.Logger

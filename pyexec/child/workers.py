@@ -98,6 +98,7 @@ class Generation(Worker):
         self.values = partial.Values(os.getcwd()) if self.code.mode == "values" else None
         self.total: Any = None
         reseed()
+        os.environ.update(surroundings(r))
         self.page.phase = "start"
         if self.code.start is not None:
             self.code.start(given(r.get("input")))
@@ -326,6 +327,13 @@ class Loader(Worker):
         self.over = True
         return {"op": "loaded", "mode": self.code.mode, "finishes": self.code.finish is not None,
                 "notes": self.code.notes}
+
+
+def surroundings(r: Frame) -> dict[str, str]:
+    """What user code may know of the node, as the environment of its process: the node's peer id and its name, the peer
+    id of who has submitted the job, and a folder for what the code keeps on the node from one job to another."""
+    names = {"DTPNODE_NODE": "node", "DTPNODE_NODE_NAME": "name", "DTPNODE_SUBMITTER": "submitter", "DTPNODE_KEPT": "kept"}
+    return {variable: r.get(name) or "" for variable, name in names.items()}
 
 
 def reseed() -> None:

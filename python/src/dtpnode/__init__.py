@@ -55,7 +55,9 @@ from ._errors import (
     Unpicklable,
 )
 from ._executor import Executor
+from ._here import get_worker
 from ._job import Job, Results
+from ._map import Outcome, Outcomes
 
 __version__ = "0.1.0"
 __all__ = [
@@ -69,9 +71,12 @@ __all__ = [
     "JobFailed",
     "LocalCluster",
     "NoDaemon",
+    "Outcome",
+    "Outcomes",
     "RemoteError",
     "RemoteTraceback",
     "Results",
     "TooLarge",
     "Unpicklable",
+    "get_worker",
 ]

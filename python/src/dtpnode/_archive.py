@@ -8,6 +8,7 @@ from typing import Any, Mapping
 
 import cloudpickle
 
+from . import _worker
 from ._pickles import by_value
 from ._versions import imported
 
@@ -21,6 +22,7 @@ def pack(code: Mapping[str, Any]) -> bytes:
         _add(z, "code.pickle", by_value(dict(code)))
         _add(z, "versions.json", json.dumps(imported()).encode())
         _add_package(z, Path(cloudpickle.__file__).parent)
+        _add(z, "lib/dtpnode_worker.py", Path(_worker.__file__).read_bytes())
     return out.getvalue()
 
 

@@ -3,8 +3,9 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Callable, Sequence
+from typing import Any, Callable, Iterable, Sequence, TypeVar
 
+from ._affinity import Affinity
 from ._attach import Attached
 from ._cluster import LocalCluster
 from ._control import Control, socket_path, state_folder
@@ -12,8 +13,11 @@ from ._errors import Error, NoDaemon
 from ._executor import Executor
 from ._html import counted, overview
 from ._job import Job, Value, submit
+from ._map import Key, Maps, Outcomes, by_item
 from ._prints import Output, to_stdout
+from ._progress import Bar
 
+T = TypeVar("T")
 Files = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
@@ -48,6 +52,7 @@ class Client:
             path = self._own.states[0]
             self.control = Control(socket_path(path))
         self._state = path
+        self._maps = Maps(self.control, Affinity(path))
 
     @property
     def slots(self) -> int:
@@ -104,12 +109,47 @@ class Client:
             friends, args,
         )
 
+    def remote_map(
+        self,
+        function: Callable[[Any], T],
+        items: Iterable[Any],
+        *,
+        affinity: bool | Key = True,
+        nodes: Sequence[str] | None = None,
+        progress: bool | None = None,
+        title: str = "remote_map",
+    ) -> Outcomes[T]:
+        """Calls a function with each item, and returns an iterator over the outcomes in the order in which they come.
+
+            >>> outcomes = client.remote_map(lambda n: n * n, range(100), progress=False)
+            >>> sum(outcome.value for outcome in outcomes)
+            328350
+
+        An ``Outcome`` has the value, or the exception and its traceback, and where and when the item ran. Nothing is
+        raised for an item; ``outcome.result()`` raises what its call has raised.
+
+        An item goes to the node that has run the same item before, where the operating system and ``get_worker().cache``
+        may still have what it reads, for as long as waiting for that node costs less than it saves: a table in the
+        daemon's state folder remembers that, for later processes too. With ``affinity`` as a function items are the
+        same for which it returns the same, such as ``lambda chunk: chunk[0]`` for a file's name; False has any node
+        take any item. ``nodes`` are ids of nodes to which the items are given by turns, in place of that.
+
+        ``progress`` shows a bar, called ``title``; by default where standard error is a terminal, or in a notebook.
+
+        ``outcomes.close()`` ends the map early, as does dropping the iterator: all that has no outcome is cancelled.
+        Items may be without end: some 20,000 are read before outcomes are taken. ``Unpicklable`` and ``TooLarge`` are
+        raised for what cannot be sent, ``BrokenExecutor`` as by an executor.
+        """
+        key = by_item if affinity is True else affinity or None
+        return Outcomes(self._maps, function, items, key, nodes, Bar(title, progress))
+
     def job(self, name: str) -> Job:
         """A job by its name or the beginning of it, from any process and node. An unknown one is an Error."""
         return Job(self.control, self.control.call("GET", f"/v1/jobs/{name}")["id"])
 
     def close(self) -> None:
         """Ends the connections to the daemon. Jobs go on, unless the client has started the daemon, which ends too."""
+        self._maps.close()
         self.control.close()
         if self._own is not None:
             self._own.close()

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import struct
-from typing import Any, Iterator
+from typing import Any, Iterator, Mapping, Sequence
 
 import msgpack
 
@@ -27,9 +27,13 @@ class Exchange:
             self._stack.close()
             raise
 
-    def send(self, seq: int, items: list[bytes], close: bool = False) -> None:
-        """Appends items, or closes the job. Seq counts the appends of the job from 1."""
-        body = msgpack.packb({"seq": seq, "data": items, "close": close})
+    def send(self, seq: int, items: list[bytes], close: bool = False, near: Sequence[Mapping[str, Any]] = ()) -> None:
+        """Appends items, or closes the job. Seq counts the appends of the job from 1. Near says which nodes are faster
+        with some of the items (NearItems of the schema)."""
+        append = {"seq": seq, "data": items, "close": close}
+        if near:
+            append["near"] = near
+        body = msgpack.packb(append)
         self._stream.write(_LENGTH.pack(len(body)) + body)
 
     def answers(self) -> Iterator[dict[str, Any]]:

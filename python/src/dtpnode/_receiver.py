@@ -23,6 +23,10 @@ RETRY = 0.2  # seconds between attempts to reach a daemon
 STATUSES = (502, 503, 504)
 
 
+Append = tuple[int, list[bytes], bool, list[dict[str, Any]]]
+"""An append: its number, the items, whether it is the last one, and which nodes are near some of the items."""
+
+
 @dataclass(eq=False)
 class Job:
     """One of the jobs of a session. All but name is guarded by the session's lock."""
@@ -33,7 +37,7 @@ class Job:
     seq: int = 0  # of the last append
     units: int = 0  # appended, or on their way to be
     sent: dict[int, "Future[Any]"] = field(default_factory=dict)  # by their units
-    unanswered: "deque[tuple[int, list[bytes], bool]]" = field(default_factory=deque)  # appends: seq, items, close
+    unanswered: "deque[Append]" = field(default_factory=deque)
     closing: bool = False  # nothing more is appended
     exchange: Exchange | None = None
     receiver: threading.Thread | None = None

@@ -21,13 +21,14 @@ import cloudpickle
 import httpx
 
 from . import _calls, _unpicklable
+from ._affinity import Near
 from ._archive import pack
 from ._calls import Batch
 from ._control import Control
 from ._errors import Error, NoDaemon, TooLarge
 from ._exchange import Exchange
 from ._prints import Output, Prints
-from ._receiver import PATIENCE, RETRY, Job, Receiver, broken_by
+from ._receiver import PATIENCE, RETRY, Append, Job, Receiver, broken_by
 from ._unpicklable import unpicklable
 
 cloudpickle.register_pickle_by_value(_calls)
@@ -40,6 +41,7 @@ MAX_ITEM = (32 << 20) - (1 << 10)  # bytes; the daemon takes 32 MiB of items wit
 MAX_APPENDS = 8_000
 MAX_ITEMS = 900 << 20  # bytes
 AHEAD = 0.5  # seconds of work that is on its way
+MAX_NEAR = 1024  # nodes that an append may name
 LOOK = 5.0  # seconds between looks at how many slots there are, while calls wait
 
 
@@ -51,6 +53,7 @@ class Call:
     function: bytes  # its pickle
     arguments: bytes  # that of (args, kwargs)
     running: bool = False  # its future has been told
+    near: Near | None = None  # the node that has run it before
 
     def __post_init__(self) -> None:
         size = len(self.function) + len(self.arguments)
@@ -83,6 +86,7 @@ class Session(Receiver):
         imports: Sequence[str],
     ) -> None:
         super().__init__(control, title)
+        self.imports = frozenset(imports)
         self._code = pack(code_of(initializer, initargs, imports))
         self._workers = workers
         self._prints = Prints(control, output) if output is not None else None
@@ -255,7 +259,10 @@ class Session(Receiver):
             batch, calls = Batch(), list[Call]()
             try:
                 self._fill(batch, calls)
-                append = job.seq + 1, batch.items, False
+                near: list[dict[str, Any]] = []
+                if any(call.near is not None for call in calls):
+                    batch, near = by_node(calls)
+                append = job.seq + 1, batch.items, False, near
                 units = range(job.units, job.units + len(calls))
                 futures = {unit: call.future for unit, call in zip(units, calls)}
             except BaseException:  # Such as a KeyboardInterrupt in the thread that submits: nothing is lost by it.
@@ -287,13 +294,13 @@ class Session(Receiver):
         with self._lock:
             job.seq += 1
             job.closing = True
-            append = job.seq, list[bytes](), True
+            append = job.seq, list[bytes](), True, list[dict[str, Any]]()
             job.unanswered.append(append)
             exchange = job.exchange
         self._hand(exchange, append)
 
     @staticmethod
-    def _hand(exchange: Exchange | None, append: tuple[int, list[bytes], bool]) -> None:
+    def _hand(exchange: Exchange | None, append: Append) -> None:
         """Sends an append. Where that fails, or there is no connection, whoever makes the next one sends it again."""
         if exchange is None:
             return
@@ -321,6 +328,22 @@ class Session(Receiver):
         for call in waiting:
             if call.start():
                 call.future.set_exception(broken_by(why))
+
+
+def by_node(calls: list[Call]) -> tuple[Batch, list[dict[str, Any]]]:
+    """Puts calls in the order of the nodes that are near them, in place, into a batch, and says which these are."""
+    calls.sort(key=lambda call: "" if call.near is None else call.near.node)
+    batch, near = Batch(), list[dict[str, Any]]()
+    for at, call in enumerate(calls):
+        batch.add(call.function, call.arguments)
+        if call.near is None:
+            continue
+        if not near or near[-1]["node"] != call.near.node:
+            near.append({"first": at, "last": at, "node": call.near.node, "cost": 0.0})
+        run = near[-1]
+        run["cost"] = (run["cost"] * (at - run["first"]) + call.near.cost) / (at + 1 - run["first"])
+        run["last"] = at + 1
+    return batch, near[:MAX_NEAR]
 
 
 def full(job: Job) -> bool:

@@ -4,10 +4,10 @@ import linecache
 import os
 import re
 
-from . import _calls
+from . import _calls, _here
 
 _FRAME = re.compile(r'  File "(.*)", line (\d+), in ')
-_OWN = os.path.realpath(_calls.__file__)
+_OWN = {os.path.realpath(str(module.__file__)) for module in (_calls, _here)}
 
 
 def readable(text: str) -> str:
@@ -25,7 +25,7 @@ def readable(text: str) -> str:
         end = at + 1
         while end < len(lines) and lines[end].startswith("    "):
             end += 1
-        if os.path.realpath(frame[1]) != _OWN:
+        if os.path.realpath(frame[1]) not in _OWN:
             out += lines[at:end]
             source = linecache.getline(frame[1], int(frame[2])).strip()
             if end == at + 1 and source:

@@ -1,0 +1,264 @@
+"""A map whose results come as they are ready, with where and when each was made, over items that stay where they are
+cached."""
+
+import pickle
+import queue
+import threading
+from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Callable, Generic, Iterable, Iterator, Sequence, Sized, TypeVar
+
+import cloudpickle
+
+from . import _here, _pickles
+from ._affinity import Affinity, Near, Ran
+from ._control import Control
+from ._errors import RemoteError, RemoteTraceback
+from ._executor import Executor
+from ._here import measured_by
+from ._imports import imported_by
+from ._progress import Bar
+from ._session import MAX_CALLS, Call
+from ._traces import readable
+from ._worker import fingerprint, user
+
+cloudpickle.register_pickle_by_value(_here)
+
+T = TypeVar("T")
+
+AHEAD = MAX_CALLS  # items that are submitted before results of earlier ones are taken
+PART = 1_000  # items that are submitted at once, and of which the nodes are noted at once
+AHEAD_BYTES = 1 << 30  # bytes of the pickles of items that have no result yet
+
+Key = Callable[[Any], Any]
+"""Tells of an item what stands for it: items of equal keys read the same data."""
+
+
+@dataclass(frozen=True)
+class Outcome(Generic[T]):
+    """What became of an item.
+
+    ``index`` counts the items from 0, in the order in which they were given, and ``item`` is the item itself.
+    ``worker``, ``node`` and ``node_name`` say where it ran: ``worker`` is ``user__node__slot``, and ``node`` the node's
+    id. ``start`` and ``stop`` are seconds since 1970, by that node's clock. ``read_bytes`` and ``write_bytes`` are what
+    its process has read and written meanwhile, as the kernel counts them (``rchar`` and ``wchar`` of
+    ``/proc/self/io``): what comes over a socket, and files that are mapped into memory and were read before, are not in
+    them. ``error`` is the exception that was raised, or None, and ``traceback`` that in words.
+
+    Of an item that was lost with its process it is not known where it ran: then node and worker are empty, and start
+    and stop are 0.
+    """
+
+    index: int
+    item: Any
+    value: T | None
+    error: BaseException | None = None
+    traceback: str = ""
+    worker: str = ""
+    node: str = ""
+    node_name: str = ""
+    start: float = 0.0
+    stop: float = 0.0
+    read_bytes: int = 0
+    write_bytes: int = 0
+
+    @property
+    def seconds(self) -> float:
+        """How long the call took."""
+        return self.stop - self.start
+
+    def result(self) -> T:
+        """The value, or the exception is raised."""
+        if self.error is not None:
+            raise self.error
+        return self.value  # type: ignore[return-value]
+
+
+class Maps:
+    """The maps of a client. One has the executor of an earlier one, so that the nodes need not be made ready again."""
+
+    def __init__(self, control: Control, affinity: Affinity) -> None:
+        self._control, self.affinity = control, affinity
+        self._lock = threading.Lock()
+        self._idle: list[Executor] = []
+        self._imports: set[str] = set()  # that the nodes make for the idle executor, before they fork what runs items
+        self._closed = False
+
+    def take(self, imports: set[str]) -> Executor:
+        """An executor that no other map uses, whose nodes have such modules imported."""
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("the client is closed")
+            idle, self._idle = self._idle, []
+            imports = self._imports = self._imports | imports
+        for executor in idle:
+            if not executor._broken and executor._session.imports >= imports:
+                return executor
+            executor.shutdown(wait=False)
+        # As many items as the daemon takes are on their way, so that it knows the node of each.
+        return Executor(self._control, AHEAD, name="remote_map", imports=sorted(imports))
+
+    def give_back(self, executor: Executor, done: bool) -> None:
+        """Takes the executor of a map that has ended. What of it is not done is cancelled."""
+        if not done:
+            executor._session.abandon()
+            return
+        with self._lock:
+            if not self._closed and not self._idle:
+                self._idle.append(executor)
+                return
+        executor.shutdown(wait=False)
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed, idle = True, self._idle
+            self._idle = []
+        for executor in idle:
+            executor.shutdown(wait=False)
+
+
+class Outcomes(Iterator[Outcome[T]]):
+    """The outcomes of a map, as they come. ``len`` is how many items there are, where that is known."""
+
+    def __init__(
+        self,
+        maps: Maps,
+        function: Callable[[Any], T],
+        items: Iterable[Any],
+        key: Key | None,
+        at: Sequence[str] | None,
+        bar: Bar,
+    ) -> None:
+        self._maps, self._key, self._at, self._bar = maps, key, at, bar
+        self._function = _pickles.function(measured_by(function))
+        self._executor = maps.take(imported_by(function))
+        self._items = enumerate(items)
+        self._ready: "queue.SimpleQueue[tuple[int, Any, bytes, int, Future[Any]]]" = queue.SimpleQueue()
+        self._futures: "dict[int, Future[Any]]" = {}
+        self._bytes = 0
+        self._ended = self._over = False
+        self._ran: list[Ran] = []
+        self._user = user()
+        bar.start(len(items) if isinstance(items, Sized) else None)
+        try:
+            self._fill()
+        except BaseException:
+            self.close()
+            raise
+
+    def _fill(self) -> None:
+        """Submits items as long as there is room."""
+        while not self._ended and len(self._futures) <= AHEAD - PART and self._bytes < AHEAD_BYTES:
+            part: list[tuple[int, Any, bytes]] = []
+            for index, item in self._items:
+                part.append((index, item, fingerprint(self._key(item)) if self._key is not None else b""))
+                if len(part) == PART:
+                    break
+            else:
+                self._ended = True
+            self._submit(part)
+
+    def _submit(self, part: list[tuple[int, Any, bytes]]) -> None:
+        near = dict(self._maps.affinity.near(p for _, _, p in part if p))
+        calls: list[Call] = []
+        for index, item, print_ in part:
+            call = Call(Future(), self._function, _pickles.arguments((item,), {}))
+            call.near = near.get(print_)
+            if self._at is not None:
+                call.near = Near(self._at[index % len(self._at)], PINNED)
+            size = len(call.arguments)
+            self._bytes += size
+            self._futures[index] = call.future
+            call.future.add_done_callback(partial(self._put, index, item, print_, size))
+            calls.append(call)
+        if calls:
+            self._executor._session.submit(calls)
+
+    def _put(self, index: int, item: Any, print_: bytes, size: int, future: "Future[Any]") -> None:
+        self._ready.put((index, item, print_, size, future))
+
+    def __next__(self) -> Outcome[T]:
+        if self._over or (self._ended and not self._futures):
+            self.close()
+            raise StopIteration
+        try:
+            index, item, print_, size, future = self._ready.get()
+            del self._futures[index]
+            self._bytes -= size
+            outcome: Outcome[T] = self._outcome(index, item, future)
+            del future
+            if print_ and outcome.node and outcome.error is None:
+                self._ran.append(Ran(print_, outcome.node, outcome.seconds))
+            if len(self._ran) >= PART or not self._futures:
+                self._note()
+            self._bar.advance()
+            self._fill()
+        except BaseException:
+            self.close()
+            raise
+        return outcome
+
+    def _note(self) -> None:
+        """Remembers where items have run that took long enough."""
+        ran, self._ran = self._ran, []
+        if ran:
+            self._maps.affinity.note(ran)
+
+    def _outcome(self, index: int, item: Any, future: "Future[Any]") -> Outcome[T]:
+        try:
+            where, (start, stop, read, written), returned, value, words = future.result()
+        except CancelledError as e:
+            return Outcome(index, item, None, e)
+        except Exception as e:
+            return Outcome(index, item, None, e, f"{type(e).__name__}: {e}{_cause(e)}")
+        node, name, slot = where
+        error = None if returned else _raised(value, words)
+        return Outcome(
+            index, item, value if returned else None, error, words and readable(words), f"{self._user}__{name}__{slot}",
+            node, name, start, stop, read, written,
+        )
+
+    def close(self) -> None:
+        """Ends the map: items that have no outcome yet are cancelled."""
+        if self._over:
+            return
+        self._over = True
+        self._bar.stop()
+        self._note()
+        self._maps.give_back(self._executor, done=not self._futures)
+        self._futures.clear()
+
+    def __len__(self) -> int:
+        if self._bar.total is None:
+            raise TypeError("it is not known how many items there are")
+        return self._bar.total
+
+    def __del__(self) -> None:
+        if not getattr(self, "_over", True):
+            self.close()
+
+
+PINNED = 60.0  # seconds that an item is said to take longer elsewhere whose node the user has named
+
+
+def _cause(e: BaseException) -> str:
+    return f"\n{e.__cause__}" if e.__cause__ is not None else ""
+
+
+def _raised(pickled: bytes | None, words: str) -> BaseException:
+    """The exception that a call has raised, with its traceback as the cause."""
+    last = words.strip().rpartition("\n")[2]
+    try:
+        error = pickle.loads(pickled) if pickled is not None else RemoteError(last)
+    except BaseException as e:
+        error = RemoteError(last, f"the exception itself could not be unpickled here: {type(e).__name__}: {e}")
+    if not isinstance(error, BaseException):
+        error = RemoteError(last)
+    error.__cause__ = RemoteTraceback(readable(words))
+    return error
+
+
+def by_item(item: Any) -> Any:
+    """The key of an item that stands for itself."""
+    return item

@@ -1,0 +1,1 @@
+"""Interfaces of other systems, for scripts and notebooks that were written for them."""
