@@ -41,11 +41,11 @@ var defects = []defect{
 		`"op": "failed", "what"`, "RefusedInputs"},
 	{"a generation without the session's input", "workers.py", `self.code.start(given(r.get("input")))`,
 		`self.code.start(None)`, "PacketsInAnyOrder"},
-	{"a partial that loses the sum", "workers.py", `sums = [] if self.total is None else [dumps(self.total[0])]`,
-		`sums = [] if self.total is None else [dumps(0)]`, "Preempted"},
+	{"a partial that loses the sum", "workers.py", `self.place(r["path"], self.units, self.checks, self.total)`,
+		`self.place(r["path"], self.units, self.checks, self.total and (0,))`, "Preempted"},
 	{"a partial left out of a merge", "workers.py", `for path in paths:`, `for path in paths[:1]:`, "SealedEmpty"},
-	{"a merge that takes its inputs", "workers.py", `n, c, pickled = partial.read_sum(path)`,
-		`n, c, pickled = partial.read_sum(path); os.unlink(path)`, "TreeOfMergesIsOnePass"},
+	{"a merge that takes its inputs", "workers.py", `n, c, some = partial.read_sum(f, path)`,
+		`n, c, some = partial.read_sum(f, path); os.unlink(path)`, "TreeOfMergesIsOnePass"},
 	{"a merge that overwrites", "workers.py",
 		`total = (value,) if total is None else (self.code.reduce(total[0], value),)`, `total = (value,)`,
 		"TreeOfMergesIsOnePass"},
@@ -61,9 +61,9 @@ var defects = []defect{
 	{"a failure without its entry", "workers.py", `"entry": self.page.entry, "msg": msg`, `"entry": -1, "msg": msg`,
 		"FailedAtAnEntry/throw"},
 	{"an output that nobody asked for", "workers.py", `        if r["path"]:
-            sums`, `        if True:
+            self.place`, `        if True:
             r["path"] = r["path"] or os.path.abspath("output")
-            sums`, "Session"},
+            self.place`, "Session"},
 	{"lines that go nowhere", "zygote.py", `            os.dup2(log, 1)`,
 		`            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)`, "Session"},
 }

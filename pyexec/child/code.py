@@ -40,7 +40,7 @@ import sys
 import types
 import zipfile
 from types import MappingProxyType
-from typing import Any, Callable, Mapping
+from typing import Any, BinaryIO, Callable, Mapping
 
 from . import versions
 
@@ -108,6 +108,16 @@ def load(form: str, name: str, data: bytes, folder: str) -> Code:
     except ModuleNotFoundError as e:
         raise BadCode(versions.advice(e)) from None
     return Code(MappingProxyType(module.__dict__))
+
+
+def dump(value: Any, f: BinaryIO) -> None:
+    """Writes what dumps gives to a file. What is large in it, such as an array, is not copied in memory."""
+    if type(value) in _PLAIN:
+        f.write(dumps(value))
+        return
+    import cloudpickle
+
+    cloudpickle.dump(value, f, 5)
 
 
 _PLAIN = frozenset((int, float, str, bytes, bool, complex, type(None)))

@@ -90,23 +90,25 @@ def _copy(src: int, dst: int, offset: int, size: int) -> None:
         offset, size = offset + n, size - n
 
 
-def write_sum(f: BinaryIO, units: int, checks: int, sums: list[bytes]) -> None:
+def write_sum(
+    f: BinaryIO, units: int, checks: int, total: tuple[Any] | None, dump: Callable[[Any, BinaryIO], None]
+) -> None:
     """Writes a sum, or none where no unit was run."""
-    f.write(HEAD.pack(MAGIC, VERSION, SUM, units, checks, len(sums)))
-    for s in sums:
-        f.write(s)
+    f.write(HEAD.pack(MAGIC, VERSION, SUM, units, checks, 0 if total is None else 1))
+    if total is not None:
+        dump(total[0], f)
 
 
-def read_sum(path: str) -> tuple[int, int, bytes | None]:
-    """The units, the canary and the pickled sum of a file; the sum is None where no unit was run."""
-    with open(path, "rb") as f:
-        head = f.read(HEAD.size)
-        if len(head) < HEAD.size:
-            raise ValueError(f"{path} is no partial: it has {len(head)} bytes")
-        magic, version, mode, units, checks, n = HEAD.unpack(head)
-        if magic != MAGIC or version != VERSION or mode != SUM or n > 1:
-            raise ValueError(f"{path} is no partial with a sum")
-        return units, checks, f.read() if n else None
+def read_sum(f: BinaryIO, path: str) -> tuple[int, int, bool]:
+    """The units and the canary of a file, and whether there is a pickled sum, at which f stands then; there is none
+    where no unit was run."""
+    head = f.read(HEAD.size)
+    if len(head) < HEAD.size:
+        raise ValueError(f"{path} is no partial: it has {len(head)} bytes")
+    magic, version, mode, units, checks, n = HEAD.unpack(head)
+    if magic != MAGIC or version != VERSION or mode != SUM or n > 1:
+        raise ValueError(f"{path} is no partial with a sum")
+    return units, checks, bool(n)
 
 
 def place(path: str, fill: Callable[[BinaryIO], Any]) -> None:

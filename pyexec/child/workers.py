@@ -9,7 +9,7 @@ import traceback
 from typing import Any, Callable
 
 from . import partial
-from .code import BadCode, Code, dumps, load
+from .code import BadCode, Code, dump, dumps, load
 from .frames import CODE_PHASES, Channel, Page
 from .items import BadItems, Items
 from .versions import advice
@@ -70,6 +70,17 @@ class Worker:
             return self.raised(e)
         except BaseException as e:
             return self.raised(e)
+
+    def place(self, path: str, units: int, checks: int, total: tuple[Any] | None) -> None:
+        """Writes a file with a sum. One that has no pickle has none on any node."""
+        try:
+            partial.place(path, lambda f: partial.write_sum(f, units, checks, total, dump))
+        except (MemoryError, OSError):
+            raise
+        except Exception as e:
+            assert total is not None
+            why = self.code.unpicklable(total[0], "the sum") or f"{type(total[0]).__qualname__}: {described(e)}"
+            raise Failed("code", f"could not send the sum: {why}") from e
 
     def raised(self, e: BaseException) -> Frame:
         """An exception has left the user's code: its traceback goes to the log."""
@@ -253,8 +264,7 @@ class Generation(Worker):
             values = self.values
             partial.place(r["path"], lambda f: values.seal(f, self.checks))
         else:
-            sums = [] if self.total is None else [dumps(self.total[0])]
-            partial.place(r["path"], lambda f: partial.write_sum(f, self.units, self.checks, sums))
+            self.place(r["path"], self.units, self.checks, self.total)
         return {"op": "sealed", "units": self.units, "canary": self.checks}
 
 
@@ -263,9 +273,8 @@ class Merger(Worker):
 
     def do_merge(self, r: Frame) -> Frame:
         units, checks, total = self.total(r["inputs"])
-        sums = [] if total is None else [dumps(total[0])]
         self.page.phase = "merge"
-        partial.place(r["path"], lambda f: partial.write_sum(f, units, checks, sums))
+        self.place(r["path"], units, checks, total)
         return {"op": "sealed", "units": units, "canary": checks}
 
     def total(self, paths: list[str]) -> tuple[int, int, tuple[Any] | None]:
@@ -274,12 +283,13 @@ class Merger(Worker):
         total: tuple[Any] | None = None
         for path in paths:
             self.page.phase = "merge"
-            n, c, pickled = partial.read_sum(path)
-            units, checks = units + n, (checks + c) & partial.MASK
-            if pickled is None:
-                continue
-            self.page.phase = "reduce"
-            value = pickle.loads(pickled)
+            with open(path, "rb", buffering=1 << 20) as f:
+                n, c, some = partial.read_sum(f, path)
+                units, checks = units + n, (checks + c) & partial.MASK
+                if not some:
+                    continue
+                self.page.phase = "reduce"
+                value = pickle.load(f)
             total = (value,) if total is None else (self.code.reduce(total[0], value),)
         return units, checks, total
 
@@ -313,8 +323,7 @@ class Session(Merger):
                 total = (out,)
         self.page.phase = "merge"
         if r["path"]:
-            sums = [] if total is None else [dumps(total[0])]
-            partial.place(r["path"], lambda f: partial.write_sum(f, units, checks, sums))
+            self.place(r["path"], units, checks, total)
         return {"op": "finished", "units": units, "canary": checks, "keys": 0 if total is None else 1}
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import dtpnode
 import dtpnode.joblib
-from dtpnode import _client, _cluster, _executor
+from dtpnode import _client, _cluster, _executor, _reduction
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def test_package(here):
     assert run.attempted >= 9 and run.failed == 0
 
 
-@pytest.mark.parametrize("module", [_client, _cluster, _executor, dtpnode.joblib], ids=lambda m: m.__name__)
+@pytest.mark.parametrize("module", [_client, _cluster, _executor, _reduction, dtpnode.joblib], ids=lambda m: m.__name__)
 def test_examples(here, cache, monkeypatch, module):
     names = {"client": here, "Client": dtpnode.Client}
     names["LocalCluster"] = lambda **given: dtpnode.LocalCluster(**given, args=["--cache", cache])

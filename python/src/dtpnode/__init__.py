@@ -58,6 +58,7 @@ from ._executor import Executor
 from ._here import get_worker
 from ._job import Job, Results
 from ._map import Outcome, Outcomes
+from ._reduction import Incomplete, Reduction
 
 __version__ = "0.1.0"
 __all__ = [
@@ -67,12 +68,14 @@ __all__ = [
     "Error",
     "Executor",
     "ItemLost",
+    "Incomplete",
     "Job",
     "JobFailed",
     "LocalCluster",
     "NoDaemon",
     "Outcome",
     "Outcomes",
+    "Reduction",
     "RemoteError",
     "RemoteTraceback",
     "Results",

@@ -7,7 +7,7 @@ from typing import Any, Iterator
 from ._control import Control
 from ._errors import Error
 from ._receiver import Job, Receiver
-from ._session import PART
+from ._session import REDUCE, parts_of
 
 
 class Attached(Receiver):
@@ -29,25 +29,16 @@ class Attached(Receiver):
     """
 
     def __init__(self, control: Control, name: str) -> None:
-        first = control.call("GET", f"/v1/jobs/{name}")
-        part = PART.search(first["title"])
-        if part is not None:
-            first = control.call("GET", f"/v1/jobs/{part[1]}")
+        parts = parts_of(control, name)
+        first = parts[0][1]
         if first.get("kind") != "Python":
             raise Error(f"the job {name} is no session of calls in Python: it runs {first.get('kind')}")
+        if first["title"].endswith(REDUCE):
+            raise Error(f"the job {name} is a reduction, which has a total and no futures", "client.reduction has it")
         super().__init__(control, first["title"])
         self.name = first["id"]
         self._futures: list[Future[Any]] = []
-        self._look(first)
-
-    def _look(self, first: dict[str, Any]) -> None:
-        """Follows the session's jobs."""
-        parts = [(0, first)]
-        for job in self._control.call("GET", "/v1/jobs"):
-            part = PART.search(job["title"])
-            if part is not None and part[1] == self.name:
-                parts.append((int(part[2]), job))
-        for before, status in sorted(parts, key=lambda p: p[0]):
+        for before, status in parts:
             job = Job(status["id"], before, closing=True)
             with self._lock:
                 self._know(job, int(status["units"]))

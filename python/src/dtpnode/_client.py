@@ -1,5 +1,6 @@
 """The way to the daemon of this user."""
 
+import operator
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,8 @@ from ._job import Job, Value, submit
 from ._map import Key, Maps, Outcomes, by_item
 from ._prints import Output, to_stdout
 from ._progress import Bar
+from ._reduction import NOTHING, Reduction, attached, begin
+from ._session import code_of
 
 T = TypeVar("T")
 Files = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -71,6 +74,34 @@ class Client:
     ) -> Executor:
         """An executor whose calls run on the nodes of the pool; see Executor for the arguments."""
         return Executor(self.control, max_workers, initializer, initargs, name, output, imports)
+
+    def reduce(
+        self,
+        fn: Callable[..., Any],
+        /,
+        *iterables: Iterable[Any],
+        op: Callable[[Any, Any], Any] = operator.add,
+        initial: Any = NOTHING,
+        partial: bool = False,
+        initializer: Callable[..., object] | None = None,
+        initargs: tuple[Any, ...] = (),
+        name: str | None = None,
+        output: Output | None = to_stdout,
+        imports: Sequence[str] = (),
+    ) -> Reduction:
+        """Calls fn with an element of each iterable, and adds what it returns on the nodes, up to the one total which
+        the future has. It is ``Executor.reduce`` without an executor; see there, and Executor for the other arguments.
+
+            >>> client.reduce(lambda n: n * n, range(1000)).result()
+            332833500
+        """
+        return begin(
+            self.control, fn, iterables, op, initial, partial, code_of(initializer, initargs, imports), name, output
+        )
+
+    def reduction(self, name: str) -> Reduction:
+        """The total of a reduction, from any process and node; name is Reduction.name, or the beginning of it."""
+        return attached(self.control, name)
 
     def attach(self, name: str) -> Attached:
         """The futures of an executor's session, from any process and node; name is Executor.name, or the beginning of

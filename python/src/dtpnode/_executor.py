@@ -1,5 +1,6 @@
 """A concurrent.futures.Executor over the pool."""
 
+import operator
 import os
 import threading
 import time
@@ -14,7 +15,8 @@ from typing import Any, Callable, Iterable, Iterator, Literal, Sequence, Sized
 from . import _pickles
 from ._control import Control
 from ._prints import Output, to_stdout
-from ._session import Call, Session
+from ._reduction import NOTHING, Reduction, begin
+from ._session import Call, Session, code_of
 
 # Of a map, what is submitted before its results are taken. What is more follows as they are.
 AHEAD = 250_000  # calls, where nobody knows how many there will be
@@ -76,6 +78,9 @@ class Executor(_Executor):
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
         self._session = Session(control, initializer, initargs, name, max_workers, output, imports)
+        self._control, self._output = control, output
+        self._code = code_of(initializer, initargs, imports)  # of reductions
+        self._reductions: list[Reduction] = []
         _living.add(self._session)
         self._drop = weakref.finalize(self, self._session.close)
         self._drop.atexit = False  # type: ignore[misc]  # _at_exit waits for what was submitted
@@ -132,12 +137,54 @@ class Executor(_Executor):
             raise
         return _results(feed, end)
 
+    def reduce(
+        self,
+        fn: Callable[..., Any],
+        /,
+        *iterables: Iterable[Any],
+        op: Callable[[Any, Any], Any] = operator.add,
+        initial: Any = NOTHING,
+        partial: bool = False,
+        chunksize: int = 1,
+        name: str | None = None,
+    ) -> "Reduction":
+        """Calls fn with an element of each iterable, as ``map`` does, and adds what it returns on the nodes: the future
+        is of the total alone, as of ``functools.reduce(op, map(fn, *iterables))``.
+
+            >>> with client.executor() as pool:
+            ...     words = pool.reduce(len, ["a", "bb", "ccc"])
+            >>> words.result()
+            6
+
+        ``op(a, b)`` adds two values, or totals of values: by default ``a + b``. It may change ``a`` and return it, as
+        ``operator.iadd`` does, but not ``b``. It must be associative and commutative: values are added in any order and
+        grouping, so that the last digits of sums of floats may differ from run to run. Each process adds what its own
+        items give, each node what its processes have, and the node that leads the job what the nodes have. One total
+        and one value beside it are in the memory of a process at a time. ``initial`` is added once, at the end and
+        here, as the first argument; it is the result if there are no items, where it is a ``TypeError`` otherwise.
+
+        An item that raises, or ends its process again and again, does not end the others. ``result()`` raises what
+        ``map`` would, that of the item with the lowest number; with ``partial`` it is the total of the others. Either
+        way ``Reduction.total`` and ``report`` have that total and what is missing in it, each item with its reason. If
+        op raises there is no total. It is a job of its own, with the initializer and the modules of this executor, and
+        goes on when this process has ended: see ``Reduction``. Items are read as there is room, by another thread, so
+        that iterables may be longer than memory. ``name`` is the title of the job; ``chunksize`` makes no difference.
+        """
+        if chunksize < 1:
+            raise ValueError("chunksize must be >= 1.")
+        self._session.check()
+        reduction = begin(self._control, fn, iterables, op, initial, partial, self._code, name, self._output)
+        self._reductions.append(reduction)
+        return reduction
+
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Takes no more calls. With ``wait`` it returns when all futures are settled and what calls have printed has
         been passed on; with ``cancel_futures`` those that are not on their way yet are cancelled."""
         self._session.close(cancel_futures)
         if wait:
             self._session.join()
+            for reduction in self._reductions:
+                reduction.join()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
@@ -145,6 +192,8 @@ class Executor(_Executor):
         """Shuts down and waits, but cancels all calls, also those that run, at a KeyboardInterrupt."""
         if kind is not None and issubclass(kind, KeyboardInterrupt):
             self._session.abandon()
+            for reduction in self._reductions:
+                reduction.cancel()
             return
         self.shutdown(wait=True)
 

@@ -31,6 +31,17 @@ def function(fn: Any) -> bytes:
     return _dumps(fn, {"the function": fn})
 
 
+def checked(fn: Any, root: str) -> Any:
+    """A function, which can be sent to another process: root names it in the error otherwise."""
+    _dumps(fn, {root: fn})
+    return fn
+
+
+def value(v: Any, root: str) -> bytes:
+    """The pickle of a value, which another process reads that has none of this one's code."""
+    return pickle.dumps(v, 5) if plain(v) else _dumps(v, {root: v})
+
+
 def arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
     """The pickle of (args, kwargs)."""
     value = args, kwargs

@@ -129,17 +129,21 @@ class Receiver:
         if not rest:
             return False
         for lost in rest.get("lost") or ():
-            first, last = lost["units"]
-            error = item_lost(lost)
-            for future in self._take(job, first, last - first):
-                if future is not None:
-                    future.set_exception(error)
+            self._given_up(job, lost)
         if rest.get("failed"):
             raise self._why(job) or refusal(rest["failed"])
         if rest.get("over") is None:
             return False
         self._over(job)
         return True
+
+    def _given_up(self, job: Job, lost: dict[str, Any]) -> None:
+        """Takes the word that items were given up."""
+        first, last = lost["units"]
+        error = item_lost(lost)
+        for future in self._take(job, first, last - first):
+            if future is not None:
+                future.set_exception(error)
 
     def _values(self, job: Job, first: int, values: list[bytes]) -> None:
         futures = self._take(job, first, len(values))

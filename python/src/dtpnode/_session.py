@@ -125,6 +125,11 @@ class Session(Receiver):
             finally:
                 self._sending.release()
 
+    def check(self) -> None:
+        """Raises what tells why nothing can be submitted any more."""
+        with self._lock:
+            self._check()
+
     def _check(self) -> None:
         if self.broken is not None:
             raise broken_by(self.broken)
@@ -169,23 +174,10 @@ class Session(Receiver):
 
     def _open(self, title: str, before: int = 0) -> Job:
         """Opens a job, and begins to receive from it."""
-        with tempfile.NamedTemporaryFile(prefix="dtpnode-", suffix=".zip") as f:
-            f.write(self._code)
-            f.flush()
-            status = self._control.call("POST", "/v1/jobs", {
-                "kind": "Python", "title": title, "spec": {"code": f.name, "name": title}, "part": "",
-                "files": None, "n": -1, "dir": os.getcwd(), "open": True,
-            })
-            name: str = status["id"]
-            while status["state"] == "preparing":
-                time.sleep(0.002)
-                status = self._control.call("GET", f"/v1/jobs/{name}")
-        if status["state"] in ("failed", "cancelled"):
-            raise Error(status.get("error") or f"the job is {status['state']}")
-        job = Job(name, before)
+        job = Job(open_job(self._control, title, self._code), before)
         self._follow(job)
         if self._prints is not None:
-            self._prints.follow(name)
+            self._prints.follow(job.name)
         return job
 
     def _roll(self) -> None:
@@ -370,6 +362,24 @@ class _Rate:
         self._n, self._since = 0, now
 
 
+def open_job(control: Control, title: str, code: bytes) -> str:
+    """Opens a job that runs items with the code of an archive, and returns its name when it can be appended to."""
+    with tempfile.NamedTemporaryFile(prefix="dtpnode-", suffix=".zip") as f:
+        f.write(code)
+        f.flush()
+        status = control.call("POST", "/v1/jobs", {
+            "kind": "Python", "title": title, "spec": {"code": f.name, "name": title}, "part": "",
+            "files": None, "n": -1, "dir": os.getcwd(), "open": True,
+        })
+        name: str = status["id"]
+        while status["state"] == "preparing":
+            time.sleep(0.002)
+            status = control.call("GET", f"/v1/jobs/{name}")
+    if status["state"] in ("failed", "cancelled"):
+        raise Error(status.get("error") or f"the job is {status['state']}", status.get("hint") or "")
+    return name
+
+
 def code_of(
     initializer: Callable[..., object] | None, initargs: tuple[Any, ...], imports: Sequence[str]
 ) -> dict[str, Any]:
@@ -386,4 +396,19 @@ def part_title(title: str, session: str, before: int) -> str:
     return f"{title} (session {session} after {before} calls)"
 
 
+REDUCE = " (reduce)"  # ends the titles of reductions, by which other processes know them
 PART = re.compile(r" \(session (\w+) after (\d+) calls\)$")
+
+
+def parts_of(control: Control, name: str) -> list[tuple[int, dict[str, Any]]]:
+    """The jobs of a session in order, by the name of one of them: how many calls are before each, and its status."""
+    first = control.call("GET", f"/v1/jobs/{name}")
+    part = PART.search(first["title"])
+    if part is not None:
+        first = control.call("GET", f"/v1/jobs/{part[1]}")
+    parts = [(0, first)]
+    for job in control.call("GET", "/v1/jobs"):
+        part = PART.search(job["title"])
+        if part is not None and part[1] == first["id"]:
+            parts.append((int(part[2]), job))
+    return sorted(parts, key=lambda p: p[0])

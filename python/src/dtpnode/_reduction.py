@@ -1,0 +1,683 @@
+"""Reductions: jobs that run a function over items and add what it returns, on the nodes."""
+
+import contextlib
+import operator
+import os
+import pickle
+import sys
+import tempfile
+import threading
+import time
+import weakref
+from collections import deque
+from concurrent.futures import BrokenExecutor, CancelledError, Future, InvalidStateError
+from typing import TYPE_CHECKING, Any, BinaryIO, Callable, Iterable, Iterator
+
+import cloudpickle
+import httpx
+
+from . import _pickles, _sums
+from ._archive import pack
+from ._control import Control
+from ._errors import Error, ItemLost, NoDaemon, RemoteError, RemoteTraceback, TooLarge
+from ._prints import Output, Prints
+from ._receiver import PATIENCE, RETRY, Job, Receiver, broken_by, item_lost
+from ._session import (
+    MAX_APPENDS,
+    MAX_BATCH,
+    MAX_CALLS,
+    MAX_ITEM,
+    MAX_ITEMS,
+    REDUCE,
+    open_job,
+    part_title,
+    parts_of,
+)
+from ._traces import readable
+
+if TYPE_CHECKING:
+    import pandas
+
+cloudpickle.register_pickle_by_value(_sums)
+
+# What is sent and has not run yet, where items come faster than they run.
+AHEAD = 500_000  # items
+AHEAD_BYTES = 256 << 20  # bytes of items
+SOON, LATE = 0.002, 0.25  # seconds between looks at a job that is waited for: the first, and the longest
+FINAL = ("done", "partial", "failed", "cancelled")
+
+NOTHING: Any = object()  # stands for an argument that was not given
+HEAD = 40  # bytes in front of a sum, of which pyexec/partial.go has the layout
+
+
+class Incomplete(Error):
+    """A reduction lacks items, since whoever made them has ended before the last one."""
+
+
+class Reduction(Future[Any]):
+    """The total of a reduction, as a ``concurrent.futures.Future``: ``Executor.reduce`` and ``Client.reduce`` give it.
+
+        >>> total = client.reduce(lambda x: x * x, range(1000))
+        >>> total.result()
+        332833500
+
+    The job goes on by itself once all items are sent, whatever becomes of this process: ``client.reduction(name)``
+    gives its total to any other one. ``result()`` raises what is wrong with the item of the lowest number, as ``map``
+    does: the exception that it has raised, or ``ItemLost``. ``total`` is that of all other items even then, and
+    ``report`` says what is missing. ``cancel()`` works until the total is there, also while items run.
+    """
+
+    def __init__(self, run: "_Run") -> None:
+        super().__init__()
+        self._run = run
+        self._thread: threading.Thread  # that settles it
+        self._interrupted = False
+
+    @property
+    def name(self) -> str:
+        """The name of its job, for ``Client.reduction``: of the first one, where there are so many items that there are
+        several."""
+        return self._run.name
+
+    @property
+    def total(self) -> Any:
+        """Waits for the end, and returns the total of the items that have a value, whichever are missing. Without any
+        it is what ``initial`` was, or else an ``Error``."""
+        self._wait()
+        return self._run.whole()
+
+    @property
+    def report(self) -> "pandas.DataFrame":
+        """Waits for the end, and returns what is missing in the total, a row for each range of items: first, last (the
+        first that is not missing), kind (``raised`` or ``lost``) and reason."""
+        try:
+            import pandas
+        except ImportError:
+            raise Error("a report is a DataFrame, for which pandas is needed", "pip install pandas") from None
+        self._wait()
+        rows = [(first, last, kind, why) for (first, last), kind, why in self._run.missing()]
+        return pandas.DataFrame(rows, columns=["first", "last", "kind", "reason"])
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """How many items have run, and how many are sent so far."""
+        return self._run.progress()
+
+    def running(self) -> bool:
+        return not self.done()
+
+    def cancel(self) -> bool:
+        """Cancels the job: items that run are stopped. False if the total is there."""
+        if super().cancel():
+            if not self._run.cancelled:
+                self._run.cancel()
+                self.set_running_or_notify_cancel()
+            return True
+        return False
+
+    def stop(self) -> None:
+        """Ends the job with what is done of it: no more items are sent or begun. ``result`` raises then, since items
+        are missing, and ``total`` is that of the others."""
+        self._run.stop()
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Waits for the total. At a KeyboardInterrupt the job goes on, and a line says how to come back to it."""
+        with self._interruptible():
+            return super().result(timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        with self._interruptible():
+            return super().exception(timeout)
+
+    def join(self) -> None:
+        """Waits until the total is there or never will be, and what items have printed has been passed on."""
+        self._thread.join()
+
+    def _wait(self) -> None:
+        try:
+            self.exception()
+        except CancelledError:
+            raise Error("the reduction was cancelled") from None
+
+    @contextlib.contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        try:
+            yield
+        except KeyboardInterrupt:
+            if not self._interrupted:
+                self._interrupted = True
+                short = self.name[:8]
+                sys.stderr.write(
+                    f"interrupted: job {short} goes on; .result() waits again, .cancel() ends it, and "
+                    f"client.reduction({short!r}) gives its total to another process\n"
+                )
+            raise
+
+    def __repr__(self) -> str:
+        state = "cancelled" if self.cancelled() else "done" if self.done() else "running"
+        return f"<dtpnode.Reduction {self.name[:12]}, {state}>"
+
+
+class Whole(Exception):
+    """A job has all of its items in its total, of which nothing more is told."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__()
+        self.job = job
+
+
+class Part(Job):
+    """One of the jobs of a reduction."""
+
+    over = False  # nothing more is told of it
+
+    def first(self) -> int:
+        return 0  # What is missing is told once more over another connection.
+
+
+class _Run(Receiver):
+    """Sends the items of a reduction, and waits for the totals of its jobs."""
+
+    def __init__(self, control: Control, title: str, op: Callable[[Any, Any], Any], initial: Any) -> None:
+        super().__init__(control, title)
+        self._op, self._initial = op, initial
+        self.attached = False
+        self.cancelled = False
+        self._stopped = False
+        self._parts: list[Part] = []
+        self._numbers = 0  # items that are sent, or on their way to be
+        self._bytes = 0  # of these
+        self._done = 0  # of these, that have run when that was looked at last
+        self._lost: list[tuple[int, int, dict[str, Any]]] = []  # items that were given up: first, last, why
+        self._lost_at: set[tuple[str, int]] = set()
+        self._sum: Any = _sums.EMPTY
+        self._waiting: deque[bytes] = deque()  # arguments that were read, and not sent yet
+        self._weight = 0  # their bytes
+        self._read = False  # there are no more
+        self.fed = threading.Event()  # all items are sent, or none is sent any more
+        self.unread: BaseException | None = None  # what has come of reading or pickling items
+
+    # --- what is told
+
+    def progress(self) -> tuple[int, int]:
+        with contextlib.suppress(Error, httpx.TransportError):
+            self._look()
+        with self._lock:
+            return self._done, self._numbers
+
+    def whole(self) -> Any:
+        """The total of all that have a value."""
+        total, counted, _, _, broken = self._sum
+        if broken is not None:
+            raise exception(broken)
+        if total is not None:
+            return total[0] if self._initial is NOTHING else self._op(self._initial, total[0])
+        if self._initial is not NOTHING:
+            return self._initial
+        if counted == 0 and not self._lost:
+            raise TypeError("reduce() of no items with no initial value")
+        raise Error("there is no total: no item has a value", "result() says why")
+
+    def has_total(self) -> bool:
+        total, _, _, _, broken = self._sum
+        return broken is None and (total is not None or self._initial is not NOTHING)
+
+    def missing(self) -> list[tuple[tuple[int, int], str, str]]:
+        """Ranges of items that are not in the total, in order, with how they went missing and why."""
+        raised = self._sum[3]
+        out = [((first, last), "lost", str(why.get("reason") or "")) for first, last, why in self._lost]
+        for words, ranges in (raised[0] if raised else {}).items():
+            out += [((first, last), "raised", words) for first, last in ranges]
+        return sorted(out)
+
+    # --- items
+
+    def attach(self, parts: list[tuple[int, dict[str, Any]]]) -> None:
+        """Takes the jobs of a reduction that another process has begun, each with the items before it."""
+        self.attached = True
+        self.name = self.name or parts[0][1]["id"]
+        for before, status in parts:
+            part = Part(status["id"], before, closing=True)
+            self._parts.append(part)
+            self._numbers = before + int(status["units"])
+            self._follow(part)
+
+    def open(self, code: bytes, prints: Prints | None) -> None:
+        """Opens the first job."""
+        self._code, self._prints = code, prints
+        self._add(self._title)
+        self.name = self._parts[0].name
+
+    def _add(self, title: str) -> Part:
+        part = Part(open_job(self._control, title, self._code), self._numbers)
+        self._parts.append(part)
+        self._follow(part)
+        if self._prints is not None:
+            self._prints.follow(part.name)
+        return part
+
+    def read(self, items: Iterator[tuple[Any, ...]]) -> None:
+        """Reads the items, and has them sent. What goes wrong with that is in unread."""
+        try:
+            for n, args in enumerate(items):
+                arguments = _pickles.arguments(args, {})
+                if len(arguments) > MAX_ITEM:
+                    raise TooLarge(
+                        f"the item {n} has {len(arguments):,} bytes as a pickle, and may have {MAX_ITEM:,}",
+                        "write the data to a file that the nodes can read and hand over its name, or have the function "
+                        "make them",
+                    )
+                with self._lock:
+                    self._waiting.append(arguments)
+                    self._weight += len(arguments)
+                    self._change.notify_all()
+                    while (len(self._waiting) > MAX_CALLS or self._weight > MAX_BATCH) and not self._ends():
+                        self._change.wait()
+                    if self._ends():
+                        return
+        except BaseException as e:
+            self.unread = e
+        finally:
+            with self._lock:
+                self._read = True
+                self._change.notify_all()
+
+    def _ends(self) -> bool:
+        return self.cancelled or self._stopped or self.broken is not None
+
+    def send(self) -> int:
+        """Sends all items as they are read, and returns how many these are."""
+        while True:
+            with self._lock:
+                # The last item is kept back until it is known whether another one follows.
+                while not self._ends() and not self._read and len(self._waiting) < 2:
+                    self._change.wait()
+                if self.cancelled:
+                    raise CancelledError()
+                self._check()
+                if self.unread is not None:
+                    raise self.unread
+                over = self._stopped or self._read and not self._waiting
+            if over:
+                self._finish(self._parts[-1])
+                return self._numbers
+            part = self._parts[-1]
+            if part.seq >= MAX_APPENDS or part.size > MAX_ITEMS - max(MAX_BATCH, MAX_ITEM):
+                part = self._roll(part)
+            if self._await_room(part):
+                self._append(part)
+
+    def _append(self, part: Part) -> None:
+        """Sends what waits, as much of it as one append takes."""
+        with self._lock:
+            batch: list[bytes] = []
+            size = 0
+            while self._waiting and len(batch) < MAX_CALLS:
+                last = len(self._waiting) == 1
+                if last and not self._read or batch and size + len(self._waiting[0]) > MAX_BATCH:
+                    break
+                arguments = self._waiting.popleft()
+                batch.append(_sums.item(self._numbers + len(batch), last, arguments))
+                size += len(batch[-1])
+                self._weight -= len(arguments)
+            if not batch:
+                return
+            part.seq += 1
+            append = part.seq, batch, False
+            part.unanswered.append(append)
+            part.units, part.size = part.units + len(batch), part.size + size
+            self._numbers, self._bytes = self._numbers + len(batch), self._bytes + size
+            exchange = part.exchange
+            self._change.notify_all()
+        hand(exchange, append)
+
+    def _roll(self, old: Part) -> Part:
+        since = time.monotonic()
+        while True:
+            try:
+                part = self._add(part_title(self._title, self.name, self._numbers))
+                break
+            except NoDaemon:
+                if time.monotonic() - since > PATIENCE:
+                    raise
+                time.sleep(RETRY)
+        self._finish(old)
+        return part
+
+    def _finish(self, part: Part) -> None:
+        with self._lock:
+            self._check()
+            part.seq += 1
+            part.closing = True
+            append = part.seq, list[bytes](), True
+            part.unanswered.append(append)
+            exchange = part.exchange
+        hand(exchange, append)
+
+    def _check(self) -> None:
+        if self.broken is not None:
+            raise self.broken
+
+    def _await_room(self, part: Part) -> bool:
+        """Waits until earlier appends are answered, and what is sent and has not run is little enough; false if nothing
+        more is to be sent."""
+        pause = SOON
+        while True:
+            with self._lock:
+                if self._ends():
+                    return False
+                if part.unanswered:
+                    self._change.wait(LATE)
+                    continue
+                ahead = self._numbers - self._done
+                weight = self._bytes / max(self._numbers, 1) * ahead
+            if ahead < AHEAD and weight < AHEAD_BYTES:
+                return True
+            with contextlib.suppress(NoDaemon, httpx.TransportError):
+                self._look()
+            time.sleep(pause)
+            pause = min(pause * 1.5, LATE)
+
+    def _look(self) -> list[dict[str, Any]]:
+        """How the jobs stand."""
+        stands = [self._control.call("GET", f"/v1/jobs/{part.name}") for part in list(self._parts)]
+        with self._lock:
+            self._done = sum(int(s["done"]) for s in stands)
+        return stands
+
+    # --- the end
+
+    def settle(self) -> None:
+        """Waits for the end of all jobs, and adds their totals."""
+        sums: list[Any] = []
+        while len(sums) < len(self._parts):
+            part = self._parts[len(sums)]
+            status = self._final(part)
+            if status["state"] not in ("done", "partial"):
+                raise why_none(status, self._lost)
+            with self._lock:
+                while not part.over and self.broken is None:
+                    self._change.wait()
+                if not part.over:
+                    self._check()
+            sums.append(self._fetch(part))
+            if self.attached and len(sums) == len(self._parts) and sums[-1][2] is None:
+                self.attach(parts_of(self._control, self.name)[len(sums) :])  # that have begun meanwhile
+        self._tail(sums)
+        reduce = _sums.code(len, self._op, b"")["reduce"]
+        for s in sums:
+            self._sum = reduce(self._sum, s)
+
+    def _tail(self, sums: list[Any]) -> None:
+        """Takes what the last item tells of how sums are added, for a process that has not begun this."""
+        if not self.attached:
+            return
+        for _, _, ends, _, _ in sums:
+            if ends is not None:
+                self._op, *initial = pickle.loads(ends[1])
+                self._initial = initial[0] if initial else NOTHING
+                return
+        if len(sums) > 1:
+            raise Incomplete(
+                f"the process that sent the items has ended before the last of them, after {len(sums)} jobs: nothing "
+                "tells how their totals are added",
+                "`dtpnode get JOB` has that of each job",
+            )
+
+    def _final(self, part: Part) -> dict[str, Any]:
+        """Waits for the end of a job, and returns its last status."""
+        pause, since = SOON, time.monotonic()
+        while True:
+            try:
+                status: dict[str, Any] = self._control.call("GET", f"/v1/jobs/{part.name}")
+                since = time.monotonic()
+                if status["state"] in FINAL or status["state"] == "cannot finish":
+                    return status
+            except (NoDaemon, httpx.TransportError):
+                if time.monotonic() - since > PATIENCE:
+                    raise
+            except Error as e:
+                if e.status < 500 or time.monotonic() - since > PATIENCE:
+                    raise
+            if self.cancelled:
+                raise CancelledError()
+            time.sleep(pause)
+            pause = min(pause * 1.3, LATE)
+
+    def _fetch(self, part: Part) -> Any:
+        """The sum of a job."""
+        since = time.monotonic()
+        while True:
+            try:
+                with tempfile.TemporaryFile(prefix="dtpnode-") as f:
+                    for block in self._control.download(f"/v1/jobs/{part.name}/result"):
+                        f.write(block)
+                    f.seek(0)
+                    return read(f)
+            except (NoDaemon, httpx.TransportError):
+                if time.monotonic() - since > PATIENCE:
+                    raise
+            except Error as e:
+                if e.status < 500 or time.monotonic() - since > PATIENCE:
+                    raise
+            time.sleep(RETRY)
+
+    def wrong(self, sent: int | None) -> BaseException | None:
+        """What result() raises though there may be a total: None if nothing is missing. sent is how many items there
+        are, None where only the last one can tell."""
+        total, counted, ends, raised, broken = self._sum
+        if broken is not None:
+            return exception(broken)
+        lost = sum(last - first for first, last, _ in self._lost)
+        first = raised[1][0] if raised else None
+        if self._lost and (first is None or min(self._lost, key=lambda m: m[0])[0] < first[0]):
+            return item_lost(min(self._lost, key=lambda m: m[0])[2])
+        if first is not None:
+            return exception(first)
+        every = sent if sent is not None else ends[0] if ends is not None else None
+        if every is None or counted + lost != every:
+            of = "" if every is None else f" of {every:,}"
+            return Incomplete(
+                f"the total is that of {counted:,} items{of}: the process that sent them has ended before the last one",
+                "`total` is that of these",
+            )
+        return None
+
+    def cancel(self) -> None:
+        self.cancelled = True
+        for part in list(self._parts):
+            with contextlib.suppress(Error, httpx.TransportError):
+                self._control.call("POST", f"/v1/jobs/{part.name}/cancel", {})
+        self.hang_up()
+
+    def stop(self) -> None:
+        self._stopped = True
+        for part in list(self._parts):
+            self._control.call("POST", f"/v1/jobs/{part.name}/stop", {})
+
+    def hang_up(self) -> None:
+        """Ends receiving."""
+        self.closed = True
+        with self._lock:
+            exchanges = [p.exchange for p in self._parts]
+            self._change.notify_all()
+        for exchange in exchanges:
+            if exchange is not None:
+                exchange.close()
+
+    # --- receiving
+
+    def _left(self, job: Job) -> bool:
+        return self.closed
+
+    def _given_up(self, job: Job, lost: dict[str, Any]) -> None:
+        first, last = lost["units"]
+        with self._lock:
+            if (job.name, first) not in self._lost_at:
+                self._lost_at.add((job.name, first))
+                self._lost.append((job.before + first, job.before + last, lost))
+
+    def _over(self, job: Job) -> None:
+        with self._lock:
+            assert isinstance(job, Part)
+            job.over = True
+            self._jobs.remove(job)
+            self._change.notify_all()
+
+    def _why(self, job: Job) -> Error | None:
+        if self._control.call("GET", f"/v1/jobs/{job.name}")["state"] == "done":
+            raise Whole(job)  # It has the total alone, and tells no more of its items.
+        return super()._why(job)
+
+    def _fail(self, why: BaseException) -> None:
+        if isinstance(why, Whole):
+            self._over(why.job)
+            return
+        with self._lock:
+            if not self.closed:
+                self.broken = self.broken or why
+            self._change.notify_all()
+
+
+def hand(exchange: Any, append: tuple[int, list[bytes], bool]) -> None:
+    """Sends an append. Where that fails whoever makes the next connection sends it again."""
+    if exchange is None:
+        return
+    try:
+        exchange.send(*append)
+    except httpx.TransportError:
+        exchange.close()
+
+
+def read(f: BinaryIO) -> Any:
+    """The sum in the output of a job."""
+    head = f.read(HEAD)
+    if len(head) < HEAD or head[:8] != b"dtppypar" or head[8] != 1:
+        raise Error("the result of the job is of no form that this version of the package reads")
+    if head[9] != 1:
+        raise Error("the job keeps a value of each item, and no total", "client.attach gives its values as futures")
+    if int.from_bytes(head[32:40], "little") == 0:
+        return _sums.EMPTY
+    try:
+        found = pickle.load(f)
+    except BaseException as e:
+        words = f"could not read the total: {type(e).__name__}: {e}"
+        raise RemoteError(words, "is what it is made of importable here, in the same version?") from e
+    return found
+
+
+def exception(details: tuple[int, bytes | None, str, str, str]) -> BaseException:
+    """An exception that was raised on a node, with its traceback as the cause."""
+    _, pickled, words, trace, where = details
+    error: BaseException
+    try:
+        error = pickle.loads(pickled) if pickled is not None else RemoteError(words)
+        if not isinstance(error, BaseException):
+            error = RemoteError(words)
+    except BaseException as e:
+        error = RemoteError(words, f"the exception itself could not be unpickled here: {type(e).__name__}: {e}")
+    error.__cause__ = RemoteTraceback(f"{readable(trace).rstrip()}\n{where}\n")
+    return error
+
+
+def why_none(status: dict[str, Any], lost: list[tuple[int, int, dict[str, Any]]]) -> BaseException:
+    """Why a job has no sum."""
+    words = status.get("error") or f"the job is {status['state']}"
+    if status["state"] == "failed" and status.get("units") and not status.get("committed") and lost:
+        return ItemLost(words)
+    return broken_by(Error(words, status.get("hint") or ""))
+
+
+def begin(
+    control: Control,
+    fn: Callable[..., Any],
+    iterables: tuple[Iterable[Any], ...],
+    op: Callable[[Any, Any], Any],
+    initial: Any,
+    partial: bool,
+    code: dict[str, Any],
+    title: str | None,
+    output: Output | None,
+) -> Reduction:
+    """Begins a reduction. code is what its jobs have beside what _sums gives them, as pyexec/child/code.py takes it."""
+    if not callable(op):
+        raise TypeError("op must be a callable")
+    if not iterables:
+        raise TypeError("reduce() must have at least one iterable")
+    held = [tuple(i) if isinstance(i, (list, set, frozenset, dict, deque)) else i for i in iterables]
+    items = zip(*held)  # It tells here what is no iterable.
+    fn, op = _pickles.checked(fn, "the function"), _pickles.checked(op, "op")
+    tail = _pickles.value((op,) if initial is NOTHING else (op, initial), "initial")
+    own = _sums.code(fn, op, tail)
+    own["unpicklable"] = of_sum(code["unpicklable"])
+    title = title or f"reduce {getattr(fn, '__qualname__', type(fn).__name__)}"
+    run = _Run(control, title + REDUCE, op, initial)
+    run.open(pack({**code, **own}), Prints(control, output) if output is not None else None)
+    future = Reduction(run)
+    threading.Thread(target=run.read, args=(items,), name="dtpnode-items", daemon=True).start()
+    future._thread = threading.Thread(target=_main, args=(run, future, partial), name="dtpnode-reduce", daemon=True)
+    future._thread.start()
+    _feeding.add(run)
+    return future
+
+
+def attached(control: Control, name: str) -> Reduction:
+    """The total of a reduction that any process has begun, by the name of one of its jobs."""
+    parts = parts_of(control, name)
+    title = parts[0][1]["title"]
+    if parts[0][1].get("kind") != "Python" or not title.endswith(REDUCE):
+        raise Error(f"the job {name} is no reduction: it is {title!r}", "client.attach has the futures of an executor")
+    run = _Run(control, title, operator.add, NOTHING)
+    run.attach(parts)
+    future = Reduction(run)
+    future._thread = threading.Thread(target=_main, args=(run, future, False), name="dtpnode-reduce", daemon=True)
+    future._thread.start()
+    return future
+
+
+def of_sum(unpicklable: Callable[[Any, str], str]) -> Callable[[Any, str], str]:
+    """Which part of a total has no pickle, of the sum that has it."""
+
+    def why(value: Any, root: str) -> str:
+        return unpicklable(value[0][0], "the total") if value[0] is not None else ""
+
+    return why
+
+
+def _main(run: _Run, future: Reduction, partial: bool) -> None:
+    try:
+        sent = None if run.attached else run.send()
+        run.fed.set()
+        run.settle()
+        error = run.wrong(sent)
+        if error is not None and not (partial and run.has_total()):
+            outcome: Callable[[], None] = lambda: future.set_exception(error)
+        else:
+            whole = run.whole()
+            outcome = lambda: future.set_result(whole)
+    except BaseException as e:
+        plain = run.unread is e or isinstance(e, (BrokenExecutor, ItemLost, Incomplete)) or not isinstance(e, LOST)
+        why = e if plain else broken_by(e)
+        if not run.cancelled:
+            run.cancel()
+        outcome = lambda: future.set_exception(why)
+    finally:
+        run.fed.set()
+        _feeding.discard(run)
+    run.hang_up()
+    with contextlib.suppress(InvalidStateError):  # It was cancelled meanwhile.
+        outcome()
+
+
+LOST = (Error, httpx.TransportError)
+_feeding: "weakref.WeakSet[_Run]" = weakref.WeakSet()
+
+
+def _at_exit() -> None:
+    """Waits until all items of reductions are sent, when the interpreter ends: their jobs then go on by themselves."""
+    for run in list(_feeding):
+        run.fed.wait()
+
+
+threading._register_atexit(_at_exit)  # type: ignore[attr-defined]
+os.register_at_fork(after_in_child=_feeding.clear)

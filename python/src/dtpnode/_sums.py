@@ -1,0 +1,160 @@
+"""Sums as they travel: what an item of a reduction is, how items become sums and sums one, and what is lost on the way.
+
+All of it is shipped by value, so that nodes need not have this package, and so it imports nothing of it. Sums are made
+of plain tuples, lists and mappings around what the user's function returns, so that any process can read them.
+
+An item is eight bytes with its number, little-endian, whose highest bit says that it is the last one, then the pickle
+of (args, kwargs). A sum is the tuple
+
+    total    None as long as no item has a value, or (value,)
+    counted  how many items it stands for, with those that have raised
+    ends     None, or where the last item is among them how many items there are in all, and a pickle of (op,) or of
+             (op, initial), by which any process makes the total of it
+    raised   None, or the items at which the user's function has raised: a mapping from the exception in words to the
+             ranges [first, last) of their numbers, in order, and a list of the details of the first few
+    broken   None, or why there can be no total: what the user's operator has raised, as details
+
+Details are the tuple (number of the item or -1, a pickle of the exception or None, the exception in words, the
+traceback, what it was at in words).
+"""
+
+import pickle
+import sys
+import traceback
+from typing import Any, Callable
+
+NUMBER = 8  # bytes of an item's number
+LAST = 1 << 63  # marks the number of the last item
+
+DETAILS = 20  # exceptions that are told whole: those of the items with the lowest numbers
+WORDS = 100  # different exceptions that are told apart; all further ones count as one
+OTHER = "other exceptions"
+LONG = 300  # characters of an exception in words
+SHOWN = 200  # characters of an item
+DEEP = 8_000  # characters of a traceback
+LARGE = 1 << 20  # bytes of the pickle of an exception, which is left out if it has more
+PRINTED = 10  # tracebacks that a process prints
+
+EMPTY = (None, 0, None, None, None)
+
+
+def code(fn: Callable[..., Any], op: Callable[[Any, Any], Any], tail: bytes) -> dict[str, Any]:
+    """What the code of a reduction's jobs has of its own, as pyexec/child/code.py takes it: an item runs fn, and op
+    adds two values. tail is the pickle in ends."""
+    state: dict[str, Any] = {"at": None, "broken": False, "printed": 0}
+
+    def process(item: Any, blob: Any, at: int) -> Any:
+        number = int.from_bytes(item[:NUMBER], "little")
+        ends = None
+        if number & LAST:
+            number &= ~LAST
+            ends = number + 1, tail
+        if state["broken"]:  # There will be no total in any case.
+            return None, 1, ends, None, None
+        state["at"] = blob, at  # and not the item, which is memory of the blob's file
+        try:
+            args, kwargs = pickle.loads(item[NUMBER:])
+            return (fn(*args, **kwargs),), 1, ends, None, None
+        except MemoryError:
+            raise
+        except BaseException as e:
+            told = details(e, number, f"at the item {number}, {show(item, blob, at)}")
+            if state["printed"] < PRINTED:
+                state["printed"] += 1
+                sys.stdout.write(f"{told[3].rstrip()}\n{told[4]}\n")
+            return None, 1, ends, ({told[2]: [[number, number + 1]]}, [told]), None
+
+    def reduce(a: Any, b: Any) -> Any:
+        total, counted, ends, raised, broken = a
+        _, more, ends_b, raised_b, broken_b = b
+        if raised_b is not None:
+            raised = raised_b if raised is None else join(raised, raised_b)
+        broken = broken or broken_b
+        if total is None or broken is not None:
+            total = b[0]
+        elif b[0] is not None:
+            try:
+                total = (op(total[0], b[0][0]),)
+            except MemoryError:
+                raise
+            except BaseException as e:
+                number, where = place(more)
+                broken = details(e, number, where)
+                sys.stdout.write(f"{broken[3].rstrip()}\n{where}\n")
+        if broken is not None:
+            total, state["broken"] = None, True
+        return total, counted + more, ends if ends_b is None else ends_b, raised, broken
+
+    def place(more: int) -> tuple[int, str]:
+        """Where two values are being added of which the second one stands for so many items."""
+        if state["at"] is None or more > 1:
+            return -1, "when two sums of several items were added"
+        blob, at = state["at"]
+        number = int.from_bytes(blob[at][:NUMBER], "little") & ~LAST
+        return number, f"when the value of the item {number} was added, {show(blob[at])}"
+
+    def show(item: Any, blob: Any = None, at: int = 0) -> str:
+        try:
+            args, kwargs = pickle.loads(item[NUMBER:])
+            words = [repr(a) for a in args] + [f"{k}={v!r}" for k, v in kwargs.items()]
+            text = f"{getattr(fn, '__qualname__', None) or repr(fn)}({', '.join(words)})"
+        except BaseException as e:
+            text = f"an item (to show it raised {type(e).__name__})"
+        text = " ".join(text.split("\n"))
+        return text if len(text) <= SHOWN else text[:SHOWN] + "…"
+
+    return {"process": process, "reduce": reduce, "show": show, "MODE": "sum", "ITEMS": "blob"}
+
+
+def item(number: int, last: bool, arguments: bytes) -> bytes:
+    """An item of a reduction."""
+    return (number | LAST if last else number).to_bytes(NUMBER, "little") + arguments
+
+
+def details(e: BaseException, number: int, where: str) -> tuple[int, bytes | None, str, str, str]:
+    """An exception for whoever is not this process. What belongs to the code that calls the user's is left out of the
+    traceback: its first frame."""
+    import cloudpickle
+
+    try:
+        words = traceback.format_exception_only(type(e), e)[-1].strip()
+        text = "".join(traceback.format_exception(type(e), e, e.__traceback__ and e.__traceback__.tb_next))
+    except Exception:
+        words = text = type(e).__name__  # Its own __str__ has failed.
+    e.__traceback__ = None
+    try:
+        pickled = cloudpickle.dumps(e, 5)
+    except BaseException:
+        pickled = None
+    if pickled is not None and len(pickled) > LARGE:
+        pickled = None
+    if len(words) > LONG:
+        words = words[:LONG] + "…"
+    if len(text) > DEEP:
+        text = text[: DEEP // 2] + "\n…\n" + text[-DEEP // 2 :]
+    return number, pickled, words, text, where
+
+
+def join(a: Any, b: Any) -> Any:
+    """The items of a and of b that have raised. It changes a."""
+    ranges, first = a
+    for words, more in b[0].items():
+        key = words if words in ranges or len(ranges) < WORDS else OTHER
+        have = ranges.get(key)
+        ranges[key] = list(more) if have is None else joined(have, more)
+    if len(first) < DETAILS or b[1][0][0] < first[-1][0]:
+        first = sorted(first + b[1], key=lambda d: d[0])[:DETAILS]
+    return ranges, first
+
+
+def joined(a: list[list[int]], b: list[list[int]]) -> list[list[int]]:
+    """Ranges in order, with neighbours made one. It changes a, and keeps none of b's."""
+    if a[-1][0] > b[0][0]:  # Mostly not: the items of a process come in order.
+        both = sorted(a + b)
+        a, b = [both[0][:]], both[1:]
+    for first, last in b:
+        if a[-1][1] == first:
+            a[-1] = [a[-1][0], last]
+        else:
+            a.append([first, last])
+    return a

@@ -1,0 +1,220 @@
+"""Reductions: totals that are added on the nodes, what is missing in them, and who gets them."""
+
+import operator
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import CancelledError, as_completed
+
+import pytest
+
+import dtpnode
+from dtpnode import _reduction
+
+LIMIT = 120.0  # seconds after which what is waited for hangs
+
+
+def until(so, what):
+    """Waits until something is so."""
+    end = time.monotonic() + LIMIT
+    while not so():
+        assert time.monotonic() < end, what
+        time.sleep(0.01)
+
+
+def test_totals(client):
+    """What functools.reduce would give of map, on one item, many, and a generator of unknown length."""
+    reduce = client.reduce
+    totals = [
+        reduce(lambda a, b: a * b, range(100), iter(range(200))),
+        reduce(str, [7]),
+        reduce(lambda n: {n}, (n for n in range(30_000)), op=operator.or_),
+        reduce(lambda n: [n], range(100), op=operator.iadd, initial=["first"]),
+        reduce(len, [], initial="none"),
+        reduce(len, []),
+    ]
+    assert {f for f in as_completed(totals, LIMIT)} == set(totals)
+    assert totals[0].result() == sum(n * n for n in range(100))
+    assert totals[1].result() == "7"
+    assert totals[2].result() == set(range(30_000))
+    values = totals[3].result()
+    assert values[0] == "first" and sorted(values[1:]) == list(range(100))
+    assert totals[4].result() == "none"
+    with pytest.raises(TypeError, match="no initial value"):
+        totals[5].result()
+    assert all(f.report.empty for f in totals[:4])
+    assert totals[2].progress == (30_000, 30_000)
+
+
+def test_arguments(client):
+    with pytest.raises(TypeError, match="iterable"):
+        client.reduce(len)
+    with pytest.raises(TypeError, match="not iterable"):
+        client.reduce(len, 7)
+    with pytest.raises(TypeError, match="op"):
+        client.reduce(len, [], op=7)
+    with pytest.raises(dtpnode.Unpicklable, match="op.*a _thread.lock"):
+        client.reduce(len, [""], op=lambda a, b, lock=threading.Lock(): a)
+
+
+def uneven(n):
+    if n % 10 == 3:
+        raise ValueError(n)
+    if n == 25:
+        os.abort()
+    return n
+
+
+@pytest.mark.parametrize("partial", [False, True])
+def test_missing(client, partial):
+    """Items that raise and one that crashes: the rest has a total, and each of them is named with its reason."""
+    f = client.reduce(uneven, range(100), partial=partial, output=None)
+    total = sum(n for n in range(100) if n % 10 != 3 and n != 25)
+    if partial:
+        assert f.result(LIMIT) == total
+    else:
+        with pytest.raises(ValueError, match="^3$") as e:
+            f.result(LIMIT)
+        assert "uneven(3)" in str(e.value.__cause__) and "raise ValueError(n)" in str(e.value.__cause__)
+    assert f.total == total
+    rows = f.report.to_dict("records")
+    assert [(r["first"], r["last"], r["kind"]) for r in rows] == sorted(
+        [(n, n + 1, "raised") for n in range(3, 100, 10)] + [(25, 26, "lost")]
+    )
+    assert rows[2]["reason"] == "ValueError: 23" and "SIGABRT" in rows[3]["reason"]
+    again = client.reduction(f.name)  # as another process would
+    assert again.total == total and again.report.to_dict("records") == rows
+    with pytest.raises(ValueError, match="^3$"):
+        again.result()
+
+
+def test_all_missing(client):
+    f = client.reduce(lambda n: 1 // 0, range(50), partial=True, output=None)
+    with pytest.raises(ZeroDivisionError):
+        f.result(LIMIT)
+    with pytest.raises(dtpnode.Error, match="no item has a value"):
+        f.total
+    assert f.report[["first", "last"]].values.tolist() == [[0, 50]]
+
+
+def test_operator_raises(client):
+    def add(a, b):
+        raise KeyError("never")
+
+    f = client.reduce(int, range(100), op=add, partial=True, output=None)
+    with pytest.raises(KeyError, match="never") as e:
+        f.result(LIMIT)
+    assert re.search(r"when the value of the item (\d+) was added, int\(\1\)", str(e.value.__cause__))
+
+
+def test_no_pickle(client):
+    """Totals that cannot be sent, from a process and to this one; items that cannot, or that an iterable raises."""
+    def make(n):
+        import threading
+
+        return [n, threading.Lock()]
+
+    with pytest.raises(dtpnode.JobFailed, match=r"could not send the sum: the total\[1\], a _thread\.lock"):
+        client.reduce(make, range(3), op=lambda a, b: a, output=None).result(LIMIT)
+    with pytest.raises(dtpnode.Unpicklable, match=r"args\[0\], a _thread\.lock"):
+        client.reduce(id, [1, 2, threading.Lock()]).result(LIMIT)
+    with pytest.raises(dtpnode.TooLarge, match="the item 1 "):
+        client.reduce(len, [b"", bytes(33 << 20)]).result(LIMIT)
+    with pytest.raises(ZeroDivisionError):
+        client.reduce(int, (1 // (3 - n) for n in range(9))).result(LIMIT)
+
+
+def test_cancelled_and_stopped(client, tmp_path):
+    gate = str(tmp_path / "gate")
+
+    def wait(n):
+        import os
+        import time
+
+        while n > 50 and not os.path.exists(gate):
+            time.sleep(0.01)
+        return 1
+
+    f = client.reduce(wait, range(100))
+    assert f.running() and f.cancel() and f.cancel() and f.done() and not f.running()
+    with pytest.raises(CancelledError):
+        f.result()
+    assert client.job(f.name).wait(LIMIT)["state"] == "cancelled"
+    with client.executor() as pool:
+        f = pool.reduce(wait, range(1_000))
+        until(lambda: f.progress[0] > 0, "some have run")
+        f.stop()
+        open(gate, "w").close()
+        with pytest.raises(dtpnode.ItemLost, match="stopped"):
+            f.result(LIMIT)
+    lost = f.report
+    assert set(lost.kind) == {"lost"}
+    assert (lost["last"] - lost["first"]).sum() == 1_000 - f.total
+
+
+def test_several_jobs(client, monkeypatch):
+    """Items that are too many for one job."""
+    monkeypatch.setattr(_reduction, "MAX_APPENDS", 2)
+    monkeypatch.setattr(_reduction, "MAX_CALLS", 50)
+    f = client.reduce(lambda n: n, range(500), initial=1)
+    assert f.result(LIMIT) == sum(range(500)) + 1
+    assert client.reduction(f.name).result(LIMIT) == sum(range(500)) + 1
+    jobs = [j for j in client.control.call("GET", "/v1/jobs") if f.name in j["title"]]
+    assert len(jobs) == 4
+
+
+def test_executor(client):
+    """A reduction has the initializer of its executor, which waits for it."""
+    def start(value):
+        import builtins
+
+        builtins.dtpnode_test_value = value
+
+    with client.executor(initializer=start, initargs=(7,), output=None) as pool:
+        f = pool.reduce(lambda n: dtpnode_test_value, range(10), name="sevens")  # noqa: F821
+        job = client.control.call("GET", f"/v1/jobs/{f.name}")
+        assert job["title"] == "sevens (reduce)"
+    assert f.done() and f.result() == 70
+    with pytest.raises(dtpnode.Error, match="client.reduction"):
+        client.attach(f.name)
+    with pytest.raises(dtpnode.Error, match="no reduction"):
+        client.reduction(pool.name)
+    with pytest.raises(RuntimeError, match="shutdown"):
+        pool.reduce(len, [""])
+
+
+SCRIPT = """
+import sys, dtpnode
+client = dtpnode.Client(sys.argv[1])
+print(client.reduce(lambda n: n, (n for n in range(50_000))).name)
+"""
+
+
+def test_interpreter_ends(client, cluster):
+    """A process that ends sends all items first, and leaves its reduction to others."""
+    command = [sys.executable, "-c", SCRIPT, str(cluster.states[0])]
+    name = subprocess.run(command, capture_output=True, text=True, check=True, timeout=LIMIT).stdout.strip()
+    assert client.reduction(name[:8]).result(LIMIT) == sum(range(50_000))
+
+
+def test_arrays(client):
+    """A merge has the total and one value beside it in memory, and no copy of either."""
+    def fill(n):
+        import numpy
+
+        a = numpy.zeros(8 << 20)
+        a[n] = 1
+        return a, 0
+
+    def add(a, b):
+        import resource
+
+        a[0][:] += b[0]
+        return a[0], max(a[1], b[1], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10)
+
+    total, peak = client.reduce(fill, range(6), op=add, imports=["numpy"]).result(LIMIT)
+    assert total.sum() == 6 and (total[:6] == 1).all()
+    assert peak < 3.5 * total.nbytes, peak
