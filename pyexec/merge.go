@@ -13,14 +13,12 @@ import (
 
 	"github.com/dtpnode/dtpnode/exec"
 	"github.com/dtpnode/dtpnode/internal/durable"
-	"github.com/dtpnode/dtpnode/tasks"
 )
 
 // piece is a run of units in one of the partials that are merged.
 type piece struct {
 	unitRun
-	from        *partialFile
-	first, last int64 // of the bytes of its values, in from
+	from *partialFile
 }
 
 // mergeValues makes one partial of several that hold values. Values are copied as they are, so that no process is
@@ -39,18 +37,7 @@ func mergeValues(ctx context.Context, inputs []string, out string) (exec.Partial
 		}
 		result.Units, result.Canary = result.Units+p.units, result.Canary+p.canary
 		for _, run := range p.runs {
-			first, err := p.end(run.index)
-			if err != nil {
-				return exec.Partial{}, err
-			}
-			last, err := p.end(run.index + run.Len())
-			if err != nil {
-				return exec.Partial{}, err
-			}
-			if last < first {
-				return exec.Partial{}, fmt.Errorf("could not merge %q: %w: values end before they begin", path, ErrPartial)
-			}
-			pieces = append(pieces, piece{run, p, first, last})
+			pieces = append(pieces, piece{run, p})
 		}
 	}
 	slices.SortFunc(pieces, func(a, b piece) int { return cmp.Compare(a.First, b.First) })
@@ -93,62 +80,80 @@ func writeValues(ctx context.Context, w io.Writer, of exec.Partial, pieces []pie
 	if err := writeHead(w, modeValues, of.Units, of.Canary, int64(len(runs))); err != nil {
 		return err
 	}
-	b := make([]byte, 0, 1<<16)
+	list := int64(partialHead)
+	for _, p := range pieces {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if _, err := io.Copy(w, io.NewSectionReader(p.from.f, p.at, p.size)); err != nil {
+			return err
+		}
+		list += p.size
+	}
+	b := make([]byte, 0, partialRun)
 	for _, r := range runs {
-		b = binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(b[:0], uint64(r.First)), uint64(r.Last))
+		b = b[:0]
+		for _, n := range []int64{r.First, r.Last, r.at, r.size} {
+			b = binary.LittleEndian.AppendUint64(b, uint64(n))
+		}
 		if _, err := w.Write(b); err != nil {
 			return err
 		}
 	}
-	at := int64(0)
-	for _, p := range pieces {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if err := p.writeEnds(w, at-p.first); err != nil {
-			return err
-		}
-		at += p.last - p.first
+	if err := writeAllEnds(ctx, w, runs, pieces); err != nil {
+		return err
 	}
-	for _, p := range pieces {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if _, err := io.Copy(w, io.NewSectionReader(p.from.f, p.from.valuesAt()+p.first, p.last-p.first)); err != nil {
-			return err
-		}
-	}
-	return nil
+	_, err := w.Write(binary.LittleEndian.AppendUint64(b[:0], uint64(list)))
+	return err
 }
 
-// joined are the runs of pieces, of which neighbours are one.
-func joined(pieces []piece) []tasks.Range {
-	var runs []tasks.Range
+// joined are the runs of the file that pieces make one after the other. Pieces that are neighbours are one run.
+func joined(pieces []piece) (runs []unitRun) {
+	at, units := int64(partialHead), int64(0)
 	for _, p := range pieces {
 		if n := len(runs); n > 0 && runs[n-1].Last == p.First {
-			runs[n-1].Last = p.Last
-			continue
+			runs[n-1].Last, runs[n-1].size = p.Last, runs[n-1].size+p.size
+		} else {
+			runs = append(runs, unitRun{p.Range, units, at, p.size})
 		}
-		runs = append(runs, p.Range)
+		at, units = at+p.size, units+p.Len()
 	}
 	return runs
+}
+
+// writeAllEnds writes where the values of pieces end, counted from where their runs begin.
+func writeAllEnds(ctx context.Context, w io.Writer, runs []unitRun, pieces []piece) error {
+	at := int64(partialHead)
+	for _, p := range pieces {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		for p.First >= runs[0].Last {
+			runs = runs[1:]
+		}
+		if err := p.writeEnds(w, at-runs[0].at); err != nil {
+			return err
+		}
+		at += p.size
+	}
+	return nil
 }
 
 // writeEnds writes where the values of a piece end, moved by so many bytes. Ends that do not ascend are an error.
 func (p *piece) writeEnds(w io.Writer, by int64) error {
 	r := bufio.NewReader(io.NewSectionReader(p.from.f, p.from.endsAt()+8*p.index, 8*p.Len()))
-	last := p.first
+	last := uint64(0)
 	var b [8]byte
 	for range p.Len() {
 		if _, err := io.ReadFull(r, b[:]); err != nil {
 			return err
 		}
-		end := int64(binary.LittleEndian.Uint64(b[:]))
-		if end < last || end > p.last {
-			return fmt.Errorf("%w: a value ends before it begins", ErrPartial)
+		end := binary.LittleEndian.Uint64(b[:])
+		if end < last || end > uint64(p.size) {
+			return fmt.Errorf("%w: a value ends before it begins, or behind its run", ErrPartial)
 		}
 		last = end
-		binary.LittleEndian.PutUint64(b[:], uint64(end+by))
+		binary.LittleEndian.PutUint64(b[:], end+uint64(by))
 		if _, err := w.Write(b[:]); err != nil {
 			return err
 		}

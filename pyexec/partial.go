@@ -16,24 +16,33 @@ import (
 // A partial, and the output of a job, is a file of this form, with little-endian numbers:
 //
 //	8 bytes  partialMagic
-//	1 byte   version, 1
+//	1 byte   version, 2
 //	1 byte   what it holds: 0 values, 1 a sum
 //	6 bytes  0
 //	8 bytes  units
 //	8 bytes  their canary
 //	8 bytes  n: how many runs of consecutive units there are, or how many sums, at most one
 //
-// If it holds values, so many runs [first, last) of units follow, 16 bytes each, in order and without a unit in common;
-// then for each unit, in order, where its value ends, 8 bytes, counted from the first value; then the values. The first
-// byte of a value is 0, and what follows is a pickle of what the user's function returned for the item; or it is 1, and
-// what follows is a pickle of the tuple (a pickle of the exception that it raised, or None; the exception in words; the
-// traceback; the item in words).
+// If it holds values, they follow, the runs in any order: a process writes them as they come, and the file becomes the
+// partial as it is when what says where they are is written behind them, so that values which are large are written
+// once. That is
+//
+//	32 bytes a run   the units [first, last), where its values begin in the file, and how many bytes they have; the runs
+//	                 are in the order of their units, without a unit in common
+//	8 bytes a unit   in that order, where its value ends, counted from where those of its run begin
+//	8 bytes          where the first of these 32 bytes are
+//
+// The first byte of a value is 0, and what follows is a pickle of what the user's function returned for the item; or it
+// is 1, and what follows is a pickle of the tuple (a pickle of the exception that it raised, or None; the exception in
+// words; the traceback; the item in words).
 //
 // If it holds a sum, its pickle follows. A partial without units has none.
 const (
 	partialMagic   = "dtppypar"
-	partialVersion = 1
+	partialVersion = 2
 	partialHead    = 40 // bytes
+	partialRun     = 32 // bytes
+	partialTail    = 8  // bytes
 )
 
 // mode is what a partial holds.
@@ -53,7 +62,9 @@ var ErrPartial = errors.New("not a partial of Python work")
 // unitRun is a run of units in a file of values.
 type unitRun struct {
 	tasks.Range
-	index int64 // how many units are in front of it in the file
+	index int64 // how many units are in the runs before it
+	at    int64 // where its values begin in the file
+	size  int64 // of its values, in bytes
 }
 
 // partialFile is an open partial.
@@ -64,6 +75,7 @@ type partialFile struct {
 	units  int64
 	canary uint64
 	n      int64
+	list   int64 // where the list of runs begins
 	runs   []unitRun
 }
 
@@ -112,54 +124,62 @@ func (p *partialFile) readHead() error {
 	return fmt.Errorf("%w: it holds what is called %d", ErrPartial, p.mode)
 }
 
-// readRuns reads the runs, and holds the file's size against them.
+// readRuns reads the runs, and holds the file's size against them. Runs never have more bytes together than the file
+// has, so that what is read of a file, or a merge of it, is no larger than the file.
 func (p *partialFile) readRuns() error {
-	if p.n < 0 || p.n > maxRuns || p.n > (p.size-partialHead)/16 {
+	if p.size < partialHead+partialTail {
+		return fmt.Errorf("%w: it has %d bytes", ErrPartial, p.size)
+	}
+	var b [partialRun]byte
+	if _, err := p.f.ReadAt(b[:partialTail], p.size-partialTail); err != nil {
+		return err
+	}
+	p.list = int64(binary.LittleEndian.Uint64(b[:]))
+	if p.list < partialHead || p.list > p.size-partialTail {
+		return fmt.Errorf("%w: the list of its runs is said to be at %d, of %d bytes", ErrPartial, p.list, p.size)
+	}
+	if p.n < 0 || p.n > maxRuns || p.n > (p.size-partialTail-p.list)/partialRun {
 		return fmt.Errorf("%w: %d runs in %d bytes", ErrPartial, p.n, p.size)
 	}
-	r := bufio.NewReader(p.f)
-	var b [16]byte
+	r := bufio.NewReader(io.NewSectionReader(p.f, p.list, partialRun*p.n))
 	var units, last int64
+	room := p.list - partialHead
 	for range p.n {
 		if _, err := io.ReadFull(r, b[:]); err != nil {
 			return err
 		}
-		run := tasks.R(int64(binary.LittleEndian.Uint64(b[:])), int64(binary.LittleEndian.Uint64(b[8:])))
+		number := func(i int) int64 { return int64(binary.LittleEndian.Uint64(b[8*i:])) }
+		run := unitRun{tasks.R(number(0), number(1)), units, number(2), number(3)}
 		if run.First < last || run.Last <= run.First || run.Len() > p.units-units {
 			return fmt.Errorf("%w: its runs of units are not in order", ErrPartial)
 		}
-		p.runs = append(p.runs, unitRun{run, units})
-		units, last = units+run.Len(), run.Last
+		if run.size < 0 || run.size > room || run.at < partialHead || run.at > p.list-run.size {
+			return fmt.Errorf("%w: values lie where there are none", ErrPartial)
+		}
+		p.runs = append(p.runs, run)
+		units, last, room = units+run.Len(), run.Last, room-run.size
 	}
-	if units != p.units || p.units > (p.size-p.endsAt())/8 {
+	if units != p.units || p.units != (p.size-partialTail-p.endsAt())/8 || (p.size-partialTail-p.endsAt())%8 != 0 {
 		return fmt.Errorf("%w: it says %d units and has %d", ErrPartial, p.units, units)
-	}
-	end, err := p.end(p.units)
-	if err != nil {
-		return err
-	}
-	if end != p.size-p.valuesAt() {
-		return fmt.Errorf("%w: its values do not end where the file does", ErrPartial)
 	}
 	return nil
 }
 
-// endsAt is where the ends of the values begin, and valuesAt where the values do.
-func (p *partialFile) endsAt() int64   { return partialHead + 16*p.n }
-func (p *partialFile) valuesAt() int64 { return p.endsAt() + 8*p.units }
+// endsAt is where the ends of the values begin.
+func (p *partialFile) endsAt() int64 { return p.list + partialRun*p.n }
 
-// end is where the value of the i-th unit ends, from 1, counted from the first value; 0 for 0.
-func (p *partialFile) end(i int64) (int64, error) {
+// end is where the value of the i-th unit of a run ends, from 1, counted from the first value of the run; 0 for 0.
+func (p *partialFile) end(run unitRun, i int64) (int64, error) {
 	if i == 0 {
 		return 0, nil
 	}
 	var b [8]byte
-	if _, err := p.f.ReadAt(b[:], p.endsAt()+8*(i-1)); err != nil {
+	if _, err := p.f.ReadAt(b[:], p.endsAt()+8*(run.index+i-1)); err != nil {
 		return 0, fmt.Errorf("could not read where a value ends: %w", err)
 	}
 	e := binary.LittleEndian.Uint64(b[:])
-	if e > uint64(p.size-p.valuesAt()) {
-		return 0, fmt.Errorf("%w: a value ends behind the file", ErrPartial)
+	if e > uint64(run.size) {
+		return 0, fmt.Errorf("%w: a value ends behind those of its run", ErrPartial)
 	}
 	return int64(e), nil
 }
@@ -167,13 +187,13 @@ func (p *partialFile) end(i int64) (int64, error) {
 // values calls each with the values of the units of a run that are in want.
 func (p *partialFile) values(ctx context.Context, run unitRun, want tasks.Range, each func(int64, []byte) error) error {
 	skip := want.First - run.First
-	at, err := p.end(run.index + skip)
+	at, err := p.end(run, skip)
 	if err != nil {
 		return err
 	}
 	n := want.Len()
 	ends := bufio.NewReader(io.NewSectionReader(p.f, p.endsAt()+8*(run.index+skip), 8*n))
-	data := bufio.NewReaderSize(io.NewSectionReader(p.f, p.valuesAt()+at, p.size-p.valuesAt()-at), 1<<16)
+	data := bufio.NewReaderSize(io.NewSectionReader(p.f, run.at+at, run.size-at), 1<<16)
 	var b [8]byte
 	var value []byte
 	for unit := want.First; unit < want.Last; unit++ {
@@ -184,8 +204,8 @@ func (p *partialFile) values(ctx context.Context, run unitRun, want tasks.Range,
 			return fmt.Errorf("could not read where a value ends: %w", err)
 		}
 		end := binary.LittleEndian.Uint64(b[:])
-		if end < uint64(at) || end > uint64(p.size-p.valuesAt()) {
-			return fmt.Errorf("%w: the value of unit %d ends before it begins, or behind the file", ErrPartial, unit)
+		if end < uint64(at) || end > uint64(run.size) {
+			return fmt.Errorf("%w: the value of unit %d ends before it begins, or behind its run", ErrPartial, unit)
 		}
 		size := int64(end) - at
 		if int64(cap(value)) < size {

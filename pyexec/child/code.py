@@ -110,17 +110,10 @@ def load(form: str, name: str, data: bytes, folder: str) -> Code:
     return Code(MappingProxyType(module.__dict__))
 
 
-def dump(value: Any, f: BinaryIO) -> None:
-    """Writes what dumps gives to a file. What is large in it, such as an array, is not copied in memory."""
-    if type(value) in _PLAIN:
-        f.write(dumps(value))
-        return
-    import cloudpickle
-
-    cloudpickle.dump(value, f, 5)
-
+LARGE = 64 << 10  # bytes, or characters, from which on a value is written without copies of it
 
 _PLAIN = frozenset((int, float, str, bytes, bool, complex, type(None)))
+_LONG = frozenset((str, bytes))
 
 
 def dumps(value: Any) -> bytes:
@@ -130,3 +123,19 @@ def dumps(value: Any) -> bytes:
     import cloudpickle  # Not before the code is loaded, which may bring one of its own.
 
     return cloudpickle.dumps(value, 5)
+
+
+def small(value: Any) -> bool:
+    """Whether the pickle of a value is known to be small, without looking deep."""
+    kind = type(value)
+    return kind in _PLAIN and (kind not in _LONG or len(value) < LARGE)
+
+
+def dump(value: Any, file: BinaryIO) -> None:
+    """Writes what dumps gives to a file. What is large in it, such as an array, is not copied in memory."""
+    if type(value) in _PLAIN:
+        pickle.dump(value, file, 5)
+        return
+    import cloudpickle
+
+    cloudpickle.dump(value, file, 5)

@@ -1,12 +1,13 @@
 """The file format of partials and results, which pyexec/partial.go reads and describes."""
 
 import array
+import errno
 import os
 import struct
 from typing import Any, BinaryIO, Callable
 
 MAGIC = b"dtppypar"
-VERSION = 1
+VERSION = 2
 VALUES, SUM = 0, 1  # what is in a file: a value of each unit, or one sum of all
 HEAD = struct.Struct("<8sBB6xQQQ")  # magic, version, mode, units, canary, how many runs of units, or sums
 
@@ -25,61 +26,157 @@ def canary(job: int, first: int, last: int) -> int:
     return _mix(_mix(_mix(job) ^ first) ^ last)
 
 
+LARGE = 64 << 10  # bytes: what has as many is written at once, and what has fewer is gathered
+GATHERED = 1 << 20  # bytes that are gathered before they are written
+
+
+class NotWritten(Exception):
+    """The disk does not take a value."""
+
+
 class Values:
-    """Values of units as they come, kept in a file, since they may be more than memory holds."""
+    """Values of units as they come. They are in a file, since they may be more than memory holds, and that file becomes
+    the partial as it is: values are written once."""
 
     def __init__(self, folder: str) -> None:
-        path = os.path.join(folder, f".dtpnode-values-{os.getpid()}")
-        self._file = open(path, "w+b", buffering=1 << 20)
-        os.unlink(path)  # It goes with the process, however that ends.
-        self._at = 0
-        self._runs: list[tuple[int, int, int, array.array]] = []  # first, last, offset in the file, ends of the values
+        self._fd, self._linked = _nameless(folder)
+        self._gathered = bytearray(HEAD.size)
+        self._written = 0  # bytes in the file
+        self._runs: list[tuple[int, int, int, int, array.array]] = []  # first, last, at, bytes, ends of the values
+
+    @property
+    def at(self) -> int:
+        """How many bytes there are."""
+        return self._written + len(self._gathered)
 
     def run(self, first: int) -> "Run":
         """Begins values of consecutive units, from first on."""
         return Run(self, first)
 
-    def seal(self, f: BinaryIO, checks: int) -> int:
-        """Writes all to f in the order of units, with their canary, and returns how many units these are."""
-        self._file.flush()
+    def write(self, data: Any) -> int:
+        """Writes bytes behind all others."""
+        n = len(data)
+        if n >= LARGE:
+            self.flush()
+            self._put(data)
+        else:
+            self._gathered += data
+            if len(self._gathered) >= GATHERED:
+                self.flush()
+        return n
+
+    def flush(self) -> None:
+        """Has all in the file."""
+        if self._gathered:
+            self._put(self._gathered)
+            self._gathered = bytearray()
+
+    def cut(self, at: int) -> None:
+        """Takes back what was written from some byte on."""
+        self.flush()
+        os.ftruncate(self._fd, at)
+        self._written = at
+
+    def _put(self, data: Any) -> None:
+        with memoryview(data) as all_, all_.cast("B") as view:
+            done = 0
+            while done < len(view):
+                try:
+                    done += os.pwrite(self._fd, view[done:], self._written + done)
+                except OSError as e:
+                    raise NotWritten(f"could not write a value: {e}") from None
+            self._written += done
+
+    def end(self, first: int, at: int, ends: "array.array[int]") -> None:
+        """Makes the values of a run count."""
+        self._runs.append((first, first + len(ends), at, ends[-1], ends))
+
+    def held(self) -> int:
+        """The descriptor of the file, in which all is that was written."""
+        self.flush()
+        return self._fd
+
+    def seal(self, path: str, checks: int) -> int:
+        """Makes a partial at path, with the canary of the units, and returns how many these are."""
         runs = sorted(self._runs, key=lambda r: r[0])
-        units = sum(last - first for first, last, _, _ in runs)
-        f.write(HEAD.pack(MAGIC, VERSION, VALUES, units, checks, len(runs)))
-        for first, last, _, _ in runs:
-            f.write(struct.pack("<qq", first, last))
-        at = 0
-        for _, _, _, ends in runs:
-            f.write(array.array("Q", (at + e for e in ends)).tobytes())
-            at += ends[-1] if ends else 0
-        f.flush()
-        for _, _, offset, ends in runs:
-            _copy(self._file.fileno(), f.fileno(), offset, ends[-1] if ends else 0)
+        units = sum(r[1] - r[0] for r in runs)
+        index = self.at
+        for first, last, at, size, _ in runs:
+            self.write(struct.pack("<qqqq", first, last, at, size))
+        for r in runs:
+            self.write(r[4].tobytes())
+        self.write(struct.pack("<Q", index))
+        self.flush()
+        os.pwrite(self._fd, HEAD.pack(MAGIC, VERSION, VALUES, units, checks, len(runs)), 0)
+        if not self._link(path):
+            place(path, lambda f: _copy(self._fd, f.fileno(), 0, self._written))
         return units
+
+    def _link(self, path: str) -> bool:
+        """Gives the file a name, where that can be done."""
+        if not self._linked:
+            return False
+        temp = f"{path}.tmp{os.getpid()}"
+        try:
+            os.link(f"/proc/self/fd/{self._fd}", temp, follow_symlinks=True)
+        except OSError:  # Such as another file system, or one that has no such files.
+            return False
+        os.rename(temp, path)
+        return True
 
 
 class Run:
-    """Values of consecutive units that are being written."""
+    """Values of consecutive units that are being written. What is written is of the value that is next."""
 
     def __init__(self, values: Values, first: int) -> None:
         self._values, self.first = values, first
-        self._offset = values._at
+        self._first_at = self._at = values.at  # where the run begins, and where the next value does
         self._ends = array.array("Q")
+        self.room = 0  # for bytes of values that are wanted in memory, too
+        self._parts: list[bytes] = []  # of the next value, as long as there is room
 
-    def add(self, value: bytes | memoryview) -> None:
-        v = self._values
-        v._file.write(value)
-        v._at += len(value)
-        self._ends.append(v._at - self._offset)
+    def write(self, data: Any) -> int:
+        n = self._values.write(data)
+        self.room -= n
+        if self.room >= 0:
+            self._parts.append(bytes(data))
+        return n
+
+    def back(self) -> None:
+        """Takes back what was written of a value."""
+        self.room += self._values.at - self._at
+        self._values.cut(self._at)
+        self._parts.clear()
+
+    def next(self) -> bytes:
+        """Ends a value. It is returned if there was room for it."""
+        self._at = self._values.at
+        self._ends.append(self._at - self._first_at)
+        value = b"".join(self._parts)
+        self._parts.clear()
+        return value
 
     def held(self) -> dict[str, Any]:
         """Where the values are, for whoever reads them while this process still has them."""
-        self._values._file.flush()
-        return {"fd": self._values._file.fileno(), "at": self._offset, "ends": self._ends.tolist()}
+        return {"fd": self._values.held(), "at": self._first_at, "ends": self._ends.tolist()}
 
     def end(self) -> None:
         """Makes the values count; those of a run that is given up do not."""
         if self._ends:
-            self._values._runs.append((self.first, self.first + len(self._ends), self._offset, self._ends))
+            self._values.end(self.first, self._first_at, self._ends)
+
+
+def _nameless(folder: str) -> tuple[int, bool]:
+    """Opens a file in a folder that goes with the process, however that ends, and says whether it can get a name."""
+    try:
+        return os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600), True
+    except OSError as e:
+        if e.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
+            raise
+    path = os.path.join(folder, f".dtpnode-values-{os.getpid()}")
+    fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    os.unlink(path)
+    return fd, False
 
 
 def _copy(src: int, dst: int, offset: int, size: int) -> None:

@@ -9,7 +9,7 @@ import traceback
 from typing import Any, Callable
 
 from . import partial
-from .code import BadCode, Code, dump, dumps, load
+from .code import BadCode, Code, dump, dumps, load, small
 from .frames import CODE_PHASES, Channel, Page
 from .items import BadItems, Items
 from .versions import advice
@@ -64,6 +64,8 @@ class Worker:
             return self.failed("memory", "MemoryError: Python could get no more memory")
         except BadCode as e:
             return self.failed("code", str(e))
+        except partial.NotWritten as e:
+            return self.failed("disk", str(e))
         except OSError as e:
             if self.page.phase in ("seal", "merge"):
                 return self.failed("disk", str(e))
@@ -200,11 +202,15 @@ class Generation(Worker):
 
         return run
 
-    def pickled(self, result: Any) -> bytes:
-        """The pickle of an item's result."""
+    def write(self, result: Any, run: partial.Run) -> None:
+        """Writes the value of an item's result. What is large in it is not copied on its way."""
         try:
-            return dumps(result)
-        except MemoryError:
+            if small(result):
+                run.write(b"\0" + dumps(result))
+                return
+            run.write(b"\0")
+            dump(result, run)
+        except (MemoryError, partial.NotWritten):
             raise
         except Exception as e:
             why = self.code.unpicklable(result, "the result") or f"{type(result).__qualname__}: {described(e)}"
@@ -216,24 +222,22 @@ class Generation(Worker):
         run = self.values.run(p["base"] + at)
         process, page, seq = self.process(items), self.page, p["seq"]
         early: list[bytes] = []
-        room = EARLY
+        run.room = EARLY
         while at < last and page.stop() < seq:
             page.entry = at
             item = None
             try:
                 item = self.item(p, items, at)
-                value = b"\0" + self.pickled(process(item, at))
-            except MemoryError:
+                self.write(process(item, at), run)
+            except (MemoryError, partial.NotWritten):
                 raise
             except BaseException as e:
-                value = b"\1" + raised_value(e, self.shown(item, items, at))
-            run.add(value)
-            room -= len(value)
-            if room >= 0:
-                early.append(value)
+                run.back()
+                run.write(b"\1" + raised_value(e, self.shown(item, items, at)))
+            early.append(run.next())
             at += 1
         run.end()
-        self.early = {"early": early} if room >= 0 else {"held": run.held()}
+        self.early = {"early": early} if run.room >= 0 else {"held": run.held()}
         return at
 
     def reduce(self, p: Frame, items: Items | None, at: int, last: int) -> int:
@@ -261,8 +265,7 @@ class Generation(Worker):
         self.page.phase = "seal"
         self.over = True
         if self.values is not None:
-            values = self.values
-            partial.place(r["path"], lambda f: values.seal(f, self.checks))
+            self.values.seal(r["path"], self.checks)
         else:
             self.place(r["path"], self.units, self.checks, self.total)
         return {"op": "sealed", "units": self.units, "canary": self.checks}
