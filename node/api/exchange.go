@@ -7,7 +7,9 @@ package api
 //	Connection: Upgrade
 //	Upgrade: dtpnode-exchange
 //
-// with the parameters of UnitsRequest, of which follow and early are implied. After the answer 101 both sides send
+// with the parameters of UnitsRequest, of which follow and early are implied. With held=1 values that lie in a file of
+// this host are told as a descriptor of that, which comes as SCM_RIGHTS beside the first byte of its frame
+// (ExchangeAnswer.Held): they are not copied through the connection, nor ever in the daemon's memory. After the answer 101 both sides send
 // frames: four bytes with the length, big-endian, then that many bytes of msgpack, an ExchangeAppend or an
 // ExchangeAnswer. Whoever asks may send appends before earlier ones are answered; they are made in order. The daemon
 // closes the connection after the last answer, whose Rest has UnitsEvent.Over or Failed. A connection that breaks off
@@ -35,6 +37,7 @@ type ExchangeAnswer struct {
 	Failed []byte `msgpack:"failed,omitempty"`
 
 	Early  []ValueRun `msgpack:"early,omitempty"`  // as UnitsEvent.Early
+	Held   *HeldRun   `msgpack:"held,omitempty"`   // as UnitsEvent.Held
 	Units  [][2]int64 `msgpack:"units,omitempty"`  // as UnitsEvent.Units
 	Values []ValueRun `msgpack:"values,omitempty"` // as UnitsEvent.Values
 	// Rest is a UnitsEvent in JSON with all that it has beside these.
@@ -45,6 +48,16 @@ type ExchangeAnswer struct {
 type ValueRun struct {
 	First  int64    `msgpack:"first"`
 	Values [][]byte `msgpack:"values"`
+}
+
+// HeldRun is the values of consecutive units in a file, of which a descriptor comes with the frame.
+type HeldRun struct {
+	First int64    `msgpack:"first"`
+	At    int64    `msgpack:"at"`   // where its value begins in the file
+	Ends  []uint64 `msgpack:"ends"` // where each value ends, counted from At
+	// Inode is that of the file. A descriptor of another one is not to be taken for it: those that come while nobody
+	// takes any are lost.
+	Inode uint64 `msgpack:"inode"`
 }
 
 // RunsOf puts values in their order into runs.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 )
 
@@ -17,6 +18,9 @@ type UnitsRequest struct {
 	Follow bool  // tell of the others as they come, until all have been told
 	// Early asks, of units that are followed, for values before they are committed (UnitsEvent.Early).
 	Early bool
+	// Files asks, of values that are told early, for the file where that has them (UnitsEvent.Held). It is not sent as such:
+	// who asks over an exchange says how it can take descriptors.
+	Files bool
 	// Listening is called once no value that is told early from then on can be missed, where units are followed; nil for
 	// nobody who waits for that. It is not sent.
 	Listening func()
@@ -32,6 +36,8 @@ type UnitsEvent struct {
 	// they are known here, once, and not all are. Such a unit is told as committed later, without its value. If the
 	// process that ran it is lost before that, the unit runs again, and what is committed is what it comes to then.
 	Early []UnitValue `json:"early,omitempty"`
+	// Held is likewise values that lie in a file of this host, for whoever asks for files.
+	Held *HeldValues `json:"-"`
 	Lost  []Missing   `json:"lost,omitempty"` // set aside, or not in the result: Missing.Units of each, and why
 	// NoValues says why units have no values: the results of the kind, or of this code, are of all units together.
 	NoValues string    `json:"no_values,omitempty"`
@@ -43,6 +49,16 @@ type UnitsEvent struct {
 type UnitValue struct {
 	Unit  int64  `json:"unit"`
 	Value []byte `json:"value"` // base64
+}
+
+// HeldValues is the values of consecutive units that lie one after the other in a file, which has all of them. Nothing
+// of it changes any more, but the process that has written it may be of anybody's code: who reads it takes nothing for
+// sure.
+type HeldValues struct {
+	First int64    // unit
+	At    int64    // where its value begins in the file
+	Ends  []uint64 // where each value ends, counted from At
+	File  *os.File
 }
 
 // UnitsEnd is how a job stands when all that was asked for was told, or all that there is.

@@ -3,12 +3,16 @@ package control
 import (
 	"bufio"
 	"context"
+	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"strings"
 	"sync"
+	"syscall"
+	"time"
 
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/wire"
@@ -24,6 +28,10 @@ type exchange struct {
 	conn net.Conn
 	out  *bufio.Writer
 }
+
+// crowded is the pause before a descriptor is sent again, where the system has too many on their way: whoever is to
+// read them is slow.
+const crowded = 10 * time.Millisecond
 
 // exchangeRoute serves exchanges.
 func exchangeRoute(mux router, g Growth, o Outputs) {
@@ -46,6 +54,8 @@ func exchangeRoute(mux router, g Growth, o Outputs) {
 			writeError(w, fmt.Errorf("could not begin an exchange: %w", err))
 			return
 		}
+		_, local := conn.(*net.UnixConn)
+		ask.Files = local && r.URL.Query().Get("held") != ""
 		x := &exchange{growth: g, outputs: o, job: job(r), conn: conn, out: bufio.NewWriterSize(conn, 64<<10)}
 		x.run(r.Context(), both.Reader, ask)
 	})
@@ -106,7 +116,8 @@ func (x *exchange) take(ctx context.Context, in *bufio.Reader) {
 // tell sends what is told of units.
 func (x *exchange) tell(ev api.UnitsEvent) error {
 	a := api.ExchangeAnswer{Early: api.RunsOf(ev.Early), Units: ev.Units, Values: api.RunsOf(ev.Values)}
-	ev.Early, ev.Units, ev.Values = nil, nil, nil
+	held := ev.Held
+	ev.Early, ev.Units, ev.Values, ev.Held = nil, nil, nil, nil
 	if len(ev.Lost) > 0 || ev.NoValues != "" || ev.Over != nil || ev.Failed != nil {
 		rest, err := json.Marshal(ev)
 		if err != nil {
@@ -114,7 +125,50 @@ func (x *exchange) tell(ev api.UnitsEvent) error {
 		}
 		a.Rest = rest
 	}
+	if held != nil {
+		return x.sendHeld(&a, held)
+	}
 	return x.send(&a)
+}
+
+// sendHeld writes one frame with a descriptor beside it.
+func (x *exchange) sendHeld(a *api.ExchangeAnswer, held *api.HeldValues) error {
+	info, err := held.File.Stat()
+	if err != nil {
+		return err
+	}
+	a.Held = &api.HeldRun{First: held.First, At: held.At, Ends: held.Ends}
+	if s, ok := info.Sys().(*syscall.Stat_t); ok {
+		a.Held.Inode = s.Ino
+	}
+	raw, err := held.File.SyscallConn()
+	if err != nil {
+		return err
+	}
+	b, err := wire.Marshal(a)
+	if err != nil {
+		return err
+	}
+	b = append(binary.BigEndian.AppendUint32(nil, uint32(len(b))), b...)
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if err := x.out.Flush(); err != nil {
+		return err
+	}
+	sent, failed := 0, errors.New("there is no such connection")
+	err = raw.Control(func(fd uintptr) { // the file stays open meanwhile
+		conn, ok := x.conn.(*net.UnixConn)
+		for ok {
+			if sent, _, failed = conn.WriteMsgUnix(b, syscall.UnixRights(int(fd)), nil); !errors.Is(failed, syscall.ETOOMANYREFS) {
+				return
+			}
+			time.Sleep(crowded)
+		}
+	})
+	if err = errors.Join(err, failed); err == nil && sent < len(b) {
+		_, err = x.conn.Write(b[sent:])
+	}
+	return err
 }
 
 // send writes one frame. Its error is that the user has gone.

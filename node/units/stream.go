@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/dtpnode/dtpnode/exec"
@@ -22,6 +23,7 @@ type stream struct {
 	bounded bool        // the user has named its end
 	follow  bool
 	early   bool // values are asked for before they are committed
+	files   bool // and with the file that has them, where there is one
 	// listening is called once there is an ear, and is nil then, or if nobody waits for that
 	listening func()
 	send      func(api.UnitsEvent) error
@@ -115,35 +117,94 @@ func (s *stream) hurry(runs []run) error {
 	if !s.early {
 		return nil
 	}
-	ev, weight := api.UnitsEvent{}, 0
-	flush := func() error {
-		if len(ev.Early) == 0 {
-			return nil
-		}
-		out := ev
-		ev, weight = api.UnitsEvent{}, 0
-		return s.emit(out)
-	}
+	batch := earlyBatch{send: s.emit}
 	for _, r := range runs {
+		file := s.file(r.values)
 		all := tasks.CoverOf(tasks.R(r.first, r.first+int64(r.values.Len())))
 		for _, part := range s.fresh(all).Minus(s.hasty) {
-			for unit := part.First; unit < part.Last; unit++ {
-				v, err := r.values.Value(int(unit - r.first))
-				if err != nil {
-					continue
-				}
-				s.hasty = s.hasty.Add(tasks.R(unit, unit+1))
-				ev.Early, weight = append(ev.Early, api.UnitValue{Unit: unit, Value: v}), weight+len(v)
-				if len(ev.Early) < maxBatch && weight < maxWeight {
-					continue
-				}
-				if err := flush(); err != nil {
-					return err
-				}
+			var err error
+			if file != nil {
+				s.hasty = s.hasty.Add(part)
+				err = errors.Join(batch.flush(), s.emit(api.UnitsEvent{Held: heldPart(r, file, part)}))
+			} else {
+				err = s.hurryPart(r, part, &batch)
+			}
+			if err != nil {
+				return err
 			}
 		}
 	}
-	return flush()
+	return batch.flush()
+}
+
+// file is the file that has values, if it is asked for and has all of them: how long it is, a process says.
+func (s *stream) file(values exec.Early) *os.File {
+	held, ok := values.(*exec.Held)
+	if !ok || !s.files || held.Len() == 0 {
+		return nil
+	}
+	file, ok := held.File.(*os.File)
+	if !ok {
+		return nil
+	}
+	info, err := file.Stat()
+	if err != nil || info.Size() < held.At+int64(held.Ends[held.Len()-1]) {
+		return nil
+	}
+	return file
+}
+
+// heldPart is some of the values of a run that lie in a file.
+func heldPart(r run, file *os.File, part tasks.Range) *api.HeldValues {
+	held, skip := r.values.(*exec.Held), part.First-r.first
+	before := uint64(0)
+	if skip > 0 {
+		before = held.Ends[skip-1]
+	}
+	out := &api.HeldValues{First: part.First, At: held.At + int64(before), File: file}
+	for _, end := range held.Ends[skip : skip+part.Len()] {
+		out.Ends = append(out.Ends, end-before)
+	}
+	return out
+}
+
+// hurryPart sends some of the values of a run.
+func (s *stream) hurryPart(r run, part tasks.Range, batch *earlyBatch) error {
+	for unit := part.First; unit < part.Last; unit++ {
+		v, err := r.values.Value(int(unit - r.first))
+		if err != nil {
+			continue
+		}
+		s.hasty = s.hasty.Add(tasks.R(unit, unit+1))
+		if err := batch.add(api.UnitValue{Unit: unit, Value: v}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// earlyBatch is values that are told early in one line.
+type earlyBatch struct {
+	send   func(api.UnitsEvent) error
+	values []api.UnitValue
+	weight int // bytes of values
+}
+
+func (b *earlyBatch) add(v api.UnitValue) error {
+	b.values, b.weight = append(b.values, v), b.weight+len(v.Value)
+	if len(b.values) < maxBatch && b.weight < maxWeight {
+		return nil
+	}
+	return b.flush()
+}
+
+func (b *earlyBatch) flush() error {
+	if len(b.values) == 0 {
+		return nil
+	}
+	values := b.values
+	b.values, b.weight = nil, 0
+	return b.send(api.UnitsEvent{Early: values})
 }
 
 // look sends what is new since the last look. src is the job's source, which is looked for first if it is nil.

@@ -96,7 +96,7 @@ func (r *Room) Tell(ctx context.Context, name string, ask api.UnitsRequest, send
 		return badRange(fmt.Sprintf("units %d to %d are asked for", ask.First, ask.Last))
 	}
 	s := &stream{room: r, name: name, asked: tasks.CoverOf(asked), bounded: ask.Last != 0, follow: ask.Follow,
-		early: ask.Early, listening: ask.Listening, send: send}
+		early: ask.Early, files: ask.Files, listening: ask.Listening, send: send}
 	switch err := s.run(ctx); {
 	case err == nil || s.gone != nil || ctx.Err() != nil:
 		return nil

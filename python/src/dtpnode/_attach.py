@@ -6,6 +6,7 @@ from typing import Any, Iterator
 
 from ._control import Control
 from ._errors import Error
+from ._held import LateFuture
 from ._receiver import Job, Receiver
 from ._session import REDUCE, parts_of
 
@@ -47,7 +48,7 @@ class Attached(Receiver):
     def _know(self, job: Job, units: int) -> None:
         """Makes futures of a job's units, up to a number of them. The caller holds _lock."""
         for unit in range(job.units, units):
-            future: Future[Any] = Future()
+            future: Future[Any] = LateFuture()
             future.set_running_or_notify_cancel()
             at = job.before + unit
             while len(self._futures) <= at:

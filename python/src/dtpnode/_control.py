@@ -1,11 +1,13 @@
 """The daemon's control interface: HTTP with JSON over a Unix socket. ``dtpnode schema`` describes what is exchanged."""
 
+import array
 import contextlib
 import hashlib
 import json
 import os
 import socket as socket_module
 import tempfile
+from collections import deque
 from pathlib import Path
 from typing import Any, Iterator
 
@@ -15,6 +17,8 @@ import httpx
 from ._errors import Error, NoDaemon
 
 MAX_SOCKET_PATH = 107  # bytes of the address of a Unix socket on Linux
+
+_FDS = socket_module.CMSG_SPACE(16 * 4)  # room for more descriptors than come with one frame
 
 
 def state_folder() -> Path:
@@ -54,24 +58,50 @@ class Stream:
         self._stream = stream
         self._socket: socket_module.socket = stream.get_extra_info("socket")
         self._began = False
+        self._fds: "deque[int]" = deque()
 
     def read_into(self, to: memoryview) -> int:
         """Reads the next bytes, and returns how many; 0 at the end. The first time there is room for 64 KiB."""
         try:
-            if self._began:
-                return self._socket.recv_into(to)
-            self._began = True
-            first = self._stream.read(len(to))  # Some of it may have come with the headers, and is only here.
-            to[: len(first)] = first
-            return len(first)
+            if not self._began:
+                self._began = True
+                first = self._first(len(to))
+                if first is not None:
+                    to[: len(first)] = first
+                    return len(first)
+            n, beside, _, _ = self._socket.recvmsg_into([to], _FDS, socket_module.MSG_CMSG_CLOEXEC)
+            for level, kind, data in beside:
+                if level == socket_module.SOL_SOCKET and kind == socket_module.SCM_RIGHTS:
+                    fds = array.array("i")
+                    fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
+                    self._fds += fds
+            return n
         except (OSError, httpcore.NetworkError) as e:
             raise httpx.ReadError(str(e)) from e
+
+    def _first(self, most: int) -> bytes | None:
+        """What has come with the headers, and is only here; None if nothing has."""
+        try:
+            # Descriptors beside bytes that are read here are lost, so that it must not wait for any.
+            return self._stream.read(most, timeout=1e-6)
+        except httpcore.ReadTimeout:
+            return None
+        finally:
+            self._socket.settimeout(None)
+
+    def descriptor(self) -> int:
+        """Takes the descriptor that has come first, of those that have; -1 for none. The caller closes it."""
+        return self._fds.popleft() if self._fds else -1
 
     def write(self, data: bytes) -> None:
         try:
             self._socket.sendall(data)
         except OSError as e:
             raise httpx.WriteError(str(e)) from e
+
+    def __del__(self) -> None:
+        while self._fds:
+            os.close(self._fds.popleft())
 
     def shut(self) -> None:
         """Ends reading and writing, also for threads that wait in them."""

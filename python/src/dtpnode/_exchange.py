@@ -5,10 +5,12 @@ import json
 import struct
 from typing import Any, Iterator, Mapping, Sequence
 
+import httpx
 import msgpack
 
 from ._control import Control
 from ._errors import Error
+from ._held import File
 
 PROTOCOL = "dtpnode-exchange"
 MAX_APPEND = 256 << 20  # bytes of a frame with an append
@@ -22,7 +24,8 @@ class Exchange:
     def __init__(self, control: Control, job: str, first: int) -> None:
         self._stack = contextlib.ExitStack()
         try:
-            self._stream = self._stack.enter_context(control.upgrade(f"/v1/jobs/{job}/exchange", PROTOCOL, first=first))
+            asked = control.upgrade(f"/v1/jobs/{job}/exchange", PROTOCOL, first=first, held=1)
+            self._stream = self._stack.enter_context(asked)
         except BaseException:
             self._stack.close()
             raise
@@ -67,7 +70,19 @@ class Exchange:
             for name in ("rest", "failed"):
                 if answer.get(name):
                     answer[name] = json.loads(answer[name])
+            if answer.get("held"):
+                answer["held"]["file"] = self._file(answer["held"]["inode"])
             yield answer
+
+    def _file(self, inode: int) -> File:
+        """The file that has come with a frame."""
+        fd = self._stream.descriptor()
+        if fd < 0:
+            raise httpx.ReadError("the daemon has sent no file with its values")
+        file = File(fd)
+        if file.inode != inode:
+            raise httpx.ReadError("the daemon has sent another file than that of its values")
+        return file
 
     def close(self) -> None:
         """Ends the connection, also for a thread that reads it. The job goes on."""

@@ -14,6 +14,7 @@ from typing import Any, Callable, Iterable, Iterator, Literal, Sequence, Sized
 
 from . import _pickles
 from ._control import Control
+from ._held import LateFuture
 from ._prints import Output, to_stdout
 from ._reduction import NOTHING, Reduction, begin
 from ._session import Call, Session, code_of
@@ -106,7 +107,7 @@ class Executor(_Executor):
         ``Unpicklable`` and ``TooLarge`` say that the call cannot be sent, ``BrokenExecutor`` that nothing can any more,
         and ``RuntimeError`` that the executor was shut down.
         """
-        future: Future[Any] = Future()
+        future: Future[Any] = LateFuture()
         self._session.submit([Call(future, _pickles.function(fn), _pickles.arguments(args, kwargs))])
         return future
 
@@ -219,7 +220,7 @@ class _Feed:
         calls: list[Call] = []
         size = 0
         for args in islice(self._arguments, PART):
-            call = Call(Future(), self._function, _pickles.arguments(args, {}))
+            call = Call(LateFuture(), self._function, _pickles.arguments(args, {}))
             calls.append(call)
             size += len(call.arguments)
             self._sizes.append(len(call.arguments))

@@ -16,6 +16,7 @@ import httpx
 from ._control import Control
 from ._errors import ClusterLost, Error, ItemLost, JobFailed, NoDaemon, RemoteError, RemoteTraceback
 from ._exchange import Exchange, refusal
+from ._held import AT_ONCE, LAZY, Files, LateFuture, Value
 from ._traces import readable
 
 PATIENCE = 300.0  # seconds for which a daemon may be away before the futures fail
@@ -56,6 +57,7 @@ class Receiver:
         self._change = threading.Condition(self._lock)  # something has changed that somebody may wait for
         self._jobs: list[Job] = []  # that are received from
         self._pid = os.getpid()
+        self._files = Files()
         self.broken: BaseException | None = None
         self.name = ""  # of the session: of its first job
         self.closed = False  # nobody wants more
@@ -114,6 +116,8 @@ class Receiver:
         for name in ("early", "values"):
             for run in answer.get(name) or ():
                 self._values(job, run["first"], run["values"])
+        if answer.get("held"):
+            self._held(job, answer["held"])
         seq = answer.get("seq", 0)
         failed = answer.get("failed")
         if failed:
@@ -151,6 +155,32 @@ class Receiver:
         for value in values:
             # Nothing here refers to a future, and so to its result, for longer than until it is settled.
             settle(futures.pop(), value)
+
+    def _held(self, job: Job, run: dict[str, Any]) -> None:
+        """Takes values that lie in a file. Large ones stay there until somebody asks for their futures' results. Where
+        the file does not have them all is asked for again, over another connection: then they come with a partial."""
+        file = self._files.known(run["file"])
+        if run["at"] + run["ends"][-1] > os.fstat(file.fd).st_size:
+            raise httpx.ReadError("a file of the daemon lacks values")
+        small: list[bytes] = []
+        first, size, last = run["first"], 0, 0
+        for unit, end in enumerate(run["ends"], first):
+            at, n, last = run["at"] + last, end - last, end
+            if n < LAZY or self._files.many:
+                try:
+                    small.append(file.read(at, n))
+                except OSError as e:
+                    raise httpx.ReadError(str(e)) from e
+                size += n
+                if size < AT_ONCE:
+                    continue
+                self._values(job, first, small)
+                first, size, small = unit + 1, 0, []
+                continue
+            self._values(job, first, small)
+            first, size, small = unit + 1, 0, []
+            settle_later(self._take(job, unit, 1)[0], Value(file, at, n))
+        self._values(job, first, small)
 
     def _take(self, job: Job, first: int, n: int) -> list["Future[Any] | None"]:
         """The futures of units, each once."""
@@ -234,10 +264,38 @@ def settle(future: "Future[Any] | None", value: bytes) -> None:
     try:
         result = pickle.loads(memoryview(value)[1:])
     except BaseException as e:
-        words = f"could not read the result: {type(e).__name__}: {e}"
-        future.set_exception(RemoteError(words, "is what it is made of importable here, in the same version?"))
+        future.set_exception(unreadable(e))
         return
     future.set_result(result)
+
+
+def settle_later(future: "Future[Any] | None", value: Value) -> None:
+    """Gives a future the value of its item, which is in a file."""
+    if isinstance(future, LateFuture):
+        future.set_later(lambda: read(value))
+    elif future is not None:
+        result, error = read(value)
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)
+
+
+def read(value: Value) -> tuple[Any, BaseException | None]:
+    """The result of an item, or what it has raised."""
+    try:
+        with value.open() as file:
+            if file.read(1) != b"\0":
+                return None, raised(b"\1" + file.read())
+            return pickle.load(file), None
+    except BaseException as e:
+        return None, unreadable(e)
+
+
+def unreadable(why: BaseException) -> RemoteError:
+    """Why there is no result of an item that has one."""
+    words = f"could not read the result: {type(why).__name__}: {why}"
+    return RemoteError(words, "is what it is made of importable here, in the same version?")
 
 
 def raised(value: bytes) -> BaseException:

@@ -1,0 +1,120 @@
+"""Values that lie in files of this host, and the futures that read them when they are asked for."""
+
+import errno
+import io
+import os
+import weakref
+from concurrent.futures import Future
+from typing import Any, Callable
+
+LAZY = 1 << 20  # bytes from which on a value stays in its file until it is asked for
+MAX_FILES = 64  # that are kept open for values which wait
+AT_ONCE = 8 << 20  # bytes of small values that are read at once
+BUFFER = 64 << 10  # bytes
+
+
+class Truncated(OSError):
+    """A file does not have what it is said to have."""
+
+
+class File:
+    """A file with values, by its descriptor, which is closed when nobody refers to the file any more."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        about = os.fstat(fd)
+        self.inode = about.st_ino
+        self.key = about.st_dev, about.st_ino
+        self.size = about.st_size
+
+    def __del__(self) -> None:
+        os.close(self.fd)
+
+    def read(self, at: int, size: int) -> bytes:
+        """Bytes from some byte on, all of which there must be."""
+        out = io.BufferedReader(_Part(self, at, size)).read(size)
+        if len(out) < size:
+            raise Truncated(errno.EIO, "a file with results is cut off")
+        return out
+
+
+class Files:
+    """The files of values that wait, each open once. It may be used by several threads."""
+
+    def __init__(self) -> None:
+        self._open: "weakref.WeakValueDictionary[tuple[int, int], File]" = weakref.WeakValueDictionary()
+
+    def known(self, file: File) -> File:
+        """A file, which is the one that is open already if it is the same."""
+        return self._open.setdefault(file.key, file)
+
+    @property
+    def many(self) -> bool:
+        """Whether no more are to be kept open."""
+        return len(self._open) > MAX_FILES
+
+
+class _Part(io.RawIOBase):
+    """Some of a file, as a file."""
+
+    def __init__(self, file: File, at: int, size: int) -> None:
+        self._file, self._at, self._end = file, at, at + size
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, to: Any) -> int:
+        view = memoryview(to)[: self._end - self._at]
+        if not view:
+            return 0
+        n = os.preadv(self._file.fd, [view], self._at)
+        if n == 0:
+            raise Truncated(errno.EIO, "a file with results is cut off")
+        self._at += n
+        return n
+
+
+class Value:
+    """A value in a file."""
+
+    def __init__(self, file: File, at: int, size: int) -> None:
+        self._file, self._at, self._size = file, at, size
+
+    def open(self) -> io.BufferedReader:
+        """The value, to be read from its first byte on. What reads much of it at once gets that without a copy."""
+        return io.BufferedReader(_Part(self._file, self._at, self._size), BUFFER)
+
+
+class LateFuture(Future[Any]):
+    """A future whose result may stay in a file until somebody asks for it."""
+
+    _load: "Callable[[], tuple[Any, BaseException | None]] | None" = None
+
+    def set_later(self, load: "Callable[[], tuple[Any, BaseException | None]]") -> None:
+        """Settles the future; load gives the result, or the exception, and is called once if somebody asks for it."""
+        self._load = load
+        self.set_result(None)
+
+    def result(self, timeout: float | None = None) -> Any:
+        value = super().result(timeout)
+        if self._load is None:
+            return value
+        try:
+            self._read()
+            return super().result()
+        finally:
+            self = None  # type: ignore[assignment]  # An exception refers to this frame, as in the standard library.
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        error = super().exception(timeout)
+        if self._load is None:
+            return error
+        self._read()
+        return super().exception()
+
+    def _read(self) -> None:
+        with self._condition:
+            if self._load is not None:
+                self._result, self._exception = self._load()
+                self._load = None
+
