@@ -9,7 +9,9 @@ package api
 //
 // with the parameters of UnitsRequest, of which follow and early are implied. With held=1 values that lie in a file of
 // this host are told as a descriptor of that, which comes as SCM_RIGHTS beside the first byte of its frame
-// (ExchangeAnswer.Held): they are not copied through the connection, nor ever in the daemon's memory. After the answer 101 both sides send
+// (ExchangeAnswer.Held): they are not copied through the connection, nor ever in the daemon's memory. None comes before
+// whoever asks has sent an ExchangeAppend of which all is zero, when it can take them: what reads the headers of an
+// answer takes what follows them, too, and loses descriptors. After the answer 101 both sides send
 // frames: four bytes with the length, big-endian, then that many bytes of msgpack, an ExchangeAppend or an
 // ExchangeAnswer. Whoever asks may send appends before earlier ones are answered; they are made in order. The daemon
 // closes the connection after the last answer, whose Rest has UnitsEvent.Over or Failed. A connection that breaks off

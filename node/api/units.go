@@ -38,7 +38,7 @@ type UnitsEvent struct {
 	Early []UnitValue `json:"early,omitempty"`
 	// Held is likewise values that lie in a file of this host, for whoever asks for files.
 	Held *HeldValues `json:"-"`
-	Lost  []Missing   `json:"lost,omitempty"` // set aside, or not in the result: Missing.Units of each, and why
+	Lost []Missing   `json:"lost,omitempty"` // set aside, or not in the result: Missing.Units of each, and why
 	// NoValues says why units have no values: the results of the kind, or of this code, are of all units together.
 	NoValues string    `json:"no_values,omitempty"`
 	Over     *UnitsEnd `json:"over,omitempty"`   // it is the last line

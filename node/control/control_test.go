@@ -22,6 +22,7 @@ import (
 type fake struct {
 	control.Recoveries
 	hold   chan struct{} // units are told when it is closed; nil: at once
+	held   *os.File      // in which it has values that are told early; nil for none
 	mu     sync.Mutex
 	asked  []string
 	result string // path of the only job's output
@@ -119,6 +120,14 @@ func (f *fake) Watch(context.Context, string, api.WatchRequest, func(api.WatchEv
 	return nil
 }
 
+// heldFor is values in the file of the fake's result, if somebody asks for them as that.
+func (f *fake) heldFor(ask api.UnitsRequest) *api.HeldValues {
+	if !ask.Files || f.held == nil {
+		return nil
+	}
+	return &api.HeldValues{First: 6, At: 2, Ends: []uint64{1, 4}, File: f.held}
+}
+
 func (f *fake) Units(
 	_ context.Context, name string, ask api.UnitsRequest, send func(api.UnitsEvent) error,
 ) error {
@@ -136,6 +145,11 @@ func (f *fake) Units(
 		early := []api.UnitValue{{Unit: 4, Value: []byte("e")}, {Unit: 5}}
 		if err := send(api.UnitsEvent{Early: early}); err != nil {
 			return err
+		}
+		if held := f.heldFor(ask); held != nil {
+			if err := send(api.UnitsEvent{Held: held}); err != nil {
+				return err
+			}
 		}
 	}
 	return errors.Join(send(api.UnitsEvent{

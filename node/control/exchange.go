@@ -27,6 +27,9 @@ type exchange struct {
 	mu   sync.Mutex // of writing
 	conn net.Conn
 	out  *bufio.Writer
+
+	takes  sync.Once     // closes taking
+	taking chan struct{} // closed when whoever asks can take descriptors
 }
 
 // crowded is the pause before a descriptor is sent again, where the system has too many on their way: whoever is to
@@ -56,7 +59,8 @@ func exchangeRoute(mux router, g Growth, o Outputs) {
 		}
 		_, local := conn.(*net.UnixConn)
 		ask.Files = local && r.URL.Query().Get("held") != ""
-		x := &exchange{growth: g, outputs: o, job: job(r), conn: conn, out: bufio.NewWriterSize(conn, 64<<10)}
+		x := &exchange{growth: g, outputs: o, job: job(r), conn: conn, out: bufio.NewWriterSize(conn, 64<<10),
+			taking: make(chan struct{})}
 		x.run(r.Context(), both.Reader, ask)
 	})
 }
@@ -81,8 +85,9 @@ func (x *exchange) run(ctx context.Context, in *bufio.Reader, ask api.UnitsReque
 			x.take(ctx, in)
 		})
 	}
-	if err := x.outputs.Units(ctx, x.job, ask, x.tell); err != nil {
-		_ = x.tell(api.UnitsEvent{Failed: api.AsError(err)})
+	tell := func(ev api.UnitsEvent) error { return x.tell(ctx, ev) }
+	if err := x.outputs.Units(ctx, x.job, ask, tell); err != nil {
+		_ = x.tell(ctx, api.UnitsEvent{Failed: api.AsError(err)})
 	}
 	stop()
 	_ = x.conn.Close()
@@ -99,7 +104,12 @@ func (x *exchange) take(ctx context.Context, in *bufio.Reader) {
 		}
 		var a api.ExchangeAppend
 		answer := api.ExchangeAnswer{}
-		if err = wire.Unmarshal(b, &a); err == nil {
+		err = wire.Unmarshal(b, &a)
+		if err == nil && a.Seq == 0 && len(a.Data) == 0 && !a.Close {
+			x.takes.Do(func() { close(x.taking) })
+			continue
+		}
+		if err == nil {
 			answer.Seq = a.Seq
 			req := api.AppendRequest{Seq: a.Seq, Data: a.Data, Close: a.Close, Near: a.Near}
 			_, err = x.growth.Append(ctx, x.job, req)
@@ -114,7 +124,7 @@ func (x *exchange) take(ctx context.Context, in *bufio.Reader) {
 }
 
 // tell sends what is told of units.
-func (x *exchange) tell(ev api.UnitsEvent) error {
+func (x *exchange) tell(ctx context.Context, ev api.UnitsEvent) error {
 	a := api.ExchangeAnswer{Early: api.RunsOf(ev.Early), Units: ev.Units, Values: api.RunsOf(ev.Values)}
 	held := ev.Held
 	ev.Early, ev.Units, ev.Values, ev.Held = nil, nil, nil, nil
@@ -126,6 +136,11 @@ func (x *exchange) tell(ev api.UnitsEvent) error {
 		a.Rest = rest
 	}
 	if held != nil {
+		select {
+		case <-x.taking:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 		return x.sendHeld(&a, held)
 	}
 	return x.send(&a)

@@ -2,12 +2,16 @@ package control_test
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/dtpnode/dtpnode/node/api"
@@ -128,5 +132,115 @@ func TestExchangeRefuses(t *testing.T) {
 	}
 	if appends > 1 {
 		t.Errorf("appended after a refusal: %q", f.asked)
+	}
+}
+
+// TestExchangeOfFiles: values that lie in a file come as its descriptor, with the frame that says where they are, to
+// whom asks for that.
+func TestExchangeOfFiles(t *testing.T) {
+	file, err := os.Create(filepath.Join(t.TempDir(), "values"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if _, err := file.WriteString("..abcd"); err != nil {
+		t.Fatal(err)
+	}
+	f := &fake{hold: make(chan struct{}), held: file}
+	_, _, socket := servingAt(t, f)
+	const upgrade = "Connection: Upgrade\r\nUpgrade: dtpnode-exchange\r\n"
+	close(f.hold)
+	for query, want := range map[string]int{"?held=1": 4, "": 3} {
+		_, conn, in := exchanging(t, socket, "/v1/jobs/one/exchange"+query, upgrade)
+		if query != "" { // the other side may be over by now
+			sayNothing(t, conn)
+		}
+		got := framesOf(t, in, conn.(*net.UnixConn))
+		if len(got) != want {
+			t.Fatalf("%q: %d frames", query, len(got))
+		}
+		held := got[1].held
+		if query == "" {
+			if held != nil {
+				t.Error("a file comes to who has not asked for any")
+			}
+			continue
+		}
+		var content [4]byte
+		if _, err := got[1].file.ReadAt(content[:], held.At); err != nil || string(content[:]) != "abcd" || held.First != 6 {
+			t.Errorf("the file has %q, %v; told %+v", content, err, held)
+		}
+		if info, err := got[1].file.Stat(); err != nil || info.Sys().(*syscall.Stat_t).Ino != held.Inode {
+			t.Errorf("it is another file: %v", err)
+		}
+	}
+}
+
+// sayNothing says that descriptors are taken.
+func sayNothing(t *testing.T, conn net.Conn) {
+	t.Helper()
+	b, err := wire.Marshal(&api.ExchangeAppend{})
+	if err == nil {
+		err = wire.WriteFrame(conn, b)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// frameOf is a frame, and the file that has come with it.
+type frameOf struct {
+	held *api.HeldRun
+	file *os.File
+}
+
+// framesOf reads frames up to the end, of which in has some already.
+func framesOf(t *testing.T, in *bufio.Reader, conn *net.UnixConn) (all []frameOf) {
+	t.Helper()
+	data := make([]byte, in.Buffered())
+	if _, err := io.ReadFull(in, data); err != nil {
+		t.Fatal(err)
+	}
+	var files []*os.File
+	for {
+		b, oob := make([]byte, 1<<16), make([]byte, 1<<10)
+		n, m, _, _, err := conn.ReadMsgUnix(b, oob)
+		if n == 0 || err != nil {
+			break
+		}
+		data = append(data, b[:n]...)
+		said, err := syscall.ParseSocketControlMessage(oob[:m])
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range said {
+			fds, err := syscall.ParseUnixRights(&s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, fd := range fds {
+				file := os.NewFile(uintptr(fd), "values")
+				t.Cleanup(func() { _ = file.Close() })
+				files = append(files, file)
+			}
+		}
+	}
+	for r := bytes.NewReader(data); ; {
+		b, err := wire.ReadFrame(r, 1<<20)
+		if err != nil {
+			return all
+		}
+		var a api.ExchangeAnswer
+		if err := wire.Unmarshal(b, &a); err != nil {
+			t.Fatal(err)
+		}
+		frame := frameOf{held: a.Held}
+		if a.Held != nil {
+			if len(files) == 0 {
+				t.Fatal("no file comes with its values")
+			}
+			frame.file, files = files[0], files[1:]
+		}
+		all = append(all, frame)
 	}
 }

@@ -62,3 +62,21 @@ func TestEarlyValuesAreBounded(t *testing.T) {
 		t.Errorf("nothing comes after them: %d", len(runs))
 	}
 }
+
+// TestEarlyValuesAsAFile: values that lie in a file are told by that where it has all of them, each unit once.
+func TestEarlyValuesAsAFile(t *testing.T) {
+	c := &cluster{file: valueFile(t), draw: func(int, string) int { return 1 }}
+	values := exec.EarlyList{[]byte("value of 7"), []byte("value of 8"), []byte("value of 9")}
+	whole, cut := c.held(7, values), c.held(7, values)
+	cut.At += 10_000
+	h := newHeard()
+	s := &stream{asked: tasks.CoverOf(tasks.R(0, 9)), early: true, files: true, send: h.take}
+	s.hasty = s.hasty.Add(tasks.R(7, 8)) // told already
+	runs := []run{{20, exec.EarlyList{[]byte("no")}}, {7, cut}, {7, whole}, {3, exec.EarlyList{[]byte("value of 3")}}}
+	if err := s.hurry(runs); err != nil || h.wrong != "" {
+		t.Fatal(err, h.wrong)
+	}
+	if h.files != 1 || len(h.early) != 2 || h.early[8] != "value of 8" || h.early[3] != "value of 3" {
+		t.Errorf("%d values are told by a file, and all of them are %v", h.files, h.early)
+	}
+}

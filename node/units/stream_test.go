@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -26,9 +28,10 @@ type cluster struct {
 	list   Listing
 	seq    uint64
 	early  *Early
-	none   bool // its partials have no values
-	steady bool // nothing fails, and nothing changes
-	turns  int  // times that something could happen: after some hundred the job goes on to its end
+	none   bool     // its partials have no values
+	steady bool     // nothing fails, and nothing changes
+	turns  int      // times that something could happen: after some hundred the job goes on to its end
+	file   *os.File // with the values of the first hundred units; nil for none
 }
 
 // calm is after how many turns nothing fails any more, and the job goes on to its end.
@@ -127,11 +130,48 @@ func (c *cluster) hurry() {
 	for u := first; u < min(first+4, c.list.Units.Last); u++ {
 		values = append(values, []byte(fmt.Sprint("value of ", u)))
 	}
+	var early exec.Early = values
+	if c.file != nil && len(values) > 0 && c.draw(2, "held") == 0 {
+		early = c.held(first, values)
+	}
 	c.early.Tell("other", first, values)
-	c.early.Tell("job", first, values)
+	c.early.Tell("job", first, early)
 	if c.draw(2, "settled") == 0 {
 		c.early.Committed("job")
 	}
+}
+
+// valueFile has the values of a hundred units one after the other.
+func valueFile(t *testing.T) *os.File {
+	t.Helper()
+	f, err := os.Create(filepath.Join(t.TempDir(), "values"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.Close() })
+	for u := range 100 {
+		if _, err := fmt.Fprint(f, "value of ", u); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return f
+}
+
+// held is values as they lie in the file, or where there are none of them.
+func (c *cluster) held(first int64, values exec.EarlyList) *exec.Held {
+	h := &exec.Held{File: c.file}
+	for u := range first {
+		h.At += int64(len(fmt.Sprint("value of ", u)))
+	}
+	if c.draw(4, "cut off") == 0 {
+		h.At += 10_000
+	}
+	end := uint64(0)
+	for _, v := range values {
+		end += uint64(len(v))
+		h.Ends = append(h.Ends, end)
+	}
+	return h
 }
 
 func (c *cluster) partial(cover tasks.Cover) merge.Partial {
@@ -180,13 +220,32 @@ type heard struct {
 	values map[int64]string
 	early  map[int64]string
 	lost   map[int64]bool
+	files  int // values that were told early by a file
 	events []api.UnitsEvent
 	wrong  string
 }
 
+// read are the values that an event tells by a file.
+func read(held *api.HeldValues) (values []api.UnitValue) {
+	if held == nil {
+		return nil
+	}
+	at := uint64(0)
+	for i, end := range held.Ends {
+		v := make([]byte, end-at)
+		if _, err := held.File.ReadAt(v, held.At+int64(at)); err != nil {
+			v = []byte(err.Error())
+		}
+		values, at = append(values, api.UnitValue{Unit: held.First + int64(i), Value: v}), end
+	}
+	return values
+}
+
 func (h *heard) take(ev api.UnitsEvent) error {
 	h.events = append(h.events, ev)
-	for _, v := range ev.Early {
+	held := read(ev.Held)
+	h.files += len(held)
+	for _, v := range append(held, ev.Early...) {
 		if _, told := h.values[v.Unit]; told || h.early[v.Unit] != "" {
 			h.wrong = fmt.Sprintf("unit %d is told early, and was told before", v.Unit)
 		}
@@ -230,12 +289,14 @@ func (c *cluster) room() *Room {
 // TestEachUnitIsToldOnce: whatever happens to partials and sources while a job is followed, each unit that was asked
 // for is told once, with its value, or as lost; and no other.
 func TestEachUnitIsToldOnce(t *testing.T) {
+	file := valueFile(t)
 	rapid.Check(t, func(rt *rapid.T) {
 		c := &cluster{
+			file: file,
 			draw: func(n int, what string) int { return rapid.IntRange(0, n-1).Draw(rt, what) },
 			list: Listing{Kind: "valued", Units: tasks.R(0, 30), Open: rapid.Bool().Draw(rt, "open")},
 		}
-		ask := api.UnitsRequest{Follow: true, Early: rapid.Bool().Draw(rt, "early")}
+		ask := api.UnitsRequest{Follow: true, Early: rapid.Bool().Draw(rt, "early"), Files: rapid.Bool().Draw(rt, "files")}
 		last := int64(100)
 		if !c.list.Open {
 			last = 30
@@ -253,6 +314,9 @@ func TestEachUnitIsToldOnce(t *testing.T) {
 			if want := fmt.Sprint("value of ", u); h.values[u] != want && !h.lost[u] {
 				rt.Fatalf("unit %d has the value %q", u, h.values[u])
 			}
+		}
+		if !ask.Files && h.files > 0 {
+			rt.Fatalf("%d values are told by a file, which nobody has asked for", h.files)
 		}
 		if !ask.Early && len(h.early) > 0 {
 			rt.Fatalf("told early, which nobody has asked for: %v", h.early)

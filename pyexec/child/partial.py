@@ -4,6 +4,7 @@ import array
 import errno
 import os
 import struct
+from pickle import PickleBuffer
 from typing import Any, BinaryIO, Callable
 
 MAGIC = b"dtppypar"
@@ -54,7 +55,9 @@ class Values:
         return Run(self, first)
 
     def write(self, data: Any) -> int:
-        """Writes bytes behind all others."""
+        """Writes bytes behind all others: of a pickler, which hands over large buffers as they are."""
+        if isinstance(data, PickleBuffer):
+            data = data.raw()
         n = len(data)
         if n >= LARGE:
             self.flush()
@@ -78,7 +81,7 @@ class Values:
         self._written = at
 
     def _put(self, data: Any) -> None:
-        with memoryview(data) as all_, all_.cast("B") as view:
+        with memoryview(data) as view:
             done = 0
             while done < len(view):
                 try:

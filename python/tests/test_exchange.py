@@ -1,6 +1,9 @@
 """The connection with the daemon, against a daemon that a test plays."""
 
+import gc
 import json
+import os
+import pickle
 import socket
 import struct
 import threading
@@ -12,6 +15,7 @@ import pytest
 import dtpnode
 from dtpnode._control import Control
 from dtpnode._exchange import Exchange
+from dtpnode._held import LateFuture
 from dtpnode._receiver import Job, Receiver
 
 HEAD = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: dtpnode-exchange\r\n\r\n"
@@ -44,7 +48,7 @@ def test_answers_that_come_with_the_headers(tmp_path, cuts):
         assert list(exchange.answers()) == answers
         exchange.close()
         server.join()
-    assert b"GET /v1/jobs/job/exchange?first=7 HTTP/1.1\r\n" in b"".join(told)
+    assert b"GET /v1/jobs/job/exchange?first=7&held=1 HTTP/1.1\r\n" in b"".join(told)
 
 
 def test_daemon_that_tells_why_and_hangs_up(tmp_path):
@@ -76,3 +80,87 @@ def test_daemon_that_tells_why_and_hangs_up(tmp_path):
         with pytest.raises(dtpnode.JobFailed, match="by its user"):
             future.result(60)
         server.join()
+
+
+class Played:
+    """A daemon that answers each connection with what a test says: bytes, with a file beside each frame that has one."""
+
+    def __init__(self, path, *connections):
+        self.path, self._connections = str(path), connections
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(self.path)
+        self._listener.listen()
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self):
+        for frames in self._connections:
+            connection, _ = self._listener.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(HEAD)
+                connection.recv(4096)  # It takes descriptors from here on.
+                for frame, file in frames:
+                    body = msgpack.packb(frame)
+                    socket.send_fds(connection, [struct.pack(">I", len(body)) + body], [] if file is None else [file])
+
+    def close(self):
+        self._thread.join()
+        self._listener.close()
+
+
+def test_values_in_files(tmp_path):
+    """Values come as a file. Where it is missing, another one, or cut off, they are asked for again and come as such."""
+    values = [b"\0" + pickle.dumps(v, 5) for v in (1, bytes(3 << 20), {"a": bytes(3 << 20)}, "end")]
+    values.append(b"\1" + pickle.dumps((pickle.dumps(KeyError("k" * (2 << 20))), "words", "trace", "item"), 5))
+    path = tmp_path / "values"
+    path.write_bytes(b".." + b"".join(values))
+    (tmp_path / "short").write_bytes(b"..a")
+    ends = [sum(map(len, values[: i + 1])) for i in range(len(values))]
+    with open(path, "rb") as file, open(tmp_path / "short", "rb") as short:
+        run = {"first": 0, "at": 2, "ends": ends, "inode": os.fstat(file.fileno()).st_ino}
+        cut = {**run, "inode": os.fstat(short.fileno()).st_ino}
+        over = {"rest": json.dumps({"over": {"units": 5}}).encode()}
+        daemon = Played(
+            tmp_path / "control.sock",
+            [({"held": run}, None)],
+            [({"held": run}, short.fileno())],
+            [({"held": cut}, short.fileno())],
+            [({"held": run}, file.fileno()), (over, None)],
+        )
+        futures = [LateFuture() for _ in values]
+        job = Job("job", sent=dict(enumerate(futures)), units=5, seq=1, closing=True)
+        receiver = Receiver(Control(daemon.path), "title")
+        receiver._follow(job)
+        assert futures[0].result(60) == 1
+        assert futures[1].result(60) == bytes(3 << 20)
+        assert futures[2].result() == {"a": bytes(3 << 20)}
+        assert futures[2].result() is futures[2].result(), "it is read once"
+        assert futures[3].exception() is None
+        assert isinstance(futures[4].exception(), KeyError)
+        with pytest.raises(KeyError):
+            futures[4].result()
+        job.receiver.join()
+        daemon.close()
+    gc.collect()  # Errors of the connections refer to what they were about.
+    assert not receiver._files._open, "no file stays open when all values are read"
+
+
+def test_value_in_a_file_that_is_cut_off_later(tmp_path):
+    """A future whose file loses its value says so."""
+    value = b"\0" + pickle.dumps(bytes(2 << 20), 5)
+    path = tmp_path / "values"
+    path.write_bytes(value)
+    with open(path, "rb") as file:
+        run = {"first": 0, "at": 0, "ends": [len(value)], "inode": os.fstat(file.fileno()).st_ino}
+        over = {"rest": json.dumps({"over": {"units": 1}}).encode()}
+        daemon = Played(tmp_path / "control.sock", [({"held": run}, file.fileno()), (over, None)])
+        future = LateFuture()
+        future.set_running_or_notify_cancel()
+        job = Job("job", sent={0: future}, units=1, seq=1, closing=True)
+        Receiver(Control(daemon.path), "title")._follow(job)
+        job.receiver.join()
+        daemon.close()
+    os.truncate(path, 1 << 20)
+    with pytest.raises(dtpnode.RemoteError, match="cut off"):
+        future.result(60)

@@ -18,6 +18,7 @@ from ._errors import Error, NoDaemon
 
 MAX_SOCKET_PATH = 107  # bytes of the address of a Unix socket on Linux
 
+FIRST = 64 << 10  # bytes that may come with the headers of an answer
 _FDS = socket_module.CMSG_SPACE(16 * 4)  # room for more descriptors than come with one frame
 
 
@@ -52,23 +53,22 @@ def _client(socket: str) -> httpx.Client:
 
 
 class Stream:
-    """Bytes to and from the daemon. An error is an httpx.TransportError."""
+    """Bytes to and from the daemon. An error is an httpx.TransportError. Descriptors that come beside bytes from before
+    it was made are lost."""
 
     def __init__(self, stream: httpcore.NetworkStream) -> None:
         self._stream = stream
         self._socket: socket_module.socket = stream.get_extra_info("socket")
-        self._began = False
+        self._first = self._leading()
         self._fds: "deque[int]" = deque()
 
     def read_into(self, to: memoryview) -> int:
-        """Reads the next bytes, and returns how many; 0 at the end. The first time there is room for 64 KiB."""
+        """Reads the next bytes, and returns how many; 0 at the end."""
+        if self._first:
+            n = min(len(self._first), len(to))
+            to[:n], self._first = self._first[:n], self._first[n:]
+            return n
         try:
-            if not self._began:
-                self._began = True
-                first = self._first(len(to))
-                if first is not None:
-                    to[: len(first)] = first
-                    return len(first)
             n, beside, _, _ = self._socket.recvmsg_into([to], _FDS, socket_module.MSG_CMSG_CLOEXEC)
             for level, kind, data in beside:
                 if level == socket_module.SOL_SOCKET and kind == socket_module.SCM_RIGHTS:
@@ -79,13 +79,12 @@ class Stream:
         except (OSError, httpcore.NetworkError) as e:
             raise httpx.ReadError(str(e)) from e
 
-    def _first(self, most: int) -> bytes | None:
-        """What has come with the headers, and is only here; None if nothing has."""
+    def _leading(self) -> bytes:
+        """What has come with the headers, and is only here."""
         try:
-            # Descriptors beside bytes that are read here are lost, so that it must not wait for any.
-            return self._stream.read(most, timeout=1e-6)
-        except httpcore.ReadTimeout:
-            return None
+            return self._stream.read(FIRST, timeout=1e-6)
+        except (httpcore.ReadTimeout, httpcore.NetworkError):  # What is wrong with the connection is seen later.
+            return b""
         finally:
             self._socket.settimeout(None)
 

@@ -29,6 +29,10 @@ class Exchange:
         except BaseException:
             self._stack.close()
             raise
+        try:
+            self.send(0, [])  # From here on no descriptor is lost.
+        except httpx.WriteError:  # What is to be read may say why.
+            pass
 
     def send(self, seq: int, items: list[bytes], close: bool = False, near: Sequence[Mapping[str, Any]] = ()) -> None:
         """Appends items, or closes the job. Seq counts the appends of the job from 1. Near says which nodes are faster
