@@ -40,7 +40,7 @@ import sys
 import types
 import zipfile
 from types import MappingProxyType
-from typing import Any, BinaryIO, Callable, Mapping
+from typing import Any, Callable, Mapping
 
 from . import versions
 
@@ -131,7 +131,7 @@ def small(value: Any) -> bool:
     return kind in _PLAIN and (kind not in _LONG or len(value) < LARGE)
 
 
-def dump(value: Any, file: BinaryIO) -> None:
+def dump(value: Any, file: Any) -> None:
     """Writes what dumps gives to a file. What is large in it, such as an array, is not copied in memory."""
     if type(value) in _PLAIN:
         pickle.dump(value, file, 5)

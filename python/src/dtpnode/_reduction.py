@@ -552,7 +552,7 @@ def hand(exchange: Any, append: tuple[int, list[bytes], bool]) -> None:
 def read(f: BinaryIO) -> Any:
     """The sum in the output of a job."""
     head = f.read(HEAD)
-    if len(head) < HEAD or head[:8] != b"dtppypar" or head[8] != 1:
+    if len(head) < HEAD or head[:8] != b"dtppypar" or head[8] != 2:
         raise Error("the result of the job is of no form that this version of the package reads")
     if head[9] != 1:
         raise Error("the job keeps a value of each item, and no total", "client.attach gives its values as futures")
