@@ -17,6 +17,7 @@ type preparation struct {
 	failed  bool          // the code could not be loaded when that was last tried, and is to be loaded again
 	tried   time.Duration // when that was
 	full    int           // how often that failed for this node's disk
+	lacks   bool          // it failed since this node lacks what the code runs in
 }
 
 // describe takes a job's description, whoever has handed it out: the job's name is its hash. Who is proven to lead the
@@ -99,6 +100,10 @@ func (p *Peer) notPrepared(ev NotPrepared) {
 		p.forgetJob(j)
 		return
 	}
+	if ev.Failure.Kind == lacksKind { // which says nothing of the job, and counts as a strike against nobody
+		j.prep.failed, j.prep.tried, j.prep.lacks = true, p.now, true
+		return
+	}
 	if ev.Failure.Kind == diskKind { // it may get room, even after the home has taken the job from it for this
 		j.prep.failed, j.prep.tried, j.prep.full = true, p.now, j.prep.full+1
 	}
@@ -110,10 +115,14 @@ func (p *Peer) notPrepared(ev NotPrepared) {
 const (
 	// diskKind is the kind of a failure to write.
 	diskKind = "disk"
+	// lacksKind is the kind of a failure to make what code runs in.
+	lacksKind = "lacks"
 	// prepareEvery is how often a replica tries to load the job's code; it may be the home that lacks it.
 	prepareEvery = time.Second
 	// prepareFull is how often a node does whose disk has failed it some times, since people make room, and not soon.
 	prepareFull = 10 * time.Second
+	// prepareLacking is how often a node does that lacks what the code runs in, since a network may come back.
+	prepareLacking = 2 * time.Minute
 )
 
 // mayPrepare reports whether it is time to try once more to load the job's code.
@@ -121,6 +130,9 @@ func (p *Peer) mayPrepare(j *jobState) bool {
 	wait := prepareEvery
 	if j.prep.full >= 3 {
 		wait = prepareFull
+	}
+	if j.prep.lacks {
+		wait = prepareLacking
 	}
 	return j.prep.failed && !j.shut && !j.loaded && p.now-j.prep.tried >= wait
 }

@@ -26,6 +26,7 @@ const (
 	KindAbort     Kind = "abort"     // user code gave the whole job up; job
 	KindCode      Kind = "code"      // cannot be built or loaded, or fails before any entry; job
 	KindDisk      Kind = "disk"      // this node could not write; node
+	KindLacks     Kind = "lacks"     // this node has not, and cannot make, what the code runs in; node
 	KindKilled    Kind = "killed"    // killed from outside (SIGKILL not sent by us); nobody is to blame
 	KindInternal  Kind = "internal"  // a defect in dtpnode; node
 )

@@ -20,8 +20,15 @@ type Info struct {
 	Capabilities []string // further words that a job may need
 }
 
-// String names the runtime for the user.
-func (i Info) String() string { return i.Kind + " " + i.Version }
+// String names the runtime for the user, with the environment that it is if it has a name.
+func (i Info) String() string {
+	for _, word := range i.Capabilities {
+		if name, ok := strings.CutPrefix(word, NeedsEnvironment+"="); ok {
+			return i.Kind + " " + i.Version + " (" + name + ")"
+		}
+	}
+	return i.Kind + " " + i.Version
+}
 
 // Offer is what the runtime offers, in the words that a job's needs are compared with.
 func (i Info) Offer() tasks.Offer {
@@ -33,6 +40,10 @@ const (
 	NeedsInputFile  = "input-file"  // GenSpec.Input is a file
 	NeedsWholeFiles = "whole-files" // tasks.Dataset.Whole
 )
+
+// NeedsEnvironment is the kind of word (Needed) by which jobs ask for a runtime that has a name of its own, such as an
+// interpreter with the packages of an analysis: "environment=muons".
+const NeedsEnvironment = "environment"
 
 // Needs are what a job needs that is led with the runtime, unless it needs more.
 func (i Info) Needs() []string { return []string{Needed(i.Kind, i.Version)} }
@@ -235,7 +246,8 @@ func (Absent) Is(target error) bool { return target == ErrNone }
 type NeedsError struct {
 	Needs []string // of the job
 	Has   []Info   // of the host
-	Kind  string   // of the job, if the host has no runtime of that kind
+	Of    string   // the job's kind
+	Kind  string   // the same, if the host has no runtime of that kind; else empty
 	Why   error    // why not, as far as its Finder says; nil else
 }
 

@@ -44,7 +44,8 @@ type Config struct {
 	Name       string            // shown to others
 	Slots      int               // children at once
 	NoRuntime  string            // what the user can do if this host can run nothing
-	OtherNeeds string            // what the user can do if this host lacks what a job needs; empty: what a member can
+	// what the user can do if this host has a kind of runtimes, and not what a job needs of it, by the kinds
+	OtherNeeds map[string]string
 	Lacks      map[string]string // what the user can do if this host has other kinds of runtimes, but none of a kind
 	Memory     int64             // bytes a child may use; 0: 80 % of the host's, shared by the slots
 	Limits     exec.Limits       // of children, beside Memory; zero values take the defaults

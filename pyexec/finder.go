@@ -22,8 +22,11 @@ const Kind = "Python"
 
 // Finder finds interpreters on this host. It is an exec.Finder.
 type Finder struct {
-	Interpreters []string // that the user named, the best first; empty: the usual places are looked at
-	None         bool     // the user wants no jobs in Python run here: none is looked for
+	// Interpreters are those that the user named, the best first; where there are none the usual places are looked at. One
+	// that is written as NAME=FILE is an environment that jobs ask for by that name, beside the others.
+	Interpreters []string
+	EnvBytes     int64 // bound of all environments that are made for jobs; 0 for a quarter of the free disk
+	None         bool  // the user wants no jobs in Python run here: none is looked for
 	Log          *slog.Logger
 
 	child string // folder with the child's code in the place of what is built in; tests break that
@@ -50,9 +53,70 @@ func (f *Finder) Find(ctx context.Context) ([]exec.Info, error) {
 	switch {
 	case f.None:
 		return nil, exec.Absent("Python is not used on this node (--python none)")
-	case len(f.Interpreters) > 0:
-		return f.named(ctx)
 	}
+	plain, envs := f.split()
+	infos, bad := envs.find(ctx)
+	var found []exec.Info
+	var err error
+	if len(plain) > 0 {
+		found, err = named(ctx, plain)
+	} else {
+		found, err = first(ctx)
+	}
+	found = append(found, infos...)
+	if len(found) > 0 && errors.Is(err, exec.ErrNone) {
+		err = nil
+	}
+	return found, errors.Join(append(bad, err)...)
+}
+
+// namedEnv is an environment that jobs ask for by its name.
+type namedEnv struct{ name, exe string }
+
+type namedEnvs []namedEnv
+
+// split separates the interpreters without a name from environments.
+func (f *Finder) split() (plain []string, envs namedEnvs) {
+	for _, given := range f.Interpreters {
+		if name, exe, ok := NamedInterpreter(given); ok {
+			envs = append(envs, namedEnv{name, exe})
+			continue
+		}
+		plain = append(plain, given)
+	}
+	return plain, envs
+}
+
+// NamedInterpreter splits NAME=FILE; ok is false of a file alone.
+func NamedInterpreter(given string) (name, exe string, ok bool) {
+	name, exe, ok = strings.Cut(given, "=")
+	if !ok || !envPattern.MatchString(name) || exe == "" {
+		return "", given, false
+	}
+	return name, exe, true
+}
+
+// find looks at the interpreters of environments. Each error is of one that is not used.
+func (envs namedEnvs) find(ctx context.Context) (infos []exec.Info, errs []error) {
+	known := map[string]string{}
+	for _, e := range envs {
+		info, err := look(ctx, e.exe)
+		switch used := known[e.name]; {
+		case err != nil:
+			errs = append(errs, fmt.Errorf("the environment %s is not used: %w", e.name, err))
+		case used != "":
+			errs = append(errs, fmt.Errorf("the environment %s at %s is not used: it is %s too", e.name, e.exe, used))
+		default:
+			known[e.name] = e.exe
+			info.Capabilities = append(info.Capabilities, needsNamed(e.name))
+			infos = append(infos, info)
+		}
+	}
+	return infos, errs
+}
+
+// first is the first interpreter of the usual places that can be used.
+func first(ctx context.Context) ([]exec.Info, error) {
 	var tried []string
 	for _, exe := range usual() {
 		if _, err := os.Stat(exe); err != nil {
@@ -84,10 +148,10 @@ func usual() (places []string) {
 }
 
 // named looks at the interpreters that the user named. The error is told beside what was found.
-func (f *Finder) named(ctx context.Context) (infos []exec.Info, err error) {
+func named(ctx context.Context, exes []string) (infos []exec.Info, err error) {
 	known := map[string]string{} // interpreters by their versions
 	var errs []error
-	for _, exe := range f.Interpreters {
+	for _, exe := range exes {
 		info, err := look(ctx, exe)
 		switch used := known[info.Version]; {
 		case err != nil:
@@ -150,7 +214,7 @@ func look(ctx context.Context, exe string) (exec.Info, error) {
 	}
 	return exec.Info{
 		Kind: Kind, Version: version, Platform: said.Tag + "-" + said.Platform, Dir: path,
-		Capabilities: []string{runtime.GOARCH, exec.NeedsInputFile},
+		Capabilities: []string{runtime.GOARCH, exec.NeedsInputFile, needsEnvs, needsFiles},
 	}, nil
 }
 

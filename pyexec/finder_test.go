@@ -21,6 +21,16 @@ func script(t *testing.T, name, text string) string {
 	return path
 }
 
+// pythonHere is the interpreter on the path.
+func pythonHere(t *testing.T) string {
+	t.Helper()
+	python, err := osexec.LookPath("python3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return python
+}
+
 // TestNamedInterpreters: each bad one is told of with its path, and does not hide the good ones.
 func TestNamedInterpreters(t *testing.T) {
 	python, err := osexec.LookPath("python3")

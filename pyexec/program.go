@@ -21,6 +21,8 @@ import (
 type program struct {
 	r        *Runtime
 	w        work
+	place    *place
+	files    []placed // that stand in working folders
 	key      string
 	mode     mode
 	finishes bool     // the code has a finish
@@ -55,24 +57,36 @@ const codeFile = "code"
 // what its user's code imports.
 const mostLoaded = 32
 
-// load makes a program of code.
-func (r *Runtime) load(ctx context.Context, w work, code []byte) (*program, error) {
+// load makes a program of code, with what else it needs. asked says that it is made for a user of this host.
+func (r *Runtime) load(ctx context.Context, w work, code []byte, more source, asked bool) (_ *program, err error) {
 	folder, err := os.MkdirTemp(r.scratch, "code-")
 	if err == nil {
 		err = os.WriteFile(filepath.Join(folder, codeFile), code, 0o600)
 	}
 	if err != nil {
-		return nil, &exec.Failure{Kind: exec.KindDisk, Op: "load", Entry: -1, Msg: err.Error()}
+		return nil, ofDisk("load", err)
 	}
-	l, says, err := r.loadCode(ctx, w, code, folder)
+	p := &program{r: r, w: w, folder: folder, mode: modeValues}
+	defer func() {
+		if err != nil {
+			if p.place != nil {
+				r.left(p.place)
+			}
+			err = errors.Join(err, os.RemoveAll(folder))
+		}
+	}()
+	if p.place, err = r.placeOf(ctx, w, more, asked); err != nil {
+		return nil, lacking(err, asked)
+	}
+	if p.files, err = more.place(ctx, folder); err != nil {
+		return nil, ofDisk("load", err)
+	}
+	l, says, err := p.loadCode(ctx, code)
 	if err != nil {
-		return nil, errors.Join(err, os.RemoveAll(folder))
+		return nil, err
 	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s %q %x", w.Form, w.Name, sha256.Sum256(code)))
-	p := &program{
-		r: r, w: w, key: hex.EncodeToString(sum[:]), folder: folder, mode: modeValues, finishes: says.Finishes,
-		notes: says.Notes,
-	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s %q %x %v %v", w.Form, w.Name, sha256.Sum256(code), p.place.key, more.hashes))
+	p.key, p.finishes, p.notes = hex.EncodeToString(sum[:]), says.Finishes, says.Notes
 	if says.Mode == "sum" {
 		p.mode = modeSum
 	}
@@ -80,9 +94,14 @@ func (r *Runtime) load(ctx context.Context, w work, code []byte) (*program, erro
 	p.spare.fork = func(ctx context.Context) (*child.Process, error) { return p.fork(ctx, generation) }
 	if !r.keep(p, l) {
 		l.close()
-		return nil, errors.Join(exec.ErrClosed, os.RemoveAll(folder))
+		return nil, exec.ErrClosed
 	}
 	return p, nil
+}
+
+// ofDisk makes an error of this node's disk a failure of that.
+func ofDisk(op string, err error) error {
+	return &exec.Failure{Kind: exec.KindDisk, Op: op, Entry: -1, Msg: err.Error()}
 }
 
 // loadedCode is what a process says of code that it has loaded.
@@ -93,9 +112,9 @@ type loadedCode struct {
 }
 
 // loadCode has a process load code.
-func (r *Runtime) loadCode(ctx context.Context, w work, code []byte, folder string) (*loaded, loadedCode, error) {
+func (p *program) loadCode(ctx context.Context, code []byte) (*loaded, loadedCode, error) {
 	var says loadedCode
-	proc, err := r.base.Fork(ctx, loader)
+	proc, err := p.place.base.Fork(ctx, loader)
 	if err != nil {
 		return nil, says, err
 	}
@@ -105,8 +124,9 @@ func (r *Runtime) loadCode(ctx context.Context, w work, code []byte, folder stri
 		Name string `msgpack:"name"`
 		Code []byte `msgpack:"code"`
 
-		Folder string `msgpack:"folder"`
-	}{"load", w.Form, w.Name, code, folder})
+		Folder string   `msgpack:"folder"`
+		Files  []placed `msgpack:"files"`
+	}{"load", p.w.Form, p.w.Name, code, p.folder, p.files})
 	if err == nil {
 		err = reply.Decode(&says)
 	}
@@ -202,9 +222,9 @@ func (p *program) again(ctx context.Context) (*loaded, error) {
 	}
 	code, err := os.ReadFile(filepath.Join(p.folder, codeFile))
 	if err != nil {
-		return nil, &exec.Failure{Kind: exec.KindDisk, Op: "load", Entry: -1, Msg: err.Error()}
+		return nil, ofDisk("load", err)
 	}
-	l, _, err = p.r.loadCode(ctx, p.w, code, p.folder)
+	l, _, err = p.loadCode(ctx, code)
 	if err != nil {
 		return nil, err
 	}
@@ -235,6 +255,7 @@ func (p *program) Release() {
 	if l != nil {
 		l.close()
 	}
+	p.r.left(p.place)
 	if err := os.RemoveAll(p.folder); err != nil && p.r.log != nil {
 		p.r.log.Warn("could not remove the folder of code", "folder", p.folder, "err", err)
 	}

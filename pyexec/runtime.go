@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -42,7 +43,10 @@ var phases = []child.Phase{
 // Runtime is an interpreter that runs, and forks what runs user code. It is an exec.Runtime.
 type Runtime struct {
 	info    exec.Info
-	base    *child.Base
+	own     *place // the interpreter itself
+	child   string // folder with the child's code
+	libs    string // folder with libraries that the child needs and the interpreter lacks; empty for none
+	envs    *envs
 	scratch string
 	log     *slog.Logger // nil for none
 	spare   time.Duration
@@ -53,6 +57,7 @@ type Runtime struct {
 	closed   bool
 	programs map[*program]bool
 	uses     uint64 // of programs
+	places   places
 }
 
 // Open starts an interpreter, for which it installs what the child needs the first time.
@@ -69,24 +74,38 @@ func (f *Finder) Open(ctx context.Context, info exec.Info, cfg exec.Config) (exe
 	if err != nil {
 		return nil, err
 	}
-	base, err := child.Open(ctx, child.Config{
-		Name:     "Python",
-		Exe:      info.Dir,
-		Args:     []string{"-B", dir, libs},
-		Env:      os.Environ(),
-		Dir:      cfg.Scratch,
-		Log:      cfg.Log,
-		Phases:   phases,
-		NoMemory: []string{"MemoryError"},
-		Stack:    func(text string) string { return userStack(text, dir) },
-	})
+	log := cfg.Log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	r := &Runtime{
+		info: info, child: dir, libs: libs, scratch: cfg.Scratch, log: cfg.Log, programs: map[*program]bool{},
+		spare: cmp.Or(f.Spare, spareFor), mostLoaded: mostLoaded,
+		envs:   &envs{dir: filepath.Join(cfg.Cache, "python", "envs"), most: f.EnvBytes, log: log},
+		places: places{byKey: map[string]*place{}, failed: map[string]failedEnv{}},
+	}
+	base, err := r.openBase(ctx, info.Dir, libs, os.Environ())
 	if err != nil {
 		return nil, err
 	}
-	return &Runtime{
-		info: info, base: base, scratch: cfg.Scratch, log: cfg.Log, programs: map[*program]bool{},
-		spare: cmp.Or(f.Spare, spareFor), mostLoaded: mostLoaded,
-	}, nil
+	r.own = &place{base: base, exe: info.Dir}
+	go r.envs.tidy("") // ends by itself
+	return r, nil
+}
+
+// openBase starts an interpreter.
+func (r *Runtime) openBase(ctx context.Context, exe, libs string, env []string) (*child.Base, error) {
+	return child.Open(ctx, child.Config{
+		Name:     "Python",
+		Exe:      exe,
+		Args:     []string{"-B", r.child, libs},
+		Env:      env,
+		Dir:      r.scratch,
+		Log:      r.log,
+		Phases:   phases,
+		NoMemory: []string{"MemoryError"},
+		Stack:    func(text string) string { return userStack(text, r.child) },
+	})
 }
 
 // Ready puts the child, and the libraries that it needs and an interpreter lacks, into the cache, as Open does.
@@ -127,7 +146,7 @@ func (r *Runtime) Close() error {
 	for p := range all {
 		p.Release()
 	}
-	r.base.Close()
+	r.own.base.Close()
 	return nil
 }
 

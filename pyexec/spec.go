@@ -22,6 +22,10 @@ type Spec struct {
 	Name string `json:"name,omitempty"`
 	// Items is how many items a job has that are only numbers; 0 for a job that is appended to, or has files.
 	Items int64 `json:"items,omitempty"`
+	// Env is the environment in which the code runs; nil for the node's own interpreter with what it has.
+	Env *Env `json:"env,omitempty"`
+	// Files are files of this host that stand, not to be written to, in the working folder of each process.
+	Files []File `json:"files,omitempty"`
 }
 
 // JSON is the spec as it stands in a request.
@@ -32,8 +36,10 @@ func (s Spec) JSON() json.RawMessage {
 
 // work is what other nodes are told of it, as msgpack (tasks.Work.Spec). The code is a blob.
 type work struct {
-	Form string `msgpack:"form"` // "source" or "archive"
-	Name string `msgpack:"name"`
+	Form  string   `msgpack:"form"` // "source" or "archive"
+	Name  string   `msgpack:"name"`
+	Env   *workEnv `msgpack:"env"`   // nil for the node's own interpreter
+	Files []string `msgpack:"files"` // names of files in working folders, whose blobs are fileBlob of their number
 }
 
 // codeBlob is the blob with the code.
@@ -57,24 +63,38 @@ func (r *Runtime) Describe(ctx context.Context, req exec.Request) (exec.Descript
 	if err != nil {
 		return exec.Description{}, err
 	}
-	if req.Tell != nil {
-		req.Tell("loading " + w.Name)
+	tell := req.Tell
+	if tell == nil {
+		tell = func(string) {}
 	}
-	p, err := r.load(ctx, w, code)
+	more, err := r.takeAlong(ctx, spec, req.Earlier, &w, tell)
+	if err != nil {
+		return exec.Description{}, err
+	}
+	tell("loading " + w.Name)
+	p, err := r.load(ctx, w, code, more, true)
 	if err != nil {
 		return exec.Description{}, err
 	}
 	packed, err := wire.Marshal(&w)
+	if err == nil && w.lacks(r.info) && p.mode == modeSum {
+		err = fmt.Errorf("this node leads the job and merges its sums, and has no environment %q: submit it on a node that "+
+			"has it", w.Env.Name)
+	}
 	if err != nil {
 		p.Release()
 		return exec.Description{}, err
+	}
+	blobs := []exec.Blob{{Name: codeBlob, Keep: true, Pack: func() ([]byte, error) { return code, nil }}}
+	for i, f := range p.files {
+		blobs = append(blobs, exec.Blob{Name: tasks.FileShip(i), Keep: true, File: f.Path})
 	}
 	return exec.Description{
 		Program: p,
 		Items:   spec.Items,
 		Notes:   p.notes,
-		Work:    tasks.Work{Kind: Kind, Needs: r.info.Needs(), Spec: packed},
-		Blobs:   []exec.Blob{{Name: codeBlob, Keep: true, Pack: func() ([]byte, error) { return code, nil }}},
+		Work:    tasks.Work{Kind: Kind, Needs: append(r.info.Needs(), w.needs()...), Spec: packed},
+		Blobs:   append(blobs, more.blobs...),
 	}, nil
 }
 
@@ -124,7 +144,14 @@ func (r *Runtime) Prepare(ctx context.Context, o exec.Order) (exec.Program, erro
 	if err != nil {
 		return nil, err
 	}
-	p, err := r.load(ctx, w, code)
+	if err := w.check(); err != nil {
+		return nil, err
+	}
+	more, err := r.brought(ctx, o, w)
+	if err != nil {
+		return nil, err
+	}
+	p, err := r.load(ctx, w, code, more, false)
 	if err != nil {
 		return nil, err
 	}

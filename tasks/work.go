@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Work says what is to be done with the units of a job. The protocol looks at no more of it than Needs; the rest is for
@@ -30,19 +31,27 @@ const (
 	MaxNeeds   = 16          // words
 	MaxNeed    = 128         // bytes of a word
 	MaxSpec    = 1 << 20     // bytes
-	MaxShips   = 16          // blobs
+	MaxShips   = 64          // blobs
 	MaxShip    = 72 << 20    // bytes of one, and of all together that copies of the ledger keep
 	MaxFreight = 2 * MaxShip // bytes of all
 )
 
 // Blobs of these names may be larger than others, and do not count towards the bounds of those: what a user gives a job
-// as its input, MaxInput bytes, and the libraries that its code needs, MaxLibraries bytes.
+// as its input, MaxInput bytes; the libraries that its code needs, MaxLibraries bytes; the environment that it runs in,
+// MaxEnvironment bytes; and files for its working folders (FileShip), MaxInput bytes each.
 const (
-	InputShip     = "input"
-	MaxInput      = 1 << 30
-	LibrariesShip = "libraries"
-	MaxLibraries  = 512 << 20
+	InputShip       = "input"
+	MaxInput        = 1 << 30
+	LibrariesShip   = "libraries"
+	MaxLibraries    = 512 << 20
+	EnvironmentShip = "environment"
+	MaxEnvironment  = 4 << 30
 )
+
+// FileShip is the name of the blob that is a file for working folders, by the file's number.
+func FileShip(number int) string { return fmt.Sprintf("%s%d", filePrefix, number) }
+
+const filePrefix = "file-"
 
 // MostOf is how many bytes a blob of that name may have.
 func MostOf(name string) int64 {
@@ -51,6 +60,11 @@ func MostOf(name string) int64 {
 		return MaxInput
 	case LibrariesShip:
 		return MaxLibraries
+	case EnvironmentShip:
+		return MaxEnvironment
+	}
+	if strings.HasPrefix(name, filePrefix) {
+		return MaxInput
 	}
 	return MaxShip
 }

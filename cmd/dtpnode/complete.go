@@ -209,7 +209,7 @@ func flagValues() map[string]cobra.CompletionFunc {
 			return listenable(), cobra.ShellCompDirectiveNoFileComp
 		},
 		"slots":  fixed(strconv.Itoa(runtime.NumCPU()) + "\tthe cores of this host"),
-		"memory": sizes, "max-file-size": sizes, "max-scratch": sizes, "keep-bytes": sizes,
+		"memory": sizes, "max-file-size": sizes, "max-scratch": sizes, "keep-bytes": sizes, "env-bytes": sizes,
 		"selector": sourceFiles,
 		"ttl":      fixed("10m", "1h", "24h"),
 	}

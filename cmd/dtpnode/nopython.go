@@ -35,3 +35,12 @@ func noPythonForRun(python string) string {
 	return "`dtpnode config set python FILE` names another interpreter, 3.10 or newer; `dtpnode config unset python` " +
 		"forgets the setting, and one is taken that is found"
 }
+
+// otherPython is the hint for a job that needs another Python than the daemon's, and otherPythonForRun for one whose
+// daemon was started by a program of the user's for its own time.
+const (
+	otherPython = "have a daemon offer it: `dtpnode down`, then `dtpnode up --python FILE --detach`, where FILE is a " +
+		"Python of that version, or NAME=FILE for an environment; --python may be repeated"
+	otherPythonForRun = "start a daemon that offers it, `dtpnode up --python FILE --detach`, where FILE is a Python of " +
+		"that version, or NAME=FILE for an environment; --python may be repeated"
+)

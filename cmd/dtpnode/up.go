@@ -40,6 +40,7 @@ type nodeFlags struct {
 	slots     int
 	root      []string
 	python    []string
+	envBytes  string
 	scratch   string
 	memory    string
 	logLevel  string
@@ -64,7 +65,11 @@ func (f *nodeFlags) add(flags *pflag.FlagSet) {
 			"none for no jobs of ROOT (default: $ROOTSYS, root-config, a Python that has ROOT, the cache)")
 	flags.StringArrayVar(&f.python, "python", nil,
 		"Python `interpreter`, at least 3.10, that runs jobs written in Python; repeatable, one of each minor version; none "+
-			"for no such jobs (default: beside this program, $VIRTUAL_ENV, python3)")
+			"for no such jobs (default: beside this program, $VIRTUAL_ENV, python3); NAME=FILE offers an environment, beside "+
+			"these, that jobs ask for by its name")
+	flags.StringVar(&f.envBytes, "env-bytes", "",
+		"bound of environments that are made here for jobs in Python, and kept in the cache, e.g. 20G (default: a quarter "+
+			"of the free disk)")
 	flags.StringVar(&f.scratch, "scratch", "", "folder for partial results (default in the state folder)")
 	flags.StringVar(&f.keep, "keep-bytes", "",
 		"bound of partial results kept here before they are committed, and of whole results that their users have, e.g. "+
@@ -156,8 +161,17 @@ func absoluteFolders(own *pflag.FlagSet) error {
 // interpreters finds interpreters on the path that are named without a folder.
 func interpreters(names []string) []string {
 	out := slices.Clone(names)
-	for i, name := range names {
-		if path, err := osexec.LookPath(name); err == nil && name != noneOfIt {
+	for i, given := range names {
+		name, exe, named := pyexec.NamedInterpreter(given)
+		path, err := osexec.LookPath(exe)
+		if err == nil && given != noneOfIt {
+			path, err = filepath.Abs(path)
+		}
+		switch {
+		case err != nil || given == noneOfIt:
+		case named:
+			out[i] = name + "=" + path
+		default:
 			out[i] = path
 		}
 	}
@@ -168,7 +182,7 @@ func interpreters(names []string) []string {
 func absoluteAll(paths []string) ([]string, error) {
 	out := make([]string, len(paths))
 	for i, path := range paths {
-		if path == "" || path == noneOfIt {
+		if _, _, named := pyexec.NamedInterpreter(path); path == "" || path == noneOfIt || named {
 			out[i] = path
 			continue
 		}
@@ -311,7 +325,11 @@ func (f *nodeFlags) finders(cache string, log *slog.Logger) ([]exec.Finder, erro
 	if slices.Equal(f.root, []string{noneOfIt}) {
 		root.Prefixes, root.None = nil, true
 	}
-	python := &pyexec.Finder{Interpreters: f.python, Log: log}
+	envBytes, err := inputs.Size(f.envBytes)
+	if err != nil {
+		return nil, err
+	}
+	python := &pyexec.Finder{Interpreters: f.python, EnvBytes: envBytes, Log: log}
 	if slices.Equal(f.python, []string{noneOfIt}) {
 		python.Interpreters, python.None = nil, true
 	}
@@ -321,6 +339,7 @@ func (f *nodeFlags) finders(cache string, log *slog.Logger) ([]exec.Finder, erro
 // advise sets what the daemon tells users to do on a host that lacks what runs a job.
 func (o *upOptions) advise(cfg *node.Config, state string, from map[string]string) {
 	root, python := first(o.root), first(o.python)
+	cfg.OtherNeeds = map[string]string{pyexec.Kind: otherPython}
 	cfg.Lacks = map[string]string{
 		rootexec.Kind: noROOT(state, root, from["root"], true),
 		pyexec.Kind:   noPython(state, python, from["python"]) + samePythons,
@@ -328,7 +347,7 @@ func (o *upOptions) advise(cfg *node.Config, state string, from map[string]strin
 	if o.ephemeral {
 		cfg.Lacks[rootexec.Kind] = noROOTForRun(root)
 		cfg.Lacks[pyexec.Kind] = noPythonForRun(python)
-		cfg.OtherNeeds = otherROOTForRun
+		cfg.OtherNeeds = map[string]string{rootexec.Kind: otherROOTForRun, pyexec.Kind: otherPythonForRun}
 	}
 	cfg.NoRuntime = cfg.Lacks[rootexec.Kind] + ". For jobs in Python: " + cfg.Lacks[pyexec.Kind]
 }

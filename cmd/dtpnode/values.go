@@ -41,6 +41,9 @@ func (f *nodeFlags) check(name string) error {
 	case "memory":
 		_, err := inputs.Memory(f.memory)
 		return reason(err)
+	case "env-bytes":
+		_, err := inputs.Size(f.envBytes)
+		return reason(err)
 	case "keep-bytes":
 		_, err := inputs.Size(f.keep)
 		return reason(err)

@@ -117,10 +117,13 @@ func Advice(id string) string {
 // JobRequest asks the daemon for a job. Paths are absolute or URLs; globs and lists are expanded by the
 // command, so that they mean what the user's shell means.
 type JobRequest struct {
-	Kind    string          `json:"kind,omitempty"`    // of work: which runtimes do it; empty: that of the daemon's first
-	Version string          `json:"version,omitempty"` // of the runtime; empty: the daemon's first of that kind
-	Title   string          `json:"title"`             // what the user named, such as the path of a source file, to show
-	Spec    json.RawMessage `json:"spec"`              // what is wanted of the runtime, in the words of the kind
+	Kind    string `json:"kind,omitempty"`    // of work: which runtimes do it; empty: that of the daemon's first
+	Version string `json:"version,omitempty"` // of the runtime; empty: the daemon's first of that kind
+	// further words that a runtime must offer to run the job, such as "environment=muons". A daemon that has none such
+	// leads the job for others that have, with another of that kind and version.
+	Needs []string        `json:"needs,omitempty"`
+	Title string          `json:"title"` // what the user named, such as the path of a source file, to show
+	Spec  json.RawMessage `json:"spec"`  // what is wanted of the runtime, in the words of the kind
 
 	Part  string      `json:"part"` // that is read of each file which names none itself; for ROOT the path of a tree
 	Files []InputFile `json:"files"`

@@ -49,11 +49,14 @@ func (r *base) tellPrepared(id tasks.JobID, submitter tasks.PeerID, p exec.Progr
 	}
 }
 
-// tellNotPrepared tells the user of a job that its code does not load here, where it does on the user's own node.
+// tellNotPrepared tells the user of a job that its code does not load here, where it does on the user's own node, or
+// that what it runs in cannot be made here.
 func (r *base) tellNotPrepared(id tasks.JobID, submitter tasks.PeerID, fail *exec.Failure) {
-	if fail.Kind == exec.KindCode {
-		line, _, _ := strings.Cut(fail.Msg, "\n")
+	switch line, _, _ := strings.Cut(fail.Msg, "\n"); fail.Kind {
+	case exec.KindCode:
 		r.tellNote(id, submitter, "it takes no part, since the code does not load there: "+line)
+	case exec.KindLacks:
+		r.tellNote(id, submitter, "it takes no part: "+strings.Join(strings.Fields(fail.Msg), " "))
 	}
 }
 

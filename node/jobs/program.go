@@ -28,7 +28,9 @@ type programs struct{ *base }
 type Runtimes struct {
 	*runtimes.Set
 	Advice string // what a user can do if this host can run nothing
-	Other  string // what a user can do if this host lacks what a job needs; empty: submit it on a member that has it
+	// Other is what a user can do if this host lacks what a job of a kind needs, by the kinds; where it says nothing:
+	// submit it on a member that has it.
+	Other map[string]string
 	// Lacks is what a user can do if this host has no runtime of a kind, though it has others, by the kinds.
 	Lacks map[string]string
 	// Elsewhere says which members have a runtime that meets needs, in words that follow advice; empty if none has. It may
@@ -37,6 +39,19 @@ type Runtimes struct {
 	// Missing says which other members have no runtime that meets needs, and so take no part in a job, in at most one
 	// sentence. It may be nil.
 	Missing func(needs []string) []string
+}
+
+// Leading chooses the runtime with which a job is led: one that can run it, or, if only other members have such, one
+// that differs in further words alone.
+func (s *Runtimes) Leading(req api.JobRequest) (*runtimes.Hosted, error) {
+	h, err := s.Choose(req.Kind, req.Version, req.Needs...)
+	if err == nil || len(req.Needs) == 0 || s.elsewhere(runtimes.NeedsOf(req.Kind, req.Version, req.Needs)) == "" {
+		return h, err
+	}
+	if other, no := s.Choose(req.Kind, req.Version); no == nil {
+		return other, nil
+	}
+	return nil, err
 }
 
 // Ready returns the runtime of this host for a job of a kind with these needs, and waits until it is made ready.
@@ -59,7 +74,7 @@ func (s *Runtimes) Advised(err error) error {
 		if s.None() != nil {
 			advice = s.Advice
 		}
-		hint := cmp.Or(s.Lacks[lacks.Kind], advice, s.Other, members) + s.elsewhere(lacks.Needs)
+		hint := cmp.Or(s.Lacks[lacks.Kind], advice, s.Other[lacks.Of], members) + s.elsewhere(lacks.Needs)
 		return &api.Error{Message: err.Error(), Hint: hint, Err: err}
 	case errors.Is(err, exec.ErrNone), s.None() != nil:
 		return &api.Error{Message: oneLine(err), Hint: s.Advice + s.elsewhere(nil), Err: err}

@@ -44,8 +44,8 @@ func TestAdviceToWhoLacksARuntime(t *testing.T) {
 		!strings.HasSuffix(got, "; bob has ROOT=6.38.00") {
 		t.Errorf("got %q", got)
 	}
-	s.Other, s.Elsewhere = "name its folder", nil
-	if got := hint(); got != s.Other {
+	s.Other, s.Elsewhere = map[string]string{"ROOT": "name its folder", "test": "no"}, nil
+	if got := hint(); got != s.Other["ROOT"] {
 		t.Errorf("got %q", got)
 	}
 }

@@ -204,8 +204,12 @@ func (r *programs) shipBlob(j *Job, b exec.Blob) (tasks.Ship, error) {
 // shipFile is shipBlob for a blob that is a file.
 func (r *programs) shipFile(j *Job, b exec.Blob, ship *tasks.Ship) (err error) {
 	info, err := os.Stat(b.File)
-	if err == nil && info.Size() > tasks.MaxInput {
+	switch {
+	case err != nil:
+	case b.Name == tasks.InputShip && info.Size() > tasks.MaxInput:
 		err = tooMuchInput(info.Size())
+	case info.Size() > tasks.MostOf(b.Name):
+		err = fmt.Errorf("it has %d bytes, the limit is %d", info.Size(), tasks.MostOf(b.Name))
 	}
 	if err != nil {
 		return fmt.Errorf("could not ship the %s of the job: %w", b.Name, err)

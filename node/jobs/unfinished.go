@@ -42,7 +42,7 @@ func (r *ender) cannotFinish(j *Job, err error) {
 // ofNode reports whether a failure at a job's end may be the node's fault, and not that of the user's code.
 func ofNode(k exec.Kind) bool {
 	switch k {
-	case exec.KindDisk, exec.KindKilled, exec.KindMemory, exec.KindInternal:
+	case exec.KindDisk, exec.KindKilled, exec.KindMemory, exec.KindInternal, exec.KindLacks:
 		return true
 	}
 	return false

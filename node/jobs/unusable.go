@@ -64,7 +64,7 @@ func fromBlob(err error) bool {
 		return false
 	}
 	switch f.Kind {
-	case exec.KindDisk, exec.KindKilled, exec.KindMemory, exec.KindCode:
+	case exec.KindDisk, exec.KindKilled, exec.KindMemory, exec.KindCode, exec.KindLacks:
 		return false
 	}
 	return true

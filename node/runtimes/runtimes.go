@@ -115,26 +115,33 @@ func (s *Set) First() *Hosted {
 	return s.all[0]
 }
 
-// Choose finds the runtime of a kind, and of a version if one is named; an empty kind is the first of all.
-func (s *Set) Choose(kind, version string) (*Hosted, error) {
+// Choose finds the runtime of a kind, and of a version if one is named, that offers further words; an empty kind is the
+// first of all.
+func (s *Set) Choose(kind, version string, further ...string) (*Hosted, error) {
 	if kind == "" && s.none != nil {
 		return nil, s.none
 	}
 	for _, h := range s.all {
-		if (kind == "" || h.Info.Kind == kind) && (version == "" || h.Info.Version == version) {
+		if (kind == "" || h.Info.Kind == kind) && (version == "" || h.Info.Version == version) &&
+			h.Info.Offer().Meets(further) {
 			return h, nil
 		}
 	}
+	return nil, s.lack(kind, NeedsOf(kind, version, further))
+}
+
+// NeedsOf are what a job needs for which a kind was asked, or a version of it, and further words.
+func NeedsOf(kind, version string, further []string) []string {
 	needs := []string{kind}
 	if version != "" {
 		needs = []string{exec.Needed(kind, version)}
 	}
-	return nil, s.lack(kind, needs)
+	return append(needs, further...)
 }
 
 // lack says that none of the runtimes meets the needs of a job.
 func (s *Set) lack(kind string, needs []string) error {
-	err := &exec.NeedsError{Needs: needs, Has: s.Infos()}
+	err := &exec.NeedsError{Needs: needs, Has: s.Infos(), Of: kind}
 	if why, none := s.lacks[kind]; none {
 		err.Kind, err.Why = kind, why
 	} else if s.none != nil {

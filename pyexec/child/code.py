@@ -4,7 +4,8 @@ It comes in one of two forms. A *source* is a Python file whose functions of the
 ITEMS are strings. An *archive* is a zip file, whose member code.pickle is a mapping with the same names, made by
 cloudpickle; names that it lacks are as below. Its folder lib has modules that the code needs and that the submitter
 has sent along: they are found before those of this host. The cloudpickle that has made the pickle is among them, since
-one of another version may not read it. A member versions.json is a mapping of the names of modules that the submitter
+one of another version may not read it. Its folder files has files that stand in the working folder of each process that
+runs items; others, too large for an archive, come beside it. A member versions.json is a mapping of the names of modules that the submitter
 has imported to the name and the version of the distribution that each is of: what differs here is told.
 
     begin()          on the submitting side before all others; what it returns goes to each start
@@ -31,6 +32,7 @@ Where there is no reduce, "sum" adds by operator.add.
 
 import contextlib
 import importlib
+import io
 import json
 import linecache
 import operator
@@ -54,8 +56,11 @@ class BadCode(Exception):
 class Code:
     """A user's code, loaded."""
 
-    def __init__(self, names: Mapping[str, Any], notes: list[str] | None = None) -> None:
+    def __init__(
+        self, names: Mapping[str, Any], notes: list[str] | None = None, files: Mapping[str, str] | None = None
+    ) -> None:
         self.notes = notes or []  # What the job's user is to know of this host, a sentence each.
+        self.files = dict(files or {})  # Paths on this host of what stands in working folders, by the names there.
         for name in NAMES:
             f = names.get(name)
             if f is not None and not callable(f):
@@ -80,16 +85,14 @@ class Code:
             raise BadCode(f'ITEMS is {self.items!r}, and must be "bytes", "pickle" or "blob"')
 
 
-def load(form: str, name: str, data: bytes, folder: str) -> Code:
+def load(form: str, name: str, data: bytes, folder: str, files: Mapping[str, str]) -> Code:
     """Loads code in one of the two forms; name is that of the file, to show in tracebacks, and folder is one that stays
-    as long as processes with the code do."""
+    as long as processes with the code do. files are those that stand in working folders beside what an archive has."""
     if form == "archive":
-        path = os.path.join(folder, "code.zip")
-        with open(path, "wb") as f:
-            f.write(data)
-        sys.path.insert(0, os.path.join(path, "lib"))
-        importlib.invalidate_caches()
-        with zipfile.ZipFile(path) as z:
+        with zipfile.ZipFile(io.BytesIO(data)) as z:
+            files = {**files, **unpack(z, folder)}
+            sys.path.insert(0, os.path.join(folder, "lib"))
+            importlib.invalidate_caches()
             notes = versions.differences(json.loads(z.read("versions.json"))) if "versions.json" in z.namelist() else []
             try:
                 names = pickle.loads(z.read("code.pickle"))
@@ -97,7 +100,7 @@ def load(form: str, name: str, data: bytes, folder: str) -> Code:
                 raise BadCode(versions.advice(e)) from None
         if not isinstance(names, Mapping):
             raise BadCode(f"the pickle is of a {type(names).__name__}, and must be of a mapping")
-        return Code(names, notes)
+        return Code(names, notes, files)
     text = data.decode()
     module = types.ModuleType("dtpnode_code")  # A module of its own, so that pickles of its functions find it.
     module.__file__ = name
@@ -107,7 +110,31 @@ def load(form: str, name: str, data: bytes, folder: str) -> Code:
         exec(compile(text, name, "exec"), module.__dict__)
     except ModuleNotFoundError as e:
         raise BadCode(versions.advice(e)) from None
-    return Code(MappingProxyType(module.__dict__))
+    return Code(MappingProxyType(module.__dict__), files=files)
+
+
+def unpack(z: zipfile.ZipFile, folder: str) -> dict[str, str]:
+    """Unpacks modules and files of an archive into a folder, as real files, since code may ask for data beside its
+    modules, and returns the paths of the files by their names."""
+    files: dict[str, str] = {}
+    for member in z.namelist():
+        top, _, rest = member.partition("/")
+        if top not in ("lib", "files") or not rest:
+            continue
+        if top == "files" and "/" in rest:
+            raise BadCode(f"the archive has a file in a folder: {rest!r}")
+        path = z.extract(member, folder)  # It writes nowhere else, whatever the name is.
+        if top == "files":
+            os.chmod(path, 0o400)
+            files[rest] = path
+    return files
+
+
+def lay(files: Mapping[str, str]) -> None:
+    """Has files stand in the working folder."""
+    for name, path in files.items():
+        with contextlib.suppress(FileExistsError):
+            os.symlink(path, name)
 
 
 LARGE = 64 << 10  # bytes, or characters, from which on a value is written without copies of it

@@ -9,7 +9,7 @@ import traceback
 from typing import Any, Callable
 
 from . import partial
-from .code import BadCode, Code, dump, dumps, load, small
+from .code import BadCode, Code, dump, dumps, lay, load, small
 from .frames import CODE_PHASES, Channel, Page
 from .items import BadItems, Items
 from .versions import advice
@@ -110,6 +110,8 @@ class Generation(Worker):
         self.blob: tuple[str | bytes, Items] | None = None
         self.values = partial.Values(os.getcwd()) if self.code.mode == "values" else None
         self.total: Any = None
+        self.folder = os.getcwd()
+        lay(self.code.files)
         reseed()
         os.environ.update(surroundings(r))
         self.page.phase = "start"
@@ -187,11 +189,13 @@ class Generation(Worker):
         process: Callable[..., Any] = self.code.process
         blob, pid, sock = self.code.items == "blob", os.getpid(), self.channel.sock.fileno()
         inode = os.fstat(sock).st_ino
+        home = self.go_home
 
         def run(item: Any, at: int) -> Any:
             try:
                 return process(item, items, at) if blob else process(item)
             finally:
+                home()
                 if os.getpid() != pid:  # The user's code has forked: what it has made ends where that does.
                     flush()
                     os._exit(0)
@@ -201,6 +205,16 @@ class Generation(Worker):
                     os._exit(1)
 
         return run
+
+    def go_home(self) -> None:
+        """Goes back to the working folder, which the user's code may have left, or removed, so that the next item begins
+        there too."""
+        try:
+            os.chdir(self.folder)
+        except OSError:
+            os.makedirs(self.folder, exist_ok=True)
+            os.chdir(self.folder)
+            lay(self.code.files)
 
     def write(self, result: Any, run: partial.Run) -> None:
         """Writes the value of an item's result. What is large in it is not copied on its way."""
@@ -335,7 +349,8 @@ class Loader(Worker):
 
     def do_load(self, r: Frame) -> Frame:
         self.page.phase = "load"
-        self.code = load(r["form"], r["name"], r["code"], r["folder"])
+        files = {f["name"]: f["path"] for f in r.get("files") or ()}
+        self.code = load(r["form"], r["name"], r["code"], r["folder"], files)
         self.over = True
         return {"op": "loaded", "mode": self.code.mode, "finishes": self.code.finish is not None,
                 "notes": self.code.notes}

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any, Callable, Iterable, Sequence, TypeVar
 
 from ._affinity import Affinity
+from ._along import Environment, Modules, take_along
+from ._along import Files as SentFiles
 from ._attach import Attached
 from ._cluster import LocalCluster
 from ._control import Control, socket_path, state_folder
@@ -71,9 +73,14 @@ class Client:
         name: str = "executor",
         output: Output | None = to_stdout,
         imports: Sequence[str] = (),
+        env: Environment | None = None,
+        modules: Modules = (),
+        files: SentFiles = (),
     ) -> Executor:
         """An executor whose calls run on the nodes of the pool; see Executor for the arguments."""
-        return Executor(self.control, max_workers, initializer, initargs, name, output, imports)
+        return Executor(
+            self.control, max_workers, initializer, initargs, name, output, imports, env, modules, files
+        )
 
     def reduce(
         self,
@@ -88,6 +95,9 @@ class Client:
         name: str | None = None,
         output: Output | None = to_stdout,
         imports: Sequence[str] = (),
+        env: Environment | None = None,
+        modules: Modules = (),
+        files: SentFiles = (),
     ) -> Reduction:
         """Calls fn with an element of each iterable, and adds what it returns on the nodes, up to the one total which
         the future has. It is ``Executor.reduce`` without an executor; see there, and Executor for the other arguments.
@@ -96,7 +106,8 @@ class Client:
             332833500
         """
         return begin(
-            self.control, fn, iterables, op, initial, partial, code_of(initializer, initargs, imports), name, output
+            self.control, fn, iterables, op, initial, partial, code_of(initializer, initargs, imports), name, output,
+            take_along(env, modules, files),
         )
 
     def reduction(self, name: str) -> Reduction:
@@ -149,6 +160,9 @@ class Client:
         nodes: Sequence[str] | None = None,
         progress: bool | None = None,
         title: str = "remote_map",
+        env: Environment | None = None,
+        modules: Modules = (),
+        files: SentFiles = (),
     ) -> Outcomes[T]:
         """Calls a function with each item, and returns an iterator over the outcomes in the order in which they come.
 
@@ -165,14 +179,14 @@ class Client:
         same for which it returns the same, such as ``lambda chunk: chunk[0]`` for a file's name; False has any node
         take any item. ``nodes`` are ids of nodes to which the items are given by turns, in place of that.
 
-        ``progress`` shows a bar, called ``title``; by default where standard error is a terminal, or in a notebook.
+        ``env``, ``modules`` and ``files`` go along as with an Executor. ``progress`` shows a bar, called ``title``; by default where standard error is a terminal, or in a notebook.
 
         ``outcomes.close()`` ends the map early, as does dropping the iterator: all that has no outcome is cancelled.
         Items may be without end: some 20,000 are read before outcomes are taken. ``Unpicklable`` and ``TooLarge`` are
         raised for what cannot be sent, ``BrokenExecutor`` as by an executor.
         """
         key = by_item if affinity is True else affinity or None
-        return Outcomes(self._maps, function, items, key, nodes, Bar(title, progress))
+        return Outcomes(self._maps, function, items, key, nodes, Bar(title, progress), (env, modules, files))
 
     def job(self, name: str) -> Job:
         """A job by its name or the beginning of it, from any process and node. An unknown one is an Error."""

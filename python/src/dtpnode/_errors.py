@@ -56,3 +56,7 @@ class RemoteTraceback(Exception):
 
 class RemoteError(Error):
     """An exception that was raised on a node and cannot be made again here; its words are those of the original."""
+
+
+class NodeWarning(UserWarning):
+    """What nodes say of a job: that a package is of another version there, or that a node takes no part, and why."""

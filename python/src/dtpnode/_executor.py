@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Callable, Iterable, Iterator, Literal, Sequence, Sized
 
 from . import _pickles
+from ._along import Environment, Files, Modules, take_along
 from ._control import Control
 from ._held import LateFuture
 from ._prints import Output, to_stdout
@@ -57,6 +58,26 @@ class Executor(_Executor):
         are names of modules, such as ``["numpy", "sklearn"]``, that each node imports once before it forks the
         processes that run calls, where each of these would do so. One that a node lacks is an error only for calls that
         need it.
+    ``env``
+        is the environment in which calls run. A lock file (``"pylock.toml"`` of PEP 751, or ``"requirements.txt"`` with
+        hashes) is installed once on each node, with uv where it is found, or else pip. A tarball (``"env.tar.gz"`` of
+        venv-pack or conda-pack, or any with ``bin/python`` at its top or in one folder, at most 4 GiB) is unpacked once.
+        Both are kept on the node for later, by their hash. A name is that of an environment which nodes have (``dtpnode
+        up --python NAME=FILE``). Its Python is of this minor version. A node that cannot make it takes no part, and a
+        ``NodeWarning`` says why; if this host cannot, that is an ``Error``. By default calls run in the Python that each
+        node has, with its packages; where these differ from what is imported here, that is a ``NodeWarning``.
+    ``modules``
+        are modules that nodes lack: names, modules, or paths of packages, sources and wheels, at most 48 MiB. They travel
+        as files, with the data in their folders, and are found before those of nodes. What is compiled cannot: that is
+        what ``env`` is for. Modules that were imported from where nothing is installed, such as those of the working
+        folder, need not be named: what calls refer to of them travels by value.
+    ``files``
+        are files, or a mapping of names to files, that each process finds in its working folder, to read: at most 1 GiB
+        each, sent once to each node.
+
+    Each process that runs calls has a working folder of its own, empty but for ``files``, which goes with it. A call that
+    changes the working folder changes it for itself alone; files that it leaves there may be seen by later calls of the
+    same process, and by nobody else: what is to stay is returned, or written to a path that all hosts see.
 
     Futures raise what the call has raised, with the traceback on the node as the cause (``RemoteTraceback``), or
     ``ItemLost`` if the call has ended its process again and again. They raise ``ClusterLost`` or ``JobFailed``, both
@@ -73,12 +94,16 @@ class Executor(_Executor):
         name: str = "executor",
         output: Output | None = to_stdout,
         imports: Sequence[str] = (),
+        env: Environment | None = None,
+        modules: Modules = (),
+        files: Files = (),
     ) -> None:
         if max_workers is not None and max_workers <= 0:
             raise ValueError("max_workers must be greater than 0")
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
-        self._session = Session(control, initializer, initargs, name, max_workers, output, imports)
+        along = take_along(env, modules, files)
+        self._session = Session(control, initializer, initargs, name, max_workers, output, imports, along)
         self._control, self._output = control, output
         self._code = code_of(initializer, initargs, imports)  # of reductions
         self._reductions: list[Reduction] = []
@@ -108,7 +133,10 @@ class Executor(_Executor):
         and ``RuntimeError`` that the executor was shut down.
         """
         future: Future[Any] = LateFuture()
-        self._session.submit([Call(future, _pickles.function(fn), _pickles.arguments(args, kwargs))])
+        but = self._session.along.modules
+        call = Call(future, _pickles.function(fn, but), _pickles.arguments(args, kwargs, but))
+        self._session.compare(call.function, call.arguments)
+        self._session.submit([call])
         return future
 
     def map(
@@ -130,7 +158,8 @@ class Executor(_Executor):
             raise ValueError("chunksize must be >= 1.")
         end = None if timeout is None else time.monotonic() + timeout
         sized = bool(iterables) and any(isinstance(i, Sized) for i in iterables)
-        feed = _Feed(self._session, _pickles.function(fn), zip(*iterables), None if sized else AHEAD)
+        function = _pickles.function(fn, self._session.along.modules)
+        feed = _Feed(self._session, function, zip(*iterables), None if sized else AHEAD)
         try:
             feed.fill()
         except BaseException:
@@ -174,7 +203,7 @@ class Executor(_Executor):
         if chunksize < 1:
             raise ValueError("chunksize must be >= 1.")
         self._session.check()
-        reduction = begin(self._control, fn, iterables, op, initial, partial, self._code, name, self._output)
+        reduction = begin(self._control, fn, iterables, op, initial, partial, self._code, name, self._output, self._session.along)
         self._reductions.append(reduction)
         return reduction
 
@@ -220,7 +249,8 @@ class _Feed:
         calls: list[Call] = []
         size = 0
         for args in islice(self._arguments, PART):
-            call = Call(LateFuture(), self._function, _pickles.arguments(args, {}))
+            call = Call(LateFuture(), self._function, _pickles.arguments(args, {}, self._session.along.modules))
+            self._session.compare(call.function, call.arguments)
             calls.append(call)
             size += len(call.arguments)
             self._sizes.append(len(call.arguments))

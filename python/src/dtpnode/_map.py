@@ -17,6 +17,7 @@ from ._control import Control
 from ._errors import RemoteError, RemoteTraceback
 from ._executor import Executor
 from ._here import measured_by
+from ._along import Environment, Files, Modules
 from ._imports import imported_by
 from ._progress import Bar
 from ._session import MAX_CALLS, Call
@@ -75,6 +76,10 @@ class Outcome(Generic[T]):
         return self.value  # type: ignore[return-value]
 
 
+Sent = tuple[Environment | None, Modules, Files]
+"""What goes along with a map: env, modules and files, as an Executor takes them."""
+
+
 class Maps:
     """The maps of a client. One has the executor of an earlier one, so that the nodes need not be made ready again."""
 
@@ -85,8 +90,12 @@ class Maps:
         self._imports: set[str] = set()  # that the nodes make for the idle executor, before they fork what runs items
         self._closed = False
 
-    def take(self, imports: set[str]) -> Executor:
-        """An executor that no other map uses, whose nodes have such modules imported."""
+    def take(self, imports: set[str], sent: Sent) -> Executor:
+        """An executor that no other map uses, whose nodes have such modules imported. One with which something goes along
+        is of one map alone."""
+        if any(sent):
+            return Executor(self._control, AHEAD, name="remote_map", imports=sorted(imports), env=sent[0],
+                            modules=sent[1], files=sent[2])
         with self._lock:
             if self._closed:
                 raise RuntimeError("the client is closed")
@@ -105,7 +114,7 @@ class Maps:
             executor._session.abandon()
             return
         with self._lock:
-            if not self._closed and not self._idle:
+            if not self._closed and not self._idle and not executor._session.along:
                 self._idle.append(executor)
                 return
         executor.shutdown(wait=False)
@@ -129,10 +138,12 @@ class Outcomes(Iterator[Outcome[T]]):
         key: Key | None,
         at: Sequence[str] | None,
         bar: Bar,
+        sent: Sent = (None, (), ()),
     ) -> None:
         self._maps, self._key, self._at, self._bar = maps, key, at, bar
-        self._function = _pickles.function(measured_by(function))
-        self._executor = maps.take(imported_by(function))
+        self._executor = maps.take(imported_by(function), sent)
+        self._but = self._executor._session.along.modules
+        self._function = _pickles.function(measured_by(function), self._but)
         self._items = enumerate(items)
         self._ready: "queue.SimpleQueue[tuple[int, Any, bytes, int, Future[Any]]]" = queue.SimpleQueue()
         self._futures: "dict[int, Future[Any]]" = {}
@@ -163,7 +174,8 @@ class Outcomes(Iterator[Outcome[T]]):
         near = dict(self._maps.affinity.near(p for _, _, p in part if p))
         calls: list[Call] = []
         for index, item, print_ in part:
-            call = Call(Future(), self._function, _pickles.arguments((item,), {}))
+            call = Call(Future(), self._function, _pickles.arguments((item,), {}, self._but))
+            self._executor._session.compare(call.function, call.arguments)
             call.near = near.get(print_)
             if self._at is not None:
                 call.near = Near(self._at[index % len(self._at)], PINNED)

@@ -1,9 +1,11 @@
 """Modules of the user's own, which nodes do not have: what is in them travels by value."""
 
+import contextlib
 import os
 import sys
 import sysconfig
-from typing import Any
+import threading
+from typing import Any, Iterator
 
 import cloudpickle
 
@@ -32,6 +34,34 @@ def ship() -> None:
         module = sys.modules.get(top)
         if module is not None and own(module):
             cloudpickle.register_pickle_by_value(module)
+
+
+_lock = threading.RLock()
+_as_files: set[str] = set()  # top-level names that some session has sent as files
+
+
+@contextlib.contextmanager
+def by_reference(tops: frozenset[str]) -> Iterator[None]:
+    """Has cloudpickle pickle modules by reference, for those that go along as files: by value too they would be there
+    twice, with classes that are not the same."""
+    if not tops and not _as_files:
+        yield
+        return
+    with _lock:
+        _as_files.update(tops)
+        found = [m for m in map(sys.modules.get, tops) if m is not None and m.__name__ in registered()]
+        for m in found:
+            cloudpickle.unregister_pickle_by_value(m)
+        try:
+            yield
+        finally:
+            for m in found:
+                cloudpickle.register_pickle_by_value(m)
+
+
+def registered() -> set[str]:
+    """Names of the modules that are pickled by value."""
+    return set(cloudpickle.list_registry_pickle_by_value())
 
 
 def own(module: Any) -> bool:

@@ -17,9 +17,12 @@ import cloudpickle
 import httpx
 
 from . import _pickles, _sums
+from ._along import Along
 from ._archive import pack
 from ._control import Control
 from ._errors import Error, ItemLost, NoDaemon, RemoteError, RemoteTraceback, TooLarge
+from ._notes import Notes
+from ._opening import open_job
 from ._prints import Output, Prints
 from ._receiver import PATIENCE, RETRY, Job, Receiver, broken_by, item_lost
 from ._session import (
@@ -29,7 +32,6 @@ from ._session import (
     MAX_ITEM,
     MAX_ITEMS,
     REDUCE,
-    open_job,
     part_title,
     parts_of,
 )
@@ -184,6 +186,8 @@ class _Run(Receiver):
         self.attached = False
         self.cancelled = False
         self._stopped = False
+        self._notes = Notes(control)
+        self._along = Along()
         self._parts: list[Part] = []
         self._numbers = 0  # items that are sent, or on their way to be
         self._bytes = 0  # of these
@@ -242,14 +246,14 @@ class _Run(Receiver):
             self._numbers = before + int(status["units"])
             self._follow(part)
 
-    def open(self, code: bytes, prints: Prints | None) -> None:
+    def open(self, code: bytes, prints: Prints | None, along: Along) -> None:
         """Opens the first job."""
-        self._code, self._prints = code, prints
+        self._code, self._prints, self._along = code, prints, along
         self._add(self._title)
         self.name = self._parts[0].name
 
     def _add(self, title: str) -> Part:
-        part = Part(open_job(self._control, title, self._code), self._numbers)
+        part = Part(open_job(self._control, title, self._code, self._along, self._notes), self._numbers)
         self._parts.append(part)
         self._follow(part)
         if self._prints is not None:
@@ -260,7 +264,7 @@ class _Run(Receiver):
         """Reads the items, and has them sent. What goes wrong with that is in unread."""
         try:
             for n, args in enumerate(items):
-                arguments = _pickles.arguments(args, {})
+                arguments = _pickles.arguments(args, {}, self._along.modules)
                 if len(arguments) > MAX_ITEM:
                     raise TooLarge(
                         f"the item {n} has {len(arguments):,} bytes as a pickle, and may have {MAX_ITEM:,}",
@@ -498,6 +502,7 @@ class _Run(Receiver):
     def hang_up(self) -> None:
         """Ends receiving."""
         self.closed = True
+        self._notes.close()
         with self._lock:
             exchanges = [p.exchange for p in self._parts]
             self._change.notify_all()
@@ -598,6 +603,7 @@ def begin(
     code: dict[str, Any],
     title: str | None,
     output: Output | None,
+    along: Along,
 ) -> Reduction:
     """Begins a reduction. code is what its jobs have beside what _sums gives them, as pyexec/child/code.py takes it."""
     if not callable(op):
@@ -606,13 +612,14 @@ def begin(
         raise TypeError("reduce() must have at least one iterable")
     held = [tuple(i) if isinstance(i, (list, set, frozenset, dict, deque)) else i for i in iterables]
     items = zip(*held)  # It tells here what is no iterable.
-    fn, op = _pickles.checked(fn, "the function"), _pickles.checked(op, "op")
-    tail = _pickles.value((op,) if initial is NOTHING else (op, initial), "initial")
+    but = along.modules
+    fn, op = _pickles.checked(fn, "the function", but), _pickles.checked(op, "op", but)
+    tail = _pickles.value((op,) if initial is NOTHING else (op, initial), "initial", but)
     own = _sums.code(fn, op, tail)
     own["unpicklable"] = of_sum(code["unpicklable"])
     title = title or f"reduce {getattr(fn, '__qualname__', type(fn).__name__)}"
     run = _Run(control, title + REDUCE, op, initial)
-    run.open(pack({**code, **own}), Prints(control, output) if output is not None else None)
+    run.open(pack({**code, **own}, along), Prints(control, output) if output is not None else None, along)
     future = Reduction(run)
     threading.Thread(target=run.read, args=(items,), name="dtpnode-items", daemon=True).start()
     future._thread = threading.Thread(target=_main, args=(run, future, partial), name="dtpnode-reduce", daemon=True)

@@ -9,7 +9,6 @@ a node runs for nobody is little.
 import contextlib
 import os
 import re
-import tempfile
 import threading
 import time
 from collections import deque
@@ -22,14 +21,18 @@ import httpx
 
 from . import _calls, _unpicklable
 from ._affinity import Near
+from ._along import Along
 from ._archive import pack
 from ._calls import Batch
 from ._control import Control
 from ._errors import Error, NoDaemon, TooLarge
 from ._exchange import Exchange
+from ._notes import Notes
+from ._opening import open_job
 from ._prints import Output, Prints
 from ._receiver import PATIENCE, RETRY, Append, Job, Receiver, broken_by
 from ._unpicklable import unpicklable
+from ._versions import Fresh
 
 cloudpickle.register_pickle_by_value(_calls)
 cloudpickle.register_pickle_by_value(_unpicklable)
@@ -84,10 +87,16 @@ class Session(Receiver):
         workers: int | None,
         output: Output | None,
         imports: Sequence[str],
+        along: Along | None = None,
     ) -> None:
         super().__init__(control, title)
         self.imports = frozenset(imports)
-        self._code = pack(code_of(initializer, initargs, imports))
+        self.along = along or Along()
+        self._fresh = Fresh(self.along.modules)
+        self._parts = code_of(initializer, initargs, imports)
+        self._code = pack(self._parts, self.along)
+        self._notes = Notes(control)
+        self._stale = False  # nodes were not told the versions of what the next calls need
         self._workers = workers
         self._prints = Prints(control, output) if output is not None else None
         self._waiting: "deque[Call]" = deque()
@@ -116,7 +125,7 @@ class Session(Receiver):
             self._check()
             self._waiting.extend(calls)
             # Who waits for each call before the next one is spared the change to another thread.
-            direct = not self._job.unanswered and not full(self._job) and self._sending.acquire(blocking=False)
+            direct = not self._job.unanswered and not self._rolls() and self._sending.acquire(blocking=False)
             if not direct:
                 self._change.notify()
         if direct:
@@ -129,6 +138,17 @@ class Session(Receiver):
         """Raises what tells why nothing can be submitted any more."""
         with self._lock:
             self._check()
+
+    def compare(self, function: bytes, arguments: bytes) -> None:
+        """Has nodes compare versions before a call is run whose pickles refer to a package that was imported here only
+        after the session has begun: another job goes on then, which they are told of anew."""
+        if self._fresh and self._fresh.found(function, arguments):
+            with self._lock:
+                self._stale = True
+
+    def _rolls(self) -> bool:
+        """Whether the next append goes to another job."""
+        return self._stale or full(self._job)
 
     def _check(self) -> None:
         if self.broken is not None:
@@ -161,6 +181,7 @@ class Session(Receiver):
                 job.receiver.join()
         if self._prints is not None:
             self._prints.join()
+        self._notes.close()
 
     def abandon(self) -> None:
         """Cancels the jobs: calls that run are stopped, and no future is settled any more but as an error."""
@@ -174,7 +195,7 @@ class Session(Receiver):
 
     def _open(self, title: str, before: int = 0) -> Job:
         """Opens a job, and begins to receive from it."""
-        job = Job(open_job(self._control, title, self._code), before)
+        job = Job(open_job(self._control, title, self._code, self.along, self._notes), before)
         self._follow(job)
         if self._prints is not None:
             self._prints.follow(job.name)
@@ -182,6 +203,10 @@ class Session(Receiver):
 
     def _roll(self) -> None:
         """Goes on with another job, and lets the current one end. A daemon that is away is waited for."""
+        with self._lock:
+            stale, self._stale = self._stale, False
+        if stale:
+            self._code = pack(self._parts, self.along)
         old, since = self._job, time.monotonic()
         before = old.before + old.units
         while True:
@@ -242,7 +267,7 @@ class Session(Receiver):
 
     def _pump(self) -> None:
         """Sends the next calls, if there is room. The caller holds _sending."""
-        if full(self._job):
+        if self._rolls():
             self._roll()
         with self._lock:
             job = self._job
@@ -312,8 +337,14 @@ class Session(Receiver):
         if n and self._waiting:
             self._change.notify()
 
+    def _over(self, job: Job) -> None:
+        super()._over(job)
+        if job is self._job:
+            self._notes.close()
+
     def _fail(self, why: BaseException) -> None:
         super()._fail(why)
+        self._notes.close()
         with self._lock:
             waiting = list(self._waiting)
             self._waiting.clear()
@@ -360,24 +391,6 @@ class _Rate:
         slower = rate <= self.per_second
         self.per_second += (min(took, 1.0) if slower else 1.0) * (rate - self.per_second)
         self._n, self._since = 0, now
-
-
-def open_job(control: Control, title: str, code: bytes) -> str:
-    """Opens a job that runs items with the code of an archive, and returns its name when it can be appended to."""
-    with tempfile.NamedTemporaryFile(prefix="dtpnode-", suffix=".zip") as f:
-        f.write(code)
-        f.flush()
-        status = control.call("POST", "/v1/jobs", {
-            "kind": "Python", "title": title, "spec": {"code": f.name, "name": title}, "part": "",
-            "files": None, "n": -1, "dir": os.getcwd(), "open": True,
-        })
-        name: str = status["id"]
-        while status["state"] == "preparing":
-            time.sleep(0.002)
-            status = control.call("GET", f"/v1/jobs/{name}")
-    if status["state"] in ("failed", "cancelled"):
-        raise Error(status.get("error") or f"the job is {status['state']}", status.get("hint") or "")
-    return name
 
 
 def code_of(

@@ -9,7 +9,7 @@ _FOLDERS = {"site-packages", "dist-packages"}
 
 # Distributions that say nothing about what code comes to: this one's own, which travel or stay here, and tools.
 _OWN = frozenset(
-    "anyio certifi cloudpickle dtpnode exceptiongroup h11 httpcore httpx idna joblib-dtpnode markdown-it-py mdurl msgpack "
+    "anyio certifi click cloudpickle dtpnode exceptiongroup h11 httpcore httpx idna joblib-dtpnode markdown-it-py mdurl msgpack "
     "pip pygments pytest rich setuptools sniffio typing-extensions wheel".split()
 )
 _TOOLS = ("ipykernel", "ipython", "jupyterlab", "notebook", "pytest", "mypy")
@@ -33,6 +33,36 @@ def imported() -> dict[str, tuple[str, str]]:
             if _plain(name) not in skip:
                 out[top] = (name, importlib.metadata.version(name))
     return out
+
+
+def compared(but: frozenset[str] = frozenset()) -> dict[str, tuple[str, str]]:
+    """As imported, without modules that go along."""
+    return {top: v for top, v in imported().items() if top not in but}
+
+
+class Fresh:
+    """Packages that this process imports after it has told which it has."""
+
+    def __init__(self, but: frozenset[str]) -> None:
+        self._but = but
+        self._seen = len(sys.modules)
+        self._told = set(compared(but))
+        self._left: list[bytes] = []  # names of top-level modules that nobody was told of
+
+    def __bool__(self) -> bool:
+        """Whether there may be some."""
+        if len(sys.modules) != self._seen:
+            self._seen = len(sys.modules)
+            self._left = [top.encode() for top in compared(self._but) if top not in self._told]
+        return bool(self._left)
+
+    def found(self, *pickles: bytes) -> bool:
+        """Whether pickles may refer to one of them; then all of them are about to be told."""
+        if not any(top in pickled for top in self._left for pickled in pickles):
+            return False
+        self._told |= {top.decode() for top in self._left}
+        self._left = []
+        return True
 
 
 def _installed(module: object) -> bool:

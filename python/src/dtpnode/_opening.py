@@ -1,0 +1,50 @@
+"""How jobs are opened that calls are appended to."""
+
+import os
+import sys
+import tempfile
+import time
+from typing import Any
+
+from ._along import Along, python_version
+from ._control import Control
+from ._errors import Error
+from ._notes import Notes
+
+SLOW = 1.0  # seconds after which it is said what takes its time
+
+
+def open_job(control: Control, title: str, code: bytes, along: Along, notes: Notes) -> str:
+    """Opens a job that runs items with the code of an archive and what goes along, and returns its name when it can be
+    appended to. What nodes have to say of it is told then and later."""
+    with tempfile.NamedTemporaryFile(prefix="dtpnode-", suffix=".zip") as f:
+        f.write(code)
+        f.flush()
+        status = control.call("POST", "/v1/jobs", {
+            "kind": "Python", "title": title, "spec": {"code": f.name, "name": title, **along.spec()}, "part": "",
+            "files": None, "n": -1, "dir": os.getcwd(), "open": True,
+            "version": python_version(), "needs": along.needs(),
+        })
+        status = _prepared(control, status)
+    if status["state"] in ("failed", "cancelled"):
+        raise Error(status.get("error") or f"the job is {status['state']}", status.get("hint") or "")
+    notes.follow(status)
+    return str(status["id"])
+
+
+def _prepared(control: Control, status: dict[str, Any]) -> dict[str, Any]:
+    """Waits until a job is prepared, which takes minutes where an environment is made for it: what takes its time is
+    said then."""
+    since = changed = time.monotonic()
+    phase = shown = ""
+    while status["state"] == "preparing":
+        now = time.monotonic()
+        time.sleep(0.002 if now - since < 1 else 0.05)
+        status = control.call("GET", f"/v1/jobs/{status['id']}")
+        is_in = (status.get("phase") or "").partition(", for ")[0]
+        if is_in != phase:
+            phase, changed = is_in, now
+        elif phase != shown and now - changed > SLOW:
+            print(f"dtpnode: {phase}", file=sys.stderr, flush=True)
+            shown = phase
+    return status
