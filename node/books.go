@@ -163,7 +163,15 @@ func (b outputBook) Partials(ctx context.Context, name string) (control.Partials
 func (b outputBook) Units(
 	ctx context.Context, name string, ask api.UnitsRequest, send func(api.UnitsEvent) error,
 ) error {
-	return b.d.jobs.Units().Tell(ctx, name, ask, send)
+	none := false // units have no values
+	return b.d.jobs.Units().Tell(ctx, name, ask, func(ev api.UnitsEvent) error {
+		err := send(ev)
+		none = none || ev.NoValues != ""
+		if over := ev.Over; err == nil && ask.Early && !none && over != nil && !over.Open && len(over.Left) == 0 {
+			b.d.jobs.Taken(name) // by a program that has followed the job to its end
+		}
+		return err
+	})
 }
 
 func (b outputBook) Watch(

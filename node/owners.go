@@ -277,6 +277,14 @@ var requests = map[string]request{
 			return nil, nil
 		},
 	},
+	"taken": {
+		access: members.ForRule,
+		owner:  byJobs((*jobs.Room).KeptOwner),
+		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, _ *jobs.Job, arg string) ([]byte, error) {
+			d.jobs.HeardTaken(arg)
+			return nil, nil
+		},
+	},
 }
 
 // serve answers the requests of other members.

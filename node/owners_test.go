@@ -130,6 +130,7 @@ func TestRequestsAreForWhoMayMakeThem(t *testing.T) {
 		"result":             {look, nil},
 		"parts":              {look, nil},
 		"fetched":            {rule, nil},
+		"taken":              {rule, nil},
 		"datasets":           {all, nil},
 		"dataset":            {all, nil},
 		"dataset-new":        {nil, nil}, // each for its own names; see TestDatasetsAreOnAllMembers

@@ -24,6 +24,7 @@ import (
 //	result.out   the output, under the name that api.ResultFile says
 //	end          how the job ended, with the proof of that (ends.go)
 //	fetched      is there if the job's user has the output; its time says since when
+//	taken        is there if the job's user has been told the values of all units while the job ran
 //	delivered    is there if this node wrote the output where its user wants it
 //	parts/       what a partial result was made of (parts.go)
 //	terminate/   the folder in which the job's end ran, if another node's user submitted it
@@ -43,6 +44,7 @@ const (
 	statusFile    = "status.json"
 	endFile       = "end"
 	fetchedFile   = "fetched"
+	takenFile     = "taken"
 	deliveredFile = "delivered"
 	partsFolder   = "parts"
 	awayFolder    = "terminate"
@@ -99,6 +101,16 @@ func (r *Results) FetchedAt(name string) time.Time {
 func (r *Results) NoteFetched(name string) {
 	if err := os.WriteFile(filepath.Join(r.FolderOf(name), fetchedFile), nil, 0o600); err != nil {
 		r.Log.Warn("could not note that a result was fetched", "job", api.Short(name), "reason", err)
+	}
+}
+
+// Taken reports whether a job's user has been told the values of all units while the job ran, as far as this node knows.
+func (r *Results) Taken(name string) bool { return SizeOf(filepath.Join(r.FolderOf(name), takenFile)) >= 0 }
+
+// NoteTaken notes that a job's user has been told the values of all units.
+func (r *Results) NoteTaken(name string) {
+	if err := os.WriteFile(filepath.Join(r.FolderOf(name), takenFile), nil, 0o600); err != nil {
+		r.Log.Warn("could not note that a job's values were told", "job", api.Short(name), "reason", err)
 	}
 }
 

@@ -9,9 +9,9 @@ const KeepFetched = 24 * time.Hour
 // Retention says how long what is kept of jobs that have ended stays.
 type Retention struct {
 	KeepJobs  int           // how many jobs are remembered whose result is not kept
-	KeepWhole int           // how many whole results are kept that their users have fetched
+	KeepWhole int           // how many whole results are kept that their users have
 	KeepFor   time.Duration // how long a result is kept that nobody fetches
-	KeepBytes int64         // how many bytes of whole results are kept that their users have fetched
+	KeepBytes int64         // how many bytes of whole results are kept that their users have
 }
 
 // Finished is what Retention needs to know of a job that has ended.
@@ -20,6 +20,7 @@ type Finished struct {
 	Ended   time.Time
 	Result  bool      // the output is kept here
 	Fetched time.Time // when the result was last fetched; zero for never
+	Taken   bool      // the user was told the values of all units while the job ran
 	Owed    bool      // the output has yet to be written to the path that the user wants
 	Partial bool      // the result is partial, so that its partials are kept for a retry
 	Bytes   int64     // bytes of all that is kept of the job
@@ -39,15 +40,15 @@ func (f Finished) promised(now time.Time, keepFor time.Duration) bool {
 //
 // Forgotten are jobs older than KeepFor, and beyond the newest KeepJobs those that have no output any more. Outputs go
 // that were fetched longer than KeepFetched ago. The room is bounded by results whose output is whole and that their
-// users have: those beyond the newest KeepWhole, and what takes more than KeepBytes, go sooner. An output that is still
-// to be fetched, or written where its user wants it, and what a retry of a partial one needs, go by their age alone.
+// users have, since they have fetched them or were told all of it: those beyond the newest KeepWhole, and what takes
+// more than KeepBytes, go sooner. An output that is still to be fetched, or written where its user wants it, and what a retry of a partial one needs, go by their age alone.
 func (r Retention) Expired(now time.Time, all []Finished) (forget, drop []Finished) {
 	var past, whole int
 	var bytes int64
 	for _, f := range all {
 		switch {
 		case f.promised(now, r.KeepFor):
-			if f.Partial || f.Owed || f.Fetched.IsZero() {
+			if f.Partial || f.Owed || f.Fetched.IsZero() && !f.Taken {
 				continue
 			}
 			whole++

@@ -28,6 +28,8 @@ func TestWhatIsPromisedIsKept(t *testing.T) {
 		}},
 		"never fetched":               {f: Finished{Ended: ago(13 * day), Result: true}},
 		"never fetched, and long ago": {f: Finished{Ended: ago(15 * day), Result: true}, forget: true},
+		"never fetched, but told":     {f: Finished{Ended: ago(13 * day), Result: true, Taken: true, Bytes: 1}, drop: true},
+		"told in part":                {f: Finished{Ended: ago(13 * day), Result: true, Taken: true, Partial: true}},
 		"owed":                        {f: Finished{Ended: ago(13 * day), Owed: true}},
 		"owed for long":               {f: Finished{Ended: ago(15 * day), Owed: true}, forget: true},
 		"failed":                      {f: Finished{Ended: ago(hour)}, forget: true},
@@ -60,6 +62,10 @@ func TestWhatIsPromisedIsKept(t *testing.T) {
 		if f, dr := cfg.Expired(now, []Finished{c.f}); !c.drop && now.Sub(c.f.Ended) < day && len(f)+len(dr) > 0 {
 			t.Errorf("%s: it goes though it is the only one", name)
 		}
+	}
+	told := []Finished{{Ended: ago(13 * day), Result: true, Taken: true, Bytes: 60}}
+	if forget, drop := cfg.Expired(now, told); len(forget)+len(drop) > 0 {
+		t.Error("values that were told go while there is room")
 	}
 	big := Finished{Ended: now, Result: true, Fetched: now, Bytes: 60}
 	if forget, drop := cfg.Expired(now, []Finished{big, big}); len(forget) != 0 || len(drop) != 1 {

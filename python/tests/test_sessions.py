@@ -175,6 +175,23 @@ def test_daemon_killed(cache):
             assert pool.submit(pow, 2, 3).result() == 8
 
 
+def test_disk_is_bounded(cache):
+    """Results that their user has been given go when there are more than are to be kept, the oldest first."""
+    size = 1 << 20
+    with dtpnode.LocalCluster(slots=1, args=["--cache", cache, "--keep-bytes", "8MB"]) as cluster:
+        jobs = cluster.states[0] / "jobs"
+        with cluster.client() as client:
+            names = []
+            while len(names) < 4 or (jobs / names[0] / "result.out").exists():
+                with client.executor() as pool:
+                    assert len(pool.submit(os.urandom, size).result()) == size
+                names.append(pool.name)
+                assert len(names) < 40
+            assert (jobs / names[-1]).exists()
+            with client.attach(names[-1]) as session:
+                assert len(session[0].result(LIMIT)) == size
+
+
 CLIENT = """
 import sys, dtpnode
 client = dtpnode.Client(sys.argv[1])
