@@ -217,6 +217,7 @@ type upOptions struct {
 	nodeFlags
 	detach    bool
 	ephemeral bool
+	join      bool
 	face      string
 }
 
@@ -262,7 +263,9 @@ Exit status: 0 left, or with --detach started; 1 error; 2 wrong usage.`,
 	cmd.Flags().BoolVar(&opts.detach, "detach", false, "run in the background, logging to dtpnode.log in the state folder")
 	cmd.Flags().BoolVar(&opts.ephemeral, "ephemeral", false, "end when standard input is closed")
 	cmd.Flags().StringVar(&opts.face, "face", "", "what the host auto in --listen stands for at this start")
+	cmd.Flags().BoolVar(&opts.join, "join", false, "with --ephemeral: join by the token in the first line of standard input")
 	_ = cmd.Flags().MarkHidden("ephemeral")
+	_ = cmd.Flags().MarkHidden("join")
 	_ = cmd.Flags().MarkHidden("face")
 	return cmd
 }
@@ -362,6 +365,12 @@ func runUp(ctx context.Context, g *globals, opts upOptions, from map[string]stri
 	if err != nil {
 		return err
 	}
+	held := &spawned{}
+	if opts.ephemeral {
+		if held, err = newSpawned(g, &opts); err != nil {
+			return err
+		}
+	}
 	cfg, err := opts.config()
 	if err != nil {
 		return err
@@ -374,26 +383,23 @@ func runUp(ctx context.Context, g *globals, opts upOptions, from map[string]stri
 	}
 	if opts.ephemeral {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithCancel(ctx)
+		ctx, cancel = held.hold(ctx, paths)
 		defer cancel()
-		go func() { // ends with the input, at the latest with the process
-			_, _ = io.Copy(io.Discard, g.stdin)
-			cancel()
-		}()
-	}
-	if !opts.ephemeral { // an ephemeral state folder keeps no jobs, and the process that started it has swept already
+	} else { // an ephemeral state folder keeps no jobs, and the process that started it has swept already
 		local.SweepTemporary(paths)
 		local.SweepKept(paths)
 	}
 	cfg.Opened = func() {
 		if opts.ephemeral {
+			held.opened(ctx)
 			return
 		}
 		if err := started(); err != nil {
 			log.Warn("the next start will not know these settings", "reason", err)
 		}
 	}
-	return runNode(ctx, cfg)
+	err = runNode(ctx, cfg)
+	return errors.Join(err, held.failed(ctx))
 }
 
 // logger returns the daemon's log, which goes to standard error.

@@ -34,7 +34,8 @@ What one process has submitted is there for others, also after that process was 
 
 Several daemons on this host, to try things, are a ``LocalCluster(nodes=2, slots=2)``. ``import dtpnode.joblib`` has
 ``joblib.Parallel(backend="dtpnode")`` run here, and so scikit-learn. ``client.run("DiMuon.C+", tree="Events",
-files=["data/*.root"])`` runs a ROOT TSelector.
+files=["data/*.root"])`` runs a ROOT TSelector, ``with dtpnode.proof(chain):`` has a chain of PyROOT run on the pool,
+and ``dtpnode.treeplayer`` is dask_treeplayer's session.
 
 Look at ``help(dtpnode.Executor)`` for what an executor takes, bounds and raises, and at ``help(dtpnode.Client)``. All
 errors are ``dtpnode.Error``, whose ``hint`` says what to do next.
@@ -59,6 +60,7 @@ from ._executor import Executor
 from ._here import get_worker
 from ._job import Job, Results
 from ._map import Outcome, Outcomes
+from ._proof import MissingEntries, proof
 from ._reduction import Incomplete, Reduction
 
 __version__ = "0.1.0"
@@ -68,11 +70,12 @@ __all__ = [
     "ClusterLost",
     "Error",
     "Executor",
-    "ItemLost",
     "Incomplete",
+    "ItemLost",
     "Job",
     "JobFailed",
     "LocalCluster",
+    "MissingEntries",
     "NoDaemon",
     "NodeWarning",
     "Outcome",
@@ -84,4 +87,5 @@ __all__ = [
     "TooLarge",
     "Unpicklable",
     "get_worker",
+    "proof",
 ]

@@ -56,7 +56,7 @@ class Client:
             self._own = LocalCluster()
             path = self._own.states[0]
             self.control = Control(socket_path(path))
-        self._state = path
+        self.state = path
         self._maps = Maps(self.control, Affinity(path))
 
     @property
@@ -147,7 +147,7 @@ class Client:
         with any of that is an ``Error`` with what to do.
         """
         return submit(
-            self.control, self._state, selector, _list(files), tree, option, params, _list(input), entries, first,
+            self.control, self.state, selector, _list(files), tree, option, params, _list(input), entries, first,
             friends, args,
         )
 

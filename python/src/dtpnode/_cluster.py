@@ -48,8 +48,8 @@ class LocalCluster:
 
     ``nodes`` is how many daemons are started, and ``slots`` how many calls each runs at a time: by default all of them
     together have as many slots as this host has processors, and each at least one. ``python`` is the interpreter that
-    runs the calls, by default this one, with its packages. ``binary`` is the program dtpnode, and ``args`` are further
-    arguments of ``dtpnode up`` for each daemon.
+    runs the calls, by default this one, with its packages; "none" for a cluster of selectors alone.
+    ``binary`` is the program dtpnode, and ``args`` are further arguments of ``dtpnode up`` for each daemon.
 
     The daemons are there for this process alone. They end with ``close``, at the end of a ``with``, when the cluster is
     garbage collected, and when this process ends, also by a SIGKILL; their folder is removed then, with all that
@@ -79,6 +79,10 @@ class LocalCluster:
 
     def _start(self, nodes: int, slots: int, python: str, exe: str | None, args: Sequence[str]) -> None:
         exe = exe or binary()
+        if "ROOT" in sys.modules and "--root" not in args:
+            from ._root import prefix
+
+            args = ["--root", prefix(), *args]  # that what runs there and here is of one ROOT
         for i in range(nodes):
             self._processes.start(exe, i, ["--slots", str(slots), "--python", python, *args])
         for daemon in self._processes.daemons:
@@ -134,11 +138,12 @@ class LocalCluster:
 class Daemon:
     """A daemon of a cluster, as a process and a folder."""
 
-    def __init__(self, folder: Path, number: int, command: list[str]) -> None:
+    def __init__(self, folder: Path, number: int, command: list[str], log: Path | None = None) -> None:
         self.state = folder / str(number)
-        self.log = folder / f"{number}.log"
+        self.log = log or folder / f"{number}.log"
         own = ["--ephemeral", "--state", str(self.state), "--name", f"local-{number}"]
         self._command = [*command[:2], *own, *command[2:]]
+        self._python = "none" not in command
         self.state.mkdir(mode=0o700)
         self.control = Control(socket_path(self.state))
         self.launch()
@@ -167,7 +172,10 @@ class Daemon:
             time.sleep(AGAIN)
 
     def wait_ready(self) -> None:
-        self.wait(READY, lambda status: _ready(status, self.tail), "has no Python that is ready")
+        if self._python:
+            self.wait(READY, lambda status: _ready(status, self.tail), "has no Python that is ready")
+        else:
+            self.wait(READY, lambda status: not status.get("starting"), "is not ready")
 
     def join(self, first: "Daemon") -> None:
         rights = {"rights": ["worker", "submitter", "admin"], "ttl_seconds": 3600}
@@ -203,9 +211,9 @@ class Processes:
         self._guard = subprocess.Popen(guard, stdin=subprocess.PIPE, start_new_session=True, bufsize=0)
         _living.add(self)
 
-    def start(self, exe: str, number: int, args: list[str]) -> None:
+    def start(self, exe: str, number: int, args: list[str], log: Path | None = None) -> None:
         try:
-            self.daemons.append(Daemon(self.folder, number, [exe, "up", *args]))
+            self.daemons.append(Daemon(self.folder, number, [exe, "up", *args], log))
         except OSError as e:
             raise Error(f"could not start {exe}: {e.strerror}") from None
 

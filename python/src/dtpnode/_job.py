@@ -17,6 +17,7 @@ from ._errors import Error
 
 if TYPE_CHECKING:
     import pandas
+    from rich.console import Console
 
 Value = str | int | float | bool
 FINAL = ("done", "partial", "failed", "cancelled")
@@ -90,7 +91,7 @@ class Job:
         """Waits for the end, and returns the status. After ``timeout`` seconds it is a TimeoutError, and the job goes on.
         ``progress`` draws a bar; by default where there is a terminal or a notebook. It ends as a plain line."""
         until = None if timeout is None else time.monotonic() + timeout
-        with _Bar(self.name, progress) as bar:
+        with Bar(self.name, progress) as bar:
             while True:
                 status = self.status
                 bar.show(status)
@@ -244,46 +245,81 @@ class Results(Mapping[str, Any]):
             shutil.rmtree(self._folder, ignore_errors=True)
 
 
-class _Bar:
-    """A bar where somebody looks, which ends as a plain line."""
+class Bar:
+    """A bar where somebody looks, which ends as a plain line. The name is that of a job, or empty if it is not known."""
 
     def __init__(self, name: str, wanted: bool | None) -> None:
         self._name, self._wanted = name[:12], wanted
+        self._last: dict[str, Any] | None = None
         self._update: Callable[[dict[str, Any]], None] = lambda status: None
-        self._progress: Any = None
+        self._finish: Callable[[str], None] = lambda line: None
 
-    def __enter__(self) -> "_Bar":
+    def __enter__(self) -> "Bar":
         if self._wanted is False:
             return self
         try:
             from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
         except ImportError:
             return self
         console = Console(stderr=True)
-        if not (self._wanted or console.is_terminal or console.is_jupyter):
-            return self
+        if console.is_jupyter:
+            self._in_notebook()
+        elif self._wanted or console.is_terminal:
+            self._on_terminal(console)
+        return self
+
+    def _on_terminal(self, console: "Console") -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
         columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
         progress = Progress(*columns, console=console, transient=True)
         task = progress.add_task(self._name, total=None)
 
         def update(status: dict[str, Any]) -> None:
-            what = f"{self._name} {status.get('phase') or status['state']}"
-            progress.update(task, description=what, total=status["units"] or None, completed=status["done"])
+            progress.update(
+                task, description=self._what(status), total=status["units"] or None, completed=status["done"]
+            )
 
-        self._update, self._progress = update, progress
+        def finish(line: str) -> None:
+            progress.stop()
+            if line:
+                console.print(line, highlight=False)
+
+        self._update, self._finish = update, finish
         progress.start()
-        return self
+
+    def _in_notebook(self) -> None:
+        """One output of the cell, which is replaced: what rich shows in notebooks needs a package more."""
+        from IPython.display import HTML, display
+
+        handle = display(HTML(""), display_id=True)
+        if handle is None:
+            return  # IPython shows nothing
+        shown = 0.0
+
+        def update(status: dict[str, Any]) -> None:
+            nonlocal shown
+            if time.monotonic() - shown < EVERY:
+                return
+            shown = time.monotonic()
+            handle.update(HTML(
+                f"{html.escape(self._what(status))} <progress value={status['done']} max={max(status['units'], 1)}>"
+                f"</progress> {status['done']:,} of {status['units']:,} entries"
+            ))
+
+        self._update, self._finish = update, lambda line: handle.update(HTML(f"<pre>{html.escape(line)}</pre>"))
+
+    def _what(self, status: dict[str, Any]) -> str:
+        self._name = self._name or status["id"][:12]
+        return f"{self._name} {status.get('phase') or status['state']}"
 
     def show(self, status: dict[str, Any]) -> None:
         self._last = status
         self._update(status)
 
     def __exit__(self, *_: object) -> None:
-        if self._progress is not None:
-            self._progress.stop()
-            s = self._last
-            self._progress.console.print(
-                f"job {self._name}: {s['state']}, {s['done']:,} of {s['units']:,} entries in {s['seconds']:.1f} s",
-                highlight=False,
-            )
+        line = ""
+        if (s := self._last) is not None:
+            name = self._name or s["id"][:12]
+            line = f"job {name}: {s['state']}, {s['done']:,} of {s['units']:,} entries in {s['seconds']:.1f} s"
+        self._finish(line)

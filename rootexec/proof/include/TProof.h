@@ -148,6 +148,16 @@ class TProof : public TNamed, public TQObject {
                               Long64_t nentries = -1, Long64_t firstentry = 0);
   Long64_t DrawSelect(const char *dsetname, const char *varexp, const char *selection = "", Option_t *option = "",
                       Long64_t nentries = -1, Long64_t firstentry = 0, TObject *enl = nullptr);
+  /// Why the last query, drawing or counting gave -1; empty if it did not. A second line says what to do.
+  const char *GetLastError() const { return fLastError; }
+  /// Has errors of queries be kept for GetLastError() alone, for a caller that makes exceptions of them, and forgets the
+  /// last one.
+  void KeepErrors(Bool_t on = kTRUE) {
+    fKeepErrors = on;
+    fLastError = "";
+  }
+  /// The selector of the last query in this process, whose Terminate() has run; null if there is none.
+  TSelector *GetSelector() const { return fSelector; }
   /// What chains do under SetProof.
   Long64_t ProcessChain(TTree *chain, const char *selector, TSelector *object, Option_t *option, Long64_t nentries,
                         Long64_t firstentry);
@@ -363,6 +373,7 @@ class TProof : public TNamed, public TQObject {
 
  private:
   explicit TProof(TList &input);
+  Long64_t Failed(const char *where, const std::string &why, const std::string &hint = "");
   Bool_t TooLate(const char *where, const char *flag) const;
   Long64_t Run(dtpnode::Query &query);
   Long64_t Draw(dtpnode::Query &query, const char *varexp, const char *selection, Option_t *option);
@@ -388,6 +399,9 @@ class TProof : public TNamed, public TQObject {
   TList *fCurrent = nullptr; //! output list of the selector whose Terminate runs
   Bool_t fOfJob = kFALSE;    // it stands for one job, in Begin and Terminate of which it is
   TString fInputDataFile;
+  TString fLastError;          //!
+  Bool_t fKeepErrors = kFALSE; //!
+  TSelector *fSelector = nullptr; //! of the last query
   TMacro fLastLog;
   dtpnode::Session *fSession; //!
   dtpnode::Code *fCode;       //!

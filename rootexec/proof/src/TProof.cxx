@@ -39,6 +39,13 @@ Int_t workersIn(const TString &url, const char *option) {
   return 0;
 }
 
+/// The state folder of the node that a session is to go to, which is all behind state=.
+std::string stateIn(const char *option) {
+  const TString given(option);
+  const Ssiz_t at = given.Index("state=");
+  return at == kNPOS ? "" : given.Data() + at + 6;
+}
+
 } // namespace
 
 Bool_t TProof::Default(const char *where) {
@@ -68,9 +75,11 @@ TProof::TProof(const char *url, const char *conffile, const char *, Int_t loglev
   fMacros->SetOwner();
   Int_t workers = workersIn(given, conffile);
   if (const TObject *n = environment().FindObject("PROOF_NWORKERS"); n && !workers) workers = TString(n->GetTitle()).Atoi();
-  fSession = new dtpnode::Session(workers);
+  const std::string state = stateIn(conffile);
+  fSession = new dtpnode::Session(workers, state);
   if (!fSession->error().empty()) {
     Error("Open", "%s", fSession->error().c_str());
+    fLastError = fSession->error().c_str();
     return;
   }
   if (UserGroup_t *who = gSystem->GetUserInfo()) {
@@ -86,6 +95,7 @@ TProof::TProof(const char *url, const char *conffile, const char *, Int_t loglev
   fValid = kTRUE;
   TVirtualTreePlayer::SetPlayer("TProofTreePlayer");
   dtpnode::prepareProcess();
+  if (!state.empty()) return; // a program that names the node knows what it has
   const Int_t n = GetParallel();
   Printf("Session on %zu %s with %d %s%s", fSession->members().size(), fSession->members().size() == 1 ? "node" : "nodes",
          n, n == 1 ? "process" : "processes",
@@ -106,6 +116,15 @@ TProof::TProof(TList &input)
   fSlaves->SetOwner();
   fMacros->SetOwner();
   SetBit(kIsClient);
+}
+
+// Errors of a query, which gives -1 then.
+Long64_t TProof::Failed(const char *where, const std::string &why, const std::string &hint) {
+  fLastError = hint.empty() ? why.c_str() : (why + "\n" + hint).c_str();
+  if (fKeepErrors) return -1;
+  Error(where, "%s", why.c_str());
+  if (!hint.empty()) Error(where, "%s", hint.c_str());
+  return -1;
 }
 
 Bool_t TProof::TooLate(const char *where, const char *flag) const {

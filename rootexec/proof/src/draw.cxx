@@ -398,14 +398,9 @@ TObject *placeList(dtpnode::Query &query, std::unique_ptr<TEntryList> made, TObj
 } // namespace
 
 Long64_t TProof::Draw(dtpnode::Query &query, const char *varexp, const char *selection, Option_t *option) {
-  if (!fSession) {
-    Error("DrawSelect", "the session is closed: open another by TProof::Open(\"\")");
-    return -1;
-  }
-  if (!varexp || !*varexp) {
-    Error("DrawSelect", "there is nothing to draw: the expression is empty");
-    return -1;
-  }
+  fLastError = "";
+  if (!fSession) return Failed("DrawSelect", "the session is closed: open another by TProof::Open(\"\")");
+  if (!varexp || !*varexp) return Failed("DrawSelect", "there is nothing to draw: the expression is empty");
   ++fDraws;
   fHasOutput = kFALSE;
   fOutput->Clear("nodelete");
@@ -420,9 +415,8 @@ Long64_t TProof::Draw(dtpnode::Query &query, const char *varexp, const char *sel
   const bool entries = TString(option).Contains("entrylist", TString::kIgnoreCase) || !query.set;
   const TClass *wanted = !target.list ? TH1::Class() : entries ? TEntryList::Class() : TEventList::Class();
   if (old && !old->InheritsFrom(wanted)) {
-    Error("DrawSelect", "an object of the class %s has the name %s already: delete it, or take another name",
-          old->ClassName(), target.name.c_str());
-    return -1;
+    return Failed("DrawSelect", std::string("an object of the class ") + old->ClassName() + " has the name " +
+                                    target.name + " already: delete it, or take another name");
   }
   std::vector<std::string> flags;
   TString expression(varexp);
@@ -438,10 +432,8 @@ Long64_t TProof::Draw(dtpnode::Query &query, const char *varexp, const char *sel
   TH1 *like = frame ? frame.get() : dynamic_cast<TH1 *>(old);
   if (like && (frame || !target.binned)) {
     const std::string path = written(*like, *fSession);
-    if (path.empty()) {
-      Error("DrawSelect", "could not write %s to %s", like->GetName(), fSession->folder().c_str());
-      return -1;
-    }
+    if (path.empty())
+      return Failed("DrawSelect", std::string("could not write ") + like->GetName() + " to " + fSession->folder());
     flags.insert(flags.end(), {"--booked", path});
   }
   const TString how = pictureOption(option);
@@ -456,10 +448,8 @@ Long64_t TProof::Draw(dtpnode::Query &query, const char *varexp, const char *sel
   std::string out;
   if (!DrawOnPool(query, flags, expression, selection, option, out)) return -1;
   Drawn got;
-  if (!readDrawn(out, got) || !(got.histogram || got.list)) {
-    Error("DrawSelect", "could not read what was drawn from %s", out.c_str());
-    return -1;
-  }
+  if (!readDrawn(out, got) || !(got.histogram || got.list))
+    return Failed("DrawSelect", "could not read what was drawn from " + out);
   if (got.list) {
     TObject *list = placeList(query, std::move(got.list), old, target.adds, entries, selection);
     list->SetBit(kMustCleanup);
@@ -501,10 +491,7 @@ Bool_t TProof::DrawOnPool(dtpnode::Query &query, const std::vector<std::string> 
                           const char *selection, Option_t *option, std::string &out) {
   std::string error;
   const std::vector<std::string> data = dtpnode::dataArguments(query, *fSession, error);
-  if (!error.empty()) {
-    Error("DrawSelect", "%s", error.c_str());
-    return kFALSE;
-  }
+  if (!error.empty()) return Failed("DrawSelect", error) == 0;
   out = fSession->temporary(".root");
   std::vector<std::string> args{"draw", "-o", out, "--session", "--skip-missing"};
   for (const std::vector<std::string> &more : {data, fCode->arguments(""), flags})
@@ -515,9 +502,7 @@ Bool_t TProof::DrawOnPool(dtpnode::Query &query, const std::vector<std::string> 
   const auto print = [](const std::string &text) { Printf("%s", text.c_str()); };
   const dtpnode::JobStatus end = fSession->follow(args, quiet, print, status);
   if (status != 0 && status != 3) {
-    Error("DrawSelect", "%s", end.error.empty() ? "could not draw" : end.error.c_str());
-    if (!end.hint.empty()) Error("DrawSelect", "%s", end.hint.c_str());
-    return kFALSE;
+    return Failed("DrawSelect", end.error.empty() ? "could not draw" : end.error, end.hint) == 0;
   }
   if (status == 3 && end.done < end.units)
     Warning("DrawSelect", "%lld of %lld entries are missing: see `dtpnode status %s`", end.units - end.done, end.units,
@@ -528,10 +513,8 @@ Bool_t TProof::DrawOnPool(dtpnode::Query &query, const std::vector<std::string> 
 }
 
 Long64_t TProof::CountChain(TTree *chain, const char *selection) {
-  if (!fSession) {
-    Error("GetEntries", "the session is closed: open another by TProof::Open(\"\")");
-    return -1;
-  }
+  fLastError = "";
+  if (!fSession) return Failed("GetEntries", "the session is closed: open another by TProof::Open(\"\")");
   TDSet set(*static_cast<TChain *>(chain), kFALSE);
   dtpnode::Query q;
   q.set = &set;
@@ -540,6 +523,5 @@ Long64_t TProof::CountChain(TTree *chain, const char *selection) {
   Drawn got;
   if (!DrawOnPool(q, {"--count"}, "", selection, "", out)) return -1;
   if (readDrawn(out, got)) return got.selected;
-  Error("GetEntries", "could not read what was counted from %s", out.c_str());
-  return -1;
+  return Failed("GetEntries", "could not read what was counted from " + out);
 }

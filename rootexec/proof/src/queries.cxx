@@ -270,10 +270,9 @@ void TProof::TellUnknownBranches(const std::string &job) {
 }
 
 Long64_t TProof::Run(dtpnode::Query &query) {
-  if (!fSession) {
-    Error("Process", "the session is closed: open another by TProof::Open(\"\")");
-    return -1;
-  }
+  fLastError = "";
+  fSelector = nullptr;
+  if (!fSession) return Failed("Process", "the session is closed: open another by TProof::Open(\"\")");
   fStatus = -1;
   fRun = kRunning;
   fHasOutput = kFALSE;
@@ -283,10 +282,7 @@ Long64_t TProof::Run(dtpnode::Query &query) {
     Info("Process", "the query runs now, and Process() returns when it has ended: `dtpnode run --detach` runs it in the "
                     "background, and `dtpnode get` brings what came of it");
   const dtpnode::Selected chosen(query);
-  if (!chosen.selector) {
-    Error("Process", "%s", chosen.error.c_str());
-    return -1;
-  }
+  if (!chosen.selector) return Failed("Process", chosen.error);
   TSelector &selector = *chosen.selector;
   ++fSeqNum;
   const TString tag = TString::Format("q%d", fSeqNum);
@@ -303,23 +299,23 @@ Long64_t TProof::Run(dtpnode::Query &query) {
   selector.SetOption(options.rest);
   selector.Begin(nullptr);
   if (selector.GetStatus() == -1 || selector.GetAbort() == TSelector::kAbortProcess) {
-    Error("Process", "the selector stopped the query in Begin");
     result->fStatus = TQueryResult::kAborted;
-    return -1;
+    return Failed("Process", "the selector stopped the query in Begin");
   }
   SetParameter("PROOF_QuerySeqNum", fSeqNum);
   if (!fInput->FindObject("PROOF_MaxSlavesPerNode")) SetParameter("PROOF_MaxSlavesPerNode", Long_t{0});
-  if (query.cycles && !countFiles(*fInput, query.n)) return -1;
+  if (query.cycles && !countFiles(*fInput, query.n)) {
+    fLastError = "the input list names no files for its cycles";
+    return -1;
+  }
   input.AddAll(fInput);
   input.AddAll(fInputData);
   std::vector<std::unique_ptr<TObject>> fromFile;
   if (!fInputDataFile.IsNull()) {
     TDirectory::TContext keep;
     std::unique_ptr<TFile> file(TFile::Open(fInputDataFile));
-    if (!file || file->IsZombie()) {
-      Error("Process", "could not read the input data in %s", fInputDataFile.Data());
-      return -1;
-    }
+    if (!file || file->IsZombie())
+      return Failed("Process", std::string("could not read the input data in ") + fInputDataFile.Data());
     TIter next(file->GetListOfKeys());
     while (auto *key = static_cast<TKey *>(next())) {
       TObject *o = key->ReadObj();
@@ -365,10 +361,7 @@ Long64_t TProof::Run(dtpnode::Query &query) {
   input.Clear("nodelete");
   carried.Clear("nodelete");
   trees.Clear("nodelete");
-  if (!written) {
-    Error("Process", "could not write the input list to %s", in.c_str());
-    return -1;
-  }
+  if (!written) return Failed("Process", "could not write the input list to " + in);
 
   std::string error;
   const bool compiled = chosen.library.empty();
@@ -378,10 +371,7 @@ Long64_t TProof::Run(dtpnode::Query &query) {
                                 "--option", options.rest.Data(), "--allow-missing-branches",
                                 "--skip-missing"};
   const std::vector<std::string> data = dtpnode::dataArguments(query, *fSession, error);
-  if (!error.empty()) {
-    Error("Process", "%s", error.c_str());
-    return -1;
-  }
+  if (!error.empty()) return Failed("Process", error);
   args.insert(args.end(), data.begin(), data.end());
   const std::vector<std::string> code = fCode->arguments(file);
   args.insert(args.end(), code.begin(), code.end());
@@ -425,10 +415,8 @@ Long64_t TProof::Run(dtpnode::Query &query) {
   fReal += static_cast<Float_t>(end.seconds);
   fCpu += static_cast<Float_t>(end.seconds * std::max(end.slots, 1));
   if (status != 0 && status != 3) {
-    Error("Process", "%s", end.error.empty() ? "the query failed" : end.error.c_str());
-    if (!end.hint.empty()) Error("Process", "%s", end.hint.c_str());
     result->fStatus = TQueryResult::kAborted;
-    return -1;
+    return Failed("Process", end.error.empty() ? "the query failed" : end.error, end.hint);
   }
   if (status == 3 && end.done < end.units)
     Warning("Process", "%lld of %lld entries are missing in the output: see `dtpnode status %s`", end.units - end.done,
@@ -439,10 +427,7 @@ Long64_t TProof::Run(dtpnode::Query &query) {
     Warning("Process", "%s", note.c_str());
   TellUnknownBranches(end.id);
   Output got;
-  if (!readOutput(out, got)) {
-    Error("Process", "could not read the output of the query from %s", out.c_str());
-    return -1;
-  }
+  if (!readOutput(out, got)) return Failed("Process", "could not read the output of the query from " + out);
   TList &output = *selector.GetOutputList();
   addAll(got, output);
   output.SetOwner(kFALSE);
@@ -453,6 +438,7 @@ Long64_t TProof::Run(dtpnode::Query &query) {
   fStatus = 0;
   if (fInput->FindObject("PROOF_StatsHist")) dtpnode::addStats(end, output);
   fCurrent = &output; // what GetOutputList() is in Terminate
+  fSelector = &selector;
   selector.Terminate();
   fCurrent = nullptr;
   result->fFinalized = kTRUE;

@@ -27,6 +27,22 @@ static std::vector<Session *> &sessions() {
   return *all;
 }
 
+/// Who runs the commands of jobs in place of this library; null for nobody.
+static int (*runner)(const char *args, size_t size) = nullptr;
+/// What takes the lines of the command that the runner runs now.
+static const std::function<void(const std::string &)> *told = nullptr;
+
+/// Has a program that loads this library run the commands of jobs itself, as Python does, so that its threads go on
+/// meanwhile and its own way with interrupts is kept. args are size bytes, the command and its arguments, each with a
+/// null byte behind it; the answer is the exit status, of which 128 and the signal's number stand for an end by a
+/// signal. Null takes it back.
+extern "C" void dtpnodeSessionRunner(int (*run)(const char *args, size_t size)) { runner = run; }
+
+/// Takes a line that the command has printed, JSON or not, from the runner as long as it runs.
+extern "C" void dtpnodeSessionTell(const char *line) {
+  if (told) (*told)(line);
+}
+
 static void closeAll() {
   for (Session *s : sessions())
     s->close();
@@ -144,7 +160,8 @@ const std::string &Session::folder() const {
   return folder_;
 }
 
-Session::Session(int workers) : Session() {
+Session::Session(int workers, const std::string &state) : Session() {
+  state_ = state;
   if (folder().empty()) {
     error_ = std::string("could not make a folder for the session: ") + std::strerror(errno);
     return;
@@ -176,11 +193,17 @@ void Session::close() {
   folder_.clear();
 }
 
+std::vector<std::string> Session::toNode(const std::vector<std::string> &args) const {
+  std::vector<std::string> all = args;
+  if (!state_.empty()) all.insert(all.begin(), {"--state", state_});
+  return all;
+}
+
 Ended Session::call(const std::vector<std::string> &args, bool quiet) const {
   Ended end;
   const std::string errors = folder() + "/stderr";
   ::unlink(errors.c_str());
-  Child child(command_, args, errors);
+  Child child(command_, toNode(args), errors);
   for (std::string text; child.line(text);)
     end.out += text + "\n";
   end.status = child.wait();
@@ -194,29 +217,41 @@ JobStatus Session::follow(const std::vector<std::string> &args, const std::funct
   JobStatus last;
   std::vector<std::string> all = args;
   all.insert(all.begin() + 1, {"--output", "json"}); // behind -- it would be no flag
-  const std::string errors = folder() + "/stderr";
-  ::unlink(errors.c_str());
-  Child child(command_, all, errors);
-  for (std::string text; child.line(text);) {
+  all = toNode(all);
+  const auto take = [&](const std::string &text) {
     const json frame = json::parse(text, nullptr, false);
     if (!frame.is_object()) {
       printed(text);
-      continue;
+      return;
     }
-    const std::string type = frame.value("type", "");
     if (const auto s = frame.find("status"); s != frame.end() && s->is_object()) {
       last = statusOf(*s);
       report(last);
     } else if (frame.contains("state") && frame.contains("id")) {
       last = statusOf(frame);
       report(last);
-    } else if (type == "log") {
+    } else if (frame.value("type", "") == "log") {
       printed(frame.value("line", ""));
     } else if (frame.contains("error")) {
       last.error = frame.value("error", "");
       last.hint = frame.value("hint", "");
     }
+  };
+  if (runner) {
+    std::string words = command_ + '\0';
+    for (const std::string &word : all)
+      words += word + '\0';
+    const std::function<void(const std::string &)> lines = take;
+    told = &lines;
+    status = runner(words.data(), words.size());
+    told = nullptr;
+    return last;
   }
+  const std::string errors = folder() + "/stderr";
+  ::unlink(errors.c_str());
+  Child child(command_, all, errors);
+  for (std::string text; child.line(text);)
+    take(text);
   status = child.wait();
   std::istringstream said(readAll(errors));
   for (std::string text; std::getline(said, text);) {
@@ -264,7 +299,8 @@ bool Session::start(int workers) {
 
 void Session::spawn(int workers) {
   const std::string log = folder_ + "/node.log";
-  std::vector<std::string> args{command_, "up"};
+  std::vector<std::string> args = toNode({"up"});
+  args.insert(args.begin(), command_);
   if (workers > 0) args.insert(args.end(), {"--slots", std::to_string(workers)});
   std::vector<char *> argv;
   for (std::string &a : args)

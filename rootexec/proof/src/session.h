@@ -41,8 +41,9 @@ struct Ended {
 
 class Session {
  public:
-  /// Finds the command, and a node that runs, or starts one that lives as long as this process.
-  explicit Session(int workers);
+  /// Finds the command, and a node that runs, or starts one that lives as long as this process. state is the folder of
+  /// the node; empty for that of the user.
+  explicit Session(int workers, const std::string &state = "");
   /// Goes to the node that runs, without looking whether one does: code in a job seldom asks for anything.
   Session();
   ~Session();
@@ -71,8 +72,10 @@ class Session {
   bool running() const;
   bool start(int workers);
   void spawn(int workers);
+  /// The arguments of the command, with the node's folder.
+  std::vector<std::string> toNode(const std::vector<std::string> &args) const;
 
-  std::string command_, error_;
+  std::string command_, error_, state_;
   mutable std::string folder_;
   int node_ = 0; // process id of a node that was started here
   int files_ = 0;

@@ -1,0 +1,34 @@
+package python
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/dtpnode/dtpnode/rootexec/roottest"
+)
+
+// TestPyROOT runs the tests of what the Python package does with PyROOT, with the Python that belongs to the ROOT of the
+// tests: that of the environment in which it is installed, or else python3.
+func TestPyROOT(t *testing.T) {
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	python, packages := pythonOfROOT(t, roottest.Find(t).Dir)
+	installed := tools(t, python, filepath.Join(here, "roottests", "requirements.txt"))
+	venv := environment(t, python, "", packages, installed, filepath.Join(here, "src"))
+	run(t, here, nil, "go", "build", "-o", filepath.Join(venv, "bin", "dtpnode"), "../cmd/dtpnode")
+	t.Log(run(t, here, []string{"XDG_STATE_HOME=" + t.TempDir(), "DTPNODE_STATE="}, filepath.Join(venv, "bin", "python"),
+		"-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=5", "roottests"))
+}
+
+// pythonOfROOT finds the interpreter for a ROOT in dir, and the folder from which that imports it.
+func pythonOfROOT(t *testing.T, dir string) (python, packages string) {
+	t.Helper()
+	if filepath.Base(filepath.Dir(dir)) != "site-packages" {
+		return "python3", filepath.Join(dir, "lib")
+	}
+	env := filepath.Join(dir, "..", "..", "..", "..")
+	return filepath.Join(env, "bin", "python3"), filepath.Dir(dir)
+}

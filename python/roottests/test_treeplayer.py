@@ -1,0 +1,287 @@
+"""Sessions of dask_treeplayer and of PROOF in a process with PyROOT, on real daemons, beside ROOT by itself."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import ROOT
+from sshd import Sshd
+
+import dtpnode
+from dtpnode import treeplayer as dask_treeplayer
+
+TOTAL = 9000
+LIMIT = 120.0  # seconds after which what should have happened never does
+
+
+def until(so, what):
+    end = time.monotonic() + LIMIT
+    while not so():
+        assert time.monotonic() < end, what
+        time.sleep(0.02)
+
+
+@pytest.fixture(autouse=True)
+def module(client, tmp_path, monkeypatch):
+    """The globals as users set them."""
+    monkeypatch.setattr(dask_treeplayer, "daskdir", str(tmp_path / "logs"))
+    monkeypatch.setattr(dask_treeplayer, "client", client)
+
+
+def alone(chain, selector, *args):
+    """The output of ROOT by itself."""
+    made = ROOT.TSelector.GetSelector(selector)
+    given = ROOT.TList()
+    made.SetInputList(given)
+    chain.Process(made, *args)
+    return made.GetOutputList()
+
+
+def same(a, b):
+    """Whether two outputs are equal, bin by bin, but for the order of points."""
+    assert [o.GetName() for o in a] == [o.GetName() for o in b]
+    for x in a:
+        y = b.FindObject(x.GetName())
+        assert x.ClassName() == y.ClassName()
+        if isinstance(x, ROOT.TH1):
+            assert x.GetEntries() == y.GetEntries()
+            for i in range(x.GetNcells()):
+                assert x.GetBinContent(i) == pytest.approx(y.GetBinContent(i), rel=1e-9)
+                assert x.GetBinError(i) == pytest.approx(y.GetBinError(i), rel=1e-9)
+        elif isinstance(x, ROOT.TGraph):
+            assert points(x) == points(y)
+        elif isinstance(x, ROOT.TList):
+            same(x, y)
+        elif hasattr(x, "GetVal"):
+            assert x.GetVal() == y.GetVal()
+        else:
+            assert x.GetTitle() == y.GetTitle()
+
+
+def points(graph):
+    return sorted((graph.GetPointX(i), graph.GetPointY(i)) for i in range(graph.GetN()))
+
+
+def test_session_of_the_readme(chains, capfd):
+    with dask_treeplayer.session(chains()).spawn({"localhost": 2}, port=8769) as session:
+        assert session.workers == {"localhost": 2} and session.port and session.spawned.pid
+        assert "2 slots" in repr(session.client)
+        returned = session.Process("DiMuon.C+g", "samesign", chunksize=1000000)
+        for result in session.GetOutputList():
+            assert result.GetName()
+    said = capfd.readouterr().out
+    assert "Processing Events: nentries=9000" in said and "Monitor progress at" in said
+    assert "pairs in 9000 events" in said  # by Terminate
+    assert returned == 0 == session.results[0]
+    assert ROOT.usersel.ClassName() == "DiMuon"
+    assert os.listdir(dask_treeplayer.daskdir) == ["dtpnode-here.log"]
+    same(session.GetOutputList(), alone(chains(), "DiMuon.C+g", "samesign"))  # which outlives the session
+
+
+def test_ranges_are_exact(chains):
+    with dask_treeplayer.session(chains()).spawn() as session:
+        for count, first in ((4001, 2999), (5, TOTAL - 3), (-1, 8000), (0, 0)):
+            assert session.Process("Ana.C+", "", count, first, chunksize=7) == 0
+            n = session.GetOutputList().FindObject("n").GetVal()
+            assert n == min(count if count >= 0 else TOTAL, TOTAL - first)
+            if n:
+                same(session.GetOutputList(), alone(chains(), "Ana.C+", "", n, first))
+            else:
+                assert session.GetOutputList().FindObject("h").GetEntries() == 0
+
+
+def test_friends_aliases_and_entry_lists(chains, folder):
+    def made():
+        chain = chains()
+        friend = ROOT.TChain("weights")
+        friend.Add(f"{folder}/f0.root")
+        friend.Add(f"{folder}/f1.root")
+        chain.AddFriend(friend)
+        chain.SetAlias("twice", "2*MET_pt")
+        return chain, friend
+
+    chain, _friend = made()
+    with dtpnode.proof(chain, client=dask_treeplayer.client):
+        chain.Draw(">>few", "twice > 60 && w < 5", "entrylist")
+        few = ROOT.gDirectory.Get("few")
+    assert 100 < few.GetN() < TOTAL
+    chain.SetEntryList(few)
+    with dask_treeplayer.session(chain).spawn() as session:
+        session.Process("Ana.C+", "friend")
+    other, _other_friend = made()
+    other.SetEntryList(few)
+    assert session.GetOutputList().FindObject("n").GetVal() == few.GetN()
+    same(session.GetOutputList(), alone(other, "Ana.C+", "friend"))
+
+
+def test_an_exception_reaches_the_caller(chains, capfd):
+    with dask_treeplayer.session(chains()).spawn() as session:
+        said = "1 of 9,000 entries are missing.*e1.root.*999.*no event for me"
+        with pytest.raises(dtpnode.MissingEntries, match=said) as e:
+            session.Process("Ana.C+", "throw")
+        (missing,) = e.value.missing
+        assert (missing["first"], missing["last"]) == (999, 1000) and missing["file"].endswith("e1.root")
+        assert session.GetOutputList().FindObject("n").GetVal() == TOTAL - 1  # the rest is there
+        dask_treeplayer.missing = "warn"
+        try:
+            with dask_treeplayer.session(chains()).spawn() as other:
+                assert other.Process("Ana.C+", "throw") == 0
+        finally:
+            dask_treeplayer.missing = "raise"
+        assert "1 of 9,000 entries are missing" in capfd.readouterr().err
+        with pytest.raises(dtpnode.Error, match="could not find the selector None.C"):
+            session.Process("None.C+")
+        with pytest.raises(dtpnode.Error, match="no files"):
+            with dask_treeplayer.session(ROOT.TChain("Events")).spawn() as empty:
+                empty.Process("Ana.C+")
+        assert session.Process("Ana.C+") == 0  # the session goes on
+
+
+def test_input(chains):
+    with dask_treeplayer.session(chains()).spawn() as session:
+        session.Process("Ana.C+", "begin")
+        assert session.GetOutputList().FindObject("seen").GetTitle() == "42"
+
+
+def test_misuse(chains, monkeypatch):
+    session = dask_treeplayer.session(chains())
+    with pytest.raises(RuntimeError, match="not spawned"):
+        session.__enter__()
+    with pytest.raises(RuntimeError, match="not begun"):
+        session.spawn().Process("Ana.C+")
+    with pytest.raises(RuntimeError, match="spawned already, on port 8768"):
+        session.spawn({"other": 1})
+    assert session.GetOutputList().GetSize() == 0
+    with pytest.raises(ValueError, match="0 slots"):
+        with dask_treeplayer.session(chains()).spawn({"localhost": 0}):
+            pass
+    monkeypatch.setattr(dask_treeplayer, "python3", "/usr/bin/python3.6")
+    with pytest.warns(UserWarning, match="treeplayer.python3 has no meaning here") as told:
+        for _ in range(2):
+            with dask_treeplayer.session(chains()).spawn():
+                pass
+    assert len([w for w in told if "no meaning" in str(w.message)]) == 1
+
+
+def test_proof(chains, client):
+    chain = chains()
+    with dtpnode.proof(chain, client=client) as session:
+        assert ROOT.gProof == session
+        assert chain.Process("Ana.C+", "draw") == 0
+        assert ROOT.gROOT.GetListOfCanvases().FindObject("canvas_of_ana")  # which Terminate has made, here
+        kept = ROOT.TList()
+        kept.AddAll(session.GetOutputList())
+        drawn = chain.Draw("MET_pt:nMuon>>both(5, 0, 5, 20, 0, 100)", "nMuon > 1", "goff")
+        assert chain.GetEntries("nMuon > 1") == drawn and chain.GetEntries() == TOTAL
+        both = ROOT.gDirectory.Get("both").Clone("on_the_pool")
+        with pytest.raises(dtpnode.Error, match="there is no branch nosuch"):
+            chain.Draw("nosuch")
+        with pytest.raises(dtpnode.Error, match="could not compile or make the selector"):
+            (Path("Bad.C")).write_text("int x = ;")
+            chain.Process("Bad.C+")
+    assert not ROOT.gProof
+    same(kept, alone(chains(), "Ana.C+", "draw"))
+    assert chain.Draw("MET_pt:nMuon>>both(5, 0, 5, 20, 0, 100)", "nMuon > 1", "goff") == drawn  # by ROOT again
+    here = ROOT.gDirectory.Get("both")
+    assert [both.GetBinContent(i) for i in range(154)] == [here.GetBinContent(i) for i in range(154)]
+    with pytest.raises(dtpnode.Error, match="is not a TChain"):
+        with dtpnode.proof(ROOT.TTree(), client=client):
+            pass
+
+
+def test_selector_objects(chains, client):
+    chain = chains()
+    ROOT.gROOT.LoadMacro("Ana.C+")
+    made = ROOT.Ana()
+    with dtpnode.proof(chain, client=client):
+        assert chain.Process(made) == 0
+
+        class Mine(ROOT.TSelector):
+            def Process(self, entry):
+                return True
+
+        with pytest.raises(dtpnode.Error, match="the selector Mine is a class in Python"):
+            chain.Process(Mine())
+    same(made.GetOutputList(), alone(chains(), "Ana.C+"))
+    with dask_treeplayer.session(chains()).spawn() as session:
+        assert session.Process("Ana") == 0  # a class that is loaded
+    same(session.GetOutputList(), made.GetOutputList())
+
+
+def test_interrupt(chains, tmp_path, capfd):
+    marker = tmp_path / "runs"
+
+    def press():
+        until(marker.exists, "the selector does not run")
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with dask_treeplayer.session(chains(1)).spawn() as session:
+        thread = threading.Thread(target=press)
+        thread.start()
+        assert session.Process("Ana.C+", f"wait {marker}") == 15
+        thread.join()
+        assert "interrupted" in capfd.readouterr().out
+        (job,) = [j for j in session.client.control.call("GET", "/v1/jobs") if j["state"] == "cancelled"]
+        assert session.Process("Ana.C+", "", 100) == 0
+
+
+@pytest.fixture(scope="module")
+def sshd(tmp_path_factory):
+    server = Sshd(tmp_path_factory.mktemp("sshd"), ["one", "two"])
+    yield server
+    server.close()
+
+
+def spawned(name):
+    """The processes of the daemon that a host of that name has."""
+    found = subprocess.run(["pgrep", "-f", f"up --ephemeral --join .*--name {name} "], capture_output=True, text=True)
+    return found.stdout.split()
+
+
+def test_hosts_by_ssh(chains, sshd, monkeypatch, capfd):
+    monkeypatch.setattr(dask_treeplayer, "ssh", sshd.ssh)
+    with dask_treeplayer.session(chains()).spawn({"one": 2, "two": 1}) as session:
+        assert sorted(session.procs) == ["one", "two"]
+        assert session.Process("DiMuon.C+") == 0
+        members = {m["name"]: m["slots"] for m in session.client.control.call("GET", "/v1/members") if m["up"]}
+        assert members == {"local-0": 1, "one": 2, "two": 1}
+        assert spawned("one") and spawned("two")
+    assert "connecting to workers... done" in capfd.readouterr().out
+    same(session.GetOutputList(), alone(chains(), "DiMuon.C+"))
+    assert not spawned("one") and not spawned("two")
+    logs = Path(dask_treeplayer.daskdir)
+    assert "joined as one" in (logs / "dtpnode-one.log").read_text()
+    assert sorted(p.name for p in logs.iterdir()) == ["dtpnode-here.log", "dtpnode-one.log", "dtpnode-two.log"]
+
+
+KILLED = """
+import os, sys, ROOT
+from dtpnode import treeplayer
+treeplayer.ssh, treeplayer.daskdir = sys.argv[1:3]
+with treeplayer.session(ROOT.TChain("Events")).spawn({"one": 1}) as session:
+    session._connected()
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_killed_client_leaves_nothing(sshd, tmp_path):
+    folder = str(tmp_path / "logs")
+    ended = subprocess.run([sys.executable, "-c", KILLED, sshd.ssh, folder], capture_output=True, text=True)
+    assert ended.returncode == -9, ended.stderr
+    until(lambda: not spawned("one"), "the daemon of the host goes on")
+
+
+def test_bad_hosts(chains, sshd, monkeypatch):
+    with pytest.raises(dtpnode.Error, match="could not find the host nowhere.invalid"):
+        with dask_treeplayer.session(chains()).spawn({"nowhere.invalid": 1}):
+            pass
+    monkeypatch.setattr(dask_treeplayer, "ssh", sshd.ssh + " -o IdentityFile=none -o PubkeyAuthentication=no")
+    with dask_treeplayer.session(chains()).spawn({"one": 1}) as session:
+        with pytest.raises(dtpnode.Error, match="(?s)one does not take part.*Permission denied.*must not ask") as e:
+            session.Process("Ana.C+")
+    assert "dtpnode-one.log" in e.value.hint

@@ -1,0 +1,178 @@
+"""Chains of this process whose queries run on the pool."""
+
+import contextlib
+import sys
+import weakref
+from collections.abc import Iterator
+from typing import Any, Callable, Literal
+
+from ._client import Client
+from ._errors import Error
+from ._job import Job
+from ._root import Interrupt, Runs, library, root
+
+Missing = Literal["raise", "warn"]
+SHOWN = 3  # missing ranges that an error names
+
+
+class MissingEntries(Error):
+    """Entries are missing in the output of a query, such as those at which the selector has raised or crashed.
+
+    The rest is there: ``Terminate`` has run over it, and the output list has it. ``job`` is the Job, whose ``report``
+    has all missing ranges with their reasons, and ``missing`` the ranges as dicts: file, first, last, kind, reason.
+    """
+
+    def __init__(self, message: str, hint: str, job: Job, missing: list[dict[str, Any]]) -> None:
+        super().__init__(message, hint)
+        self.job, self.missing = job, missing
+
+
+class Session:
+    """A session of the library with the daemon of a client, and what becomes of its errors.
+
+    One session is the current one of the process (``ROOT.gProof``): that of the last ``with`` that was entered.
+    """
+
+    def __init__(self, client: Client, missing: Missing, interrupt: Interrupt, progress: bool | None) -> None:
+        if missing not in ("raise", "warn"):
+            raise ValueError('missing must be "raise" or "warn"')
+        if interrupt not in ("cancel", "stop", "detach"):
+            raise ValueError('interrupt must be "cancel", "stop" or "detach"')
+        self.client, self._missing, self._interrupt = client, missing, interrupt
+        self.runs = Runs(library(), client.control, interrupt, progress)
+        self.chains: list[Any] = []
+        before = root().gProof
+        self._before = before if before else None
+        self.proof = root().TProof("", f"state={client.state}")
+        if not self.proof.IsValid():
+            raise Error(f"could not open a session on the pool: {self.proof.GetLastError()}")
+        self.proof.cd()
+
+    def query(self, run: Callable[[], Any]) -> Any:
+        """Runs a query, and makes exceptions of what went wrong. Returns what it has returned."""
+        self.proof.cd()
+        self.runs.forget()
+        self.runs.install()
+        self.proof.KeepErrors()  # and forget the last one
+        try:
+            returned = run()
+        finally:
+            self.runs.remove()
+        if self.runs.raised is not None:
+            raise self.runs.raised
+        if self.runs.interrupted and self._interrupt != "stop":
+            raise KeyboardInterrupt
+        if said := str(self.proof.GetLastError()):
+            message, _, hint = said.partition("\n")
+            raise Error(message, hint)
+        self._complete(self.runs.last)
+        return returned
+
+    def _complete(self, status: dict[str, Any]) -> None:
+        if status.get("state") != "partial" or self.runs.interrupted:
+            return
+        job = Job(self.client.control, status["id"])
+        missing = job.status.get("missing") or []
+        lost = status["units"] - status["done"]
+        what = f"{lost:,} of {status['units']:,} entries are" if lost > 0 else "files are"
+        first = "; ".join(map(_range, missing[:SHOWN])) + ("; ..." if len(missing) > SHOWN else "")
+        message = f"{what} missing in the output: {first}"
+        hint = "all others are in the output list; the report of this exception's job lists what is missing"
+        if self._missing == "raise":
+            raise MissingEntries(message, f'{hint}; missing="warn" only warns', job, missing)
+        print(f"dtpnode: {message}\n{hint}", file=sys.stderr)
+
+    def take(self, chain: Any) -> None:
+        """Has the queries of a chain go to the pool."""
+        if not isinstance(chain, root().TChain):
+            raise Error(
+                f"{chain!r} is not a TChain, and only chains can run on the pool",
+                'make one of its file: chain = ROOT.TChain("NAME"); chain.Add("FILE")',
+            )
+        chain.SetProof()
+        self.chains.append(chain)
+        mine = weakref.ref(chain)  # since the chain will refer to what refers to it
+        for name in ("Process", "Draw", "GetEntries"):
+            setattr(chain, name, self._wrapped(mine, name))
+
+    def _wrapped(self, mine: Callable[[], Any], name: str) -> Callable[..., Any]:
+        call = getattr(root().TChain, name)
+
+        def query(*args: Any, **kwargs: Any) -> Any:
+            chain = mine()
+            if name == "GetEntries" and not (args or kwargs):
+                return call(chain)
+            if name == "Process" and args:
+                refuse_python(args[0])
+            return self.query(lambda: call(chain, *args, **kwargs))
+
+        return query
+
+    def close(self) -> None:
+        for chain in self.chains:
+            for name in ("Process", "Draw", "GetEntries"):
+                with contextlib.suppress(AttributeError):
+                    delattr(chain, name)
+            chain.SetProof(False)
+        self.chains.clear()
+        self.proof.Close()
+        if self._before is not None and self._before.IsValid():
+            self._before.cd()
+
+
+def _range(missing: dict[str, Any]) -> str:
+    where = str(missing.get("file") or "")
+    first, last = missing.get("first"), missing.get("last")
+    if first is not None and last is not None:
+        where += f" entry {first:,}" if last - first == 1 else f" entries {first:,} to {last - 1:,}"
+    return f"{where.strip()}: {missing.get('reason') or missing.get('kind')}"
+
+
+def refuse_python(selector: Any) -> None:
+    """A selector that is a class in Python cannot run in the processes of nodes, which have no Python."""
+    if any("__cpp_cross__" in vars(kind) for kind in type(selector).__mro__):
+        name = type(selector).__name__
+        raise Error(
+            f"the selector {name} is a class in Python, and the processes that run selectors have no Python",
+            f"write {name} in C++, or call it by client.executor(), with an item for each file",
+        )
+
+
+@contextlib.contextmanager
+def proof(
+    *chains: Any,
+    client: Client | None = None,
+    missing: Missing = "raise",
+    interrupt: Interrupt = "cancel",
+    progress: bool | None = None,
+) -> Iterator[Any]:
+    """Has ``Process``, ``Draw`` and ``GetEntries("cut")`` of chains run on the pool, as under PROOF.
+
+        >>> chain = ROOT.TChain("Events")                                           # doctest: +SKIP
+        >>> chain.Add("data/*.root")                                                # doctest: +SKIP
+        >>> with dtpnode.proof(chain) as session:                                   # doctest: +SKIP
+        ...     session.SetParameter("ptcut", 20.)
+        ...     chain.Process("DiMuon.C+", "samesign")
+        ...     chain.Draw("MET_pt>>met(100, 0, 200)", "nMuon > 1")
+        ...     mass = session.GetOutputList().FindObject("mass")
+
+    ``Begin`` and ``Terminate`` of a selector run in this process, where they can draw canvases, and all between them on
+    the nodes. Friends, aliases and entry lists of the chain go along, and so does what ``Begin`` puts into fInput. A
+    selector is a file (``"DiMuon.C+"``), a class that is loaded, or an object of a class in C++, which has the output
+    afterwards. What ``with`` gives is a TProof, with SetParameter, AddInput, GetOutputList and the rest; it is
+    ``ROOT.gProof`` as well, and the objects of its output list stay there after the ``with``.
+
+    ``client`` is the Client whose daemon is asked; by default one is made, as ``Client()`` does. Entries that are
+    missing in the output are ``MissingEntries`` (``missing="raise"``), after ``Terminate``, or a line on standard
+    error ("warn"). A failed query is an ``Error``. Ctrl-C ends the job ("cancel"), ends it with what is done
+    ("stop"), or lets it go on ("detach"); but for "stop" it is a KeyboardInterrupt then. ``progress`` draws a bar, by
+    default on a terminal and in a notebook.
+    """
+    with contextlib.ExitStack() as stack:
+        if client is None:
+            client = stack.enter_context(Client())
+        session = Session(client, missing, interrupt, progress)
+        stack.callback(session.close)
+        for chain in chains:
+            session.take(chain)
+        yield session.proof
