@@ -71,6 +71,8 @@ soak:
 	DTPNODE_LONG=24h $(GO) test -count=1 -timeout 24h -run TestLongJobs -v ./sim
 	$(GO) test -count=$(ROUNDS) -timeout 24h -run 'Killed|RandomKills|Paused|SeparateHosts' ./e2e
 	DTPNODE_CHAOS_TIME=$(CHAOS) $(GO) test -count=1 -timeout 24h -run 'Chaos|FaultyNetwork' -v ./e2e
+	DTPNODE_CHAOS_TIME=$(CHAOS) DTPNODE_CHAOS_NODES=20 DTPNODE_PYTHON_TESTS=tests/test_chaos.py \
+		$(GO) test -count=1 -timeout 24h -run 'TestPython/pytest' -v ./python
 	DTPNODE_LIARS=20 DTPNODE_FIRST=$(FIRST) $(GO) test -count=1 -timeout 24h -run 'Lying' -v ./e2e
 	DTPNODE_LONG=1 $(GO) test -count=1 -timeout 24h -run 'HugeOutputs|ManyCommits' -v ./e2e
 

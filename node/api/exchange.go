@@ -42,6 +42,9 @@ type ExchangeAnswer struct {
 	Held   *HeldRun   `msgpack:"held,omitempty"`   // as UnitsEvent.Held
 	Units  [][2]int64 `msgpack:"units,omitempty"`  // as UnitsEvent.Units
 	Values []ValueRun `msgpack:"values,omitempty"` // as UnitsEvent.Values
+	// Status is that of HTTP which goes with Failed, or with UnitsEvent.Failed: from 500 on, and with 404, another attempt
+	// over another connection may go well.
+	Status int `msgpack:"status,omitempty"`
 	// Rest is a UnitsEvent in JSON with all that it has beside these.
 	Rest []byte `msgpack:"rest,omitempty"`
 }

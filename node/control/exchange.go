@@ -115,7 +115,9 @@ func (x *exchange) take(ctx context.Context, in *bufio.Reader) {
 			_, err = x.growth.Append(ctx, x.job, req)
 		}
 		if err != nil {
-			answer.Failed, _ = json.Marshal(api.AsError(err))
+			e := api.AsError(err)
+			answer.Status = e.Status
+			answer.Failed, _ = json.Marshal(e)
 		}
 		if x.send(&answer) != nil || err != nil {
 			return
@@ -128,6 +130,9 @@ func (x *exchange) tell(ctx context.Context, ev api.UnitsEvent) error {
 	a := api.ExchangeAnswer{Early: api.RunsOf(ev.Early), Units: ev.Units, Values: api.RunsOf(ev.Values)}
 	held := ev.Held
 	ev.Early, ev.Units, ev.Values, ev.Held = nil, nil, nil, nil
+	if ev.Failed != nil {
+		a.Status = ev.Failed.Status
+	}
 	if len(ev.Lost) > 0 || ev.NoValues != "" || ev.Over != nil || ev.Failed != nil {
 		rest, err := json.Marshal(ev)
 		if err != nil {

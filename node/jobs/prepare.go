@@ -21,7 +21,7 @@ func (r *Room) Prepare(e engine.Prepare) {
 	own := desc.Submitter == r.net.ID()
 	if !r.takesPartIn(desc.Submitter) { // the home knows that this node has no slots for the job
 		if j.s.Desc = r.book.Whole(id, desc); own {
-			r.book.Meet(j)
+			r.meet(j)
 		}
 		return
 	}
@@ -36,7 +36,7 @@ func (r *Room) Prepare(e engine.Prepare) {
 	var fail *exec.Failure
 	switch {
 	case err == nil:
-		rate := r.book.Meet(j)
+		rate := r.meet(j)
 		r.log.Info("ready for job", "job", api.Short(j.Name), "home", home)
 		program, _ := j.Prepared()
 		r.tellPrepared(id, desc.Submitter, program)
@@ -50,10 +50,27 @@ func (r *Room) Prepare(e engine.Prepare) {
 	}
 	r.log.Warn("could not prepare job", "job", api.Short(j.Name), "home", home, "reason", err)
 	if own { // the job's user asks for it on this node, and may append to it here
-		r.book.Meet(j)
+		r.meet(j)
 		return
 	}
 	j.Release()
+}
+
+// meet has a job be known, with the node that leads it as the engine knows it now: it may have told of another one while
+// the job was being prepared, and nobody knew it then.
+func (r *Room) meet(j *Job) (rate float64) {
+	id := j.s.ID
+	rate = r.book.Meet(j)
+	r.loop.Ask(func(p *engine.Peer) {
+		known, home := r.book.ByID(id), p.Home(id)
+		if known == nil || home == "" {
+			return
+		}
+		known.mu.Lock()
+		defer known.mu.Unlock()
+		known.s.Home = home
+	})
+	return rate
 }
 
 // ofDisk makes an error of this node's disk a failure, which the home is told, so that users learn which node has no

@@ -6,17 +6,31 @@ import tempfile
 import time
 from typing import Any
 
+import httpx
+
 from ._along import Along, python_version
 from ._control import Control
-from ._errors import Error
+from ._errors import Error, NoDaemon
 from ._notes import Notes
+from ._receiver import AGAIN
 
 SLOW = 1.0  # seconds after which it is said what takes its time
 
 
 def open_job(control: Control, title: str, code: bytes, along: Along, notes: Notes) -> str:
     """Opens a job that runs items with the code of an archive and what goes along, and returns its name when it can be
-    appended to. What nodes have to say of it is told then and later."""
+    appended to. What nodes have to say of it is told then and later. A daemon that ends meanwhile is a NoDaemon."""
+    try:
+        return _opened(control, title, code, along, notes)
+    except httpx.TransportError as e:
+        raise NoDaemon(f"the daemon has ended while a job was being opened: {e}", "try again when it is back") from e
+    except Error as e:
+        if e.status in AGAIN:
+            raise NoDaemon(e.message, e.hint) from e
+        raise
+
+
+def _opened(control: Control, title: str, code: bytes, along: Along, notes: Notes) -> str:
     with tempfile.NamedTemporaryFile(prefix="dtpnode-", suffix=".zip") as f:
         f.write(code)
         f.flush()

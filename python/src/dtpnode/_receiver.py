@@ -21,7 +21,7 @@ from ._traces import readable
 
 PATIENCE = 300.0  # seconds for which a daemon may be away before the futures fail
 RETRY = 0.2  # seconds between attempts to reach a daemon
-STATUSES = (502, 503, 504)
+AGAIN = (404, 500, 502, 503, 504)  # statuses of refusals that another attempt may not meet
 
 
 Append = tuple[int, list[bytes], bool, list[dict[str, Any]]]
@@ -121,9 +121,7 @@ class Receiver:
         seq = answer.get("seq", 0)
         failed = answer.get("failed")
         if failed:
-            if failed.get("status") in STATUSES:
-                raise NoDaemon(refusal(failed).message)
-            raise refusal(failed)
+            raise self._refused(answer, failed)
         if seq:
             with self._lock:
                 while job.unanswered and job.unanswered[0][0] <= seq:
@@ -135,11 +133,18 @@ class Receiver:
         for lost in rest.get("lost") or ():
             self._given_up(job, lost)
         if rest.get("failed"):
-            raise self._why(job) or refusal(rest["failed"])
+            raise self._why(job) or self._refused(answer, rest["failed"])
         if rest.get("over") is None:
             return False
         self._over(job)
         return True
+
+    @staticmethod
+    def _refused(answer: dict[str, Any], said: dict[str, Any]) -> Error:
+        """What a refusal comes to: a NoDaemon where another attempt may go well. A daemon that has just come back may not
+        know its jobs, nor who leads them."""
+        error = refusal(said)
+        return NoDaemon(error.message, error.hint) if answer.get("status", 0) in AGAIN else error
 
     def _given_up(self, job: Job, lost: dict[str, Any]) -> None:
         """Takes the word that items were given up."""
