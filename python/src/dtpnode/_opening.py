@@ -25,7 +25,7 @@ def open_job(control: Control, title: str, code: bytes, along: Along, notes: Not
     except httpx.TransportError as e:
         raise NoDaemon(f"the daemon has ended while a job was being opened: {e}", "try again when it is back") from e
     except Error as e:
-        if e.status in AGAIN:
+        if e.status in AGAIN and e.status != 500:
             raise NoDaemon(e.message, e.hint) from e
         raise
 
