@@ -222,7 +222,7 @@ func (d *Daemon) engineConfig() engine.Config {
 		Offers:   runtimes.Offers(d.runtimes.Told()),
 		Boot:     d.boot,
 		Replicas: d.cfg.Replicas,
-		Keys:     netKeys{d.net},
+		Keys:     netKeys{d.net, new(madeLately)},
 		Keep:     d.cfg.KeepBytes,
 		Quorum: quorum.Config{
 			Seed:            d.boot,

@@ -60,7 +60,7 @@ func mute(t *testing.T, d *Daemon) *p2p.Node {
 
 // claims is how a member announces that it has founded the ledger of a job, whoever's that is.
 func claims(by *p2p.Node, id tasks.JobID) engine.Recv {
-	m := quorum.SoleMandate(netKeys{by}, engine.GroupName(id), quorum.NewVoter(by.ID(), 1))
+	m := quorum.SoleMandate(netKeys{by, new(madeLately)}, engine.GroupName(id), quorum.NewVoter(by.ID(), 1))
 	return engine.Recv{
 		From: by.ID(),
 		Msg:  engine.Message{Job: id, Term: 1, Open: &engine.Open{Home: by.ID(), Every: time.Second, Proof: &m}},

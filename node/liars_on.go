@@ -93,7 +93,7 @@ func (d *Daemon) beginLying() {
 	if l.role == roleHome {
 		more = []liar.Lie{liar.Rules, liar.Rules, liar.Rules, liar.Rules}
 	}
-	l.liar = liar.New(l.rng, d.net.ID(), netKeys{d.net}, true, more...)
+	l.liar = liar.New(l.rng, d.net.ID(), netKeys{d.net, new(madeLately)}, true, more...)
 	l.liar.Every /= 4 // tests wait in real time until it is found out
 	l.mu.Unlock()
 	switch {

@@ -59,6 +59,11 @@ def by_reference(tops: frozenset[str]) -> Iterator[None]:
                 cloudpickle.register_pickle_by_value(m)
 
 
+def some_as_files() -> bool:
+    """Whether some session has sent modules as files, so that how they are pickled differs from session to session."""
+    return bool(_as_files)
+
+
 def registered() -> set[str]:
     """Names of the modules that are pickled by value."""
     return set(cloudpickle.list_registry_pickle_by_value())

@@ -2,14 +2,15 @@
 
 import io
 import pickle
+import weakref
 from collections import ChainMap
-from types import CodeType
-from typing import Any
+from types import CodeType, FunctionType, ModuleType
+from typing import Any, NamedTuple
 
 import cloudpickle
 
 from ._errors import Unpicklable
-from ._modules import by_reference, ship
+from ._modules import by_reference, registered, ship, some_as_files
 from ._unpicklable import unpicklable
 
 _PLAIN = frozenset((int, float, str, bytes, bool, complex, type(None)))
@@ -42,8 +43,82 @@ def value(v: Any, root: str, but: frozenset[str] = NONE) -> bytes:
 
 def function(fn: Any, but: frozenset[str] = NONE) -> bytes:
     """The pickle of a function, which another process reads that has none of this one's code, but for modules that go
-    along as files."""
-    return _dumps(fn, {"the function": fn}, but)
+    along as files. It is kept of functions that refer to nothing which can change in place: to make it takes longer
+    than all else that is done for a call."""
+    if type(fn) is not FunctionType or but or some_as_files():
+        return _dumps(fn, {"the function": fn}, but)
+    ship()
+    kept = _kept.get(fn)
+    names = kept.names if kept is not None and kept.code is fn.__code__ else _names(fn.__code__)
+    state = _state(fn, names)
+    if kept is not None and state is not None and kept.code is fn.__code__ and kept.state == state:
+        return kept.pickle
+    pickled = _dumps(fn, {"the function": fn}, but)
+    if state is not None and len(pickled) <= MAX_KEPT:
+        _kept[fn] = _Kept(fn.__code__, names, state, pickled)
+    return pickled
+
+
+MAX_KEPT = 64 << 10  # bytes of a pickle that is kept
+
+
+class _Kept(NamedTuple):
+    code: CodeType
+    names: tuple[str, ...]  # all that the code may look up among its globals
+    state: tuple[Any, ...]
+    pickle: bytes
+
+
+_kept: "weakref.WeakKeyDictionary[FunctionType, _Kept]" = weakref.WeakKeyDictionary()
+
+
+def _names(code: CodeType) -> tuple[str, ...]:
+    names = set(code.co_names)
+    for const in code.co_consts:
+        if isinstance(const, CodeType):
+            names.update(_names(const))
+    return tuple(sorted(names))
+
+
+def _state(fn: FunctionType, names: tuple[str, ...]) -> tuple[Any, ...] | None:
+    """All that a function's pickle depends on: equal states have equal pickles. None if something of it can change in
+    place, or is not known not to."""
+    if fn.__dict__ or getattr(fn, "__type_params__", ()):
+        return None
+    around, shipped = fn.__globals__, registered()
+    values: list[Any] = [shipped, fn.__name__, fn.__qualname__, fn.__module__, fn.__doc__]
+    try:
+        parts = (
+            fn.__defaults__ or (),
+            (fn.__kwdefaults__ or {}).values(),
+            [c.cell_contents for c in fn.__closure__ or ()],
+            [around[n] for n in names if n in around],
+        )
+    except ValueError:  # A cell is empty yet.
+        return None
+    for part in parts:
+        for value in part:
+            kind = type(value)
+            if kind not in _PLAIN and (kind is not ModuleType or _among(value.__name__, shipped)):
+                return None
+            values += (kind, value)
+        values.append(None)
+    values += (fn.__kwdefaults__ or {}).keys()
+    values += (n in around for n in names)
+    for name, value in fn.__annotations__.items():
+        if type(value) is not str and (type(value) is not type or value.__module__ != "builtins"):
+            return None
+        values += (name, value)
+    return tuple(values)
+
+
+def _among(name: str, packages: set[str]) -> bool:
+    """Whether a module is one of some packages, or in one."""
+    while name not in packages:
+        name, dot, _ = name.rpartition(".")
+        if not dot:
+            return False
+    return True
 
 
 def arguments(args: tuple[Any, ...], kwargs: dict[str, Any], but: frozenset[str] = NONE) -> bytes:

@@ -126,7 +126,7 @@ class Receiver:
             with self._lock:
                 while job.unanswered and job.unanswered[0][0] <= seq:
                     job.unanswered.popleft()
-                self._change.notify_all()
+                self._answered()
         rest = answer.get("rest")
         if not rest:
             return False
@@ -196,6 +196,9 @@ class Receiver:
 
     def _taken(self, n: int) -> None:
         """Is told that so many futures are about to be settled. The caller holds _lock."""
+
+    def _answered(self) -> None:
+        """Is told that appends were answered. The caller holds _lock."""
 
     def _over(self, job: Job) -> None:
         with self._lock:

@@ -342,6 +342,10 @@ class Session(Receiver):
         if job is self._job:
             self._notes.close()
 
+    def _answered(self) -> None:
+        if self._waiting or self.closed:  # Else nobody waits for it, and a thread would be woken for nothing.
+            self._change.notify_all()
+
     def _fail(self, why: BaseException) -> None:
         super()._fail(why)
         self._notes.close()
