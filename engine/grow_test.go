@@ -326,3 +326,37 @@ func TestWhoAppendsIsToldThatItBeginsAnew(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// TestAppendIsGivenToTheNodeNearIt: units of an append are given first to the node that its submitter says is near
+// them, as the job numbers them; a hint is used once, and is dropped with an append that can never be in the log.
+func TestAppendIsGivenToTheNodeNearIt(t *testing.T) {
+	r := newRig(t, "h")
+	r.step(PeerUp{ID: "m", Slots: 1})
+	job := openJob(t)
+	r.step(Submit{ID: jobID, Job: job})
+	near := func(first, last int64) []steal.Near {
+		return []steal.Near{{To: "m", Ranges: tasks.CoverOf(tasks.R(first, last)), Cost: time.Second}}
+	}
+	r.step(Append{ID: jobID, Seq: 1, Files: added(1), Near: near(20, 30)})
+	r.step(Append{ID: jobID, Seq: 2, Files: added(1), Near: near(0, 5)})
+	request := &steal.Request{ID: 1, Slots: 1, Jobs: []tasks.JobID{jobID}, Rates: []float64{0}}
+	var got tasks.Cover
+	for _, s := range of[Send](r.step(Recv{From: "m", Msg: Message{Steal: &steal.Message{Request: request}}})) {
+		if m := s.Msg.Steal; m != nil && m.Grant != nil && m.Grant.Near == time.Second {
+			got = got.Union(m.Grant.Ranges)
+		}
+	}
+	want := tasks.CoverOf(tasks.R(units+20, units+30), tasks.R(units+100, units+105))
+	if !got.Equal(want) {
+		t.Errorf("the node near them is given %v, want %v", got, want)
+	}
+	g := &r.peer.job(jobID).growth
+	if len(g.near) != 0 {
+		t.Errorf("hints are kept: %v", g.near)
+	}
+	r.step(Append{ID: jobID, Seq: 3, Close: true, Near: near(0, 1)})
+	r.step(Append{ID: jobID, Seq: 4, Files: added(1), Near: near(0, 1)})
+	if len(g.near) > 1 {
+		t.Errorf("hints of an append that was refused are kept: %v", g.near)
+	}
+}

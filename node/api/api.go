@@ -177,8 +177,8 @@ type AppendRequest struct {
 	Items int64       `json:"items,omitempty"` // further items that are only numbers, of a kind that runs over items
 	Data  [][]byte    `json:"data,omitempty"`  // further items, in base64; they follow those that are only numbers
 	Close bool        `json:"close,omitempty"` // nothing is appended after this
-	// Near says which nodes have run some of the items before, and are faster with them. It is a hint: who is told of none,
-	// or of a node that is gone, runs them all the same.
+	// Near says which nodes have run some of the items before, and are faster with them. It is a hint: without it, or where
+	// a node is gone, the items run all the same.
 	Near []NearItems `json:"near,omitempty"`
 
 	Open        float64 `json:"open_seconds,omitempty"` // as in a JobRequest

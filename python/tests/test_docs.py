@@ -45,7 +45,7 @@ def end_joblib():
 def test_readme(here, cache, monkeypatch):
     text = (Path(__file__).parent.parent / "README.md").read_text()
     blocks = re.findall("```python\n(.*?)```", text, re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     names = {}
     for block in blocks:
         exec(block, names)

@@ -1,5 +1,6 @@
 """The examples as notebooks, each run from its first cell to its last in a kernel of its own, as a reader would."""
 
+import os
 from pathlib import Path
 
 import nbformat
@@ -15,6 +16,8 @@ def test_notebook(name, cache, tmp_path, monkeypatch):
     for folder in ("DTPNODE_STATE", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"):  # No daemon runs there.
         monkeypatch.setenv(folder, str(tmp_path / folder))
     monkeypatch.setenv("DTPNODE_CACHE", cache)
+    samples = os.environ.get("DTPNODE_SAMPLES") or EXAMPLES.parents[2] / "shared" / "data"  # real data, where there are
+    monkeypatch.setenv("NANOAOD", f"{samples}/nano*.root")
     notebook = nbformat.read(EXAMPLES / name, as_version=4)
     assert not any(cell.get("outputs") for cell in notebook.cells), "notebooks are kept without outputs"
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(EXAMPLES)}}).execute()

@@ -80,9 +80,20 @@ def values_of(results):
     return sorted((r["args"], r["result"]) for r in results)
 
 
+def ready(n):
+    import time
+
+    import uproot  # noqa: F401  # so that the nodes are made ready for what imports it
+
+    time.sleep(0.02)
+    return n
+
+
 def test_affinity(three, manager, far, chunks):
     """The same chunks go to the nodes that have them in their caches: for the same client and for another, after whom
     the store is hardly asked. When a node dies its chunks run elsewhere, and all results are the same."""
+    while len(set(nodes_of(manager.remote_map(ready, range(30), progress_bar=False)).values())) < 3:
+        pass  # until all nodes take part
     far.take()
     first = manager.remote_map(sum_pt, chunks, progress_bar=False)
     asked = far.take()

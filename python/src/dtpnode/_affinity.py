@@ -57,6 +57,8 @@ class Affinity:
     def near(self, items: Iterable[bytes]) -> Mapping[bytes, Near]:
         """The nodes that are faster with some of the items."""
         found: dict[bytes, Near] = {}
+        if not self._path.exists():
+            return found
         with self._lock, contextlib.suppress(sqlite3.Error), contextlib.closing(self._open()) as table:
             for item in items:
                 row = table.execute("SELECT node, cost FROM ran WHERE item = ?", (item,)).fetchone()
@@ -65,17 +67,21 @@ class Affinity:
         return found
 
     def note(self, ran: Iterable[Ran]) -> None:
-        """Remembers where items have run: an item that another node has run is that one's from now on."""
+        """Remembers where items have run: an item that another node has run is that one's from now on. Of those that
+        were too short to be worth a hint what was known stays."""
+        worth = [r for r in ran if r.seconds >= LEAST]
+        if not worth:
+            return
         with self._lock:
             try:
-                self._note(ran)
+                self._note(worth)
             except sqlite3.DatabaseError as e:
                 if isinstance(e, sqlite3.OperationalError):  # It is locked, or there is no room.
                     return
                 with contextlib.suppress(OSError):  # It is damaged.
                     self._path.unlink()
 
-    def _note(self, ran: Iterable[Ran]) -> None:
+    def _note(self, ran: list[Ran]) -> None:
         now = time.time()
         with contextlib.closing(self._open()) as table:
             table.execute("BEGIN IMMEDIATE")

@@ -4,7 +4,7 @@ cached."""
 import pickle
 import queue
 import threading
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import BrokenExecutor, CancelledError, Future
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Callable, Generic, Iterable, Iterator, Sequence, Sized, TypeVar
@@ -220,6 +220,8 @@ class Outcomes(Iterator[Outcome[T]]):
     def _outcome(self, index: int, item: Any, future: "Future[Any]") -> Outcome[T]:
         try:
             where, (start, stop, read, written), returned, value, words = future.result()
+        except BrokenExecutor:
+            raise
         except CancelledError as e:
             return Outcome(index, item, None, e)
         except Exception as e:

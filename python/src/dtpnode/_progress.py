@@ -1,6 +1,7 @@
 """A bar of progress, where somebody looks at it, which ends as a plain line in a log."""
 
 import time
+from importlib.util import find_spec
 from typing import Any
 
 
@@ -12,6 +13,7 @@ class Bar:
         self.total: int | None = None
         self.done = 0
         self._began = 0.0
+        self._console: Any = None
         self._progress: Any = None
         self._task: Any = None
 
@@ -25,6 +27,9 @@ class Bar:
         console = Console(stderr=True)
         if not (self._wanted or console.is_terminal or console.is_jupyter):
             return
+        self._console = console
+        if console.is_jupyter and find_spec("ipywidgets") is None:
+            return  # Without widgets there is no bar that moves in a notebook, but the line at the end.
         columns = (
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),
@@ -43,13 +48,14 @@ class Bar:
 
     def stop(self) -> None:
         """Ends the bar, with a line that stays."""
-        if self._progress is None:
+        if self._progress is not None:
+            self._progress.stop()
+        console, self._console, self._progress = self._console, None, None
+        if console is None:
             return
-        progress, self._progress = self._progress, None
-        progress.stop()
         of = "" if self.total is None else f" of {self.total:,}"
         took = time.monotonic() - self._began
-        progress.console.print(
+        console.print(
             f"{self._title}: {self.done:,}{of} {self._unit} in {took:.1f} s, {self._rate():,.1f} {self._unit}/s",
             highlight=False,
         )
