@@ -13,11 +13,11 @@ import cloudpickle
 
 from . import _here, _pickles
 from ._affinity import Affinity, Near, Ran
+from ._along import Environment, Files, Modules
 from ._control import Control
 from ._errors import RemoteError, RemoteTraceback
 from ._executor import Executor
 from ._here import measured_by
-from ._along import Environment, Files, Modules
 from ._imports import imported_by
 from ._progress import Bar
 from ._session import MAX_CALLS, Call
@@ -143,7 +143,11 @@ class Outcomes(Iterator[Outcome[T]]):
         self._maps, self._key, self._at, self._bar = maps, key, at, bar
         self._executor = maps.take(imported_by(function), sent)
         self._but = self._executor._session.along.modules
-        self._function = _pickles.function(measured_by(function), self._but)
+        try:
+            self._function = _pickles.function(measured_by(function), self._but)
+        except BaseException:
+            maps.give_back(self._executor, done=True)
+            raise
         self._items = enumerate(items)
         self._ready: "queue.SimpleQueue[tuple[int, Any, bytes, int, Future[Any]]]" = queue.SimpleQueue()
         self._futures: "dict[int, Future[Any]]" = {}

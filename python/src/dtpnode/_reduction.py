@@ -327,7 +327,7 @@ class _Run(Receiver):
             if not batch:
                 return
             part.seq += 1
-            append = part.seq, batch, False
+            append = part.seq, batch, False, list[dict[str, Any]]()
             part.unanswered.append(append)
             part.units, part.size = part.units + len(batch), part.size + size
             self._numbers, self._bytes = self._numbers + len(batch), self._bytes + size
@@ -353,7 +353,7 @@ class _Run(Receiver):
             self._check()
             part.seq += 1
             part.closing = True
-            append = part.seq, list[bytes](), True
+            append = part.seq, list[bytes](), True, list[dict[str, Any]]()
             part.unanswered.append(append)
             exchange = part.exchange
         hand(exchange, append)
