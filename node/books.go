@@ -114,6 +114,8 @@ func (b growthBook) Append(ctx context.Context, name string, req api.AppendReque
 	return b.d.jobs.AppendTo(ctx, name, req)
 }
 
+func (b growthBook) Attend(name string) (leave func()) { return b.d.jobs.Attend(name) }
+
 type recoveryBook struct{ d *Daemon }
 
 func (b recoveryBook) Plan(ctx context.Context, name, from string, superseded bool) (api.Recovery, error) {

@@ -65,14 +65,16 @@ type Ask struct {
 	// what the user named on the submitter's node, such as the path of a source file; to show
 	Title string `msgpack:"s"`
 	// named values that the code was given, in the order of their names; to show
-	Params    []Param   `msgpack:"p"`
-	Part      string    `msgpack:"e,omitempty"` // that is read of files which name none, for those that are appended later
-	Output    string    `msgpack:"o"`           // absolute path on the submitter's node, empty for nowhere
-	OutputDir string    `msgpack:"d,omitempty"` // of files besides, on the submitter's node; empty: its working folder
-	Submitted time.Time `msgpack:"t"`           // by the submitter's clock
-	Begun     time.Time `msgpack:"b"`           // when the description was complete
-	Most      int64     `msgpack:"n,omitempty"` // number of units, 0 for all
-	Again     *Again    `msgpack:"a,omitempty"` // of a job that runs what is missing in the result of another; to show
+	Params    []Param `msgpack:"p"`
+	Part      string  `msgpack:"e,omitempty"` // that is read of files which name none, for those that are appended later
+	Output    string  `msgpack:"o"`           // absolute path on the submitter's node, empty for nowhere
+	OutputDir string  `msgpack:"d,omitempty"` // of files besides, on the submitter's node; empty: its working folder
+	// of a job that stays open: its submitter's node closes it after so long without a program that appends, 0 for never
+	Abandon   time.Duration `msgpack:"u,omitempty"`
+	Submitted time.Time     `msgpack:"t"`           // by the submitter's clock
+	Begun     time.Time     `msgpack:"b"`           // when the description was complete
+	Most      int64         `msgpack:"n,omitempty"` // number of units, 0 for all
+	Again     *Again        `msgpack:"a,omitempty"` // of a job that runs what is missing in the result of another; to show
 }
 
 // Again names a job in whose place another was submitted.

@@ -162,7 +162,10 @@ type JobRequest struct {
 	SkipMissing bool `json:"skip_missing,omitempty"`
 	// more may be appended until the job is closed; there need be no files yet
 	StaysOpen bool `json:"open,omitempty"`
-	SeedLocal bool `json:"seed_local,omitempty"` // seed all work on the home; others steal
+	// Abandon is for a job that a program appends to over exchanges: it is closed when for so long none was open that
+	// appends (ExchangeProtocol), since the program was killed; 0 for never.
+	Abandon   float64 `json:"abandon_seconds,omitempty"`
+	SeedLocal bool    `json:"seed_local,omitempty"` // seed all work on the home; others steal
 }
 
 // AppendRequest asks for an open job to grow by files, by items, or by nothing when it only closes the job. Nothing is

@@ -7,7 +7,8 @@ package api
 //	Connection: Upgrade
 //	Upgrade: dtpnode-exchange
 //
-// with the parameters of UnitsRequest, of which follow and early are implied. With held=1 values that lie in a file of
+// with the parameters of UnitsRequest, of which follow and early are implied, and with appends=1 if whoever asks is the
+// program that appends to the job, for JobRequest.Abandon. With held=1 values that lie in a file of
 // this host are told as a descriptor of that, which comes as SCM_RIGHTS beside the first byte of its frame
 // (ExchangeAnswer.Held): they are not copied through the connection, nor ever in the daemon's memory. None comes before
 // whoever asks has sent an ExchangeAppend of which all is zero, when it can take them: what reads the headers of an

@@ -88,6 +88,8 @@ type Jobs interface {
 type Growth interface {
 	// Append returns when a majority of the replicas of the job's ledger has the append on disk.
 	Append(ctx context.Context, name string, req api.AppendRequest) (api.Appended, error)
+	// Attend says that a program is connected that appends to a job, until leave is called.
+	Attend(name string) (leave func())
 }
 
 // Recoveries has jobs go on whose ledger has lost most of its copies.

@@ -60,6 +60,13 @@ func (f *fake) Join(_ context.Context, req api.JoinRequest) (api.NodeStatus, err
 	return f.Status(), f.ask("join", req.Token)
 }
 
+func (f *fake) Attend(name string) (leave func()) {
+	_ = f.ask("attend", name)
+	return func() {
+		_ = f.ask("leave", name)
+	}
+}
+
 func (f *fake) Append(_ context.Context, name string, req api.AppendRequest) (api.Appended, error) {
 	return api.Appended{Seq: req.Seq, Closed: req.Close}, f.ask("append", name, req.Items)
 }

@@ -61,6 +61,9 @@ func exchangeRoute(mux router, g Growth, o Outputs) {
 		ask.Files = local && r.URL.Query().Get("held") != ""
 		x := &exchange{growth: g, outputs: o, job: job(r), conn: conn, out: bufio.NewWriterSize(conn, 64<<10),
 			taking: make(chan struct{})}
+		if r.URL.Query().Get("appends") != "" {
+			defer g.Attend(job(r))()
+		}
 		x.run(r.Context(), both.Reader, ask)
 	})
 }

@@ -29,6 +29,7 @@ type grower struct {
 	*teller
 
 	appending appending // who waits for an append
+	attended  attended
 }
 
 // growths is what the open jobs of a daemon have grown by, as its engine has told. It has a lock of its own, which is

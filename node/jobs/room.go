@@ -257,6 +257,7 @@ func (r *Room) Restore() { r.waiting = r.loadFinished() }
 func (r *Room) Begin() {
 	r.spawn(r.sweepOften)
 	r.spawn(r.cancelOften)
+	r.spawn(r.closeAbandoned)
 	r.spawn(r.StopRevoked) // for members that were revoked while this daemon did not run
 	r.spawn(func() { r.awaitEnds(r.waiting) })
 }

@@ -107,7 +107,7 @@ func askOf(j *Job) tasks.Ask {
 	ask := tasks.Ask{Title: j.s.Req.Title, Params: j.s.Params, Output: j.s.Req.Output,
 		OutputDir: j.s.Req.OutputDir, Most: max(j.s.Req.N, 0)}
 	if j.s.Req.StaysOpen {
-		ask.Part = j.s.Req.Part
+		ask.Part, ask.Abandon = j.s.Req.Part, durationOf(j.s.Req.Abandon)
 	}
 	return ask
 }

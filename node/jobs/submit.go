@@ -234,20 +234,27 @@ func wanted(req api.JobRequest, data *tasks.Dataset) (tasks.Range, error) {
 
 // checkLimits refuses limits that no child can work with, before anything is done for the job.
 func checkLimits(req api.JobRequest) error {
+	if req.Abandon < 0 || req.Abandon > 0 && !req.StaysOpen {
+		return &api.Error{Status: http.StatusBadRequest, Message: fmt.Sprintf("could not submit: %v seconds after which it "+
+			"is closed, want none for a job that does not stay open, and else 0 or more", req.Abandon)}
+	}
 	if err := limitsOf(req).Check(); err != nil {
 		return &api.Error{Status: http.StatusBadRequest, Message: "could not submit: " + err.Error(), Err: err}
 	}
 	return nil
 }
 
-// limitsOf are the limits that a job's user has set. A duration that overflows becomes the longest possible one.
-func limitsOf(req api.JobRequest) tasks.Limits {
-	seconds := func(s float64) time.Duration {
-		if s >= math.MaxInt64/float64(time.Second) {
-			return math.MaxInt64
-		}
-		return time.Duration(math.Round(s * float64(time.Second)))
+// durationOf is so many seconds. A duration that overflows becomes the longest possible one.
+func durationOf(seconds float64) time.Duration {
+	if seconds >= math.MaxInt64/float64(time.Second) {
+		return math.MaxInt64
 	}
+	return time.Duration(math.Round(seconds * float64(time.Second)))
+}
+
+// limitsOf are the limits that a job's user has set.
+func limitsOf(req api.JobRequest) tasks.Limits {
+	seconds := durationOf
 	return tasks.Limits{
 		Memory: req.Memory, Stall: seconds(req.Stall), Open: seconds(req.Open), EntryCPU: seconds(req.EntryCPU),
 		Processes: req.Processes, FileSize: req.FileSize, Scratch: req.Scratch,

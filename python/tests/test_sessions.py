@@ -194,6 +194,7 @@ def test_disk_is_bounded(cache):
 
 CLIENT = """
 import sys, dtpnode
+dtpnode._opening.ABANDONED = 1.0
 client = dtpnode.Client(sys.argv[1])
 pool = client.executor()
 futures = [pool.submit(lambda i: i * i, i) for i in range(1000)]
@@ -223,10 +224,54 @@ def test_client_killed(cache, tmp_path):
                 futures = list(session)
                 assert len(session) == 1001 and session[1000] is futures[1000]
                 assert [f.result(LIMIT) for f in futures] == [i * i for i in range(1000)] + ["last"]
-        with cluster.client() as client, client.attach(name[:8]) as session:
-            session.finish()
-            until(lambda: client.control.call("GET", f"/v1/jobs/{name}")["state"] == "done", "the job ends")
-            assert session[10].result(LIMIT) == 100
+        with cluster.client() as client:
+            until(lambda: client.control.call("GET", f"/v1/jobs/{name}")["state"] == "done", "the job ends by itself")
+            with client.attach(name[:8]) as session:
+                assert session[10].result(LIMIT) == 100
+
+
+GIVES_UP = """
+import sys, dtpnode
+dtpnode._opening.ABANDONED = 1.0
+client = dtpnode.Client(sys.argv[1])
+pool = client.executor()
+pool.submit(pow, 2, 3).result()
+def items():
+    yield from range(1000)
+    print(pool.name, flush=True)
+    sys.stdin.read()
+total = client.reduce(int, items())
+print(total.name, flush=True)
+total.result()
+"""
+
+
+def test_client_and_daemon_killed(cache):
+    """A job whose process is killed, and the daemon with it, ends when the daemon is back: nobody can append any more.
+    A reduction tells that it lacks items."""
+    with dtpnode.LocalCluster(slots=1, args=["--cache", cache]) as cluster:
+        command = [sys.executable, "-c", GIVES_UP, str(cluster.states[0])]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        names = [process.stdout.readline().strip() for _ in range(2)]
+        with cluster.client() as client:
+            def stand():
+                try:
+                    return [client.control.call("GET", f"/v1/jobs/{name}") for name in names]
+                except dtpnode.Error:  # It has just come back.
+                    return []
+
+            until(lambda: sum(s["done"] for s in stand()) > 900, "most have run")
+            assert [s["state"] for s in stand()] == ["running"] * 2
+            process.kill()
+            process.wait()
+            process.stdin.close()
+            process.stdout.close()
+            cluster.restart(0)
+            until(lambda: [s["state"] for s in stand()] == ["done"] * 2, "both end")
+            total = client.reduction(next(s["id"] for s in stand() if "(reduce)" in s["title"]))
+            with pytest.raises(dtpnode.Incomplete, match="before the last one"):
+                total.result(LIMIT)
+            assert sum(range(900)) < total.total <= sum(range(1000))
 
 
 def test_attach_to_nothing(client):

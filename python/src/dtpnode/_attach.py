@@ -25,8 +25,8 @@ class Attached(Receiver):
     grows while the executor submits more. The futures cannot be cancelled, and are settled as those of the executor
     are. Results are there for as long as nodes keep them (``dtpnode up --keep-results``).
 
-    ``name`` is that of the session's first job, as ``Executor.name`` and ``dtpnode ps`` tell it. A job that waits for
-    more since its process was killed goes on to wait: ``finish`` lets it end.
+    ``name`` is that of the session's first job, as ``Executor.name`` and ``dtpnode ps`` tell it. Where the
+    session's process was killed its daemon closes the job a minute later; ``finish`` does so at once.
     """
 
     def __init__(self, control: Control, name: str) -> None:

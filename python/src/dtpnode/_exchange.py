@@ -19,12 +19,13 @@ _LENGTH = struct.Struct(">I")
 
 
 class Exchange:
-    """An exchange with one job, of results from the unit ``first`` on. One thread may send while another receives."""
+    """An exchange with one job, of results from the unit ``first`` on. One thread may send while another receives.
+    With ``appends`` the job stays open for as long as this does, and a while longer."""
 
-    def __init__(self, control: Control, job: str, first: int) -> None:
+    def __init__(self, control: Control, job: str, first: int, appends: bool = True) -> None:
         self._stack = contextlib.ExitStack()
         try:
-            asked = control.upgrade(f"/v1/jobs/{job}/exchange", PROTOCOL, first=first, held=1)
+            asked = control.upgrade(f"/v1/jobs/{job}/exchange", PROTOCOL, first=first, held=1, appends="1" if appends else "")
             self._stream = self._stack.enter_context(asked)
         except BaseException:
             self._stack.close()

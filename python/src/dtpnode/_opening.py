@@ -14,6 +14,7 @@ from ._errors import Error, NoDaemon
 from ._notes import Notes
 from ._receiver import AGAIN
 
+ABANDONED = 60.0  # seconds after which a job is closed whose process is gone
 SLOW = 1.0  # seconds after which it is said what takes its time
 
 
@@ -37,7 +38,7 @@ def _opened(control: Control, title: str, code: bytes, along: Along, notes: Note
         status = control.call("POST", "/v1/jobs", {
             "kind": "Python", "title": title, "spec": {"code": f.name, "name": title, **along.spec()}, "part": "",
             "files": None, "n": -1, "dir": os.getcwd(), "open": True,
-            "version": python_version(), "needs": along.needs(),
+            "version": python_version(), "abandon_seconds": ABANDONED, "needs": along.needs(),
         })
         status = _prepared(control, status)
     if status["state"] in ("failed", "cancelled"):

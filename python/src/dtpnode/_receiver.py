@@ -45,7 +45,8 @@ class Job:
 
     def first(self) -> int:
         """The first unit that has no value yet."""
-        return min(self.sent, default=self.units)
+        # Of a job that may have ended there must be a unit to ask for.
+        return min(self.sent, default=max(self.units - 1, 0) if self.closing else self.units)
 
 
 class Receiver:
@@ -77,7 +78,7 @@ class Receiver:
             try:
                 with self._lock:
                     first = job.first()
-                exchange = Exchange(self._control, job.name, first)
+                exchange = Exchange(self._control, job.name, first, not job.closing)
                 with self._lock:
                     job.exchange = exchange
                     again = list(job.unanswered)
@@ -218,9 +219,19 @@ class Receiver:
         if not whole and ended:
             raise error
 
+    def _status(self, job: Job) -> dict[str, Any]:
+        """How a job stands. A daemon that does not know that just now is a NoDaemon."""
+        try:
+            status: dict[str, Any] = self._control.call("GET", f"/v1/jobs/{job.name}")
+            return status
+        except Error as e:
+            if e.status in AGAIN:
+                raise NoDaemon(e.message, e.hint) from e
+            raise
+
     def _why(self, job: Job) -> Error | None:
         """Why a job has no result, or not a whole one."""
-        status = self._control.call("GET", f"/v1/jobs/{job.name}")
+        status = self._status(job)
         if status["state"] not in ("failed", "cancelled") and not status.get("error"):
             return None
         return Error(status.get("error") or f"the job is {status['state']}", status.get("hint") or "")

@@ -24,7 +24,7 @@ from ._errors import Error, ItemLost, NoDaemon, RemoteError, RemoteTraceback, To
 from ._notes import Notes
 from ._opening import open_job
 from ._prints import Output, Prints
-from ._receiver import PATIENCE, RETRY, Job, Receiver, broken_by, item_lost
+from ._receiver import AGAIN, PATIENCE, RETRY, Job, Receiver, broken_by, item_lost
 from ._session import (
     MAX_APPENDS,
     MAX_BATCH,
@@ -384,7 +384,7 @@ class _Run(Receiver):
 
     def _look(self) -> list[dict[str, Any]]:
         """How the jobs stand."""
-        stands = [self._control.call("GET", f"/v1/jobs/{part.name}") for part in list(self._parts)]
+        stands = [self._status(part) for part in list(self._parts)]
         with self._lock:
             self._done = sum(int(s["done"]) for s in stands)
         return stands
@@ -433,15 +433,12 @@ class _Run(Receiver):
         pause, since = SOON, time.monotonic()
         while True:
             try:
-                status: dict[str, Any] = self._control.call("GET", f"/v1/jobs/{part.name}")
+                status = self._status(part)
                 since = time.monotonic()
                 if status["state"] in FINAL or status["state"] == "cannot finish":
                     return status
             except (NoDaemon, httpx.TransportError):
                 if time.monotonic() - since > PATIENCE:
-                    raise
-            except Error as e:
-                if e.status < 500 or time.monotonic() - since > PATIENCE:
                     raise
             if self.cancelled:
                 raise CancelledError()
@@ -462,7 +459,7 @@ class _Run(Receiver):
                 if time.monotonic() - since > PATIENCE:
                     raise
             except Error as e:
-                if e.status < 500 or time.monotonic() - since > PATIENCE:
+                if e.status not in AGAIN or time.monotonic() - since > PATIENCE:
                     raise
             time.sleep(RETRY)
 
@@ -530,7 +527,7 @@ class _Run(Receiver):
             self._change.notify_all()
 
     def _why(self, job: Job) -> Error | None:
-        if self._control.call("GET", f"/v1/jobs/{job.name}")["state"] == "done":
+        if self._status(job)["state"] == "done":
             raise Whole(job)  # It has the total alone, and tells no more of its items.
         return super()._why(job)
 
