@@ -4,6 +4,7 @@
 # make soak    the long tests: many seeds, many kills
 # make mutants plant each bug of internal/mutant in the protocol and count the seeds that find it
 # make bench   the scaling suite, beside its references
+# make bench-python  the executor of the Python package beside others, in five minutes: PYTHON=INTERPRETER
 # make curves  simulate clusters of up to 10,000 nodes and draw how they fare into docs/
 # make fuzz    all fuzz targets in turn, sharing FUZZ_TIME
 # make old-root  compile the child against headers of old versions of ROOT: ROOT_SOURCE=CLONE ROOT_TAGS="v6-26-00 v6-30-00"
@@ -29,7 +30,7 @@ export DTPNODE_SAMPLES ?= $(wildcard $(CURDIR)/../shared/data)
 PLAIN    := ./sim ./engine ./journal ./ledger ./merge ./quorum ./steal ./tasks
 RACED     = $(filter-out ./e2e $(PLAIN),$(patsubst github.com/dtpnode/dtpnode/%,./%,$(shell $(GO) list ./...)))
 
-.PHONY: build wheel demo old-root test test-cores test-e2e test-chaos test-rest soak mutants fuzz bench curves install uninstall release lint tidy-check vuln fmt clean
+.PHONY: build wheel demo old-root test test-cores test-e2e test-chaos test-rest soak mutants fuzz bench bench-python curves install uninstall release lint tidy-check vuln fmt clean
 
 build:
 	$(GO) build -trimpath -ldflags '$(STAMP)' -o $(BIN) ./cmd/dtpnode
@@ -85,6 +86,10 @@ fuzz:
 
 bench: build
 	$(BIN) bench
+
+# Needs a Python with the packages cloudpickle, msgpack, httpx, rich, loky, distributed and ray: PYTHON names it.
+bench-python: build
+	PYTHONPATH=python/src $(PYTHON) bench/python/futures.py --binary $(BIN)
 
 # Not part of make test: it needs a clone of ROOT's repository.
 old-root:

@@ -10,7 +10,7 @@ from concurrent.futures import Executor as _Executor
 from concurrent.futures import Future
 from itertools import islice
 from types import TracebackType
-from typing import Any, Callable, Iterable, Iterator, Literal, Sequence, Sized
+from typing import Any, Callable, Iterable, Iterator, Literal, Sequence, Sized, cast
 
 from . import _pickles
 from ._along import Environment, Files, Modules, take_along
@@ -19,10 +19,12 @@ from ._held import LateFuture
 from ._prints import Output, to_stdout
 from ._reduction import NOTHING, Reduction, begin
 from ._session import Call, Session, code_of
+from ._slots import Line, Slot
 
 # Of a map, what is submitted before its results are taken. What is more follows as they are.
 AHEAD = 250_000  # calls, where nobody knows how many there will be
-AHEAD_BYTES = 1 << 30  # bytes of the pickles of calls that are not settled
+AHEAD_BYTES = 1 << 30  # bytes of calls whose results were not taken, with their pickles
+CALL = 300  # bytes that a call has beside its pickle
 PART = 5_000  # calls that are submitted at once
 
 
@@ -152,7 +154,8 @@ class Executor(_Executor):
         Calls that are not taken are cancelled where the iterator ends early. ``timeout`` is in seconds from this call
         on; a result that comes later is a ``TimeoutError``. Calls travel together in any case, so that ``chunksize``
         makes no difference. Of iterables without a length 250,000 calls are submitted at once, and of all that many
-        that their pickles have 1 GiB; more follow as results are taken, so that an iterable needs not end.
+        that they take 1 GiB of memory here, some three million small ones; more follow as results are taken, so that
+        an iterable needs not end.
         """
         if chunksize < 1:
             raise ValueError("chunksize must be >= 1.")
@@ -235,25 +238,28 @@ class _Feed:
         self, session: Session, function: bytes, arguments: Iterator[tuple[Any, ...]], ahead: int | None
     ) -> None:
         self._session, self._function, self._arguments, self._ahead = session, function, arguments, ahead
-        self.futures: "deque[Future[Any]]" = deque()
-        self._sizes: "deque[int]" = deque()
+        self.slots: "deque[Slot]" = deque()
+        self._line = Line()
         self._bytes = 0
         self._over = False
 
     def fill(self) -> None:
         """Submits as many calls as may be on their way."""
-        while not self._over and self._bytes < AHEAD_BYTES and (self._ahead is None or len(self.futures) < self._ahead):
+        while not self._over and self._bytes < AHEAD_BYTES and (self._ahead is None or len(self.slots) < self._ahead):
             self._submit()
 
     def _submit(self) -> None:
         calls: list[Call] = []
+        slots: list[Slot] = []
         size = 0
         for args in islice(self._arguments, PART):
-            call = Call(LateFuture(), self._function, _pickles.arguments(args, {}, self._session.along.modules))
+            arguments = _pickles.arguments(args, {}, self._session.along.modules)
+            slot = Slot(self._line, len(arguments) + CALL)
+            call = Call(cast("Future[Any]", slot), self._function, arguments)
             self._session.compare(call.function, call.arguments)
             calls.append(call)
-            size += len(call.arguments)
-            self._sizes.append(len(call.arguments))
+            slots.append(slot)
+            size += slot.size
             if self._bytes + size >= AHEAD_BYTES:
                 break
         else:
@@ -261,28 +267,27 @@ class _Feed:
         self._bytes += size
         if calls:
             self._session.submit(calls)
-            self.futures.extend(c.future for c in calls)
+            self.slots.extend(slots)
 
     def next(self, end: float | None) -> Any:
-        """The next result. Nothing refers to it, nor to its future, when it has been returned."""
-        f = self.futures[0]
-        value = f.result() if end is None else f.result(end - time.monotonic())
-        del f
-        self.futures.popleft()
-        self._bytes -= self._sizes.popleft()
-        if not self._over and (self._bytes < AHEAD_BYTES // 2 or not self.futures):
-            if self._ahead is None or len(self.futures) <= self._ahead - PART:
+        """The next result. Nothing refers to it when it has been returned."""
+        slot = self.slots[0]
+        value = slot.result() if end is None else slot.result(end - time.monotonic())
+        self.slots.popleft()
+        self._bytes -= slot.size
+        if not self._over and (self._bytes < AHEAD_BYTES // 2 or not self.slots):
+            if self._ahead is None or len(self.slots) <= self._ahead - PART:
                 self.fill()
         return value
 
     def cancel(self) -> None:
-        for f in self.futures:
-            f.cancel()
+        for slot in self.slots:
+            slot.cancel()
 
 
 def _results(feed: _Feed, end: float | None) -> Iterator[Any]:
     try:
-        while feed.futures:
+        while feed.slots:
             yield feed.next(end)
     finally:
         feed.cancel()

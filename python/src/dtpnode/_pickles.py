@@ -83,7 +83,9 @@ def _names(code: CodeType) -> tuple[str, ...]:
 def _state(fn: FunctionType, names: tuple[str, ...]) -> tuple[Any, ...] | None:
     """All that a function's pickle depends on: equal states have equal pickles. None if something of it can change in
     place, or is not known not to."""
-    if fn.__dict__ or getattr(fn, "__type_params__", ()):
+    if fn.__dict__:
+        return None
+    if getattr(fn, "__type_params__", None):
         return None
     around, shipped = fn.__globals__, registered()
     values: list[Any] = [shipped, fn.__name__, fn.__qualname__, fn.__module__, fn.__doc__]

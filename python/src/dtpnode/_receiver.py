@@ -17,6 +17,7 @@ from ._control import Control
 from ._errors import ClusterLost, Error, ItemLost, JobFailed, NoDaemon, RemoteError, RemoteTraceback
 from ._exchange import Exchange, refusal
 from ._held import AT_ONCE, LAZY, Files, LateFuture, Value
+from ._slots import Slot
 from ._traces import readable
 
 PATIENCE = 300.0  # seconds for which a daemon may be away before the futures fail
@@ -290,7 +291,7 @@ def settle(future: "Future[Any] | None", value: bytes) -> None:
 
 def settle_later(future: "Future[Any] | None", value: Value) -> None:
     """Gives a future the value of its item, which is in a file."""
-    if isinstance(future, LateFuture):
+    if isinstance(future, (LateFuture, Slot)):
         future.set_later(lambda: read(value))
     elif future is not None:
         result, error = read(value)
