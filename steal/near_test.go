@@ -104,6 +104,28 @@ func TestNearWorkOfAStuckNode(t *testing.T) {
 	}
 }
 
+// TestOnlyTheHomeSaysWhoIsNear: what a job's home grants as near is kept from thieves that would take longer for it,
+// and what any other node says of that counts for nothing.
+func TestOnlyTheHomeSaysWhoIsNear(t *testing.T) {
+	for home, near := range map[tasks.PeerID]bool{"w": true, "v": false} {
+		s, err := New(Config{Self: "s", Slots: 1, Seed: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Step(0, PeerUp{ID: "v", Slots: 1})
+		s.Step(0, PeerUp{ID: "w", Slots: 1})
+		s.Step(0, Open{Job: jobID, Home: home, Data: dataset(t, 100)})
+		all := tasks.CoverOf(tasks.R(0, 100))
+		s.Step(0, Recv{From: "w", Msg: Message{Grant: &Grant{ID: 1, Job: jobID, Ranges: all, Near: cost}}})
+		if got := !s.job(jobID).near.Empty(); got != near {
+			t.Errorf("a grant of w, where %s leads the job, is near: %v", home, got)
+		}
+		if g := askAs(s, "v", time.Millisecond); len(g) > 0 == near {
+			t.Errorf("where %s leads the job a thief is given %v", home, g)
+		}
+	}
+}
+
 // TestNearUnitsAreNeverLost: whatever happens, each unit is here or with whom it was given to, and in one place.
 func TestNearUnitsAreNeverLost(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {

@@ -16,7 +16,7 @@ import dtpnode
 from dtpnode import _affinity, _map
 from dtpnode._affinity import Affinity, Near, Ran
 from dtpnode._imports import imported_by
-from dtpnode.compat.redis_htcondor import Manager, get_worker, plotting, utils
+from dtpnode.compat.redis_htcondor import Manager, Worker, get_worker, plotting, utils
 
 LIMIT = 120
 FILES, ENTRIES, CHUNK = 3, 4000, 500
@@ -306,6 +306,20 @@ def test_reuse_and_shuffle(manager):
     shuffled = manager.remote_map(lambda c: c[1], chunks, shuffle_chunks=True, progress_bar=False)
     assert sorted(r["result"] for r in shuffled) == list(range(12))
     assert [r["args"] for r in sorted(shuffled, key=lambda r: r["task_id"])] != chunks
+
+
+def test_worker(cache):
+    """A Worker is a node that joins by an invitation, and is gone when it ends."""
+    with dtpnode.LocalCluster(nodes=1, slots=1, args=["--cache", cache]) as cluster, cluster.client() as client:
+        invited = client.control.call("POST", "/v1/invites", {"rights": ["worker"], "ttl_seconds": 600})
+        manager, worker = Manager(client), Worker(invited["token"], verbose=False)
+        assert len(manager.get_worker_info()) == 1
+        with worker.start():
+            while len(manager.get_worker_info()) < 2:
+                pass
+            assert len(set(manager.get_worker_info()["id"])) == 2
+        while len(manager.get_worker_info()) > 1:
+            pass
 
 
 def test_without_meaning(three):

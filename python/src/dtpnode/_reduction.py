@@ -24,7 +24,7 @@ from ._errors import Error, ItemLost, NoDaemon, RemoteError, RemoteTraceback, To
 from ._notes import Notes
 from ._opening import open_job
 from ._prints import Output, Prints
-from ._receiver import AGAIN, PATIENCE, RETRY, Job, Receiver, broken_by, item_lost
+from ._receiver import AGAIN, PATIENCE, RETRY, Append, Job, Receiver, broken_by, item_lost
 from ._session import (
     MAX_APPENDS,
     MAX_BATCH,
@@ -541,7 +541,7 @@ class _Run(Receiver):
             self._change.notify_all()
 
 
-def hand(exchange: Any, append: tuple[int, list[bytes], bool]) -> None:
+def hand(exchange: Any, append: Append) -> None:
     """Sends an append. Where that fails whoever makes the next connection sends it again."""
     if exchange is None:
         return
