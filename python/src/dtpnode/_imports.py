@@ -1,6 +1,7 @@
 """The modules that a function imports, so that the nodes can do so once, before they fork what runs it."""
 
 import dis
+import sys
 from functools import partial
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
@@ -10,7 +11,8 @@ NOT_BEFORE = {"__main__", "dtpnode", "dtpnode_worker", "ROOT"}  # ROOT has threa
 
 def imported_by(function: Any) -> set[str]:
     """The modules that a function imports when it is called, as far as its code says so, and those that it uses of what
-    its own module has imported. Functions of the same module that it uses count too."""
+    its own module has imported. Functions of the same module that it uses count too. What every Python has is left out:
+    it is there in no time."""
     while isinstance(function, partial):
         function = function.func
     function = getattr(function, "__func__", function)
@@ -37,4 +39,4 @@ def imported_by(function: Any) -> set[str]:
                     found.add(value.__name__)
                 elif isinstance(value, FunctionType) and value.__module__ == getattr(function, "__module__", None):
                     codes.append(value.__code__)
-    return {name for name in found if name and name.partition(".")[0] not in NOT_BEFORE}
+    return {name for name in found if name and name.partition(".")[0] not in NOT_BEFORE | sys.stdlib_module_names}
