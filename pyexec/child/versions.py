@@ -46,6 +46,6 @@ def listed(names: list[str]) -> str:
 def advice(e: ModuleNotFoundError) -> str:
     """What to do about a module that is missing here."""
     return (
-        f"ModuleNotFoundError: {e}: {sys.executable} on {os.uname().nodename} does not have it; install it there, or hand a "
-        "module of your own over with the Python package, which sends along what is not installed as a package"
+        f"ModuleNotFoundError: {e}: {sys.executable} on {os.uname().nodename} does not have it; install it there; in the "
+        "Python package modules=[…] sends a module of your own along, and env= packages"
     )

@@ -6,6 +6,7 @@ import resource
 import signal
 import sys
 import traceback
+from types import TracebackType
 from typing import Any, Callable
 
 from . import partial
@@ -18,7 +19,30 @@ Frame = dict[str, Any]
 
 NOT_THE_FILE = -2  # an errno of the protocol: the file is not the one that was planned
 SHOWN = 200  # characters of an item that are shown where it fails
+FRAMES = 1000  # of a traceback that are shown, the last
 EARLY = 256 << 10  # bytes of the values that are told with a packet, before the partial is written
+
+
+class Streams:
+    """Standard output and error, as they are to be before each item, whatever the one before has done to them."""
+
+    def __init__(self) -> None:
+        self.files = sys.stdout, sys.stderr
+        self.log = os.fstat(1)
+        self.kept = os.dup(1)  # both are the log; not inherited by programs that items start
+
+    def restore(self) -> None:
+        try:
+            for fd in 1, 2:
+                if not is_inode(fd, self.log.st_ino):
+                    os.dup2(self.kept, fd)
+        except OSError:
+            return  # All descriptors are closed, which the process does not outlive.
+        for name, fd, file in ("stdout", 1, self.files[0]), ("stderr", 2, self.files[1]):
+            if getattr(file, "closed", False):
+                file = open(fd, "w", buffering=1, closefd=False)
+            setattr(sys, name, file)
+        self.files = sys.stdout, sys.stderr
 
 
 class Failed(Exception):
@@ -117,6 +141,7 @@ class Generation(Worker):
         self.page.phase = "start"
         if self.code.start is not None:
             self.code.start(given(r.get("input")))
+        self.streams = Streams()  # which start may have exchanged for all items
         return {"op": "ready"}
 
     def do_packet(self, p: Frame) -> Frame:
@@ -189,13 +214,14 @@ class Generation(Worker):
         process: Callable[..., Any] = self.code.process
         blob, pid, sock = self.code.items == "blob", os.getpid(), self.channel.sock.fileno()
         inode = os.fstat(sock).st_ino
-        home = self.go_home
+        home, streams = self.go_home, self.streams
 
         def run(item: Any, at: int) -> Any:
             try:
                 return process(item, items, at) if blob else process(item)
             finally:
                 home()
+                streams.restore()
                 if os.getpid() != pid:  # The user's code has forked: what it has made ends where that does.
                     flush()
                     os._exit(0)
@@ -397,6 +423,14 @@ def described(e: BaseException) -> str:
         return type(e).__name__  # Its own __str__ has failed.
 
 
+def deep(tb: TracebackType | None) -> bool:
+    """Whether a traceback has so many frames that only the last are shown: to format a million takes minutes."""
+    n = 0
+    while tb is not None and n <= FRAMES:
+        tb, n = tb.tb_next, n + 1
+    return n > FRAMES
+
+
 def trace(e: BaseException) -> str:
     """A traceback that begins in the user's code: frames of the child are left out."""
     here = os.path.dirname(os.path.abspath(__file__))
@@ -404,7 +438,7 @@ def trace(e: BaseException) -> str:
     while tb is not None and tb.tb_frame.f_code.co_filename.startswith(here):
         tb = tb.tb_next
     try:
-        return "".join(traceback.format_exception(type(e), e, tb))
+        return "".join(traceback.format_exception(type(e), e, tb, limit=-FRAMES if deep(tb) else None))
     except Exception:
         return described(e) + "\n"
 

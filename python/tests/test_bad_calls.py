@@ -190,6 +190,58 @@ def test_habits(client):
         assert list(pool.map(abs, range(-100, 0))) == list(range(100, 0, -1))
 
 
+def test_output_is_closed(client):
+    """What a call does to its standard output is no matter for the next one."""
+    def close():
+        import sys
+
+        sys.stdout.close()
+
+    def divert():
+        import os
+
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+    told = []
+    with client.executor(1, output=lambda node, text: told.append(text)) as pool:
+        for spoil in close, divert:
+            pool.submit(spoil).result()
+            pool.submit(print, f"after {spoil.__name__}").result()
+    assert "after close\n" in "".join(told) and "after divert\n" in "".join(told)
+
+
+def test_state_of_functions(client):
+    """Each call has its function as it was sent."""
+    class Counter:
+        n = 0
+
+        def count(self):
+            self.n += 1
+            return self.n
+
+        __call__ = count
+
+    counter = Counter()
+    with client.executor(1) as pool:
+        for fn in counter.count, counter, functools.partial(Counter.count, counter):
+            assert [pool.submit(fn).result() for _ in range(3)] == [1, 1, 1]
+        with pytest.raises(TypeError) as e:
+            pool.submit(counter.count, 1).result()
+        assert "Counter.count(1)" in str(e.value.__cause__)
+
+
+def test_deep_recursion(client):
+    def deep(n):
+        import sys
+
+        sys.setrecursionlimit(10**6)
+        return deep(n + 1) if n < 20_000 else 1 / 0
+
+    with client.executor(output=None) as pool, pytest.raises(ZeroDivisionError) as e:
+        pool.submit(deep, 0).result()
+    assert len(str(e.value.__cause__).splitlines()) < 5_000
+
+
 def test_closed_descriptors(client):
     """A call that closes what its process needs loses its own result alone."""
     with client.executor(output=None) as pool:

@@ -1,5 +1,6 @@
 """Reductions: totals that are added on the nodes, what is missing in them, and who gets them."""
 
+import itertools
 import operator
 import os
 import re
@@ -148,11 +149,29 @@ def test_cancelled_and_stopped(client, tmp_path):
         until(lambda: f.progress[0] > 0, "some have run")
         f.stop()
         open(gate, "w").close()
-        with pytest.raises(dtpnode.ItemLost, match="stopped"):
+        with pytest.raises(dtpnode.Error, match="it was stopped"):
             f.result(LIMIT)
     lost = f.report
     assert set(lost.kind) == {"lost"}
     assert (lost["last"] - lost["first"]).sum() == 1_000 - f.total
+
+
+def test_stopped_while_items_are_sent(client):
+    """The append that is on its way when a reduction is stopped takes nothing from what is done."""
+    f = client.reduce(lambda n: 1, itertools.count())
+    until(lambda: f.progress[0] > 0, "some have run")
+    f.stop()
+    with pytest.raises(dtpnode.Error, match="it was stopped"):
+        f.result(LIMIT)
+    assert f.total > 0
+
+
+def test_initial_is_added_once(client):
+    """An op that changes its first argument finds initial as it was given, however often the total is looked at."""
+    mine = [0]
+    f = client.reduce(lambda n: [n], range(1, 4), op=operator.iadd, initial=mine)
+    assert sorted(f.result(LIMIT)) == sorted(f.total) == [0, 1, 2, 3]
+    assert len(f.total) == len(f.result()) == 4 and mine == [0]
 
 
 def test_several_jobs(client, monkeypatch):

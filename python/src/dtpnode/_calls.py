@@ -52,6 +52,17 @@ def run(batch: Callable[[], Any]) -> Any:
     return batch()
 
 
+class Fresh:
+    """A function that has a state of its own, such as a method of an object: each call has it as it was sent, whatever
+    other calls in this process have made of it."""
+
+    def __init__(self, pickled: bytes, name: str) -> None:
+        self._pickled, self.__qualname__ = pickled, name
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return pickle.loads(self._pickled)(*args, **kwargs)
+
+
 def show(item: Any, blob: Any, at: int) -> str:
     """A call as its user has written it."""
     function, arguments = _parts(item, blob, at)

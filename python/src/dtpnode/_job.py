@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
 
 from ._cluster import binary
-from ._control import Control
+from ._control import Control, seen
 from ._errors import Error
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class Job:
         until = None if timeout is None else time.monotonic() + timeout
         with Bar(self.name, progress) as bar:
             while True:
-                status = self.status
+                status = seen(self.status)
                 bar.show(status)
                 if status["state"] in FINAL:
                     return status

@@ -4,11 +4,12 @@ import io
 import pickle
 import weakref
 from collections import ChainMap
-from types import CodeType, FunctionType, ModuleType
+from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
 import cloudpickle
 
+from ._calls import Fresh
 from ._errors import Unpicklable
 from ._modules import by_reference, registered, ship, some_as_files
 from ._unpicklable import unpicklable
@@ -45,6 +46,9 @@ def function(fn: Any, but: frozenset[str] = NONE) -> bytes:
     """The pickle of a function, which another process reads that has none of this one's code, but for modules that go
     along as files. It is kept of functions that refer to nothing which can change in place: to make it takes longer
     than all else that is done for a call."""
+    if not isinstance(fn, (FunctionType, BuiltinFunctionType, type)):
+        name = getattr(fn, "__qualname__", None) or repr(fn)[:NAME]
+        return by_value(Fresh(_dumps(fn, {"the function": fn}, but), name), but)
     if type(fn) is not FunctionType or but or some_as_files():
         return _dumps(fn, {"the function": fn}, but)
     ship()
@@ -59,6 +63,7 @@ def function(fn: Any, but: frozenset[str] = NONE) -> bytes:
     return pickled
 
 
+NAME = 100  # characters of what stands for a function that has no name
 MAX_KEPT = 64 << 10  # bytes of a pickle that is kept
 
 
@@ -135,7 +140,10 @@ def _dumps(value: Any, parts: dict[str, Any], but: frozenset[str]) -> bytes:
     except Exception as e:
         whys = (unpicklable(part, root) for root, part in parts.items())
         why = next(filter(None, whys), f"{type(e).__name__}: {e}")
-        raise Unpicklable(f"could not send a call: {why}", "make it where it is used, in the function itself") from e
+        hint = "make it where it is used, in the function itself"
+        if "generator" in why:
+            hint = "send a list of what it yields, or make it in the function itself"
+        raise Unpicklable(f"could not send a call: {why}", hint) from e
 
 
 def by_value(value: Any, but: frozenset[str] = NONE) -> bytes:

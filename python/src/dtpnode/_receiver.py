@@ -123,7 +123,7 @@ class Receiver:
         seq = answer.get("seq", 0)
         failed = answer.get("failed")
         if failed:
-            raise self._refused(answer, failed)
+            raise self._append_refused(job, self._refused(answer, failed))
         if seq:
             with self._lock:
                 while job.unanswered and job.unanswered[0][0] <= seq:
@@ -141,6 +141,10 @@ class Receiver:
         self._over(job)
         return True
 
+    def _append_refused(self, job: Job, error: Error) -> Error:
+        """What the refusal of an append comes to."""
+        return error
+
     @staticmethod
     def _refused(answer: dict[str, Any], said: dict[str, Any]) -> Error:
         """What a refusal comes to: a NoDaemon where another attempt may go well. A daemon that has just come back may not
@@ -151,7 +155,7 @@ class Receiver:
     def _given_up(self, job: Job, lost: dict[str, Any]) -> None:
         """Takes the word that items were given up."""
         first, last = lost["units"]
-        error = item_lost(lost)
+        error = item_lost(lost, job.before + first, job.before + last, job.name)
         for future in self._take(job, first, last - first):
             if future is not None:
                 future.set_exception(error)
@@ -267,11 +271,15 @@ def broken_by(why: BaseException) -> BrokenExecutor:
     return error
 
 
-def item_lost(lost: dict[str, Any]) -> ItemLost:
-    """Why an item was given up."""
-    words = [str(lost.get("reason") or "the item was given up")]
+def item_lost(lost: dict[str, Any], first: int, last: int, job: str) -> ItemLost:
+    """Why items from first until before last were given up; job is the name of theirs."""
+    what = f"item {first:,}" if last == first + 1 else f"items {first:,} to {last - 1:,}"
+    words = [f"{what}: {lost.get('reason') or 'given up'}"]
+    tries, nodes = lost.get("tries"), lost.get("nodes")
+    if tries:
+        words.append(f"tried {tries} times" + (f", on {', '.join(nodes)}" if nodes else ""))
     words += [str(lost[name]).strip() for name in ("stack", "tail") if lost.get(name)]
-    return ItemLost("\n".join(words))
+    return ItemLost("\n".join(words), f"`dtpnode logs {job[:12]}` has all that was printed")
 
 
 def settle(future: "Future[Any] | None", value: bytes) -> None:

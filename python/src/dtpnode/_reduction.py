@@ -53,7 +53,7 @@ HEAD = 40  # bytes in front of a sum, of which pyexec/partial.go has the layout
 
 
 class Incomplete(Error):
-    """A reduction lacks items, since whoever made them has ended before the last one."""
+    """A reduction lacks items, since it was stopped, or whoever made them has ended before the last one."""
 
 
 class Reduction(Future[Any]):
@@ -183,6 +183,7 @@ class _Run(Receiver):
     def __init__(self, control: Control, title: str, op: Callable[[Any, Any], Any], initial: Any) -> None:
         super().__init__(control, title)
         self._op, self._initial = op, initial
+        self._whole: Any = NOTHING  # with initial, once it was asked for
         self.attached = False
         self.cancelled = False
         self._stopped = False
@@ -215,7 +216,10 @@ class _Run(Receiver):
         if broken is not None:
             raise exception(broken)
         if total is not None:
-            return total[0] if self._initial is NOTHING else self._op(self._initial, total[0])
+            with self._lock:
+                if self._whole is NOTHING:  # It is added once, since op may change its first argument.
+                    self._whole = total[0] if self._initial is NOTHING else self._op(self._initial, total[0])
+                return self._whole
         if self._initial is not NOTHING:
             return self._initial
         if counted == 0 and not self._lost:
@@ -469,10 +473,13 @@ class _Run(Receiver):
         total, counted, ends, raised, broken = self._sum
         if broken is not None:
             return exception(broken)
+        if self._stopped:
+            return Incomplete(f"the total is that of {counted:,} items: it was stopped", "`total` is that of these")
         lost = sum(last - first for first, last, _ in self._lost)
         first = raised[1][0] if raised else None
         if self._lost and (first is None or min(self._lost, key=lambda m: m[0])[0] < first[0]):
-            return item_lost(min(self._lost, key=lambda m: m[0])[2])
+            at, end, why = min(self._lost, key=lambda m: m[0])
+            return item_lost(why, at, end, why["job"])
         if first is not None:
             return exception(first)
         every = sent if sent is not None else ends[0] if ends is not None else None
@@ -512,12 +519,19 @@ class _Run(Receiver):
     def _left(self, job: Job) -> bool:
         return self.closed
 
+    def _append_refused(self, job: Job, error: Error) -> Error:
+        if not self._stopped:
+            return error
+        with self._lock:
+            job.unanswered.clear()  # It was on its way when the job was stopped.
+        return NoDaemon(error.message)  # Another connection tells the rest: what is missing.
+
     def _given_up(self, job: Job, lost: dict[str, Any]) -> None:
         first, last = lost["units"]
         with self._lock:
             if (job.name, first) not in self._lost_at:
                 self._lost_at.add((job.name, first))
-                self._lost.append((job.before + first, job.before + last, lost))
+                self._lost.append((job.before + first, job.before + last, {**lost, "job": job.name}))
 
     def _over(self, job: Job) -> None:
         with self._lock:
@@ -615,7 +629,7 @@ def begin(
     own = _sums.code(fn, op, tail)
     own["unpicklable"] = of_sum(code["unpicklable"])
     title = title or f"reduce {getattr(fn, '__qualname__', type(fn).__name__)}"
-    run = _Run(control, title + REDUCE, op, initial)
+    run = _Run(control, title + REDUCE, op, initial if initial is NOTHING else pickle.loads(tail)[1])  # which op may change
     run.open(pack({**code, **own}, along), Prints(control, output) if output is not None else None, along)
     future = Reduction(run)
     threading.Thread(target=run.read, args=(items,), name="dtpnode-items", daemon=True).start()

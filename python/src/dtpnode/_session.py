@@ -24,7 +24,7 @@ from ._affinity import Near
 from ._along import Along
 from ._archive import pack
 from ._calls import Batch
-from ._control import Control
+from ._control import Control, seen
 from ._errors import Error, NoDaemon, TooLarge
 from ._exchange import Exchange
 from ._notes import Notes
@@ -419,13 +419,13 @@ PART = re.compile(r" \(session (\w+) after (\d+) calls\)$")
 
 def parts_of(control: Control, name: str) -> list[tuple[int, dict[str, Any]]]:
     """The jobs of a session in order, by the name of one of them: how many calls are before each, and its status."""
-    first = control.call("GET", f"/v1/jobs/{name}")
+    first = seen(control.call("GET", f"/v1/jobs/{name}"))
     part = PART.search(first["title"])
     if part is not None:
-        first = control.call("GET", f"/v1/jobs/{part[1]}")
+        first = seen(control.call("GET", f"/v1/jobs/{part[1]}"))
     parts = [(0, first)]
     for job in control.call("GET", "/v1/jobs"):
         part = PART.search(job["title"])
-        if part is not None and part[1] == first["id"]:
+        if part is not None and part[1] == first["id"] and job["submitter"] == first["submitter"]:  # Anybody gives titles.
             parts.append((int(part[2]), job))
     return sorted(parts, key=lambda p: p[0])
