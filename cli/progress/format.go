@@ -109,7 +109,7 @@ func Share(st api.JobStatus) string {
 
 // Extent is how much of a job is done, in words.
 func Extent(st api.JobStatus) string {
-	text := Count(st.Done) + " of " + Count(st.Units) + " events"
+	text := Count(st.Done) + " of " + Count(st.Units) + " " + st.Called()
 	if st.Unknown > 0 {
 		return text + ", and nothing of " + Unknown(st)
 	}

@@ -99,7 +99,7 @@ func (m *meter) details() string {
 	case still > 0:
 		parts = append(parts, "nothing done for "+Seconds(still))
 	default:
-		parts = append(parts, fmt.Sprintf("%sevents/s  %s/s", Rate(rate), Bytes(bytes)))
+		parts = append(parts, fmt.Sprintf("%s%s/s  %s/s", Rate(rate), st.Called(), Bytes(bytes)))
 	}
 	if left := m.left(); left >= 0 && !(st.Open && st.Done >= st.Units) {
 		parts = append(parts, "ETA "+Seconds(left))

@@ -22,7 +22,7 @@ func SummaryOfShown(w io.Writer, st api.JobStatus) { summary(w, st, false) }
 func summary(w io.Writer, st api.JobStatus, kept bool) {
 	pace := ""
 	if counted(st) {
-		pace = fmt.Sprintf(" (%sevents/s, %s read)", Rate(average(float64(ranNow(st)), st)), Bytes(float64(st.Bytes)))
+		pace = fmt.Sprintf(" (%s%s/s, %s read)", Rate(average(float64(ranNow(st)), st)), st.Called(), Bytes(float64(st.Bytes)))
 	}
 	fmt.Fprintf(w, "%s: %s in %s%s, job %s%s%s\n", line(string(st.State)), Extent(st), Seconds(st.Seconds), pace,
 		Short(st.ID), beforeOf(st), skippedOf(st))
@@ -61,7 +61,11 @@ func summary(w io.Writer, st api.JobStatus, kept bool) {
 		fmt.Fprintf(w, "Output: %s\n", line(st.Output))
 	case !kept: // the node that ran it ends
 	case st.State == api.Done || st.State == api.Partial:
-		fmt.Fprintf(w, "The output is kept: dtpnode get %s -o out.root\n", Short(st.ID))
+		out := "out.root"
+		if st.Called() != "events" {
+			out = "FILE"
+		}
+		fmt.Fprintf(w, "The output is kept: dtpnode get %s -o %s\n", Short(st.ID), out)
 	}
 	if st.State == api.Partial {
 		fmt.Fprintf(w, "`dtpnode retry %s` runs what is missing and merges it with the rest\n", Short(st.ID))
@@ -73,14 +77,14 @@ func codes(w io.Writer, st api.JobStatus) {
 	if len(st.Codes) == 0 {
 		return
 	}
-	fmt.Fprintln(w, "Not all events were run by the same code:")
+	fmt.Fprintln(w, "Not all "+st.Called()+" were run by the same code:")
 	tw := Table(w)
 	for _, c := range st.Codes {
 		of := "of job " + Short(c.Job)
 		if c.Job == st.ID {
 			of = "of this job"
 		}
-		fmt.Fprintf(tw, "  %s events\t%s %s\tsources %s\t", Count(c.Entries), line(c.Title), of, Short(c.Source))
+		fmt.Fprintf(tw, "  %s %s\t%s %s\tsources %s\t", Count(c.Entries), st.Called(), line(c.Title), of, Short(c.Source))
 		for _, name := range slices.Sorted(maps.Keys(c.Params)) {
 			fmt.Fprintf(tw, "%s=%s ", line(name), line(c.Params[name]))
 		}
@@ -136,7 +140,8 @@ func Nodes(w io.Writer, st api.JobStatus) {
 	if len(st.Nodes) == 0 {
 		return
 	}
-	rows := [][]string{{"NODE", "EVENTS", "EVENTS/S", "PACKETS", "STEALS", "MERGES", "FAILURES"}}
+	units := strings.ToUpper(st.Called())
+	rows := [][]string{{"NODE", units, units + "/S", "PACKETS", "STEALS", "MERGES", "FAILURES"}}
 	for _, n := range st.Nodes {
 		name := line(n.Name)
 		if !n.Up {
@@ -148,11 +153,12 @@ func Nodes(w io.Writer, st api.JobStatus) {
 	}
 	Grid(w, Width(w), rows, 0)
 	if n := surplus(st); n > 0 {
-		fmt.Fprintf(w, "%s of these events do not count in the result, where each counts once: what is lost or fails on a "+
-			"node is run again.\n", Count(n))
+		fmt.Fprintf(w, "%s of these %s do not count in the result, where each counts once: what is lost or fails on a "+
+			"node is run again.\n", Count(n), st.Called())
 	}
 	if !counted(st) {
-		fmt.Fprintln(w, "The other events were processed before a node was started again, whose counts began anew then.")
+		fmt.Fprintf(w, "The other %s were processed before a node was started again, whose counts began anew then.\n",
+			st.Called())
 	}
 	for _, n := range st.Nodes {
 		if n.Lost > 0 {

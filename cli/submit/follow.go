@@ -343,16 +343,17 @@ func cancelled(st api.JobStatus) error {
 	if st.Units == 0 {
 		return ErrCancelled
 	}
-	return fmt.Errorf("%w: %d of %d events had been processed, nothing of them is kept", ErrCancelled, st.Done, st.Units)
+	return fmt.Errorf("%w: %d of %d %s had been processed, nothing of them is kept", ErrCancelled, st.Done, st.Units,
+		st.Called())
 }
 
 // Partial is ErrPartial with how much is in the result.
 func Partial(st api.JobStatus) error {
 	if st.Unknown > 0 {
-		return fmt.Errorf("%w: %d of %d events are in it, and nothing of %s", ErrPartial, st.Committed, st.Units,
-			progress.Unknown(st))
+		return fmt.Errorf("%w: %d of %d %s are in it, and nothing of %s", ErrPartial, st.Committed, st.Units,
+			st.Called(), progress.Unknown(st))
 	}
-	return fmt.Errorf("%w: %d of %d events are in it", ErrPartial, st.Committed, st.Units)
+	return fmt.Errorf("%w: %d of %d %s are in it", ErrPartial, st.Committed, st.Units, st.Called())
 }
 
 // Outcome is the error for a final status, nil if all is done.
@@ -369,7 +370,8 @@ func Outcome(st api.JobStatus) error {
 	case api.CannotFinish:
 		lacks := ""
 		if len(st.Missing) > 0 {
-			lacks = fmt.Sprintf("only %d of %d events are done, and the others given up; besides, ", st.Committed, st.Units)
+			lacks = fmt.Sprintf("only %d of %d %s are done, and the others given up; besides, ", st.Committed, st.Units,
+				st.Called())
 		}
 		return &api.Error{Message: "cannot finish: " + lacks + st.Error, Hint: st.Hint}
 	}

@@ -77,8 +77,8 @@ func runGetPartials(ctx context.Context, g *globals, id, dir string) error {
 		return err
 	}
 	return g.show(m, func(w io.Writer) {
-		fmt.Fprintf(w, "%s: %s of %s events are in %s in %s; %s says which\n", m.State, progress.Count(m.Committed),
-			progress.Count(m.Units), progress.Plural(len(m.Parts), "file"), dir, submit.ManifestName)
+		fmt.Fprintf(w, "%s: %s of %s %s are in %s in %s; %s says which\n", m.State, progress.Count(m.Committed),
+			progress.Count(m.Units), st.Called(), progress.Plural(len(m.Parts), "file"), dir, submit.ManifestName)
 		if m.Note != "" {
 			fmt.Fprintln(w, progress.Clean(m.Note))
 		}

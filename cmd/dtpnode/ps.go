@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -157,7 +158,8 @@ func printJobs(w io.Writer, jobs []api.JobStatus, now time.Time) {
 	if width > 0 && width < wideJobs {
 		short = func(id string) string { return progress.Short(id[:min(len(id), narrowID)]) }
 	}
-	rows := [][]string{{"JOB", "SELECTOR", "STATE", "DONE", "EVENTS", "EVENTS/S", "TIME", "AGE", "SUBMITTER", "LED BY"}}
+	title, units := headOf(jobs)
+	rows := [][]string{{"JOB", title, "STATE", "DONE", units, units + "/S", "TIME", "AGE", "SUBMITTER", "LED BY"}}
 	for _, j := range jobs {
 		row := []string{short(j.ID), "-", string(j.State), "-", "-", "-", progress.Seconds(j.Seconds),
 			progress.Age(now.Sub(j.Submitted)), submitter(j), j.HomeName}
@@ -186,6 +188,21 @@ func printJobs(w io.Writer, jobs []api.JobStatus, now time.Time) {
 			fmt.Fprintf(w, "job %s is kept in %s\n", progress.Short(j.ID), oneLine(j.KeptIn))
 		}
 	}
+}
+
+// headOf is what the titles and the units of jobs are called, in the head of their list.
+func headOf(jobs []api.JobStatus) (title, units string) {
+	for _, j := range jobs {
+		if word := strings.ToUpper(j.Called()); units != "" && word != units {
+			return "TITLE", "UNITS"
+		} else if j.Private == "" {
+			units = word
+		}
+	}
+	if units = cmp.Or(units, "EVENTS"); units == "EVENTS" {
+		return "SELECTOR", units
+	}
+	return "TITLE", units
 }
 
 // drawn is the word of a job's title before what it draws or counts; empty for a job of a selector.

@@ -147,8 +147,8 @@ func runRetry(ctx context.Context, g *globals, id string, opts retryOptions) err
 	if old.State == api.Done {
 		client.close(false)
 		return g.show(old, func(w io.Writer) {
-			fmt.Fprintf(w, "nothing is missing in the result of job %s: all %s events are in it\n", progress.Short(old.ID),
-				progress.Count(old.Units))
+			fmt.Fprintf(w, "nothing is missing in the result of job %s: all %s %s are in it\n", progress.Short(old.ID),
+				progress.Count(old.Units), old.Called())
 		})
 	}
 	if client.own != nil && opts.detach {

@@ -291,7 +291,8 @@ type JobStatus struct {
 	Seconds   float64   `json:"seconds"`                   // since submission, until the end
 	Working   float64   `json:"working_seconds,omitempty"` // of these, from the first packet to the last
 
-	Files int `json:"files"`
+	Unit  string `json:"unit,omitempty"` // what its units are called, in the plural, such as "items"; empty: events
+	Files int    `json:"files"`
 	// files whose length could not be read: units counts nothing of them
 	Unknown   int     `json:"unknown_files,omitempty"`
 	Units     int64   `json:"units"`             // wanted, of the files whose length is known
@@ -351,6 +352,9 @@ type JobStatus struct {
 
 	Stdout string `json:"stdout,omitempty"` // what Begin and Terminate printed, once final
 }
+
+// Called is what the units of a job are called, in the plural.
+func (st JobStatus) Called() string { return cmp.Or(st.Unit, "events") }
 
 // Code is a state of the user's code, and the parameters that went with it.
 type Code struct {

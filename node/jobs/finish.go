@@ -60,7 +60,11 @@ func (r *ender) Finish(e engine.FinishJob) {
 		r.failLed(j, err)
 		return
 	}
-	j.phase(api.Merging, "merging and running Terminate")
+	phase := "merging"
+	if last := r.runtimes.Words(desc.Work.Kind).Last; last != "" {
+		phase += " and running " + last
+	}
+	j.phase(api.Merging, phase)
 	err, again := r.makeResult(j, e)
 	if again {
 		return // the engine asks again when what was wrong has been replaced

@@ -157,7 +157,7 @@ func (r *programs) describe(ctx context.Context, rt exec.Runtime, j *Job, earlie
 	}
 	j.s.Program, j.s.Work, j.s.CodeKey = out.Program, work, out.Program.Key()
 	j.s.Params, j.s.Items, j.s.Whole = out.Params, out.Items, out.Whole
-	j.s.Status.Kind = work.Kind
+	j.s.Status.Kind, j.s.Status.Unit = work.Kind, r.runtimes.Words(work.Kind).Units
 	return nil
 }
 

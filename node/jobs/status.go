@@ -98,6 +98,9 @@ func (r *teller) FullStatus(j *Job) api.JobStatus {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	st := j.s.Status
+	if st.Unit == "" && st.Kind != "" {
+		st.Unit = r.runtimes.Words(st.Kind).Units
+	}
 	st.Submitter = j.submitterHeld()
 	st.SubmitterName = cmp.Or(names[st.Submitter].Name, st.SubmitterName, called)
 	st.HomeName = cmp.Or(names[st.Home].Name, st.HomeName) // the present name comes first

@@ -190,6 +190,16 @@ func (s *Set) Suffix(kind string) string {
 	return ""
 }
 
+// Words are what users are told of jobs of a kind.
+func (s *Set) Words(kind string) exec.Words {
+	for _, f := range s.finders {
+		if f.Kind() == kind || kind == "" {
+			return exec.WordsOf(f)
+		}
+	}
+	return exec.WordsOf(nil)
+}
+
 // TakesItems reports whether programs of a kind run over items (exec.Itemized).
 func (s *Set) TakesItems(kind string) bool {
 	for _, f := range s.finders {

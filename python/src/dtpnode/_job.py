@@ -65,6 +65,12 @@ def _typed(value: Value) -> str:
     return str(int(value)) if isinstance(value, bool) else str(value)
 
 
+def called(status: dict[str, Any]) -> str:
+    """What the units of a job are called: entries, where they are those of trees."""
+    unit: str = status.get("unit") or "events"
+    return "entries" if unit == "events" else unit
+
+
 class Job:
     """A job by its name, which it keeps on all nodes and after its end.
 
@@ -176,7 +182,8 @@ class Job:
         done, units = status["done"], status["units"]
         out = (
             f"<p><b>{html.escape(status['title'] or 'job')}</b> {html.escape(self.name[:12])}: {status['state']}, "
-            f"{done:,} of {units:,} entries</p><progress value={done} max={max(units, 1)}></progress>"
+            f"{done:,} of {units:,} {called(status)}</p>"
+            f"<progress value={done} max={max(units, 1)}></progress>"
         )
         if status["state"] in ("done", "partial"):
             out += "".join(h._repr_html_() for h in self._histograms())
@@ -321,5 +328,6 @@ class Bar:
         line = ""
         if (s := self._last) is not None:
             name = self._name or s["id"][:12]
-            line = f"job {name}: {s['state']}, {s['done']:,} of {s['units']:,} entries in {s['seconds']:.1f} s"
+            done = f"{s['done']:,} of {s['units']:,} {called(s)}"
+            line = f"job {name}: {s['state']}, {done} in {s['seconds']:.1f} s"
         self._finish(line)
