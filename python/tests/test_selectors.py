@@ -1,7 +1,9 @@
 """A ROOT selector from Python: real ROOT, whose wheel is in the user's cache or is found elsewhere on the host."""
 
 import sys
+import threading
 
+import hist
 import numpy
 import pytest
 import uproot
@@ -27,6 +29,8 @@ class Count : public TSelector {
 public:
   Int_t Version() const override { return 2; }
   void SlaveBegin(TTree *) override {
+    if (auto *w = dynamic_cast<TH1 *>(fInput->FindObject("weights")))
+      fOutput->Add(new TNamed("given", Form("%s %g", w->ClassName(), w->GetBinContent(2))));
     fOutput->Add(h = new TH1D("h", "x;x", 10, 0, 1));
     h->Sumw2();
     fOutput->Add(p = new TProfile("p", "", 5, 0, 1));
@@ -118,8 +122,44 @@ def test_partial(root_client, data, capfd):
 
 def test_attach(root_client, job):
     assert root_client.job(job.name[:10]).name == job.name
+    assert isinstance(root_client.attach(job.name[:10]), dtpnode.Job)
     with pytest.raises(dtpnode.Error, match='no job "0000000000" here'):
         root_client.job("0" * 10)
+
+
+def test_objects_as_input(root_client, data):
+    folder, _ = data
+    weights = hist.Hist.new.Reg(3, 0, 1).Double().fill([0.5, 0.5])
+    how = {"tree": "T", "files": f"{folder}/f2.root", "entries": 10}
+    found = root_client.run(folder / "Count.C+", input={"weights": weights}, **how).result()
+    assert found["given"].member("fTitle") == "TH1D 2"
+    with pytest.raises(dtpnode.Error, match="input 'what' cannot be written to a ROOT file"):
+        root_client.run(folder / "Count.C+", input={"what": object()}, **how)
+
+
+def test_shown_live(root_client, data, monkeypatch):
+    shown = []
+
+    class Handle:
+        def update(self, shows):
+            shown.append(shows.data)
+
+    def display(shows, display_id):
+        shown.append(shows.data)
+        return Handle()
+
+    monkeypatch.setattr("IPython.display.display", display)
+    folder, _ = data
+    files = f"{folder}/f2.root"
+    job = root_client.run(folder / "Count.C+", tree="T", files=files, args=["--open"])  # which waits for more
+    job._ipython_display_()
+    root_client.control.call("POST", f"/v1/jobs/{job.name}/append", {"close": True})
+    job.wait()
+    (thread,) = [t for t in threading.enumerate() if t.name == f"dtpnode-shows-{job.name[:8]}"] or [None]
+    if thread:
+        thread.join()
+    assert "<progress" in shown[0] and "<svg" not in shown[0]
+    assert "done, 500 of 500 entries" in shown[-1] and "<svg" in shown[-1]
 
 
 def test_bad_arguments(root_client, data):

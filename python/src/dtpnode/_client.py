@@ -114,9 +114,12 @@ class Client:
         """The total of a reduction, from any process and node; name is Reduction.name, or the beginning of it."""
         return attached(self.control, name)
 
-    def attach(self, name: str) -> Attached:
-        """The futures of an executor's session, from any process and node; name is Executor.name, or the beginning of
-        it. An unknown one is an Error. See Attached."""
+    def attach(self, name: str) -> Attached | Job:
+        """What a name stands for, from any process and node: the futures of an executor's session (Executor.name), as
+        an Attached, or the job of a selector, as a Job. The beginning of a name will do. An unknown one is an Error."""
+        status = self.control.call("GET", f"/v1/jobs/{name}")
+        if status.get("kind") == "ROOT":
+            return Job(self.control, status["id"])
         return Attached(self.control, name)
 
     def run(
@@ -127,7 +130,7 @@ class Client:
         tree: str | None = None,
         option: str | None = None,
         params: Mapping[str, Value] | None = None,
-        input: Files = (),
+        input: Files | Mapping[str, Any] = (),
         friends: Sequence[str] = (),
         entries: int = -1,
         first: int = 0,
@@ -140,14 +143,16 @@ class Client:
 
         ``selector`` is its source. ``files`` are files, globs, URLs or @lists, and ``tree`` is the path of the tree in
         them. ``option`` is what GetOption() returns, ``params`` are put into fInput by their names, and so are all
-        objects of the ROOT files ``input``. ``friends`` are tree=files. ``entries`` is how many are run, from ``first``
+        objects of the ROOT files ``input``, or its values, by their names, if it is a mapping: objects of PyROOT, or
+        hist.Hist and what else uproot can write. ``friends`` are tree=files. ``entries`` is how many are run, from ``first``
         on, -1 for all. ``args`` are further arguments of ``dtpnode run``, which says more of all of these.
 
         Returns when the code is compiled, the files are read and the job goes on without this process. What is wrong
         with any of that is an ``Error`` with what to do.
         """
         return submit(
-            self.control, self.state, selector, _list(files), tree, option, params, _list(input), entries, first,
+            self.control, self.state, selector, _list(files), tree, option, params,
+            input if isinstance(input, Mapping) else _list(input), entries, first,
             friends, args,
         )
 

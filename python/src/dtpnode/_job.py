@@ -1,15 +1,19 @@
 """Jobs that run over files, such as ROOT's selectors, and their results."""
 
+import contextlib
 import html
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
+
+import httpx
 
 from ._cluster import binary
 from ._control import Control, seen
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
 Value = str | int | float | bool
 FINAL = ("done", "partial", "failed", "cancelled")
 SHOWN = 4  # histograms that a notebook shows of a job that is done
+LIVE = 1.0  # seconds between two pictures of a job that a notebook shows
 EVERY = 0.2  # seconds between looks at a job that is waited for
 
 
@@ -33,13 +38,21 @@ def submit(
     tree: str | None,
     option: str | None,
     params: Mapping[str, Value] | None,
-    input: Sequence[str | os.PathLike[str]],
+    input: Sequence[str | os.PathLike[str]] | Mapping[str, Any],
     entries: int,
     first: int,
     friends: Sequence[str],
     more: Sequence[str],
 ) -> "Job":
     """Has the command submit a selector, which finds files and headers as it does in a terminal."""
+    if isinstance(input, Mapping):
+        with tempfile.TemporaryDirectory(prefix="dtpnode-input-") as folder:
+            path = os.path.join(folder, "input.root")
+            _write(path, input)
+            return submit(
+                control, state, selector, files, tree, option, params, [path] if input else [], entries, first, friends,
+                more,
+            )
     command = [binary(), "run", os.fspath(selector), "--detach", "--state", str(state)]
     command += [f"--files={os.fspath(f)}" for f in files]
     command += [f"--input={os.fspath(f)}" for f in input]
@@ -59,6 +72,32 @@ def submit(
     if done.stderr:
         sys.stderr.write(done.stderr)  # warnings
     return Job(control, done.stdout.split()[-1])
+
+
+def _write(path: str, objects: Mapping[str, Any]) -> None:
+    """Writes objects to a ROOT file by their names: those of PyROOT by ROOT, and all others by uproot."""
+    others = dict(objects)
+    if "ROOT" in sys.modules:
+        root = sys.modules["ROOT"]
+        here = root.TDirectory.TContext()  # The current directory stays the user's.
+        file = root.TFile.Open(path, "RECREATE")
+        for name, value in objects.items():
+            if isinstance(value, root.TObject):
+                file.WriteTObject(others.pop(name), name)
+        file.Close()
+        del here
+    if not others:
+        return
+    try:
+        import uproot
+    except ImportError:
+        raise Error("objects that are not ROOT's are written by uproot", "pip install dtpnode[results]") from None
+    with uproot.update(path) if os.path.exists(path) else uproot.recreate(path) as file:
+        for name, value in others.items():
+            try:
+                file[name] = value
+            except TypeError as e:
+                raise Error(f"input {name!r} cannot be written to a ROOT file: {e}") from None
 
 
 def _typed(value: Value) -> str:
@@ -173,6 +212,22 @@ class Job:
 
     def __repr__(self) -> str:
         return f"<dtpnode.Job {self.name[:12]}>"
+
+    def _ipython_display_(self) -> None:
+        """Shows the job in a notebook, and goes on to do so until it has ended: its bar moves, and becomes plots."""
+        from IPython.display import HTML, display
+
+        handle = display(HTML(self._repr_html_()), display_id=True)
+
+        def follow() -> None:
+            with contextlib.suppress(Error, httpx.TransportError):  # as of a client that is closed
+                while not self.done():
+                    time.sleep(LIVE)
+                    handle.update(HTML(self._repr_html_()))
+
+        with contextlib.suppress(Error):
+            if handle is not None and not self.done():
+                threading.Thread(target=follow, name=f"dtpnode-shows-{self.name[:8]}", daemon=True).start()
 
     def _repr_html_(self) -> str:
         try:
