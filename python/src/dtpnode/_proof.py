@@ -2,6 +2,8 @@
 
 import contextlib
 import sys
+import threading
+import warnings
 import weakref
 from collections.abc import Iterator
 from typing import Any, Callable, Literal
@@ -9,10 +11,14 @@ from typing import Any, Callable, Literal
 from ._client import Client
 from ._errors import Error
 from ._job import Job
-from ._root import Interrupt, Runs, library, root
+from ._pyselector import is_python, process
+from ._root import Interrupt, Runs, library, prefix, root, version
 
 Missing = Literal["raise", "warn"]
 SHOWN = 3  # missing ranges that an error names
+
+# ROOT.gProof is one for the process, and while a query waits other threads go on. A selector may ask for another one.
+_one_query = threading.RLock()
 
 
 class MissingEntries(Error):
@@ -39,7 +45,7 @@ class Session:
         if interrupt not in ("cancel", "stop", "detach"):
             raise ValueError('interrupt must be "cancel", "stop" or "detach"')
         self.client, self._missing, self._interrupt = client, missing, interrupt
-        self.runs = Runs(library(), client.control, interrupt, progress)
+        self.runs = Runs(library(), client.control, interrupt, progress, _version(client))
         self.chains: list[Any] = []
         before = root().gProof
         self._before = before if before else None
@@ -50,6 +56,10 @@ class Session:
 
     def query(self, run: Callable[[], Any]) -> Any:
         """Runs a query, and makes exceptions of what went wrong. Returns what it has returned."""
+        with _one_query:
+            return self._query(run)
+
+    def _query(self, run: Callable[[], Any]) -> Any:
         self.proof.cd()
         self.runs.forget()
         self.runs.install()
@@ -102,11 +112,20 @@ class Session:
             chain = mine()
             if name == "GetEntries" and not (args or kwargs):
                 return call(chain)
-            if name == "Process" and args:
-                refuse_python(args[0])
+            if name == "Process" and args and is_python(args[0]):
+                return self.process_python(chain, *args, **kwargs)
             return self.query(lambda: call(chain, *args, **kwargs))
 
         return query
+
+    def process_python(
+        self, chain: Any, selector: Any, option: str = "", nentries: int = -1, firstentry: int = 0
+    ) -> int:
+        """Runs a selector whose class is in Python."""
+        count = -1 if nentries >= root().TTree.kMaxEntries else nentries
+        with _one_query:
+            self.proof.cd()
+            return process(self.client, chain, self.proof.GetInputList(), selector, option, count, firstentry)
 
     def close(self) -> None:
         for chain in self.chains:
@@ -120,22 +139,29 @@ class Session:
             self._before.cd()
 
 
+def _version(client: Client) -> str:
+    """The version of this process's ROOT if nodes can have several, of which the job takes that one; else empty, which
+    is said, since objects go from one to the other then."""
+    mine = version()
+    status = client.control.call("GET", "/v1/status")
+    there = [str(r["version"]) for r in status.get("runtimes") or () if r["kind"] == "ROOT" and not r.get("problem")]
+    if mine in there:
+        return mine
+    if there:
+        warnings.warn(
+            f"this process has ROOT {mine}, and the node has {', '.join(there)}: Begin and Terminate run with the one, and "
+            f"all between them with the other; `dtpnode up --root {prefix()}` has the node use this one, too",
+            stacklevel=2,
+        )
+    return ""
+
+
 def _range(missing: dict[str, Any]) -> str:
     where = str(missing.get("file") or "")
     first, last = missing.get("first"), missing.get("last")
-    if first is not None and last is not None:
+    if first is not None and last is not None and last > first:  # else it is the whole file
         where += f" entry {first:,}" if last - first == 1 else f" entries {first:,} to {last - 1:,}"
     return f"{where.strip()}: {missing.get('reason') or missing.get('kind')}"
-
-
-def refuse_python(selector: Any) -> None:
-    """A selector that is a class in Python cannot run in the processes of nodes, which have no Python."""
-    if any("__cpp_cross__" in vars(kind) for kind in type(selector).__mro__):
-        name = type(selector).__name__
-        raise Error(
-            f"the selector {name} is a class in Python, and the processes that run selectors have no Python",
-            f"write {name} in C++, or call it by client.executor(), with an item for each file",
-        )
 
 
 @contextlib.contextmanager
@@ -158,8 +184,8 @@ def proof(
 
     ``Begin`` and ``Terminate`` of a selector run in this process, where they can draw canvases, and all between them on
     the nodes. Friends, aliases and entry lists of the chain go along, and so does what ``Begin`` puts into fInput. A
-    selector is a file (``"DiMuon.C+"``), a class that is loaded, or an object of a class in C++, which has the output
-    afterwards. What ``with`` gives is a TProof, with SetParameter, AddInput, GetOutputList and the rest; it is
+    selector is a file (``"DiMuon.C+"``), a class that is loaded, or an object, which has the output afterwards: of a
+    class in C++, or of one in Python that derives from ROOT.TSelector, for which the Python of nodes must have ROOT. What ``with`` gives is a TProof, with SetParameter, AddInput, GetOutputList and the rest; it is
     ``ROOT.gProof`` as well, and the objects of its output list stay there after the ``with``.
 
     ``client`` is the Client whose daemon is asked; by default one is made, as ``Client()`` does. Entries that are

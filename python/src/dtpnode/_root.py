@@ -35,6 +35,11 @@ def root() -> Any:
         ) from None
 
 
+def version() -> str:
+    """The version of the ROOT of this process, as nodes tell theirs: 6.40.00."""
+    return str(root().gROOT.GetVersion()).replace("/", ".")
+
+
 def prefix() -> str:
     """The folder in which the ROOT of this process is installed."""
     return str(root().gROOT.GetRootSys())
@@ -94,8 +99,11 @@ class Runs:
     made the query, since no exception can go through the library.
     """
 
-    def __init__(self, library: ctypes.CDLL, control: Any, interrupt: Interrupt, progress: bool | None) -> None:
+    def __init__(
+        self, library: ctypes.CDLL, control: Any, interrupt: Interrupt, progress: bool | None, version: str
+    ) -> None:
         self._library, self._control, self._interrupt, self._progress = library, control, interrupt, progress
+        self._version = version  # of ROOT, that a job is to take; empty for any
         self.first: Any = None  # called with the first status that tells the number of entries
         self._hook = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t)(self._called)
         self.forget()
@@ -116,7 +124,10 @@ class Runs:
 
     def _called(self, args: int, size: int) -> int:
         try:
-            return self._run(ctypes.string_at(args, size).split(b"\0")[:-1])
+            command = ctypes.string_at(args, size).split(b"\0")[:-1]
+            if self._version and b"run" in command:
+                command.insert(command.index(b"run") + 1, b"--root-version=" + self._version.encode())
+            return self._run(command)
         except BaseException as e:
             self.raised = e
             return 1

@@ -35,7 +35,8 @@ from typing import Any
 
 from ._client import Client
 from ._errors import Error
-from ._proof import MissingEntries, Missing, Session, refuse_python
+from ._proof import Missing, MissingEntries, Session
+from ._pyselector import is_python
 from ._root import root
 from ._spawn import Hosts, default_root
 
@@ -151,10 +152,14 @@ class session:
         """
         if self._session is None:
             raise RuntimeError("the session has not begun: with session(chain).spawn({...}) as s")
-        refuse_python(selector)
         _look_in(workdir)
         self._connected()
         held, chain = self._session, self.chain
+        if is_python(selector):
+            held.process_python(chain, selector, option, int(nentries), int(firstentry))
+            self.results = 0, root().TList()
+            self.results[1].AddAll(selector.GetOutputList())
+            return 0
         count, first = int(nentries), int(firstentry)
         held.runs.first = lambda status: print(
             f"Processing {chain.GetName()}: nentries={status['units']}, firstentry={first}\n"

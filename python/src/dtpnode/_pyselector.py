@@ -1,0 +1,196 @@
+"""Selectors that are classes in Python: ROOT runs them in the processes of the pool's Python, which has to have PyROOT.
+
+What goes to a node is the selector as its class's functions and its attributes, and the chain as the names of its files,
+its friends, aliases and entry list. Each item is a range of entries, over which a selector of its own runs; their
+outputs are merged by their Merge, up the tree of nodes.
+"""
+
+import os
+import pickle
+import sys
+import types
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import cloudpickle
+
+from ._client import Client
+from ._errors import Error
+from ._root import root
+
+ITEMS = 4  # ranges for each slot of the pool, so that one that is slow does not hold up the end
+MOST = 100_000  # entries of a range at most
+
+Outputs = list[tuple[str, bytes]]
+"""What a selector has put into its output list: names with pickles of PyROOT."""
+
+
+def is_python(selector: Any) -> bool:
+    """Whether a selector is of a class that was written in Python."""
+    return isinstance(selector, root().TSelector) and any("__cpp_cross__" in vars(k) for k in type(selector).__mro__)
+
+
+def process(client: Client, chain: Any, given: Any, selector: Any, option: str, count: int, first: int) -> int:
+    """Runs such a selector over a chain, with Begin and Terminate here, and returns its status. given is the TList that
+    is the selector's fInput. What Process has raised is raised here, after the range of its entry was lost."""
+    selector.SetInputList(given)
+    selector.SetOption(option)
+    selector.Begin(root().nullptr)
+    listed = chain.GetEntryList()
+    total = int(listed.GetN() if listed else chain.GetEntries())
+    first = max(first, 0)
+    last = total if count < 0 else min(first + count, total)
+    # At least one item, even if it is empty: SlaveBegin books the output.
+    size = max(min(-(-(last - first) // (client.slots * ITEMS)), MOST), 1)
+    items = [(at, min(size, last - at)) for at in range(first, last, size)] or [(first, 0)]
+    with _by_value(), _without_classes(type(selector)) as classes:
+        shipped = _Shipped(classes, dict(vars(selector)), _described(chain), [pickle.dumps(o) for o in given], option)
+        total_of = client.reduce(shipped, items, op=merged, imports=["ROOT"], name=f"{type(selector).__name__} (Python)")
+    output = selector.GetOutputList()
+    for _, text in total_of.result():
+        o = pickle.loads(text)
+        root().SetOwnership(o, False)
+        output.Add(o)
+    selector.Terminate()
+    return int(selector.GetStatus())
+
+
+def _described(chain: Any) -> dict[str, Any]:
+    friends = []
+    for f in chain.GetListOfFriends() or ():
+        tree = f.GetTree()
+        if tree and tree.GetTreeIndex():
+            raise Error(f"the friend {f.GetName()} has an index, which does not travel with a selector in Python")
+        friends.append((str(f.GetName()), _files(tree)))
+    listed = chain.GetEntryList()
+    return {
+        "name": str(chain.GetName()),
+        "files": _files(chain),
+        "friends": friends,
+        "aliases": [(str(a.GetName()), str(a.GetTitle())) for a in chain.GetListOfAliases() or ()],
+        "list": pickle.dumps(listed) if listed else None,
+    }
+
+
+def _files(tree: Any) -> list[tuple[str, str]]:
+    """The files of a tree by their paths, each with the name of the tree in it."""
+    if isinstance(tree, root().TChain):
+        found = [(str(e.GetTitle()), str(e.GetName())) for e in tree.GetListOfFiles()]
+    elif tree and tree.GetCurrentFile():
+        found = [(str(tree.GetCurrentFile().GetName()), str(tree.GetName()))]
+    else:
+        raise Error("a friend is in no file", "write it to one first")
+    return [(path if "://" in path else os.path.abspath(path), name) for path, name in found]
+
+
+class _Shipped:
+    """What runs on the nodes, called with a range (first, count)."""
+
+    def __init__(
+        self, classes: list[Any], attributes: dict[str, Any], chain: dict[str, Any], given: list[bytes], option: str
+    ) -> None:
+        self._classes, self._attributes, self._chain, self._given = classes, attributes, chain, given
+        self._option, self._key = option, uuid.uuid4().hex
+
+    def __call__(self, item: tuple[int, int]) -> Outputs:
+        import ROOT  # type: ignore[import-not-found,unused-ignore]
+
+        kept = sys.modules.setdefault("_dtpnode_selectors", types.ModuleType("_dtpnode_selectors"))
+        if self._key not in vars(kept):
+            setattr(kept, self._key, (self._made(ROOT), self._chained(ROOT)))
+        cls, (chain, *_) = getattr(kept, self._key)
+        selector = cls()
+        vars(selector).update(self._attributes)
+        given = ROOT.TList()
+        objects = [pickle.loads(text) for text in self._given]
+        for o in objects:
+            given.Add(o)
+        selector.SetInputList(given)
+        first, count = item
+        chain.Process(selector, self._option, count, first)
+        if selector.GetAbort() == ROOT.TSelector.kAbortProcess:
+            raise RuntimeError("the selector has called Abort(kAbortProcess)")
+        return [(str(o.GetName()), pickle.dumps(o)) for o in selector.GetOutputList()]
+
+    def _made(self, ROOT: Any) -> Any:
+        """The class, without Begin, Terminate and __init__, which were or will be called where the user is."""
+        base: Any = None
+        for name, of, members in self._classes:
+            own = {**members, "Begin": lambda self, tree: None, "Terminate": lambda self: None}
+            base = types.new_class(name, (base or getattr(ROOT, of),), {}, lambda body, own=own: body.update(own))
+            for f in members.values():
+                for cell in _own_class(f):
+                    cell.cell_contents = base
+        return base
+
+    def _chained(self, ROOT: Any) -> tuple[Any, ...]:
+        chain, friends = ROOT.TChain(self._chain["name"]), []
+        most = ROOT.TTree.kMaxEntries
+        for path, name in self._chain["files"]:
+            chain.AddFile(path, most, name)
+        for alias, files in self._chain["friends"]:
+            friend = ROOT.TChain(files[0][1])
+            for path, name in files:
+                friend.AddFile(path, most, name)
+            chain.AddFriend(friend, alias)
+            friends.append(friend)
+        for name, formula in self._chain["aliases"]:
+            chain.SetAlias(name, formula)
+        listed = pickle.loads(self._chain["list"]) if self._chain["list"] else None
+        if listed is not None:
+            chain.SetEntryList(listed)
+        return chain, friends, listed
+
+
+def _own_class(f: Any) -> list[Any]:
+    """The cells by which a method knows its class, for super()."""
+    code, cells = getattr(f, "__code__", None), getattr(f, "__closure__", None) or ()
+    return [cell for name, cell in zip(code.co_freevars, cells) if name == "__class__"] if code else []
+
+
+def merged(a: Outputs, b: Outputs) -> Outputs:
+    """The sum of two outputs, object by object of a name. Of those without a Merge the first is kept."""
+    import ROOT  # type: ignore[import-not-found,unused-ignore]
+
+    out, others = [], dict(b)
+    for name, text in a:
+        if name in others:
+            x, y = pickle.loads(text), pickle.loads(others.pop(name))
+            if hasattr(x, "Merge"):
+                more = ROOT.TList()
+                more.Add(y)
+                x.Merge(more)
+                text = pickle.dumps(x)
+        out.append((name, text))
+    return out + list(others.items())
+
+
+@contextmanager
+def _by_value() -> Iterator[None]:
+    """Has this module go along with what it sends, since nodes need not have the package."""
+    module = sys.modules[__name__]
+    cloudpickle.register_pickle_by_value(module)
+    try:
+        yield
+    finally:
+        cloudpickle.unregister_pickle_by_value(module)
+
+
+@contextmanager
+def _without_classes(cls: Any) -> Iterator[list[tuple[str, str, dict[str, Any]]]]:
+    """The classes in Python of a selector, from the one that is closest to ROOT's: names, that of the class in C++, and
+    members. A class of PyROOT cannot be pickled, so that while this lasts, super() in them knows none."""
+    chain = [k for k in reversed(cls.__mro__) if "__cpp_cross__" in vars(k)]
+    of = next(k for k in chain[0].__mro__ if "__cpp_cross__" not in vars(k)).__cpp_name__
+    leave = ("__cpp_cross__", "__dict__", "__weakref__", "__module__", "__init__", "Begin", "Terminate")
+    members = [{name: m for name, m in vars(k).items() if name not in leave} for k in chain]
+    cells = [(cell, cell.cell_contents) for own in members for m in own.values() for cell in _own_class(m)]
+    for cell, _ in cells:
+        cell.cell_contents = None
+    try:
+        yield [(k.__name__, of, own) for k, own in zip(chain, members)]
+    finally:
+        for cell, was in cells:
+            cell.cell_contents = was
