@@ -53,7 +53,7 @@ def at(folder, monkeypatch):
 
 @pytest.fixture(scope="session")
 def cluster():
-    with dtpnode.LocalCluster(nodes=2, slots=1, python="none") as cluster:
+    with dtpnode.LocalCluster(nodes=2, slots=1) as cluster:
         yield cluster
 
 

@@ -200,17 +200,66 @@ def test_selector_objects(chains, client):
     made = ROOT.Ana()
     with dtpnode.proof(chain, client=client):
         assert chain.Process(made) == 0
-
-        class Mine(ROOT.TSelector):
-            def Process(self, entry):
-                return True
-
-        with pytest.raises(dtpnode.Error, match="the selector Mine is a class in Python"):
-            chain.Process(Mine())
     same(made.GetOutputList(), alone(chains(), "Ana.C+"))
     with dask_treeplayer.session(chains()).spawn() as session:
         assert session.Process("Ana") == 0  # a class that is loaded
     same(session.GetOutputList(), made.GetOutputList())
+
+
+class Books(ROOT.TSelector):
+    """A selector in Python that has a base of its own, and attributes."""
+
+    def Version(self):
+        return 2
+
+    def SlaveBegin(self, tree):
+        for o in (ROOT.TH1D("h", "", 50, 0, 100), ROOT.TParameter["Long64_t"]("n", 0, "+")):
+            ROOT.SetOwnership(o, False)
+            self.GetOutputList().Add(o)
+        self.h, self.n = self.GetOutputList()
+
+
+class Mine(Books):
+    def __init__(self, cut):
+        super().__init__()
+        self.cut = cut
+
+    def Begin(self, tree):
+        self.began = os.getpid()
+
+    def SlaveBegin(self, tree):
+        super().SlaveBegin(tree)
+
+    def Init(self, tree):
+        self.tree = tree
+
+    def Process(self, entry):
+        self.tree.GetTree().GetEntry(entry)
+        if self.GetOption() == "throw" and self.tree.event == 1003:
+            raise ValueError("no event for me")
+        self.n.SetVal(self.n.GetVal() + 1)
+        if self.tree.MET_pt > self.cut:
+            self.h.Fill(self.tree.MET_pt)
+        return True
+
+    def Terminate(self):
+        self.ended = os.getpid()
+
+
+def test_selector_in_python(chains, client):
+    mine, chain = Mine(20), chains(2)
+    with dtpnode.proof(chain, client=client):
+        assert chain.Process(mine, "", 3000, 1500) == 0
+        with pytest.raises(ValueError, match="no event for me"):
+            chain.Process(Mine(0), "throw", 10, 1000)
+    assert (mine.began, mine.ended) == (os.getpid(), os.getpid())
+    here = Mine(20)
+    chains(2).Process(here, "", 3000, 1500)
+    assert mine.GetOutputList().FindObject("n").GetVal() == 3000
+    same(mine.GetOutputList(), here.GetOutputList())
+    with dask_treeplayer.session(chains(1)).spawn() as session:
+        assert session.Process(Mine(20), nentries=50) == 0
+    assert session.GetOutputList().FindObject("n").GetVal() == 50
 
 
 def test_interrupt(chains, tmp_path, capfd):

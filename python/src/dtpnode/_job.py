@@ -133,8 +133,8 @@ class Job:
         return self.status["state"] in FINAL
 
     def wait(self, timeout: float | None = None, progress: bool | None = None) -> dict[str, Any]:
-        """Waits for the end, and returns the status. After ``timeout`` seconds it is a TimeoutError, and the job goes on.
-        ``progress`` draws a bar; by default where there is a terminal or a notebook. It ends as a plain line."""
+        """Waits for the end, and returns the status. After ``timeout`` seconds it is a TimeoutError, and the job goes
+        on. ``progress`` draws a bar; by default where there is a terminal or a notebook. It ends as a plain line."""
         until = None if timeout is None else time.monotonic() + timeout
         with Bar(self.name, progress) as bar:
             while True:
@@ -308,7 +308,7 @@ class Results(Mapping[str, Any]):
 
 
 class Bar:
-    """A bar where somebody looks, which ends as a plain line. The name is that of a job, or empty if it is not known."""
+    """A bar where somebody looks, which ends as a plain line. The name is that of a job, or empty if not known."""
 
     def __init__(self, name: str, wanted: bool | None) -> None:
         self._name, self._wanted = name[:12], wanted

@@ -50,6 +50,7 @@ class Session:
         before = root().gProof
         self._before = before if before else None
         self.proof = root().TProof("", f"state={client.state}")
+        root().SetOwnership(self.proof, False)  # Selectors that have run keep its input list, and may run again.
         if not self.proof.IsValid():
             raise Error(f"could not open a session on the pool: {self.proof.GetLastError()}")
         self.proof.cd()
@@ -149,8 +150,8 @@ def _version(client: Client) -> str:
         return mine
     if there:
         warnings.warn(
-            f"this process has ROOT {mine}, and the node has {', '.join(there)}: Begin and Terminate run with the one, and "
-            f"all between them with the other; `dtpnode up --root {prefix()}` has the node use this one, too",
+            f"this process has ROOT {mine}, and the node has {', '.join(there)}: Begin and Terminate run with the one, "
+            f"and all between them with the other; `dtpnode up --root {prefix()}` has the node use this one, too",
             stacklevel=2,
         )
     return ""
@@ -182,10 +183,11 @@ def proof(
         ...     chain.Draw("MET_pt>>met(100, 0, 200)", "nMuon > 1")
         ...     mass = session.GetOutputList().FindObject("mass")
 
-    ``Begin`` and ``Terminate`` of a selector run in this process, where they can draw canvases, and all between them on
-    the nodes. Friends, aliases and entry lists of the chain go along, and so does what ``Begin`` puts into fInput. A
-    selector is a file (``"DiMuon.C+"``), a class that is loaded, or an object, which has the output afterwards: of a
-    class in C++, or of one in Python that derives from ROOT.TSelector, for which the Python of nodes must have ROOT. What ``with`` gives is a TProof, with SetParameter, AddInput, GetOutputList and the rest; it is
+    ``Begin`` and ``Terminate`` of a selector run in this process, where they can draw canvases, and all between them
+    on the nodes. Friends, aliases and entry lists of the chain go along, and so does what ``Begin`` puts into fInput.
+    A selector is a file (``"DiMuon.C+"``), a class that is loaded, or an object, which has the output afterwards: of
+    a class in C++, or of one in Python that derives from ROOT.TSelector, for which the Python of nodes must have
+    ROOT. What ``with`` gives is a TProof, with SetParameter, AddInput, GetOutputList and the rest; it is
     ``ROOT.gProof`` as well, and the objects of its output list stay there after the ``with``.
 
     ``client`` is the Client whose daemon is asked; by default one is made, as ``Client()`` does. Entries that are

@@ -1,10 +1,11 @@
 """Selectors that are classes in Python: ROOT runs them in the processes of the pool's Python, which has to have PyROOT.
 
-What goes to a node is the selector as its class's functions and its attributes, and the chain as the names of its files,
-its friends, aliases and entry list. Each item is a range of entries, over which a selector of its own runs; their
-outputs are merged by their Merge, up the tree of nodes.
+What goes to a node is the selector as its class's functions and its attributes, and the chain as the names of its
+files, its friends, aliases and entry list. Each item is a range of entries, over which a selector of its own runs.
+Their outputs are merged here, by their Merge, in the order of the ranges.
 """
 
+import functools
 import os
 import pickle
 import sys
@@ -39,20 +40,22 @@ def process(client: Client, chain: Any, given: Any, selector: Any, option: str, 
     selector.SetOption(option)
     selector.Begin(root().nullptr)
     listed = chain.GetEntryList()
-    total = int(listed.GetN() if listed else chain.GetEntries())
+    entries = int(listed.GetN() if listed else chain.GetEntries())
     first = max(first, 0)
-    last = total if count < 0 else min(first + count, total)
+    last = entries if count < 0 else min(first + count, entries)
     # At least one item, even if it is empty: SlaveBegin books the output.
     size = max(min(-(-(last - first) // (client.slots * ITEMS)), MOST), 1)
     items = [(at, min(size, last - at)) for at in range(first, last, size)] or [(first, 0)]
     with _by_value(), _without_classes(type(selector)) as classes:
         shipped = _Shipped(classes, dict(vars(selector)), _described(chain), [pickle.dumps(o) for o in given], option)
-        total_of = client.reduce(shipped, items, op=merged, imports=["ROOT"], name=f"{type(selector).__name__} (Python)")
-    output = selector.GetOutputList()
-    for _, text in total_of.result():
-        o = pickle.loads(text)
+        total: dict[str, Any] = {}
+        with client.executor(imports=["ROOT"], name=f"{type(selector).__name__} (Python)") as pool:
+            for outputs in pool.map(shipped, items):
+                merge(total, outputs)
+    for o in total.values():
         root().SetOwnership(o, False)
-        output.Add(o)
+        selector.GetOutputList().Add(o)
+    selector.GetOutputList().SetOwner(False)  # It may be gone before what it has made.
     selector.Terminate()
     return int(selector.GetStatus())
 
@@ -109,7 +112,11 @@ class _Shipped:
             given.Add(o)
         selector.SetInputList(given)
         first, count = item
-        chain.Process(selector, self._option, count, first)
+        try:
+            chain.Process(selector, self._option, count, first)
+        except BaseException:
+            delattr(kept, self._key)  # An exception has left the chain in the middle of something.
+            raise
         if selector.GetAbort() == ROOT.TSelector.kAbortProcess:
             raise RuntimeError("the selector has called Abort(kAbortProcess)")
         return [(str(o.GetName()), pickle.dumps(o)) for o in selector.GetOutputList()]
@@ -119,7 +126,7 @@ class _Shipped:
         base: Any = None
         for name, of, members in self._classes:
             own = {**members, "Begin": lambda self, tree: None, "Terminate": lambda self: None}
-            base = types.new_class(name, (base or getattr(ROOT, of),), {}, lambda body, own=own: body.update(own))
+            base = types.new_class(name, (base or getattr(ROOT, of),), {}, functools.partial(_fill, own))
             for f in members.values():
                 for cell in _own_class(f):
                     cell.cell_contents = base
@@ -144,27 +151,26 @@ class _Shipped:
         return chain, friends, listed
 
 
+def _fill(own: dict[str, Any], body: dict[str, Any]) -> None:
+    body.update(own)
+
+
 def _own_class(f: Any) -> list[Any]:
     """The cells by which a method knows its class, for super()."""
     code, cells = getattr(f, "__code__", None), getattr(f, "__closure__", None) or ()
     return [cell for name, cell in zip(code.co_freevars, cells) if name == "__class__"] if code else []
 
 
-def merged(a: Outputs, b: Outputs) -> Outputs:
-    """The sum of two outputs, object by object of a name. Of those without a Merge the first is kept."""
-    import ROOT  # type: ignore[import-not-found,unused-ignore]
-
-    out, others = [], dict(b)
-    for name, text in a:
-        if name in others:
-            x, y = pickle.loads(text), pickle.loads(others.pop(name))
-            if hasattr(x, "Merge"):
-                more = ROOT.TList()
-                more.Add(y)
-                x.Merge(more)
-                text = pickle.dumps(x)
-        out.append((name, text))
-    return out + list(others.items())
+def merge(total: dict[str, Any], outputs: Outputs) -> None:
+    """Adds outputs to a total by their names. Of those without a Merge the first is kept."""
+    for name, text in outputs:
+        o = pickle.loads(text)
+        if name not in total:
+            total[name] = o
+        elif hasattr(total[name], "Merge"):
+            more = root().TList()
+            more.Add(o)
+            total[name].Merge(more)
 
 
 @contextmanager

@@ -142,8 +142,8 @@ class session:
     ) -> int:
         """Runs a selector over the chain on the cluster, and returns what TChain::Process would have, 0 if all is well.
 
-        ``selector`` is a source ("X.C+", "X.C+g"), the name of a class that is loaded, or an object of one in C++.
-        ``option`` is what GetOption() returns. ``nentries`` entries are run from ``firstentry`` on, -1 for all.
+        ``selector`` is a source ("X.C+", "X.C+g"), the name of a class that is loaded, or an object, also of a class in
+        Python. ``option`` is what GetOption() returns. ``nentries`` entries are run from ``firstentry`` on, -1 for all.
         ``chunksize`` is of no meaning here: nodes take work in parts that fit.
 
         ``Begin`` and ``Terminate`` run in this process. ``ROOT.usersel`` is the selector afterwards. Entries that are
