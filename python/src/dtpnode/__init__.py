@@ -59,6 +59,7 @@ from ._errors import (
 from ._executor import Executor
 from ._here import get_worker
 from ._job import Job, Results
+from ._load import Loaded, load
 from ._map import Outcome, Outcomes
 from ._proof import MissingEntries, proof
 from ._reduction import Incomplete, Reduction
@@ -74,6 +75,7 @@ __all__ = [
     "ItemLost",
     "Job",
     "JobFailed",
+    "Loaded",
     "LocalCluster",
     "MissingEntries",
     "NoDaemon",
@@ -87,5 +89,6 @@ __all__ = [
     "TooLarge",
     "Unpicklable",
     "get_worker",
+    "load",
     "proof",
 ]
