@@ -9,7 +9,7 @@ take long run once at the end, each system in a process of its own.
 FOLDER is the state folder of a daemon with two slots, beside which nothing else should run. Without it one is started
 for the time of the measurement, with the program at PATH or the installed one.
 
-dask.distributed and ray get a twentieth of the items and a fifth of the calls, so that a round does not take minutes:
+dask.distributed and ray get a fiftieth of the items and a tenth of the calls, so that a round does not take minutes:
 their rates do not depend on how many there are.
 """
 
@@ -245,9 +245,9 @@ def short(pool: Pool, a: argparse.Namespace, note: Note) -> None:
     """The cases of a round."""
     few = pool.name in SLOW
     if a.items:
-        note("map, items/s", many(pool, a.items // 20 if few else a.items))
+        note("map, items/s", many(pool, a.items // 50 if few else a.items))
     if a.calls:
-        note("submit, calls/s", singles(pool, a.calls // 5 if few else a.calls))
+        note("submit, calls/s", singles(pool, a.calls // 10 if few else a.calls))
     if a.trips:
         times = sorted(trips(pool, a.trips))
         note("round trip p50, ms", times[len(times) // 2])

@@ -36,7 +36,8 @@
 //	          ->  begin {job, input, hints, dir, memory, filesize, entries, ...}   <-  ready {}
 //	          ->  packet {id, seq, file, part, items, small, first, last, base, total, uuid, end,
 //	                                              clip}
-//	                                              <-  done {id, last, ns, bytes, opened, hints, whole}
+//	                                              <-  done {id, last, ns, bytes, opened, hints, whole,
+//	                                                       early, held}
 //	                                              |   refused {id, and all of failed}
 //	          ->  snapshot {id, names, most, path}                        <-  snapped {id, units, left, msg}
 //	          ->  seal {path}                     <-  sealed {units, canary, apart, mixed}
@@ -50,12 +51,14 @@
 //     have shown to the process that has tried them, for all others.
 //   - packet: [first, last) are entries of a part of a file; parts are what files are divided into, if they are. A
 //     packet with items is of a blob of items at that path on this host (exec.OpenItems), one with small of the blob
-//     that is there itself; both have no file. One with none of these is a range of numbers. base is the global unit of the file's entry 0. total and uuid are the entries and
-//     the identity that the file had when it was planned: one that differs is refused with errno -2. end is where what
-//     is wanted of the file ends, if that is known. clip allows the file to end before last.
+//     that is there itself; both have no file. One with none of these is a range of numbers. base is the global unit of
+//     the file's entry 0. total and uuid are the entries and the identity that the file had when it was planned: one
+//     that differs is refused with errno -2. end is where what is wanted of the file ends, if that is known. clip allows
+//     the file to end before last.
 //   - done: last is the first entry that was not processed. It is before the packet's last if the packet was
 //     preempted, which is so for every packet whose seq is at most stop of the page, looked at before each entry. hints
-//     and whole are of a process that tries a job's first entries (exec.Foreseen), and missing otherwise.
+//     and whole are of a process that tries a job's first entries (exec.Foreseen), and missing otherwise. early has the
+//     values of the packet's units where these are small, held says in which file they lie (exec.Held).
 //   - refused: The file could not be opened and nothing of the packet was done. The generation goes on.
 //   - snapshot: The process writes the objects of its output that match a name, and take no more than most bytes each,
 //     to path, and goes on. left are the names of others. units is -1 if that failed, and msg says why. Only runtimes

@@ -18,8 +18,8 @@ type UnitsRequest struct {
 	Follow bool  // tell of the others as they come, until all have been told
 	// Early asks, of units that are followed, for values before they are committed (UnitsEvent.Early).
 	Early bool
-	// Files asks, of values that are told early, for the file where that has them (UnitsEvent.Held). It is not sent as such:
-	// who asks over an exchange says how it can take descriptors.
+	// Files asks, of values that are told early, for the file where that has them (UnitsEvent.Held). It is not sent as
+	// such: who asks over an exchange says how it can take descriptors.
 	Files bool
 	// Listening is called once no value that is told early from then on can be missed, where units are followed; nil for
 	// nobody who waits for that. It is not sent.

@@ -182,7 +182,8 @@ func (x *exchange) sendHeld(a *api.ExchangeAnswer, held *api.HeldValues) error {
 	err = raw.Control(func(fd uintptr) { // the file stays open meanwhile
 		conn, ok := x.conn.(*net.UnixConn)
 		for ok {
-			if sent, _, failed = conn.WriteMsgUnix(b, syscall.UnixRights(int(fd)), nil); !errors.Is(failed, syscall.ETOOMANYREFS) {
+			sent, _, failed = conn.WriteMsgUnix(b, syscall.UnixRights(int(fd)), nil)
+			if !errors.Is(failed, syscall.ETOOMANYREFS) {
 				return
 			}
 			time.Sleep(crowded)
