@@ -2,6 +2,7 @@
 
 import collections
 import os
+import re
 import sqlite3
 import time
 import warnings
@@ -16,6 +17,7 @@ import dtpnode
 from dtpnode import _affinity, _map
 from dtpnode._affinity import Affinity, Near, Ran
 from dtpnode._imports import imported_by
+from dtpnode._progress import Bar
 from dtpnode.compat.redis_htcondor import Manager, Worker, get_worker, plotting, utils
 
 LIMIT = 120
@@ -221,6 +223,19 @@ def test_executor_is_used_again(client):
     assert [o.value for o in client.remote_map(abs, [-3], progress=False)] == [3]
 
 
+def test_bar(capsys):
+    """In a log there is a line at the end, for those who want one, and nothing on standard output."""
+    for wanted, line in (True, r"title: 2 of 3 items in \d+\.\d s, [\d,.]+ items/s\n"), (None, ""), (False, ""):
+        bar = Bar("title", wanted)
+        bar.start(3)
+        bar.advance()
+        bar.advance()
+        bar.stop()
+        bar.stop()
+        out, err = capsys.readouterr()
+        assert out == "" and re.fullmatch(line, err), err
+
+
 def test_imports_of_functions():
     def inner(x):
         import xml.dom
@@ -282,7 +297,7 @@ def test_manager(manager):
     manager.clear_queues()
     assert list(gen) == []
     assert manager.get_broker_info()["name"] == "local-0"
-    assert sorted(manager.remote_map(lambda x: get_worker().node_name and x, "ab", False, progress_bar=False)) == ["a", "b"]
+    assert sorted(manager.remote_map(lambda x: get_worker().node and x, "ab", False, progress_bar=False)) == ["a", "b"]
 
 
 def test_manager_frame(manager):
@@ -385,7 +400,8 @@ def test_plots():
     assert len(ax.patches) == 20 and [t.get_text() for t in ax.get_yticklabels()] == ["u__n__0", "u__n__1"]
     _, own = pyplot.subplots()
     assert plotting.plot_cumulative_read(results, own) is own
-    assert own.get_title() == "20 GB read in 9.50 s, 2.11 GB/s" and own.get_legend().get_texts()[0].get_text() == "1.89 GB/s"
+    assert own.get_title() == "20 GB read in 9.50 s, 2.11 GB/s"
+    assert own.get_legend().get_texts()[0].get_text() == "1.89 GB/s"
     assert plotting.plot_cumulative_events(results).get_title() == "20 Mevents processed in 9.50 s, 2.11 MHz"
     for plot in plotting.plot_timeflow, plotting.plot_cumulative_read, plotting.plot_cumulative_events:
         plot([])

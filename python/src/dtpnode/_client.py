@@ -178,13 +178,15 @@ class Client:
         An ``Outcome`` has the value, or the exception and its traceback, and where and when the item ran. Nothing is
         raised for an item; ``outcome.result()`` raises what its call has raised.
 
-        An item goes to the node that has run the same item before, where the operating system and ``get_worker().cache``
-        may still have what it reads, for as long as waiting for that node costs less than it saves: a table in the
-        daemon's state folder remembers that, for later processes too. With ``affinity`` as a function items are the
-        same for which it returns the same, such as ``lambda chunk: chunk[0]`` for a file's name; False has any node
-        take any item. ``nodes`` are ids of nodes to which the items are given by turns, in place of that.
+        An item goes to the node that has run the same item before, where the operating system and
+        ``get_worker().cache`` may still have what it reads, for as long as waiting for that node costs less than it
+        saves: a table in the daemon's state folder remembers that, for later processes too. With ``affinity`` as a
+        function items are the same for which it returns the same, such as ``lambda chunk: chunk[0]`` for a file's name;
+        False has any node take any item. ``nodes`` are ids of nodes to which the items are given by turns, in place of
+        that.
 
-        ``env``, ``modules`` and ``files`` go along as with an Executor. ``progress`` shows a bar, called ``title``; by default where standard error is a terminal, or in a notebook.
+        ``env``, ``modules`` and ``files`` go along as with an Executor. ``progress`` shows a bar, called ``title``,
+        which ends as a line, also in a log; by default where standard error is a terminal, or in a notebook.
 
         ``outcomes.close()`` ends the map early, as does dropping the iterator: all that has no outcome is cancelled.
         Items may be without end: some 20,000 are read before outcomes are taken. ``Unpicklable`` and ``TooLarge`` are

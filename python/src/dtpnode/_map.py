@@ -91,8 +91,8 @@ class Maps:
         self._closed = False
 
     def take(self, imports: set[str], sent: Sent) -> Executor:
-        """An executor that no other map uses, whose nodes have such modules imported. One with which something goes along
-        is of one map alone."""
+        """An executor that no other map uses, whose nodes have such modules imported. One with which something goes
+        along is of one map alone."""
         if any(sent):
             return Executor(self._control, AHEAD, name="remote_map", imports=sorted(imports), env=sent[0],
                             modules=sent[1], files=sent[2])

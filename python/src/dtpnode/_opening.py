@@ -16,6 +16,7 @@ from ._receiver import AGAIN
 
 ABANDONED = 60.0  # seconds after which a job is closed whose process is gone
 SLOW = 1.0  # seconds after which it is said what takes its time
+LOADING = 20.0  # seconds for which it may go without saying that code is loaded, with what it imports
 
 
 def open_job(control: Control, title: str, code: bytes, along: Along, notes: Notes) -> str:
@@ -59,7 +60,7 @@ def _prepared(control: Control, status: dict[str, Any]) -> dict[str, Any]:
         is_in = (status.get("phase") or "").partition(", for ")[0]
         if is_in != phase:
             phase, changed = is_in, now
-        elif phase != shown and now - changed > SLOW:
+        elif phase != shown and now - changed > (LOADING if phase.startswith("loading ") else SLOW):
             print(f"dtpnode: {phase}", file=sys.stderr, flush=True)
             shown = phase
     return status

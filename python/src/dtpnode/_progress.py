@@ -6,7 +6,8 @@ from typing import Any
 
 
 class Bar:
-    """Shows how many items of a map have an outcome. ``wanted`` is None to show it on a terminal or in a notebook."""
+    """Shows how many items of a map have an outcome. ``wanted`` is None to show it on a terminal or in a notebook;
+    where it is true a log gets the line at the end, too."""
 
     def __init__(self, title: str, wanted: bool | None = None, unit: str = "items") -> None:
         self._title, self._wanted, self._unit = title, wanted, unit
@@ -28,8 +29,8 @@ class Bar:
         if not (self._wanted or console.is_terminal or console.is_jupyter):
             return
         self._console = console
-        if console.is_jupyter and find_spec("ipywidgets") is None:
-            return  # Without widgets there is no bar that moves in a notebook, but the line at the end.
+        if not console.is_terminal and not (console.is_jupyter and find_spec("ipywidgets")):
+            return  # In a log, and in a notebook without widgets, no bar can move, and there is the line at the end.
         columns = (
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),

@@ -53,8 +53,9 @@ class Cache(MutableMapping[Any, Any]):
         45
 
     Keys are what can be pickled, and are the same if their pickles or, of plain types, what they show by ``repr`` are;
-    so are tuples of these. Values are what can be pickled. Arrays of numpy and awkward are mapped into memory where
-    they are read, and not copied; what is written to one is seen by its process alone.
+    so are tuples of these. What a key stands for must not change: put the time or the size of a file that may be
+    written anew into the key of what was read from it. Values are what can be pickled. Arrays of numpy and awkward are
+    mapped into memory where they are read, and not copied; what is written to one is seen by its process alone.
 
     It is a cache: a value that was stored may be gone at any time, and is a ``KeyError`` then, so that one asks with
     ``get``. All values of a node have at most 8 GB and a quarter of the room on its disk, those that were used the

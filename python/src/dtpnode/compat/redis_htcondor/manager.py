@@ -96,7 +96,7 @@ class Manager:
         ``blocking``
             is False for a generator of the results, which come as they are taken. Closed early, it cancels the rest.
         ``progress_bar``
-            shows a bar where somebody may look at it.
+            shows a bar on a terminal or in a notebook, which ends as a line, also in a log.
 
         A function that has the parameter ``cache=None`` is given the cache of ``get_worker()``.
         """
@@ -115,7 +115,7 @@ class Manager:
             arguments = [arguments[i] for i in order]
         number, self._jobs = self._jobs, self._jobs + 1
         self.remote_results = []
-        bar = Bar("remote_map", None if progress_bar else False, "tasks")
+        bar = Bar("remote_map", progress_bar, "tasks")
         outcomes: "Outcomes[Any]" = Outcomes(self.client._maps, cache_of(func), arguments, by_item, nodes, bar)
         self._running.append(outcomes)
         results = self._results(outcomes, number, return_metadata)
@@ -138,7 +138,7 @@ class Manager:
         """Calls a function for each of ``vargs`` in this process, and returns the results in order. What it raises is
         raised here."""
         arguments = list(vargs)
-        bar = Bar("local_map", None if progress_bar else False, "tasks")
+        bar = Bar("local_map", progress_bar, "tasks")
         bar.start(len(arguments))
         call, results = cache_of(func), []
         try:
@@ -164,11 +164,11 @@ class Manager:
         seconds since the node has joined, ``id`` of the node, ``idle`` in seconds since this manager had a result from
         there (or has been there itself), and ``node``, the node's name.
 
-        With ``include_stats`` a task runs on each node for ``min_delay`` seconds, and there are ``node_dt``, how long it
-        was, ``node_read_bytes``, ``node_write_bytes``, ``node_recv_bytes`` and ``node_sent_bytes``, of all that the host
-        did meanwhile, and ``worker_mem_used`` of the process in bytes. ``worker_time_elapsed``, ``worker_read_bytes``,
-        ``worker_write_bytes`` and ``worker_tasks`` are those of all that this manager has run there. Nodes that did not
-        run it in time are told of, and have no numbers.
+        With ``include_stats`` a task runs on each node for ``min_delay`` seconds, and there are ``node_dt``, how long
+        it was, ``node_read_bytes``, ``node_write_bytes``, ``node_recv_bytes`` and ``node_sent_bytes``, of all that the
+        host did meanwhile, and ``worker_mem_used`` of the process in bytes. ``worker_time_elapsed``,
+        ``worker_read_bytes``, ``worker_write_bytes`` and ``worker_tasks`` are those of all that this manager has run
+        there. Nodes that did not run it in time are told of, and have no numbers.
         """
         import pandas as pd
 
@@ -224,7 +224,8 @@ class Manager:
 
     def stop_all_workers(self) -> None:
         """Cancels all maps of this manager that are not done. Nodes stay up: ``dtpnode down`` ends one."""
-        _without_meaning("stop_all_workers", "nodes are ended by `dtpnode down`; the maps of this manager are cancelled")
+        why = "nodes are ended by `dtpnode down`; the maps of this manager are cancelled"
+        _without_meaning("stop_all_workers", why)
         self.clear_queues()
 
     def get_broker_info(self) -> Meta:
@@ -284,8 +285,8 @@ def _check_payload(func: Callable[[Any], Any]) -> None:
     n = len(pickled(func))
     if n > MAX_PAYLOAD:
         raise ValueError(
-            f"the function has {n:,} bytes as a pickle, with what it refers to, and more than {MAX_PAYLOAD:,} are mostly a "
-            "mistake: read large data in the function, or say skip_payload_check=True"
+            f"the function has {n:,} bytes as a pickle, with what it refers to, and more than {MAX_PAYLOAD:,} are "
+            "mostly a mistake: read large data in the function, or say skip_payload_check=True"
         )
 
 

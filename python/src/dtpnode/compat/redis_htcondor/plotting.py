@@ -14,9 +14,9 @@ LONG = 5  # standard deviations above the mean at which a task is drawn as one t
 
 
 def plot_timeflow(results: Results, ax: "Axes | None" = None) -> "Axes":
-    """Draws a line for each worker, with a bar for each task from its begin to its end in seconds, and returns the axes.
-    Those that took far longer than the mean are red. The title has which part of the time workers were busy, and the
-    mean times of tasks and between them. Clocks of hosts may differ by what they differ.
+    """Draws a line for each worker, with a bar for each task from its begin to its end in seconds, and returns the
+    axes. Those that took far longer than the mean are red. The title has which part of the time workers were busy, and
+    the mean times of tasks and between them. Clocks of hosts may differ by what they differ.
 
     Of no results it draws nothing but the axes.
     """

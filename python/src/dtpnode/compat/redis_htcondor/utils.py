@@ -19,8 +19,8 @@ def get_chunking(
     workers: int = 12,
     skip_bad_files: bool = False,
 ) -> tuple[list[Chunk], int]:
-    """Cuts files into chunks of at most so many entries, and returns a list of ``(file, first, last)``, where ``last`` is
-    the entry behind the chunk's last, with the number of entries in all files.
+    """Cuts files into chunks of at most so many entries, and returns a list of ``(file, first, last)``, where ``last``
+    is the entry behind the chunk's last, with the number of entries in all files.
 
         >>> chunks, nevents = get_chunking(["data/nano_1.root", "data/nano_2.root"], 100_000)    # doctest: +SKIP
         >>> manager.remote_map(analyse, chunks)                                                  # doctest: +SKIP

@@ -9,9 +9,10 @@ class Worker:
     """A node of this host for as long as ``run`` goes on.
 
     There it takes a process for each worker; here a daemon is a node, which is started by ``dtpnode up`` or, on a batch
-    system, by ``dtpnode join``, and has as many slots as its host has processors. ``run`` is that: it starts a daemon of
-    this process with one slot, and waits. ``redis_url`` is an invitation of the cluster that it joins (``dtpnode
-    invite``), or None for a cluster of its own. ``worker_name`` and ``verbose`` are taken: a node is called as its host.
+    system, by ``dtpnode join``, and has as many slots as its host has processors. ``run`` is that: it starts a daemon
+    of this process with one slot, and waits. ``redis_url`` is an invitation of the cluster that it joins (``dtpnode
+    invite``), or None for a cluster of its own. ``worker_name`` is what the object is called here, and nothing more.
+    With ``verbose`` it is said what runs.
     """
 
     def __init__(self, redis_url: str | None = None, worker_name: str | None = None, verbose: bool = True) -> None:
