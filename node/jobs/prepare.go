@@ -56,8 +56,8 @@ func (r *Room) Prepare(e engine.Prepare) {
 	j.Release()
 }
 
-// meet has a job be known, with the node that leads it as the engine knows it now: it may have told of another one while
-// the job was being prepared, and nobody knew it then.
+// meet has a job be known, with the node that leads it as the engine knows it now: it may have told of another one
+// while the job was being prepared, and nobody knew it then.
 func (r *Room) meet(j *Job) (rate float64) {
 	id := j.s.ID
 	rate = r.book.Meet(j)

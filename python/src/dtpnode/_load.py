@@ -21,9 +21,9 @@ RUN = struct.Struct("<qqQQ")  # first and last unit, where its values begin, how
 def load(path: str | os.PathLike[str], *, partial: bool = False) -> Any:
     """What is in the output of a job in Python, the file that ``dtpnode get JOB -o FILE`` writes.
 
-    Of a job that keeps a value of each item, as executors do, it is a mapping from the number of an item, from 0, to its
-    future, which is settled; values are read when they are asked for. Items that were lost are not in it. Of a reduction
-    it is the total: if items are missing in it the exception of the first is raised, or ``Incomplete``, unless
+    Of a job that keeps a value of each item, as executors do, it is a mapping from the number of an item, from 0, to
+    its future, which is settled; values are read when they are asked for. Items that were lost are not in it. Of a
+    reduction it is the total: if items are missing in it the exception of the first is raised, or ``Incomplete``, unless
     ``partial`` says that the total of the others will do. Of a source with ``reduce`` it is what that has given. Values
     are pickles: load files only of jobs whose code you trust. A file that is no such output is an ``Error``.
     """
@@ -63,12 +63,12 @@ def total(found: Any, partial: bool) -> Any:
     if (ends is None or counted != ends[0]) and not partial:
         of = "" if ends is None else f" of {ends[0]:,}"
         raise Incomplete(f"the total is that of {counted:,} items{of}", "load(..., partial=True) returns it")
-    op, *initial = pickle.loads(ends[1]) if ends is not None else (None,)
+    tail: tuple[Any, ...] = pickle.loads(ends[1]) if ends is not None else ()  # (op,) or (op, initial)
     if value is None:
-        if initial:
-            return initial[0]
-        raise ItemLost("there is no total: no item has a value")
-    return op(initial[0], value[0]) if initial else value[0]
+        if len(tail) < 2:
+            raise ItemLost("there is no total: no item has a value")
+        return tail[1]
+    return tail[0](tail[1], value[0]) if len(tail) == 2 else value[0]
 
 
 class Loaded(Mapping[int, "Future[Any]"]):

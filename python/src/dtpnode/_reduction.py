@@ -629,7 +629,8 @@ def begin(
     own = _sums.code(fn, op, tail)
     own["unpicklable"] = of_sum(code["unpicklable"])
     title = title or f"reduce {getattr(fn, '__qualname__', type(fn).__name__)}"
-    run = _Run(control, title + REDUCE, op, initial if initial is NOTHING else pickle.loads(tail)[1])  # which op may change
+    own_initial = initial if initial is NOTHING else pickle.loads(tail)[1]  # a copy, which op may change
+    run = _Run(control, title + REDUCE, op, own_initial)
     run.open(pack({**code, **own}, along), Prints(control, output) if output is not None else None, along)
     future = Reduction(run)
     threading.Thread(target=run.read, args=(items,), name="dtpnode-items", daemon=True).start()
