@@ -231,7 +231,7 @@ func (p *Peer) opened(from tasks.PeerID, j *jobState, term uint64, proof *quorum
 	j.seeking.heard, j.reports.urgent = p.now, true
 	p.pace(j, every)
 	j.work.parts.HomeLink()
-	if j.prep.failed && !j.shut && (j.prep.full == 0 || p.mayPrepare(j)) {
+	if j.prep.failed && !j.shut && (j.prep.full == 0 && !j.prep.lacks || p.mayPrepare(j)) {
 		p.loadCode(j, from)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
@@ -129,5 +130,40 @@ func TestWhoCannotRunTheJobGoesOnReporting(t *testing.T) {
 	}
 	if reports < 5 {
 		t.Errorf("%d reports in %v", reports, r.now)
+	}
+}
+
+// TestNodeThatLacksWhatCodeRunsIn keeps out of a job, tells the home of no failure, and tries again only now and then.
+func TestNodeThatLacksWhatCodeRunsIn(t *testing.T) {
+	r := newRig(t, "m")
+	for _, id := range []tasks.PeerID{"h", "x"} {
+		r.step(PeerUp{ID: id, Slots: 1})
+	}
+	r.step(Recv{From: "h", Msg: open("h", 1)})
+	r.step(Described{ID: jobID, From: "h", Job: testJob(t)})
+	tries := func(d time.Duration) (n int) {
+		for end := r.now + d; r.now < end; r.now += 100 * time.Millisecond {
+			for _, e := range append(r.step(Tick{}), r.step(Recv{From: "h", Msg: open("h", 1)})...) {
+				if _, ok := e.(Prepare); ok {
+					n++
+					r.step(NotPrepared{ID: jobID, Failure: ledger.Failure{Kind: "lacks", Reason: "no network"}})
+				}
+			}
+		}
+		return n
+	}
+	r.step(NotPrepared{ID: jobID, Failure: ledger.Failure{Kind: "lacks", Reason: "no network"}})
+	if n := tries(time.Minute); n != 0 {
+		t.Errorf("it has tried %d times in a minute", n)
+	}
+	if n := tries(2 * time.Minute); n != 1 {
+		t.Errorf("it has tried %d times in two more", n)
+	}
+	if told := r.peer.jobs[0].work.failures; len(told) > 0 {
+		t.Errorf("failures are told: %+v", told)
+	}
+	r.step(Prepared{ID: jobID, Job: testJob(t)})
+	if !r.peer.jobs[0].loaded {
+		t.Error("it does not take part once it can")
 	}
 }

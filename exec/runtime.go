@@ -22,12 +22,20 @@ type Info struct {
 
 // String names the runtime for the user, with the environment that it is if it has a name.
 func (i Info) String() string {
-	for _, word := range i.Capabilities {
-		if name, ok := strings.CutPrefix(word, NeedsEnvironment+"="); ok {
-			return i.Kind + " " + i.Version + " (" + name + ")"
-		}
+	if name := i.Environment(); name != "" {
+		return i.Kind + " " + i.Version + " (" + name + ")"
 	}
 	return i.Kind + " " + i.Version
+}
+
+// Environment is the name by which jobs ask for the runtime (NeedsEnvironment), empty for none.
+func (i Info) Environment() string {
+	for _, word := range i.Capabilities {
+		if name, ok := strings.CutPrefix(word, NeedsEnvironment+"="); ok {
+			return name
+		}
+	}
+	return ""
 }
 
 // Offer is what the runtime offers, in the words that a job's needs are compared with.

@@ -124,7 +124,9 @@ func adrift(lost []string, follows bool) string {
 
 func runtimesOf(told []runtimes.Told) (out []api.Runtime) {
 	for _, t := range told {
-		out = append(out, api.Runtime{Kind: t.Kind, Version: t.Version, Dir: t.Dir, Problem: t.Problem})
+		out = append(out, api.Runtime{
+			Kind: t.Kind, Version: t.Version, Environment: t.Environment(), Dir: t.Dir, Problem: t.Problem,
+		})
 	}
 	return out
 }

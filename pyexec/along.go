@@ -108,9 +108,6 @@ func (w work) needs() (out []string) {
 	return out
 }
 
-// lacks reports whether a runtime does not offer what work needs: it only leads the job.
-func (w work) lacks(info exec.Info) bool { return !info.Offer().Meets(w.needs()) }
-
 // check refuses work of another node that no honest one describes.
 func (w work) check() error {
 	if e := w.Env; e != nil {

@@ -29,7 +29,7 @@ type builder struct {
 }
 
 // ofLock makes an environment of a lock file: with uv where it is found, and else with the interpreter's pip.
-func (b builder) ofLock(ctx context.Context, content []byte, dir string) (m madeEnv, err error) {
+func (b builder) ofLock(ctx context.Context, of string, content []byte, dir string) (m madeEnv, err error) {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
 		return m, err
 	}
@@ -49,7 +49,7 @@ func (b builder) ofLock(ctx context.Context, content []byte, dir string) (m made
 		return m, err
 	}
 	python := filepath.Join(dir, "bin", "python")
-	b.tell(fmt.Sprintf("making the environment of %s", name))
+	b.tell("making the environment of " + of)
 	if uv != "" {
 		err = b.run(ctx, dir, nil, uv, "venv", "-q", "--no-project", "--python", b.base.Dir, dir)
 		if err == nil {
@@ -61,17 +61,31 @@ func (b builder) ofLock(ctx context.Context, content []byte, dir string) (m made
 			err = b.run(ctx, dir, nil, uv, args...)
 		}
 	} else {
-		err = b.run(ctx, dir, nil, b.base.Dir, "-m", "venv", dir)
-		if err == nil {
-			b.tell("installing what its lock file names, with pip")
-			err = b.run(ctx, dir, nil, python, "-m", "pip", "--disable-pip-version-check", "install", "-q", "--retries", "2",
-				"--require-hashes", "-r", file)
-		}
+		err = b.withPip(ctx, python, file, dir)
 	}
 	if err != nil {
 		return m, err
 	}
-	return madeEnv{Of: name, Python: python, Prefix: dir}, nil
+	return madeEnv{Of: of, Python: python, Prefix: dir}, nil
+}
+
+// withPip makes an environment of requirements: with the pip of this host's interpreter, or, where that has none that
+// installs elsewhere, with one that is put into the environment, which takes some seconds.
+func (b builder) withPip(ctx context.Context, python, file, dir string) error {
+	if err := b.run(ctx, dir, nil, b.base.Dir, "-m", "venv", "--without-pip", dir); err != nil {
+		return err
+	}
+	pip := []string{b.base.Dir, "-m", "pip", "--python", python}
+	if b.run(ctx, dir, nil, pip[0], append(pip[1:], "--version")...) != nil {
+		if err := b.run(ctx, dir, nil, b.base.Dir, "-m", "venv", dir); err != nil {
+			return err
+		}
+		pip = []string{python, "-m", "pip"}
+	}
+	b.tell("installing what its lock file names, with pip")
+	args := append(pip[1:], "--disable-pip-version-check", "install", "-q", "--retries", "2", "--require-hashes", "-r",
+		file)
+	return b.run(ctx, dir, nil, pip[0], args...)
 }
 
 // ofTarball makes an environment of a tarball that venv-pack or conda-pack has made, or somebody else of a Python that
@@ -120,7 +134,8 @@ func prefixIn(dir string, links []string) (string, error) {
 	for _, folder := range folders {
 		for _, name := range []string{"python", "python3"} {
 			path := filepath.Join(folder, "bin", name)
-			if exists(filepath.Join(dir, path)) || slices.Contains(links, path) {
+			// It may be a link to one of the links that were left out.
+			if _, err := os.Lstat(filepath.Join(dir, path)); err == nil || slices.Contains(links, path) {
 				return filepath.Join(dir, folder), nil
 			}
 		}
@@ -216,11 +231,12 @@ func (e *buildError) Error() string {
 
 func (e *buildError) Unwrap() error { return e.err }
 
-// tailOf are the last lines of an output that say something, without what only announces a newer version.
+// tailOf are the last lines of an output that say something: not that there is a newer version, or that something is
+// tried again.
 func tailOf(out []byte) (lines []string) {
 	for line := range bytes.Lines(bytes.TrimSpace(out)) {
 		text := strings.TrimSpace(strings.ToValidUTF8(string(line), "?"))
-		if text != "" && !strings.HasPrefix(text, "[notice]") {
+		if text != "" && !strings.HasPrefix(text, "[notice]") && !strings.HasPrefix(text, "WARNING: Retrying") {
 			lines = append(lines, text)
 		}
 	}
@@ -242,7 +258,7 @@ func ownEnviron() []string {
 
 // environ is the environment of processes that run in an environment.
 func (m madeEnv) environ() []string {
-	out := append(ownEnviron(), "PYTHONNOUSERSITE=1",
+	out := append(ownEnviron(), "PYTHONNOUSERSITE=1", "DTPNODE_ENVIRONMENT="+m.Of,
 		"PATH="+filepath.Join(m.Prefix, "bin")+string(os.PathListSeparator)+os.Getenv("PATH"))
 	if m.Conda {
 		return append(out, "CONDA_PREFIX="+m.Prefix)

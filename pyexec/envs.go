@@ -36,6 +36,9 @@ type envs struct {
 	log  *slog.Logger
 }
 
+// errNoRoom says that an environment has more bytes than are kept.
+var errNoRoom = errors.New("the environment is too large")
+
 // madeEnv is what is noted of an environment.
 type madeEnv struct {
 	Of     string `json:"of"`     // what it was made of, for people
@@ -110,8 +113,8 @@ func (e *envs) makeOne(
 		return err
 	}
 	if made.Bytes > most {
-		return fmt.Errorf("the environment has %d MB, and this node keeps at most %d MB of environments: "+
-			"`dtpnode up --env-bytes` there sets how many", made.Bytes>>20, most>>20)
+		return fmt.Errorf("%w: it has %d MB, and this node keeps at most %d MB of environments", errNoRoom, made.Bytes>>20,
+			most>>20)
 	}
 	b, err := json.Marshal(made)
 	if err != nil {

@@ -106,7 +106,7 @@ func TestEnvironmentsAreBounded(t *testing.T) {
 	}
 	used.release()
 	_, err := e.get(t.Context(), "large", making(300<<10, &n))
-	if err == nil || !strings.Contains(err.Error(), "--env-bytes") || exists(e.path("large")) {
+	if !errors.Is(err, errNoRoom) || exists(e.path("large")) {
 		t.Errorf("one that is too large: %v", err)
 	}
 }
@@ -218,5 +218,46 @@ func TestNamedEnvironments(t *testing.T) {
 	}
 	if got := infos[1].String(); !strings.HasSuffix(got, "(muons)") {
 		t.Errorf("it is shown as %q", got)
+	}
+}
+
+// TestOldChildrenLeave: the code of a version that no daemon has used for long is removed, and no other.
+func TestOldChildrenLeave(t *testing.T) {
+	cache := t.TempDir()
+	dir, err := placeChild(cache)
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := func(name string, age time.Duration) string {
+		path := filepath.Join(filepath.Dir(dir), "child-"+name)
+		at := time.Now().Add(-age)
+		if err := errors.Join(os.Mkdir(path, 0o700), os.Chtimes(path, at, at)); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	used, old, young := folder("used", 2*unusedFor), folder("old", 2*unusedFor), folder("young", time.Hour)
+	other, err := holdChild(used)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := time.Now().Add(-2 * unusedFor)
+	if err := os.Chtimes(used, at, at); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]bool{used: true, old: false, young: true, dir: true} {
+		mine, err := holdChild(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if exists(path) != want {
+			t.Errorf("%s is there: %v", path, !want)
+		}
+		if err := mine.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := other.Close(); err != nil {
+		t.Error(err)
 	}
 }

@@ -11,8 +11,11 @@ import (
 	osexec "os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"crypto/sha256"
+
+	"github.com/gofrs/flock"
 
 	"github.com/dtpnode/dtpnode/exec"
 	"github.com/dtpnode/dtpnode/internal/durable"
@@ -22,6 +25,35 @@ import (
 //
 //go:embed child/*.py
 var childFiles embed.FS
+
+// unusedFor is how long the code of a child stays in the cache that no daemon uses: that of another version may be
+// started again.
+const unusedFor = 7 * 24 * time.Hour
+
+// holdChild says that a daemon uses the code of a child, until the lock is closed, and removes that of versions which
+// none has used for long.
+func holdChild(dir string) (*flock.Flock, error) {
+	lock := flock.New(dir + ".lock")
+	if err := lock.RLock(); err != nil {
+		return nil, fmt.Errorf("could not use the cache: %w", err)
+	}
+	now := time.Now()
+	_ = os.Chtimes(dir, now, now) // otherwise it is removed earlier
+	others, _ := filepath.Glob(filepath.Join(filepath.Dir(dir), "child-*"))
+	for _, other := range others {
+		info, err := os.Stat(other)
+		if other == dir || err != nil || !info.IsDir() || now.Sub(info.ModTime()) < unusedFor {
+			continue
+		}
+		theirs := flock.New(other + ".lock")
+		if ok, err := theirs.TryLock(); err == nil && ok {
+			_ = os.RemoveAll(other) // the next daemon tries again
+			_ = os.Remove(other + ".lock")
+		}
+		_ = theirs.Close() // the kernel unlocks it else
+	}
+	return lock, nil
+}
 
 // requirements are the libraries that the child needs. An interpreter that has some of its own, of whatever version,
 // uses those: code must be unpickled with what its user has.

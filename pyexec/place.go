@@ -111,7 +111,7 @@ func (r *Runtime) openPlace(ctx context.Context, key string, w work, o source) (
 			if err != nil {
 				return madeEnv{}, err
 			}
-			return b.ofLock(ctx, content, dir)
+			return b.ofLock(ctx, w.Env.Name, content, dir)
 		}
 		file, err := o.tarball(ctx)
 		if err != nil {
@@ -211,13 +211,13 @@ func (r *Runtime) libsFor(ctx context.Context, exe string) (string, error) {
 
 // envError says of which environment an error is, and what to do about it.
 func envError(env *workEnv, err error) error {
-	if isOfDisk(err) {
-		return fmt.Errorf("could not make the environment %s: %w; make room on the disk of the cache folder there", env.Name,
-			err)
-	}
 	advice := "mend it, and submit again"
 	var failed *buildError
 	switch {
+	case isOfDisk(err), errors.As(err, &failed) && strings.Contains(strings.Join(failed.tail, " "), "No space left"):
+		advice = "make room on the disk of the cache folder there"
+	case errors.Is(err, errNoRoom):
+		advice = "make room on the disk of the cache folder there, or set another bound, `dtpnode up --env-bytes`"
 	case errors.Is(err, context.Canceled):
 		return err
 	case errors.Is(err, errTarball):
@@ -225,7 +225,8 @@ func envError(env *workEnv, err error) error {
 	case errors.As(err, &failed) && env.Kind == envLock:
 		advice = lockAdvice(failed)
 	}
-	return fmt.Errorf("could not make the environment %s: %w; %s", env.Name, err, advice)
+	// The advice comes first, since who takes notes of other nodes takes no more than the first words.
+	return fmt.Errorf("could not make the environment %s (%s): %w", env.Name, advice, err)
 }
 
 // lockAdvice is what to do where a command could not install what a lock file names.

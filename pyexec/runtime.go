@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/gofrs/flock"
+
 	"github.com/dtpnode/dtpnode/exec"
 	"github.com/dtpnode/dtpnode/exec/child"
 )
@@ -43,9 +45,10 @@ var phases = []child.Phase{
 // Runtime is an interpreter that runs, and forks what runs user code. It is an exec.Runtime.
 type Runtime struct {
 	info    exec.Info
-	own     *place // the interpreter itself
-	child   string // folder with the child's code
-	libs    string // folder with libraries that the child needs and the interpreter lacks; empty for none
+	own     *place       // the interpreter itself
+	child   string       // folder with the child's code
+	held    *flock.Flock // keeps that from being removed; nil where it is not the cache's
+	libs    string       // folder with libraries that the child needs and the interpreter lacks; empty for none
 	envs    *envs
 	scratch string
 	log     *slog.Logger // nil for none
@@ -84,9 +87,14 @@ func (f *Finder) Open(ctx context.Context, info exec.Info, cfg exec.Config) (exe
 		envs:   &envs{dir: filepath.Join(cfg.Cache, "python", "envs"), most: f.EnvBytes, log: log},
 		places: places{byKey: map[string]*place{}, failed: map[string]failedEnv{}},
 	}
+	if f.child == "" {
+		if r.held, err = holdChild(dir); err != nil {
+			return nil, err
+		}
+	}
 	base, err := r.openBase(ctx, info.Dir, libs, os.Environ())
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, r.letGo())
 	}
 	r.own = &place{base: base, exe: info.Dir}
 	go r.envs.tidy("") // ends by itself
@@ -147,7 +155,15 @@ func (r *Runtime) Close() error {
 		p.Release()
 	}
 	r.own.base.Close()
-	return nil
+	return r.letGo()
+}
+
+// letGo says that the child's code is not used here any more.
+func (r *Runtime) letGo() error {
+	if r.held == nil {
+		return nil
+	}
+	return r.held.Close()
 }
 
 // Plan reads how many items a file has, which is a blob of items (exec.PackItems).

@@ -77,10 +77,6 @@ func (r *Runtime) Describe(ctx context.Context, req exec.Request) (exec.Descript
 		return exec.Description{}, err
 	}
 	packed, err := wire.Marshal(&w)
-	if err == nil && w.lacks(r.info) && p.mode == modeSum {
-		err = fmt.Errorf("this node leads the job and merges its sums, and has no environment %q: submit it on a node that "+
-			"has it", w.Env.Name)
-	}
 	if err != nil {
 		p.Release()
 		return exec.Description{}, err

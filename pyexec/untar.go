@@ -160,7 +160,7 @@ func (u *untarring) member(h *tar.Header, r io.Reader) error {
 
 // outside says of an error that it is of the tarball if the member leads out of the tree, by a link of it.
 func outside(err error, member string) error {
-	if err == nil || isOfDisk(err) || errors.Is(err, errTarball) {
+	if err == nil || isOfDisk(err) || errors.Is(err, errTarball) || errors.Is(err, errNoRoom) {
 		return err
 	}
 	return fmt.Errorf("%w: its member %q: %w", errTarball, member, err)
@@ -168,8 +168,8 @@ func outside(err error, member string) error {
 
 func (u *untarring) file(name string, h *tar.Header, r io.Reader) error {
 	if u.bytes += h.Size; u.bytes > u.most {
-		return fmt.Errorf("%w: unpacked it has more than the %d MB that this node keeps of environments "+
-			"(`dtpnode up --env-bytes`)", errTarball, u.most>>20)
+		return fmt.Errorf("%w: unpacked it has more than the %d MB that this node keeps of environments", errNoRoom,
+			u.most>>20)
 	}
 	f, err := u.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600|fs.FileMode(h.Mode&0o100))
 	if err != nil {

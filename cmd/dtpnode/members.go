@@ -143,6 +143,9 @@ func runsOf(m api.Member) string {
 	var words []string
 	for _, r := range m.Runtimes {
 		word := r.Kind + " " + r.Version
+		if r.Environment != "" {
+			word += " (" + r.Environment + ")"
+		}
 		if r.Problem != "" {
 			word += " (broken)"
 		}

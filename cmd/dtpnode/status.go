@@ -151,7 +151,7 @@ func printNode(w io.Writer, st api.NodeStatus) {
 		if r.Problem != "" {
 			broken = ", broken"
 		}
-		fmt.Fprintf(tw, "%s\t%s%s\n", oneLine(r.Kind), oneLine(r.Version+" in "+r.Dir), broken)
+		fmt.Fprintf(tw, "%s\t%s%s\n", oneLine(r.Kind), oneLine(namedVersion(r)+" in "+r.Dir), broken)
 	}
 	fmt.Fprintf(tw, "state\t%s\n", oneLine(st.StateDir))
 	fmt.Fprintf(tw, "kept\t%s for jobs, %d ledgers; of it uncommitted %s of at most %s\n",
@@ -221,4 +221,12 @@ func printJob(w io.Writer, st api.JobStatus) {
 		fmt.Fprintf(w, "failing, tried %d times: %s [%d, %d): %s: %s\n", f.Tries, oneLine(f.File), f.First, f.Last,
 			oneLine(f.Kind), oneLine(f.Reason))
 	}
+}
+
+// namedVersion is the version of a runtime, with the name by which jobs ask for it.
+func namedVersion(r api.Runtime) string {
+	if r.Environment == "" {
+		return r.Version
+	}
+	return r.Version + " (" + r.Environment + ")"
 }

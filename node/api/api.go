@@ -119,8 +119,7 @@ func Advice(id string) string {
 type JobRequest struct {
 	Kind    string `json:"kind,omitempty"`    // of work: which runtimes do it; empty: that of the daemon's first
 	Version string `json:"version,omitempty"` // of the runtime; empty: the daemon's first of that kind
-	// further words that a runtime must offer to run the job, such as "environment=muons". A daemon that has none such
-	// leads the job for others that have, with another of that kind and version.
+	// further words that a runtime must offer to run the job, such as "environment=muons"
 	Needs []string        `json:"needs,omitempty"`
 	Title string          `json:"title"` // what the user named, such as the path of a source file, to show
 	Spec  json.RawMessage `json:"spec"`  // what is wanted of the runtime, in the words of the kind
@@ -678,10 +677,11 @@ const ExpelledHint = "to come back, ask for an invitation (dtpnode invite, on a 
 
 // Runtime is what a node runs one kind of jobs with.
 type Runtime struct {
-	Kind    string `json:"kind"` // of work that it does
-	Version string `json:"version"`
-	Dir     string `json:"dir,omitempty"`     // where it is installed, on the asked node alone
-	Problem string `json:"problem,omitempty"` // why it cannot be used now; of another member the beginning of that
+	Kind        string `json:"kind"` // of work that it does
+	Version     string `json:"version"`
+	Environment string `json:"environment,omitempty"` // by whose name jobs ask for it; empty for none
+	Dir         string `json:"dir,omitempty"`         // where it is installed, on the asked node alone
+	Problem     string `json:"problem,omitempty"`     // why it cannot be used now; of another member the beginning of that
 }
 
 // NodeStatus describes the daemon.

@@ -41,19 +41,6 @@ type Runtimes struct {
 	Missing func(needs []string) []string
 }
 
-// Leading chooses the runtime with which a job is led: one that can run it, or, if only other members have such, one
-// that differs in further words alone.
-func (s *Runtimes) Leading(req api.JobRequest) (*runtimes.Hosted, error) {
-	h, err := s.Choose(req.Kind, req.Version, req.Needs...)
-	if err == nil || len(req.Needs) == 0 || s.elsewhere(runtimes.NeedsOf(req.Kind, req.Version, req.Needs)) == "" {
-		return h, err
-	}
-	if other, no := s.Choose(req.Kind, req.Version); no == nil {
-		return other, nil
-	}
-	return nil, err
-}
-
 // Ready returns the runtime of this host for a job of a kind with these needs, and waits until it is made ready.
 func (s *Runtimes) Ready(ctx context.Context, kind string, needs []string) (exec.Runtime, error) {
 	h, err := s.For(kind, needs)

@@ -74,7 +74,7 @@ func (r *Room) accept(req api.JobRequest, files int, lead func(j *Job, nonce []b
 // lead prepares a job to be led here: it plans the files, has the program described, runs Begin, tries the first entry
 // and hands the complete description to the engine.
 func (r *Room) lead(j *Job, nonce []byte) error {
-	h, err := r.runtimes.Leading(j.s.Req)
+	h, err := r.runtimes.Choose(j.s.Req.Kind, j.s.Req.Version, j.s.Req.Needs...)
 	rt, err := r.chosen(j, h, err)
 	if err != nil {
 		return withHint(err, leaderNeeds)

@@ -127,16 +127,11 @@ func (s *Set) Choose(kind, version string, further ...string) (*Hosted, error) {
 			return h, nil
 		}
 	}
-	return nil, s.lack(kind, NeedsOf(kind, version, further))
-}
-
-// NeedsOf are what a job needs for which a kind was asked, or a version of it, and further words.
-func NeedsOf(kind, version string, further []string) []string {
 	needs := []string{kind}
 	if version != "" {
 		needs = []string{exec.Needed(kind, version)}
 	}
-	return append(needs, further...)
+	return nil, s.lack(kind, append(needs, further...))
 }
 
 // lack says that none of the runtimes meets the needs of a job.

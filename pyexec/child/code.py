@@ -5,8 +5,9 @@ ITEMS are strings. An *archive* is a zip file, whose member code.pickle is a map
 cloudpickle; names that it lacks are as below. Its folder lib has modules that the code needs and that the submitter
 has sent along: they are found before those of this host. The cloudpickle that has made the pickle is among them, since
 one of another version may not read it. Its folder files has files that stand in the working folder of each process that
-runs items; others, too large for an archive, come beside it. A member versions.json is a mapping of the names of modules that the submitter
-has imported to the name and the version of the distribution that each is of: what differs here is told.
+runs items; others, too large for an archive, come beside it. A member versions.json is a mapping of the names of
+modules that the submitter has imported to the name and the version of the distribution that each is of: what differs
+here is told.
 
     begin()          on the submitting side before all others; what it returns goes to each start
     start(given)     once in each process that runs items, before its first item

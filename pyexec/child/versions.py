@@ -5,6 +5,7 @@ import os
 import sys
 from typing import Mapping
 
+ENVIRONMENT = "DTPNODE_ENVIRONMENT"  # names the environment that this process runs in, if it was made for jobs
 MOST = 6  # modules that a sentence names
 
 
@@ -25,16 +26,23 @@ def differences(theirs: Mapping[str, tuple[str, str]]) -> list[str]:
             continue
         if here != version and name not in ("cloudpickle", "msgpack"):
             others.append(f"{name} {here} and not {version}")
+    env = os.environ.get(ENVIRONMENT)
     words = []
     if others:
         words.append("has " + listed(others))
-    if lacks:
+    if lacks and not env:  # Whoever has made an environment has chosen what is in it.
         words.append("lacks " + listed(lacks))
     if not words:
         return []
+    if env:
+        return [
+            f"the environment {env} {words[0]}, which the user has: code that needs it may fail or give other results; "
+            "make the environment with the same versions"
+        ]
     return [
-        f"its Python, {sys.executable}, {', and '.join(words)}, which the user has: code that needs it may fail there or "
-        f"give other results; `{sys.executable} -m pip install NAME==VERSION` there"
+        f"its Python, {sys.executable}, {', and '.join(words)}, which the user has: code that needs it may fail there "
+        f"or give other results; `{sys.executable} -m pip install NAME==VERSION` there, or an environment that goes "
+        "along (env=)"
     ]
 
 
@@ -45,7 +53,10 @@ def listed(names: list[str]) -> str:
 
 def advice(e: ModuleNotFoundError) -> str:
     """What to do about a module that is missing here."""
+    env = os.environ.get(ENVIRONMENT)
+    where = f"the environment {env}" if env else f"{sys.executable} on {os.uname().nodename}"
+    top = (e.name or "").partition(".")[0] or "NAME"
     return (
-        f"ModuleNotFoundError: {e}: {sys.executable} on {os.uname().nodename} does not have it; install it there; in the "
-        "Python package modules=[…] sends a module of your own along, and env= packages"
+        f"ModuleNotFoundError: {e}: {where} does not have it; install it there, or have it go along from Python: "
+        f"executor(modules=[{top!r}]) if it is in Python alone, executor(env='pylock.toml') with all that it needs"
     )

@@ -1,5 +1,6 @@
 """What forks do: generations, merges and sessions. Each answers requests, with the method that their op names."""
 
+import fcntl
 import os
 import pickle
 import resource
@@ -18,6 +19,7 @@ from .versions import advice
 Frame = dict[str, Any]
 
 NOT_THE_FILE = -2  # an errno of the protocol: the file is not the one that was planned
+HIGH = 512  # a descriptor that code is unlikely to close, which closes what it has not opened
 SHOWN = 200  # characters of an item that are shown where it fails
 FRAMES = 1000  # of a traceback that are shown, the last
 EARLY = 256 << 10  # bytes of the values that are told with a packet, before the partial is written
@@ -135,6 +137,7 @@ class Generation(Worker):
         self.values = partial.Values(os.getcwd()) if self.code.mode == "values" else None
         self.total: Any = None
         self.folder = os.getcwd()
+        self.log = fcntl.fcntl(1, fcntl.F_DUPFD_CLOEXEC, HIGH)
         lay(self.code.files)
         reseed()
         os.environ.update(surroundings(r))
@@ -205,7 +208,8 @@ class Generation(Worker):
         try:
             text = self.code.show(item, items, at) if self.code.items == "blob" else self.code.show(item)
         except BaseException as e:
-            text = f"a {type(item).__name__} (to show it raised {type(e).__name__})"
+            kind = "call" if self.code.items == "blob" else type(item).__name__
+            text = f"a {kind} (to show it raised {type(e).__name__})"
         text = " ".join(text.split("\n"))
         return text if len(text) <= SHOWN else text[:SHOWN] + "…"
 
@@ -226,15 +230,24 @@ class Generation(Worker):
                     flush()
                     os._exit(0)
                 if not is_inode(sock, inode):  # Without this all items of the packet would be to blame.
-                    print("the item has closed descriptors that its process needs: close none that you have not opened")
-                    flush()
+                    self.say("the item has closed descriptors that its process needs: close none that you did not open")
                     os._exit(1)
 
         return run
 
+    def say(self, text: str) -> None:
+        """Writes a line to the log, also where the user's code has closed the usual ways there."""
+        flush()
+        for fd in (1, self.log):
+            try:
+                os.write(fd, f"{text}\n".encode())
+                return
+            except OSError:
+                pass
+
     def go_home(self) -> None:
-        """Goes back to the working folder, which the user's code may have left, or removed, so that the next item begins
-        there too."""
+        """Goes back to the working folder, which the user's code may have left, or removed, so that the next item
+        begins there too."""
         try:
             os.chdir(self.folder)
         except OSError:

@@ -1,5 +1,7 @@
 """What the tests share: one cluster, and that none of them is skipped."""
 
+import sys
+
 import pytest
 
 import dtpnode
@@ -15,7 +17,8 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def cluster(cache):
-    with dtpnode.LocalCluster(nodes=1, slots=5, args=["--cache", cache]) as cluster:
+    args = ["--cache", cache, "--python", f"here={sys.executable}"]
+    with dtpnode.LocalCluster(nodes=1, slots=5, args=args) as cluster:
         yield cluster
 
 

@@ -1,7 +1,7 @@
 """What goes to the nodes beside a function: an environment, modules and files.
 
-``Executor`` and all else that submits calls take ``env=``, ``modules=`` and ``files=`` in the same way: take_along makes
-an Along of them, which _archive.pack and Along.spec put into a job.
+``Executor`` and all else that submits calls take ``env=``, ``modules=`` and ``files=`` in the same way: take_along
+makes an Along of them, which _archive.pack and Along.spec put into a job.
 """
 
 import importlib.machinery
@@ -48,7 +48,7 @@ class Along:
     members: dict[str, bytes] = field(default_factory=dict)  # of the archive, by their names there
     large: list[dict[str, str]] = field(default_factory=list)  # as pyexec.File has them
     modules: frozenset[str] = frozenset()  # top-level names of those that travel as files, and so not by value
-    _states: dict[str, tuple[int, int, int]] = field(default_factory=dict)  # of files that are read later, by their paths
+    _states: dict[str, tuple[int, int, int]] = field(default_factory=dict)  # of files that are read later, by path
 
     def __bool__(self) -> bool:
         return bool(self.env or self.members or self.large)
@@ -80,8 +80,8 @@ def take_along(env: Environment | None = None, modules: Modules = (), files: Fil
 
 
 def python_version() -> str:
-    """The version of Python that nodes need for pickles of this one: functions travel as bytecode, which is of one minor
-    version."""
+    """The version of Python that nodes need for pickles of this one: functions travel as bytecode, which is of one
+    minor version."""
     name, version = sys.implementation.name, "%d.%d" % sys.version_info[:2]
     return version if name == "cpython" else f"{name}-{version}"
 
@@ -109,13 +109,13 @@ def _take_env(along: Along, env: Environment) -> None:
     if not os.path.isfile(path):
         raise Error(
             f"could not use {text} as an environment: there is no such file",
-            "env= is a lock file (pylock.toml, or requirements.txt with hashes), a tarball of venv-pack or conda-pack, or "
-            "the name of an environment that nodes have (`dtpnode up --python NAME=FILE`)",
+            "env= is a lock file (pylock.toml, or requirements.txt with hashes), a tarball of venv-pack or conda-pack, "
+            "or the name of an environment that nodes have (`dtpnode up --python NAME=FILE`)",
         )
     if not kind:
         raise Error(
-            f"could not use {text} as an environment: its name ends neither as that of a lock file, .toml or .txt, nor of "
-            "a tarball, such as .tar.gz or .tar.xz",
+            f"could not use {text} as an environment: its name ends neither as that of a lock file, .toml or .txt, nor "
+            "of a tarball, such as .tar.gz or .tar.xz",
             "rename it",
         )
     along.env = {kind: path}
@@ -254,7 +254,8 @@ def _take_files(along: Along, files: Files) -> None:
             )
         if name in names:
             raise Error(
-                f"could not send both {names[name]} and {path} as {name!r}", "files={'another name': path} names one anew"
+                f"could not send both {names[name]} and {path} as {name!r}",
+                "files={'another name': path} names one anew",
             )
         names[name] = path
         if os.path.isdir(path):
@@ -274,4 +275,5 @@ def _take_files(along: Along, files: Files) -> None:
             along.large.append({"name": name, "path": path})
             along._watch(path)
     if len(along.large) > MAX_LARGE:
-        raise TooLarge(f"could not send {len(along.large)} large files: at most {MAX_LARGE}", "pack them into one archive")
+        words = f"could not send {len(along.large)} large files: at most {MAX_LARGE}"
+        raise TooLarge(words, "pack them into one archive")

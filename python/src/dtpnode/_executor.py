@@ -23,6 +23,7 @@ from ._slots import Line, Slot
 
 # Of a map, what is submitted before its results are taken. What is more follows as they are.
 AHEAD = 250_000  # calls, where nobody knows how many there will be
+FIRST = 20_000  # of these, before the first result is taken
 AHEAD_BYTES = 1 << 30  # bytes of calls whose results were not taken, with their pickles
 CALL = 300  # bytes that a call has beside its pickle
 PART = 5_000  # calls that are submitted at once
@@ -63,23 +64,24 @@ class Executor(_Executor):
     ``env``
         is the environment in which calls run. A lock file (``"pylock.toml"`` of PEP 751, or ``"requirements.txt"`` with
         hashes) is installed once on each node, with uv where it is found, or else pip. A tarball (``"env.tar.gz"`` of
-        venv-pack or conda-pack, or any with ``bin/python`` at its top or in one folder, at most 4 GiB) is unpacked once.
-        Both are kept on the node for later, by their hash. A name is that of an environment which nodes have (``dtpnode
-        up --python NAME=FILE``). Its Python is of this minor version. A node that cannot make it takes no part, and a
-        ``NodeWarning`` says why; if this host cannot, that is an ``Error``. By default calls run in the Python that each
-        node has, with its packages; where these differ from what is imported here, that is a ``NodeWarning``.
+        venv-pack or conda-pack, or any with ``bin/python`` at its top or in one folder, at most 4 GiB) is unpacked
+        once. Both are kept on the node for later, by their hash. A name is that of an environment which nodes have
+        (``dtpnode up --python NAME=FILE``), that of the client's daemon among them. Its Python is of this minor
+        version. A node that cannot make it takes no part, and a ``NodeWarning`` says why; if this host cannot, that is
+        an ``Error``. By default calls run in the Python that each node has, with its packages; where these differ from
+        what is imported here, that is a ``NodeWarning``.
     ``modules``
-        are modules that nodes lack: names, modules, or paths of packages, sources and wheels, at most 48 MiB. They travel
-        as files, with the data in their folders, and are found before those of nodes. What is compiled cannot: that is
-        what ``env`` is for. Modules that were imported from where nothing is installed, such as those of the working
-        folder, need not be named: what calls refer to of them travels by value.
+        are modules that nodes lack: names, modules, or paths of packages, sources and wheels, at most 48 MiB. They
+        travel as files, with the data in their folders, and are found before those of nodes. What is compiled cannot:
+        that is what ``env`` is for. Modules that were imported from where nothing is installed, such as those of the
+        working folder, need not be named: what calls refer to of them travels by value.
     ``files``
         are files, or a mapping of names to files, that each process finds in its working folder, to read: at most 1 GiB
         each, sent once to each node.
 
-    Each process that runs calls has a working folder of its own, empty but for ``files``, which goes with it. A call that
-    changes the working folder changes it for itself alone; files that it leaves there may be seen by later calls of the
-    same process, and by nobody else: what is to stay is returned, or written to a path that all hosts see.
+    Each process that runs calls has a working folder of its own, empty but for ``files``, which goes with it. A call
+    that changes the working folder changes it for itself alone; files that it leaves there may be seen by later calls
+    of the same process, and by nobody else: what is to stay is returned, or written to a path that all hosts see.
 
     Futures raise what the call has raised, with the traceback on the node as the cause (``RemoteTraceback``), or
     ``ItemLost`` if the call has ended its process again and again. They raise ``ClusterLost`` or ``JobFailed``, both
@@ -153,9 +155,9 @@ class Executor(_Executor):
 
         Calls that are not taken are cancelled where the iterator ends early. ``timeout`` is in seconds from this call
         on; a result that comes later is a ``TimeoutError``. Calls travel together in any case, so that ``chunksize``
-        makes no difference. Of iterables without a length 250,000 calls are submitted at once, and of all that many
-        that they take 1 GiB of memory here, some three million small ones; more follow as results are taken, so that
-        an iterable needs not end.
+        makes no difference. Of iterables without a length 20,000 calls are submitted at once, later up to 250,000,
+        and of all that many that they take 1 GiB of memory here, some three million small ones; more follow as results
+        are taken, so that an iterable needs not end.
         """
         if chunksize < 1:
             raise ValueError("chunksize must be >= 1.")
@@ -206,7 +208,8 @@ class Executor(_Executor):
         if chunksize < 1:
             raise ValueError("chunksize must be >= 1.")
         self._session.check()
-        reduction = begin(self._control, fn, iterables, op, initial, partial, self._code, name, self._output, self._session.along)
+        along = self._session.along
+        reduction = begin(self._control, fn, iterables, op, initial, partial, self._code, name, self._output, along)
         self._reductions.append(reduction)
         return reduction
 
@@ -237,7 +240,9 @@ class _Feed:
     def __init__(
         self, session: Session, function: bytes, arguments: Iterator[tuple[Any, ...]], ahead: int | None
     ) -> None:
-        self._session, self._function, self._arguments, self._ahead = session, function, arguments, ahead
+        self._session, self._function, self._arguments = session, function, arguments
+        # At first fewer, so that the results of an iterable without end are not waited for.
+        self._ahead, self._most = ahead if ahead is None else min(ahead, FIRST), ahead
         self.slots: "deque[Slot]" = deque()
         self._line = Line()
         self._bytes = 0
@@ -278,6 +283,8 @@ class _Feed:
         if not self._over and (self._bytes < AHEAD_BYTES // 2 or not self.slots):
             if self._ahead is None or len(self.slots) <= self._ahead - PART:
                 self.fill()
+                if self._ahead is not None and self._most is not None:
+                    self._ahead = min(2 * self._ahead, self._most)
         return value
 
     def cancel(self) -> None:

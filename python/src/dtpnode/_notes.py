@@ -10,6 +10,7 @@ from ._control import Control
 from ._errors import Error, NodeWarning
 
 FIRST, LAST = 0.1, 30.0  # seconds between looks, which are ever rarer
+PATIENCE = 2.0  # seconds that a last look may take
 OVER = ("done", "partial", "failed", "cancelled")
 
 
@@ -22,6 +23,7 @@ class Notes:
         self._lock = threading.Lock()
         self._told: set[str] = set()
         self._end = threading.Event()
+        self._threads: list[threading.Thread] = []
 
     def tell(self, notes: Iterable[str]) -> None:
         """Warns of sentences that were not told yet."""
@@ -30,19 +32,31 @@ class Notes:
                 if note in self._told:
                     continue
                 self._told.add(note)
-            warnings.warn(note, NodeWarning, stacklevel=2)
+            # Nobody's line is to blame, and the thread has none of its user's.
+            warnings.warn_explicit(note, NodeWarning, "dtpnode", 0)
 
     def follow(self, status: dict[str, Any]) -> None:
         """Tells what is known of a job, and what becomes known."""
         self.tell(status.get("notes") or ())
-        threading.Thread(target=self._follow, args=(status["id"],), name="dtpnode-notes", daemon=True).start()
+        thread = threading.Thread(target=self._follow, args=(status["id"],), name="dtpnode-notes", daemon=True)
+        with self._lock:
+            self._threads = [t for t in self._threads if t.is_alive()] + [thread]
+        thread.start()
 
     def close(self) -> None:
+        """Has the threads look once more, and end."""
         self._end.set()
 
+    def join(self) -> None:
+        """Ends the threads, and waits for them."""
+        self.close()
+        for thread in self._threads:
+            thread.join(PATIENCE)
+
     def _follow(self, job: str) -> None:
-        wait = FIRST
-        while not self._end.wait(wait):
+        wait, over = FIRST, False
+        while not over:
+            over = self._end.wait(wait)
             wait = min(2 * wait, LAST)
             try:
                 status = self._control.call("GET", f"/v1/jobs/{job}")
@@ -54,6 +68,5 @@ class Notes:
                 self.tell(status.get("notes") or ())
             except NodeWarning:
                 pass  # Its user has warnings raised, and nobody is here to catch it.
-            if status["state"] in OVER:
-                return
+            over = over or status["state"] in OVER
 

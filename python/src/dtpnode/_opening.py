@@ -44,7 +44,11 @@ def _opened(control: Control, title: str, code: bytes, along: Along, notes: Note
         status = _prepared(control, status)
     if status["state"] in ("failed", "cancelled"):
         raise Error(status.get("error") or f"the job is {status['state']}", status.get("hint") or "")
-    notes.follow(status)
+    try:
+        notes.follow(status)
+    except BaseException:  # Such as a warning that its user has raised: nobody will append to the job.
+        control.call("POST", f"/v1/jobs/{status['id']}/cancel", {})
+        raise
     return str(status["id"])
 
 

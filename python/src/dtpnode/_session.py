@@ -181,7 +181,7 @@ class Session(Receiver):
                 job.receiver.join()
         if self._prints is not None:
             self._prints.join()
-        self._notes.close()
+        self._notes.join()
 
     def abandon(self) -> None:
         """Cancels the jobs: calls that run are stopped, and no future is settled any more but as an error."""

@@ -9,8 +9,8 @@ _FOLDERS = {"site-packages", "dist-packages"}
 
 # Distributions that say nothing about what code comes to: this one's own, which travel or stay here, and tools.
 _OWN = frozenset(
-    "anyio certifi click cloudpickle dtpnode exceptiongroup h11 httpcore httpx idna joblib-dtpnode markdown-it-py mdurl msgpack "
-    "pip pygments pytest rich setuptools sniffio typing-extensions wheel".split()
+    "anyio certifi click cloudpickle dtpnode exceptiongroup h11 httpcore httpx idna joblib-dtpnode markdown-it-py mdurl "
+    "msgpack pip pygments pytest rich setuptools sniffio typing-extensions wheel".split()
 )
 _TOOLS = ("ipykernel", "ipython", "jupyterlab", "notebook", "pytest", "mypy")
 

@@ -8,7 +8,8 @@
 Importing this module registers the backend. The nodes need joblib, and what the functions import. ``n_jobs`` bounds how
 many batches of calls are on their way at a time; by default, and with -1, these are as many as the pool has slots.
 ``parallel_config(backend="dtpnode", client=client)`` names a client; without it the first use makes a ``Client()``,
-which starts a daemon if this user has none. What is nested in a call runs in threads of its process.
+which starts a daemon if this user has none. ``env``, ``modules`` and ``files`` are those of an Executor: what the nodes
+lack goes along. What is nested in a call runs in threads of its process.
 """
 
 import sys
@@ -20,6 +21,7 @@ from typing import Any, Callable
 from joblib import register_parallel_backend
 from joblib.parallel import AutoBatchingMixin, ParallelBackendBase
 
+from ._along import Environment, Files, Modules
 from ._calls import run
 from ._client import Client
 from ._executor import Executor
@@ -28,16 +30,25 @@ __all__ = ["Backend"]
 
 
 class Backend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
-    """The backend "dtpnode" of ``joblib.Parallel``. ``client`` is where it runs; by default that of ``Client()``."""
+    """The backend "dtpnode" of ``joblib.Parallel``. ``client`` is where it runs; by default that of ``Client()``.
+    ``env``, ``modules`` and ``files`` go along, as with an Executor."""
 
     supports_retrieve_callback = True
     uses_threads = False
     supports_sharedmem = False
     default_n_jobs = -1
 
-    def __init__(self, client: Client | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        client: Client | None = None,
+        env: Environment | None = None,
+        modules: Modules = (),
+        files: Files = (),
+        **options: Any,
+    ) -> None:
         super().__init__(**options)
         self._client = client
+        self._sent = {"env": env, "modules": modules, "files": files}
         self._futures: "weakref.WeakSet[Future[Any]]" = weakref.WeakSet()
 
     def __reduce__(self) -> tuple[type["Backend"], tuple[()]]:
@@ -57,7 +68,8 @@ class Backend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
         """Prepares for a call of Parallel, and returns effective_n_jobs."""
         self.parallel = parallel
         n = self.effective_n_jobs(n_jobs)
-        self._executor = _shared.executor(self._client, n if n_jobs is not None and n_jobs > 0 else None)
+        workers = n if n_jobs is not None and n_jobs > 0 else None
+        self._executor = _shared.executor(self._client, workers, self._sent)
         return n
 
     def submit(self, func: Callable[[], Any], callback: "Callable[[Future[Any]], None] | None" = None) -> "Future[Any]":
@@ -82,13 +94,16 @@ class Backend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
         self.reset_batch_stats()
 
 
+Key = tuple[int | None, str]  # of an executor: how many calls are on their way at a time, and what goes along
+
+
 class _Shared:
     """Executors that calls of Parallel share, so that each does not begin with new processes."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._own: Client | None = None
-        self._executors: "weakref.WeakKeyDictionary[Client, dict[int | None, Executor]]" = weakref.WeakKeyDictionary()
+        self._executors: "weakref.WeakKeyDictionary[Client, dict[Key, Executor]]" = weakref.WeakKeyDictionary()
 
     def client(self, given: Client | None) -> Client:
         with self._lock:
@@ -96,13 +111,14 @@ class _Shared:
                 given = self._own = self._own or Client()
             return given
 
-    def executor(self, given: Client | None, workers: int | None) -> Executor:
+    def executor(self, given: Client | None, workers: int | None, sent: dict[str, Any]) -> Executor:
         client = self.client(given)
         with self._lock:
             of = self._executors.setdefault(client, {})
-            executor = of.get(workers)
+            key = workers, repr(sent)
+            executor = of.get(key)
             if executor is None or executor._broken:
-                executor = of[workers] = client.executor(workers, name="joblib", imports=_imports())
+                executor = of[key] = client.executor(workers, name="joblib", imports=_imports(), **sent)
             return executor
 
 

@@ -1,0 +1,206 @@
+"""What goes along with calls: environments, modules and files, and what nodes say of what they lack."""
+
+import base64
+import hashlib
+import os
+import subprocess
+import sys
+import tarfile
+import venv
+import warnings
+import zipfile
+
+import pytest
+
+import dtpnode
+from dtpnode import _along, _opening
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A package with data, which nodes do not have."""
+    folder = tmp_path / "own" / "muonic"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").write_text(
+        "import os\nfrom .parts import Part\n"
+        "def data():\n    return open(os.path.join(os.path.dirname(__file__), 'data.txt')).read()\n"
+    )
+    (folder / "parts.py").write_text("class Part:\n    pass\n")
+    (folder / "data.txt").write_text("from the package")
+    monkeypatch.syspath_prepend(str(tmp_path / "own"))
+    yield __import__("muonic")
+    for name in ("muonic", "muonic.parts"):
+        sys.modules.pop(name)
+
+
+def test_modules_and_files(client, tmp_path, package):
+    """They are there as files, in each process, whatever a call before has done to its working folder."""
+    (tmp_path / "small").write_text("small")
+    (tmp_path / "large").write_bytes(bytes(3 << 20))
+
+    def use(part):
+        import muonic
+
+        sizes = os.stat("large").st_size, open("named").read()
+        return muonic.data(), isinstance(part, muonic.Part), *sizes, os.listdir()
+
+    def leave():
+        os.chdir("/")
+
+    def remove():
+        for name in os.listdir():
+            os.unlink(name)
+        os.rmdir(os.getcwd())
+
+    files = {"named": tmp_path / "small", "large": tmp_path / "large"}
+    with client.executor(modules=[package], files=files, max_workers=1) as pool:
+        for disturb in (leave, remove, None):
+            *got, names = pool.submit(use, package.Part()).result()
+            assert got == ["from the package", True, 3 << 20, "small"]
+            assert sorted(names) == ["large", "named"]
+            if disturb is not None:
+                pool.submit(disturb).result()
+        total = pool.reduce(lambda _: os.stat("large").st_size, range(4))
+        assert total.result() == 4 * (3 << 20)
+    outcomes = client.remote_map(lambda _: open("named").read(), range(2), files=files, progress=False)
+    assert [o.value for o in outcomes] == ["small", "small"]
+
+
+def test_file_that_changes_in_mid_session(client, tmp_path):
+    path = tmp_path / "large"
+    path.write_bytes(bytes(2 << 20))
+    along = _along.take_along(files=path)
+    assert along.spec()["files"] == [{"name": "large", "path": str(path)}]
+    path.write_bytes(bytes(3 << 20))
+    with pytest.raises(dtpnode.Error, match="was changed since"):
+        along.spec()
+
+
+@pytest.mark.parametrize(
+    "what, words",
+    [
+        ({"modules": ["numpy"]}, r"it has .*\.so, which is compiled(.|\n)*env="),
+        ({"modules": ["no_such_module"]}, "there is none of that name here"),
+        ({"modules": ["no/such/folder"]}, "no such file or folder"),
+        ({"files": ["no_such_file"]}, "there is no such file"),
+        ({"files": ["{folder}"]}, "it is a folder"),
+        ({"files": {"a/b": __file__}}, "without folders"),
+        ({"files": [__file__, __file__]}, "both"),
+        ({"env": "{folder}"}, "venv-pack -p"),
+        ({"env": "no_such.tar.gz"}, "there is no such file"),
+        ({"env": __file__}, "rename it"),
+    ],
+)
+def test_what_cannot_go_along(tmp_path, what, words):
+    """It is refused before anything is sent."""
+    [(kind, given)] = what.items()
+    if isinstance(given, list):
+        given = [text.format(folder=tmp_path) for text in given]
+    elif isinstance(given, str):
+        given = given.format(folder=tmp_path)
+    with pytest.raises(dtpnode.Error, match=words):
+        _along.take_along(**{kind: given})
+
+
+def test_modules_that_each_python_has():
+    assert not _along.take_along(modules=["json", "sys", os])
+
+
+def where():
+    import sys
+
+    import only_there
+
+    return only_there.NAME, sys.prefix
+
+
+def test_environment_by_tarball(client, tmp_path):
+    """A packed virtual environment runs calls, though what dtpnode needs is not in it. It is there again at once."""
+    folder = tmp_path / "env"
+    venv.create(folder, symlinks=True)
+    [site] = folder.glob("lib/python*/site-packages")
+    (site / "only_there.py").write_text("NAME = 'packed'\n")
+    path = tmp_path / "env.tar.gz"
+    with tarfile.open(path, "w:gz") as tar:
+        tar.add(folder, ".")
+    prefixes = set()
+    for _ in range(2):
+        with client.executor(env=path) as pool:
+            name, prefix = pool.submit(where).result()
+            assert name == "packed" and pool.submit(lambda: sys.prefix).result() == prefix != sys.prefix
+            prefixes.add(prefix)
+    assert len(prefixes) == 1
+    path.write_bytes(b"none")
+    with pytest.raises(dtpnode.Error, match="(?s)env.tar.gz .*venv-pack.* cannot be read"):
+        client.executor(env=path)
+
+
+def test_environment_by_lock_file(tmp_path, monkeypatch):
+    """It has what the lock file names, from wherever the node is told to get that."""
+    wheel = tmp_path / "links" / "only_there-1.0-py3-none-any.whl"
+    wheel.parent.mkdir()
+    info = "only_there-1.0.dist-info/"
+    members = {
+        "only_there.py": "NAME = 'locked'\n",
+        info + "METADATA": "Metadata-Version: 2.1\nName: only_there\nVersion: 1.0\n",
+        info + "WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    record = f"{info}RECORD,,\n"
+    for name, text in members.items():
+        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+        record += f"{name},sha256={digest},{len(text)}\n"
+    members[info + "RECORD"] = record
+    with zipfile.ZipFile(wheel, "w") as z:
+        for name, text in members.items():
+            z.writestr(name, text)
+    lock = tmp_path / "requirements.txt"
+    lock.write_text(f"only_there==1.0 --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n")
+    for tool in ("PIP", "UV"):
+        monkeypatch.setenv(f"{tool}_FIND_LINKS", str(wheel.parent))
+        monkeypatch.setenv(f"{tool}_NO_INDEX", "1")
+    cache = str(tmp_path / "cache")
+    with dtpnode.LocalCluster(nodes=1, slots=1, args=["--cache", cache]) as cluster, cluster.client() as client:
+        with client.executor(env=lock) as pool:
+            name, prefix = pool.submit(where).result()
+            assert name == "locked" and prefix.startswith(cache)
+            installed = pool.submit(subprocess.run, ["python", "-c", "import only_there"]).result()
+            assert installed.returncode == 0
+        lock.write_text("only_there==1.0\n")
+        with pytest.raises(dtpnode.Error, match="no hash for only_there==1.0"):
+            client.executor(env=lock)
+
+
+def test_environment_by_name(client):
+    with client.executor(env="here") as pool:
+        assert pool.submit(lambda: sys.prefix).result() == sys.prefix
+    with pytest.raises(dtpnode.Error, match="(?s)needs Python 3.*, environment elsewhere, .*--python"):
+        client.executor(env="elsewhere")
+
+
+def test_other_python(client, monkeypatch):
+    monkeypatch.setattr(_opening, "python_version", lambda: "3.9")
+    with pytest.raises(dtpnode.Error, match="(?s)needs Python 3.9, this node has Python 3.*--python FILE"):
+        client.executor()
+
+
+def test_package_that_is_imported_late(client, tmp_path, monkeypatch):
+    """What nodes lack of it is told before the first call that uses it has run."""
+    site = tmp_path / "site-packages"
+    (site / "late-2.0.dist-info").mkdir(parents=True)
+    (site / "late-2.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: Late\nVersion: 2.0\n")
+    (site / "late-2.0.dist-info" / "top_level.txt").write_text("latecomer\n")
+    (site / "latecomer.py").write_text("ONE = 1\n")
+    with client.executor() as pool, warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        assert pool.submit(abs, -1).result() == 1
+        first = pool.job
+        monkeypatch.syspath_prepend(str(site))
+        latecomer = __import__("latecomer")
+        assert pool.submit(abs, -1).result() == 1 and pool.job == first
+        future = pool.submit(lambda: latecomer.ONE)
+        with pytest.raises(ModuleNotFoundError) as e:
+            future.result()
+        assert "modules=['latecomer']" in str(e.value.__cause__)
+        assert pool.job != first
+    assert ["lacks Late 2.0" in str(w.message) for w in told if w.category is dtpnode.NodeWarning] == [True]
+    sys.modules.pop("latecomer")
