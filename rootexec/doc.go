@@ -32,6 +32,7 @@
 //	prune.go       what of it goes                 selector.go    selectors that are loaded
 //	whole.go       code that may give files up     seed.go        generators that a seed does not reach
 //	perfile.go     code that adds up files         named.go       files and variables that code names
+//	casts.go       types of parameters that code names
 //
 // What runs of a job:
 //

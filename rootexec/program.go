@@ -247,6 +247,7 @@ func (e *Executor) wanted(ctx context.Context, spec Spec, r exec.Request) (src S
 	w.Params, w.Env = merged(w.Params, spec.Params), merged(w.Env, spec.Env)
 	w.Whole = w.Whole || spec.WholeFiles
 	if r.Earlier != nil && !spec.hasCode() {
+		w.Casts = castsOf(old)
 		return old, w, nil
 	}
 	if src, err = readSources(spec, r.Dir); err != nil {
@@ -257,6 +258,7 @@ func (e *Executor) wanted(ctx context.Context, spec Spec, r exec.Request) (src S
 			src.Files[name] = text
 		}
 	}
+	w.Casts = castsOf(src)
 	w.Main, w.Class, w.Whole = src.Main, spec.className(), w.Whole || mayAbortFiles(src) || addsPerFile(src)
 	return src, w, nil
 }
@@ -416,12 +418,8 @@ func (p *program) Session(ctx context.Context, spec exec.SessionSpec) (exec.Sess
 	for _, v := range p.work.Env {
 		env = append(env, v.Name+"="+v.Value)
 	}
-	params := map[string]string{}
-	for _, o := range p.work.Params {
-		params[o.Name] = o.Value
-	}
 	client := ClientSpec{
-		Option: p.work.Option, Params: params, Given: p.given.path, Dir: spec.Dir, Env: env, Seed: p.work.Seed,
+		Option: p.work.Option, Params: typed(p.work.Params, p.work.Casts), Given: p.given.path, Dir: spec.Dir, Env: env, Seed: p.work.Seed,
 		Canvases: p.work.Canvases, Session: p.work.Session, Away: spec.Away,
 		Inputs: spec.Inputs, OutputDir: spec.OutputDir, Mark: spec.Mark, Hints: spec.Hints,
 		Odd: spec.Odd,

@@ -125,6 +125,8 @@ type work struct {
 	Whole    bool          `msgpack:"w,omitempty"` // no file is divided, see Spec.WholeFiles
 	// Dir is the user's working folder: relative names of friends, as ROOT writes them into trees, are looked up there.
 	Dir string `msgpack:"d,omitempty"`
+	// Casts are the types that the code looks for parameters as, by their names (castsOf).
+	Casts map[string]string `msgpack:"q,omitempty"`
 	// Env are variables of the user's environment, in the order of their names.
 	Env []tasks.Param `msgpack:"e,omitempty"`
 }

@@ -35,7 +35,10 @@ func isWordByte(b byte) bool {
 
 // codeOf is the text of a C++ source with a space for each comment and each literal of text. It takes no notice of raw
 // literals, in which it may see code that is none: then a file is not divided that could be.
-func codeOf(src string) string {
+func codeOf(src string) string { return textOf(src, false) }
+
+// textOf is codeOf with or without the literals.
+func textOf(src string, literals bool) string {
 	var out strings.Builder
 	for i := 0; i < len(src); {
 		rest := src[i:]
@@ -54,8 +57,13 @@ func codeOf(src string) string {
 			i += strings.IndexByte(rest[1:], '\'') + 2
 			out.WriteByte(' ')
 		case rest[0] == '"':
-			i += literalEnd(rest)
-			out.WriteByte(' ')
+			n := literalEnd(rest)
+			i += n
+			if literals {
+				out.WriteString(rest[:n])
+			} else {
+				out.WriteByte(' ')
+			}
 		default:
 			out.WriteByte(rest[0])
 			i++

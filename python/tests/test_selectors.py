@@ -35,7 +35,8 @@ public:
     h->Sumw2();
     fOutput->Add(p = new TProfile("p", "", 5, 0, 1));
     auto *k = dynamic_cast<TParameter<double> *>(fInput->FindObject("k"));
-    fOutput->Add(new TNamed("seen", Form("%s %g", GetOption(), k ? k->GetVal() : -1.)));
+    auto *cut = (TParameter<double> *)fInput->FindObject("cut");
+    fOutput->Add(new TNamed("seen", Form("%s %g %g", GetOption(), k ? k->GetVal() : -1., cut ? cut->GetVal() : -1.)));
   }
   void Init(TTree *t) override {
     tree = t;
@@ -47,6 +48,9 @@ public:
     h->Fill(x, 2);
     p->Fill(x, x * x);
     return kTRUE;
+  }
+  void Terminate() override {
+    if (TString(GetOption()) == "ends badly") throw std::runtime_error("nothing to fit");
   }
   ClassDefOverride(Count, 0);
 };
@@ -77,7 +81,7 @@ def data(tmp_path_factory):
 @pytest.fixture(scope="module")
 def job(root_client, data):
     folder, _ = data
-    return root_client.run(folder / "Count.C+", tree="T", files=f"{folder}/f*.root", option="good", params={"k": 0.5})
+    return root_client.run(folder / "Count.C+", tree="T", files=f"{folder}/f*.root", option="good", params={"k": 0.5, "cut": 20})
 
 
 def test_results(job, data):
@@ -88,7 +92,7 @@ def test_results(job, data):
     assert found["h"].values(flow=True).tolist() == [0, *(2 * want).tolist(), 0]
     assert found["h"].variances().tolist() == (4 * want).tolist()
     assert found["p"].counts().sum() == len(x)
-    assert found["seen"].member("fTitle") == "good 0.5"
+    assert found["seen"].member("fTitle") == "good 0.5 20"
     with pytest.raises(KeyError, match="there are h, p, seen"):
         found["none"]
 
@@ -117,7 +121,19 @@ def test_partial(root_client, data, capfd):
     assert "partial, 2 of 3 entries" in capfd.readouterr().err  # the bar ends as a plain line
     (missing,) = job.report.to_dict("records")
     assert (missing["first"], missing["last"]) == (1, 2) and "negative" in missing["reason"]
-    assert job.result()["h"].sum(flow=True).value == 4
+    with pytest.warns(RuntimeWarning, match="1 of 3 entries are missing"):
+        result = job.result()
+    assert result["h"].sum(flow=True).value == 4 and "1 of 3" in repr(result)
+    assert "1 of 3 entries are missing" in job._repr_html_()
+
+
+def test_terminate_fails(root_client, data):
+    """A job whose end fails does not leave its user waiting."""
+    folder, _ = data
+    job = root_client.run(folder / "Count.C+", tree="T", files=folder / "f0.root", option="ends badly")
+    with pytest.raises(dtpnode.Error, match="nothing to fit"):
+        job.result()
+    assert job.done() and "nothing to fit" in job._repr_html_()
 
 
 def test_attach(root_client, job):

@@ -66,13 +66,32 @@ TObject *inList(Number<First, Others...> *n) {
   return static_cast<TParameter<First> *>(n);
 }
 
+bool isInt(Long64_t whole) {
+  return whole >= std::numeric_limits<Int_t>::min() && whole <= std::numeric_limits<Int_t>::max();
+}
+
+/// A number in which a real type stands first, for code that casts to it in the style of C.
+template <typename First, typename Other>
+TObject *makeReal(const char *name, const std::string &text) {
+  Long64_t whole = 0;
+  double real = 0;
+  if (readWhole(text, whole)) {
+    if (whole == 0 || whole == 1)
+      return inList(new Number<First, Other, Long64_t, Long_t, Int_t, Bool_t>(name, text.c_str(), whole));
+    if (isInt(whole)) return inList(new Number<First, Other, Long64_t, Long_t, Int_t>(name, text.c_str(), whole));
+    return inList(new Number<First, Other, Long64_t, Long_t>(name, text.c_str(), whole));
+  }
+  if (readReal(text, real)) return inList(new Number<First, Other>(name, text.c_str(), real));
+  return nullptr;
+}
+
 TObject *makeNumber(const char *name, const std::string &text) {
   Long64_t whole = 0;
   double real = 0;
   if (readWhole(text, whole)) {
     if (whole == 0 || whole == 1)
       return inList(new Number<Long64_t, Long_t, Int_t, Bool_t, Double_t, Float_t>(name, text.c_str(), whole));
-    if (whole >= std::numeric_limits<Int_t>::min() && whole <= std::numeric_limits<Int_t>::max())
+    if (isInt(whole))
       return inList(new Number<Long64_t, Long_t, Int_t, Double_t, Float_t>(name, text.c_str(), whole));
     return inList(new Number<Long64_t, Long_t, Double_t, Float_t>(name, text.c_str(), whole));
   }
@@ -84,8 +103,13 @@ TObject *makeNumber(const char *name, const std::string &text) {
 
 TObject *makeParameter(const std::string &name, const std::string &type, const std::string &value) {
   const char *n = name.c_str();
-  if (type.empty()) {
-    TObject *number = isDecimal(value) ? makeNumber(n, value) : nullptr;
+  if (type.empty() || type.rfind("first ", 0) == 0) {
+    TObject *number = nullptr;
+    if (isDecimal(value)) {
+      if (type == "first double") number = makeReal<Double_t, Float_t>(n, value);
+      else if (type == "first float") number = makeReal<Float_t, Double_t>(n, value);
+      else number = makeNumber(n, value);
+    }
     return number ? number : new TNamed(n, value.c_str());
   }
   if (type == "string") return new TNamed(n, value.c_str());
@@ -102,7 +126,7 @@ TObject *makeParameter(const std::string &name, const std::string &type, const s
   }
   if (!readWhole(value, whole)) throw notOfType(name, type, value);
   if (type == "long") return new TParameter<Long64_t>(n, whole);
-  if (type == "int" && whole >= std::numeric_limits<Int_t>::min() && whole <= std::numeric_limits<Int_t>::max())
+  if (type == "int" && isInt(whole))
     return new TParameter<Int_t>(n, static_cast<Int_t>(whole));
   throw notOfType(name, type, value);
 }

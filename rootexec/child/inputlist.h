@@ -32,7 +32,8 @@ struct InputSource {
   bool operator==(const InputSource &o) const { return given == o.given && begun == o.begun; }
 };
 
-/// The object of a parameter. Throws Failure "code" for a value that is none of its type.
+/// The object of a parameter. type is one that the user has given; or empty; or "first double" or "first float" for a
+/// number of which the user has given none, and that the code casts to a TParameter of that type. Throws Failure "code" for a value that is none of its type.
 TObject *makeParameter(const std::string &name, const std::string &type, const std::string &value);
 
 /// fInput before Begin(), and what was in it, so that what Begin() has not changed is known.

@@ -16,8 +16,10 @@ namespace dtpnode {
 template <typename First, typename... Others>
 class Number : public TParameter<First>, public TParameter<Others>..., public TNamed {
  public:
-  Number(const char *name, const char *text, First value)
-      : TParameter<First>(name, value), TParameter<Others>(name, static_cast<Others>(value))..., TNamed(name, text) {}
+  template <typename Value>
+  Number(const char *name, const char *text, Value value)
+      : TParameter<First>(name, static_cast<First>(value)), TParameter<Others>(name, static_cast<Others>(value))...,
+        TNamed(name, text) {}
 
   const char *GetName() const override { return TNamed::GetName(); }
   const char *GetTitle() const override { return TNamed::GetTitle(); }

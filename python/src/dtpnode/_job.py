@@ -9,6 +9,7 @@ import sys
 import tempfile
 import threading
 import time
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 Value = str | int | float | bool
-FINAL = ("done", "partial", "failed", "cancelled")
+FINAL = ("done", "partial", "failed", "cancelled", "cannot finish")  # the last one until its user does something
 SHOWN = 4  # histograms that a notebook shows of a job that is done
 LIVE = 1.0  # seconds between two pictures of a job that a notebook shows
 EVERY = 0.2  # seconds between looks at a job that is waited for
@@ -110,6 +111,12 @@ def called(status: dict[str, Any]) -> str:
     return "entries" if unit == "events" else unit
 
 
+def _partial(status: dict[str, Any]) -> str:
+    missing = status["units"] - status["committed"]
+    units, what = status["units"], called(status)
+    return f"job {status['id'][:12]}: {missing:,} of {units:,} {what} are missing; its report says which, and why"
+
+
 class Job:
     """A job by its name, which it keeps on all nodes and after its end.
 
@@ -129,7 +136,7 @@ class Job:
         return status
 
     def done(self) -> bool:
-        """Whether the job has ended."""
+        """Whether the job has ended, or cannot without its user, which ``status`` and ``result`` say more of."""
         return self.status["state"] in FINAL
 
     def wait(self, timeout: float | None = None, progress: bool | None = None) -> dict[str, Any]:
@@ -147,16 +154,18 @@ class Job:
                 time.sleep(EVERY)
 
     def result(self, timeout: float | None = None) -> "Results":
-        """Waits for the end, and returns the outputs by their names. A job that has failed is an Error; one that is
-        partial has a result, of which ``report`` says what is missing."""
+        """Waits for the end, and returns the outputs by their names. A job that has failed, or cannot finish, is
+        an Error; one that is partial has a result and a RuntimeWarning, and ``report`` says what is missing."""
         if self._results is None:
             status = self.wait(timeout)
             self._check(status)
+            if status["state"] == "partial":
+                warnings.warn(_partial(status), RuntimeWarning, stacklevel=2)
             folder = tempfile.mkdtemp(prefix="dtpnode-result-")
             try:
                 path = os.path.join(folder, "result.root")
                 self._fetch(path)
-                self._results = Results(path, folder)
+                self._results = Results(path, folder, _partial(status) if status["state"] == "partial" else "")
             except BaseException:
                 shutil.rmtree(folder, ignore_errors=True)
                 raise
@@ -164,7 +173,10 @@ class Job:
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Writes the output to a file, whole or not at all, when the job has ended, and returns the file's path."""
-        self._check(self.wait())
+        status = self.wait()
+        self._check(status)
+        if status["state"] == "partial":
+            warnings.warn(_partial(status), RuntimeWarning, stacklevel=2)
         to = Path(path).absolute()
         temp = to.with_name(f".{to.name}.{os.getpid()}")
         try:
@@ -175,7 +187,7 @@ class Job:
         return to
 
     def _check(self, status: dict[str, Any]) -> None:
-        if status["state"] in ("failed", "cancelled"):
+        if status["state"] in ("failed", "cancelled", "cannot finish"):
             raise Error(status.get("error") or f"the job is {status['state']}", status.get("hint") or "")
 
     def _fetch(self, path: str) -> None:
@@ -240,6 +252,8 @@ class Job:
             f"{done:,} of {units:,} {called(status)}</p>"
             f"<progress value={done} max={max(units, 1)}></progress>"
         )
+        for words in status.get("error"), status.get("hint"), _partial(status) * (status["state"] == "partial"):
+            out += f"<pre>{html.escape(words)}</pre>" if words else ""
         if status["state"] in ("done", "partial"):
             out += "".join(h._repr_html_() for h in self._histograms())
         return out
@@ -247,7 +261,9 @@ class Job:
     def _histograms(self) -> list[Any]:
         """The first histograms that notebooks can draw."""
         try:
-            results = self.result()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # What is missing is told beside.
+                results = self.result()
             found = (results[name] for name in results)
             return [h for h, _ in zip((h for h in found if hasattr(h, "_repr_html_")), range(SHOWN))]
         except (Error, ImportError):
@@ -262,12 +278,12 @@ class Results(Mapping[str, Any]):
     this object; ``Job.save`` writes one to keep.
     """
 
-    def __init__(self, path: str, folder: str) -> None:
+    def __init__(self, path: str, folder: str, missing: str = "") -> None:
         try:
             import uproot
         except ImportError:
             raise Error("results are read by uproot and hist", "pip install dtpnode[results]") from None
-        self.path = path
+        self.path, self._missing = path, missing
         self._folder = folder
         self._file = uproot.open(path)
         self._names = list(dict.fromkeys(self._file.keys(recursive=False, cycle=False)))
@@ -298,7 +314,7 @@ class Results(Mapping[str, Any]):
         return len(self._names)
 
     def __repr__(self) -> str:
-        return f"<dtpnode.Results: {', '.join(self._names)}>"
+        return f"<dtpnode.Results: {', '.join(self._names)}{'; ' * bool(self._missing)}{self._missing}>"
 
     def __del__(self) -> None:
         file = getattr(self, "_file", None)
