@@ -149,6 +149,30 @@ def test_array_cache_of_uproot(manager, far, chunks):
     assert far.take() < asked and there
 
 
+def tree_sum(chunk):
+    name, first, last = chunk
+    tree = get_worker().tree(name)
+    return float(tree["Muon_pt"].array(entry_start=first, entry_stop=last).layout.content.data.sum())
+
+
+def test_trees(manager, far, chunks, tmp_path):
+    """A tree that a node has opened is opened again without a question, and its arrays are not read again; one that was
+    written anew is another."""
+    some = chunks[:: ENTRIES // CHUNK]
+    one = manager.remote_map(tree_sum, some, progress_bar=False)
+    assert [r["result"] for r in one if not isinstance(r["result"], float)] == []
+    names = [one[0]["worker_name"]]
+    manager.remote_map(tree_sum, some, worker_names=names, progress_bar=False)
+    far.take()
+    more = manager.remote_map(tree_sum, some, worker_names=names, progress_bar=False)
+    assert values_of(more) == values_of(one) and far.take() == 0
+    for n in 3, 5:
+        with uproot.recreate(tmp_path / "a.root") as f:
+            f.mktree("Events", {"x": "int32"}).extend({"x": numpy.arange(n, dtype="int32")})
+        for _ in range(2):
+            assert len(get_worker().tree(str(tmp_path / "a.root"))["x"].array()) == n
+
+
 def test_outcomes(client):
     """Outcomes come as they are ready, with values, exceptions and where they are from."""
     def work(n):
@@ -249,7 +273,7 @@ def test_imports_of_functions():
 
         return inner(x), numpy.sum(x), dtpnode
 
-    assert imported_by(outer) == {"numpy", "uproot.behaviors"}
+    assert imported_by(outer) == {"numpy", "uproot.behaviors", "awkward", "fsspec.implementations.http"}
     assert imported_by(len) == set()
 
 

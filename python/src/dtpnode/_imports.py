@@ -6,6 +6,7 @@ from functools import partial
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
+LATER = {"uproot": ("awkward", "fsspec.implementations.http")}  # what a package imports only where it is used
 NOT_BEFORE = {"__main__", "dtpnode", "dtpnode_worker", "ROOT"}  # ROOT has threads, which a fork has not
 
 
@@ -39,4 +40,5 @@ def imported_by(function: Any) -> set[str]:
                     found.add(value.__name__)
                 elif isinstance(value, FunctionType) and value.__module__ == getattr(function, "__module__", None):
                     codes.append(value.__code__)
+    found |= {late for name in found for late in LATER.get(name.partition(".")[0], ())}
     return {name for name in found if name and name.partition(".")[0] not in NOT_BEFORE | sys.stdlib_module_names}
