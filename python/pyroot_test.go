@@ -8,8 +8,8 @@ import (
 	"github.com/dtpnode/dtpnode/rootexec/roottest"
 )
 
-// TestPyROOT runs the tests of what the Python package does with PyROOT, with the Python that belongs to the ROOT of the
-// tests: that of the environment in which it is installed, or else python3.
+// TestPyROOT runs the tests of what the Python package does with PyROOT, with the Python that belongs to the ROOT of
+// the tests: that of the environment in which it is installed, or else python3.
 func TestPyROOT(t *testing.T) {
 	here, err := os.Getwd()
 	if err != nil {

@@ -263,7 +263,7 @@ Exit status: 0 left, or with --detach started; 1 error; 2 wrong usage.`,
 	cmd.Flags().BoolVar(&opts.detach, "detach", false, "run in the background, logging to dtpnode.log in the state folder")
 	cmd.Flags().BoolVar(&opts.ephemeral, "ephemeral", false, "end when standard input is closed")
 	cmd.Flags().StringVar(&opts.face, "face", "", "what the host auto in --listen stands for at this start")
-	cmd.Flags().BoolVar(&opts.join, "join", false, "with --ephemeral: join by the token in the first line of standard input")
+	cmd.Flags().BoolVar(&opts.join, "join", false, "with --ephemeral: join by the token that is the first line of input")
 	_ = cmd.Flags().MarkHidden("ephemeral")
 	_ = cmd.Flags().MarkHidden("join")
 	_ = cmd.Flags().MarkHidden("face")

@@ -18,6 +18,6 @@ def test_notebook(name, tmp_path, monkeypatch):
     NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(EXAMPLES)}}).execute()
     shown = [out for cell in notebook.cells for out in cell.get("outputs", ())]
     text = "".join(out.get("text", "") for out in shown)
-    assert sum("image/png" in out.get("data", {}) for out in shown) == 2, "canvases are shown"
+    assert sum("image/png" in out.get("data", {}) for out in shown) == 3, "canvases are shown, that of Terminate too"
     assert "Z peak at" in text, "what Terminate prints is shown"
     assert "1 of 60,000 entries are missing" in text and "there is something about this event" in text

@@ -65,10 +65,15 @@ class Session:
         self.runs.forget()
         self.runs.install()
         self.proof.KeepErrors()  # and forget the last one
+        there = set(_canvases())
         try:
             returned = run()
         finally:
             self.runs.remove()
+            if "ipykernel" in sys.modules:  # ROOT shows those at the end of a cell for which Draw() was called.
+                for name, canvas in _canvases().items():
+                    if name not in there:
+                        canvas.Draw()
         if self.runs.raised is not None:
             raise self.runs.raised
         if self.runs.interrupted and self._interrupt != "stop":
@@ -155,6 +160,10 @@ def _version(client: Client) -> str:
             stacklevel=2,
         )
     return ""
+
+
+def _canvases() -> dict[str, Any]:
+    return {str(c.GetName()): c for c in root().gROOT.GetListOfCanvases()}
 
 
 def _range(missing: dict[str, Any]) -> str:

@@ -81,6 +81,9 @@ class Hosts:
             addresses = sorted({self._face(host) for host in others})
             slots = sum(n for host, n in workers.items() if here(host)) or 1
             self.port = self._start(slots, addresses, port, own)
+            self._exe = Path(binary()).resolve()
+            asked = subprocess.run([self._exe, "version"], capture_output=True, text=True, check=True)
+            self._program = (*_digest(self._exe), asked.stdout.split("\n")[0])
             for host, n in others.items():
                 self._connect(host, n)
         except BaseException:
@@ -129,9 +132,7 @@ class Hosts:
         daemon = self._processes.daemons[0]
         rights = {"rights": ["worker"], "ttl_seconds": 3600, "ephemeral": True}
         token = str(daemon.control.call("POST", "/v1/invites", rights)["token"])
-        exe = Path(binary()).resolve()
-        version = subprocess.run([exe, "version"], capture_output=True, text=True, check=True).stdout.split("\n")[0]
-        digest, size = _digest(exe)
+        digest, size, version = self._program
         args = ["--name", host.rpartition("@")[2], "--slots", str(slots), "--python", "none", "--log-format", "logfmt"]
         if self._root:
             args += ["--root", self._root]
@@ -144,7 +145,7 @@ class Hosts:
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True, bufsize=0,
             )
         self.procs[host] = process
-        thread = threading.Thread(target=self._serve, args=(host, process, exe, token), daemon=True)
+        thread = threading.Thread(target=self._serve, args=(host, process, self._exe, token), daemon=True)
         thread.start()
         self._threads.append(thread)
 

@@ -93,8 +93,8 @@ class session:
         ``workers`` are hosts with their slots, {"host": n}; localhost stands for this one. Others are reached by ssh
         and are joined to a cluster of the session alone, which this host listens for on ``port``, or on another one
         if that is taken. They get the program by the connection, unless they have it, and find their ROOT themselves.
-        Without workers, the cluster that this host is a member of is taken (``dtpnode up``), or else a daemon on this
-        host.
+        This host takes part in any case, with one slot if it is not named. Without workers, the cluster that this
+        host is a member of is taken (``dtpnode up``), or else a daemon on this host.
         """
         if self.port != 0:
             raise RuntimeError(f"the session is spawned already, on port {self.port}: make another one")
