@@ -3,6 +3,9 @@
 //
 //	finder.go    interpreters on this host
 //	libs.go      what the child needs of other people's libraries
+//	place.go     interpreters that run: the runtime's own, and those of environments
+//	envs.go      environments in the cache; envbuild.go, lockfile.go, untar.go: how one is made
+//	along.go     what a job brings beside its code: an environment, files
 //	runtime.go   an interpreter that runs, warm
 //	spec.go      what a user asks of Python, and what of that goes to other nodes
 //	spare.go     a process that waits for the next generation

@@ -42,10 +42,11 @@ def end_joblib():
     dtpnode.joblib._shared.__init__()
 
 
-def test_readme(here, cache, monkeypatch):
+def test_readme(here, cache, tmp_path, monkeypatch):
     text = (Path(__file__).parent.parent / "README.md").read_text()
+    monkeypatch.chdir(tmp_path)
     blocks = re.findall("```python\n(.*?)```", text, re.DOTALL)
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     names = {}
     for block in blocks:
         exec(block, names)
