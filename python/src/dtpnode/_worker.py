@@ -308,8 +308,8 @@ class Worker:
         }
 
     def tree(self, path: str, name: str = "Events", **options: Any) -> Any:
-        """A tree of a ROOT file, as uproot opens it, whose arrays are kept in the cache, and so is what it takes to open
-        it: of a file that is far away nothing is asked for that a process of this node has had before.
+        """A tree of a ROOT file, as uproot opens it, whose arrays are kept in the cache, and so is what it takes to
+        open it: of a file that is far away nothing is asked for that a process of this node has had before.
 
             >>> muons = dtpnode.get_worker().tree(path).arrays(["Muon_pt"], entry_start=first, entry_stop=last)
 
