@@ -3,6 +3,7 @@ package control_test
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -50,7 +52,7 @@ func TestExchange(t *testing.T) {
 	if status != http.StatusBadRequest {
 		t.Errorf("status %d for a bad range", status)
 	}
-	status, conn, in := exchanging(t, socket, "/v1/jobs/one/exchange?first=3", upgrade)
+	status, conn, in := exchanging(t, socket, "/v1/jobs/one/exchange?first=3&appends=1", upgrade)
 	if status != http.StatusSwitchingProtocols {
 		t.Fatalf("status %d", status)
 	}
@@ -95,6 +97,11 @@ func TestExchange(t *testing.T) {
 		string(heard[1].Values[0].Values[0]) != "v" || !strings.Contains(string(heard[2].Rest), `"over"`) {
 		t.Errorf("told %+v, %v", heard, err)
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !slices.Contains(f.asked, "attend one") {
+		t.Errorf("nobody was told that a program is connected that appends: %q", f.asked)
+	}
 	c.Close()
 }
 
@@ -112,12 +119,21 @@ func TestExchangeRefuses(t *testing.T) {
 		_ = wire.WriteFrame(conn, b) // it may have been refused by now, and the connection closed
 	}
 	var all []string
+	status := 0
 	for {
 		b, err := wire.ReadFrame(in, 1<<20)
 		if err != nil {
 			break
 		}
 		all = append(all, string(b))
+		var a api.ExchangeAnswer
+		if err := wire.Unmarshal(b, &a); err != nil {
+			t.Fatal(err)
+		}
+		status = cmp.Or(status, a.Status)
+	}
+	if status != errNone.Status {
+		t.Errorf("told the status %d", status)
 	}
 	if len(all) == 0 || !strings.Contains(strings.Join(all, ""), errNone.Message) {
 		t.Errorf("told %q", all)

@@ -110,7 +110,8 @@ class Executor(_Executor):
         self._session = Session(control, initializer, initargs, name, max_workers, output, imports, along)
         self._control, self._output = control, output
         self._code = code_of(initializer, initargs, imports)  # of reductions
-        self._reductions: list[Reduction] = []
+        self._reductions: weakref.WeakSet[Reduction] = weakref.WeakSet()  # those that run are held by their threads
+        self._within: list[bool] = []  # not empty in a with block of its own
         _living.add(self._session)
         self._drop = weakref.finalize(self, self._session.close)
         self._drop.atexit = False  # type: ignore[misc]  # _at_exit waits for what was submitted
@@ -210,7 +211,9 @@ class Executor(_Executor):
         self._session.check()
         along = self._session.along
         reduction = begin(self._control, fn, iterables, op, initial, partial, self._code, name, self._output, along)
-        self._reductions.append(reduction)
+        within = self._within
+        reduction.within = lambda: bool(within)
+        self._reductions.add(reduction)
         return reduction
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -219,16 +222,21 @@ class Executor(_Executor):
         self._session.close(cancel_futures)
         if wait:
             self._session.join()
-            for reduction in self._reductions:
+            for reduction in list(self._reductions):
                 reduction.join()
+
+    def __enter__(self) -> "Executor":
+        self._within.append(True)
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
         """Shuts down and waits, but cancels all calls, also those that run, at a KeyboardInterrupt."""
+        self._within.clear()
         if kind is not None and issubclass(kind, KeyboardInterrupt):
             self._session.abandon()
-            for reduction in self._reductions:
+            for reduction in list(self._reductions):
                 reduction.cancel()
             return
         self.shutdown(wait=True)

@@ -74,6 +74,7 @@ class Reduction(Future[Any]):
         self._run = run
         self._thread: threading.Thread  # that settles it
         self._interrupted = False
+        self.within: Callable[[], bool] = lambda: False  # whether it is in a block that cancels it when it is left so
 
     @property
     def name(self) -> str:
@@ -146,11 +147,12 @@ class Reduction(Future[Any]):
         try:
             yield
         except KeyboardInterrupt:
-            if not self._interrupted:
+            if not self._interrupted and not self.within():
                 self._interrupted = True
                 short = self.name[:8]
+                until = "" if self._run.fed.is_set() else " while this process lives to send the rest of its items"
                 sys.stderr.write(
-                    f"interrupted: job {short} goes on; .result() waits again, .cancel() ends it, and "
+                    f"interrupted: job {short} goes on{until}; .result() waits again, .cancel() ends it, and "
                     f"client.reduction({short!r}) gives its total to another process\n"
                 )
             raise
