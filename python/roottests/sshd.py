@@ -34,16 +34,23 @@ def _unpack(cache: Path) -> None:
         debs, tree = Path(folder, "debs"), Path(folder, "tree")
         debs.mkdir()
         try:
-            for package in PACKAGES:
-                subprocess.run(["apt-get", "download", package], cwd=debs, check=True, capture_output=True)
+            try:
+                _download(debs)
+            except subprocess.CalledProcessError:  # A fresh host has no lists of packages, or old ones.
+                subprocess.run(["apt-get", "update"], check=True, capture_output=True)
+                _download(debs)
             for deb in debs.iterdir():
                 subprocess.run(["dpkg", "-x", deb, tree], check=True, capture_output=True)
         except (OSError, subprocess.CalledProcessError) as e:
             raise RuntimeError(
                 "these tests need an sshd: install openssh-server, or have apt-get download it "
-                f"({e}: {getattr(e, 'stderr', b'')!r}; apt-get update may be needed)"
+                f"({e}: {getattr(e, 'stderr', b'')!r})"
             ) from None
         os.replace(tree, cache)
+
+
+def _download(folder: Path) -> None:
+    subprocess.run(["apt-get", "download", *PACKAGES], cwd=folder, check=True, capture_output=True)
 
 
 class Sshd:
