@@ -241,6 +241,7 @@ _LIBRARY = tuple(os.path.realpath(sysconfig.get_path(n)) + os.sep for n in ("std
 
 
 def _take_files(along: Along, files: Files) -> None:
+    pairs: list[tuple[str | None, str | os.PathLike[str]]]
     pairs = [(str(n), p) for n, p in files.items()] if isinstance(files, Mapping) else [(None, p) for p in files]
     small = 0
     names: dict[str, str] = {}
