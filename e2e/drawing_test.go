@@ -21,6 +21,9 @@ for i in range(3):
 chain.SetProof()
 n = chain.Draw("event>>hp(50,0,3277)", "sub<5", "goff")
 print("python", n, ROOT.gDirectory.Get("hp").GetEntries(), chain.GetHistogram().GetNbinsX())
+chain.SetWeight(0.25, "global")
+m = chain.Draw("event>>hw(50,0,3277)", "sub<5", "goff")
+print("weighted", m, ROOT.gDirectory.Get("hw").GetSumOfWeights())
 print("list", chain.Draw(">>el", "sub==7", "entrylist"), ROOT.gDirectory.Get("el").GetN())
 `
 
@@ -93,7 +96,7 @@ func TestDrawingInSessions(t *testing.T) {
 			[]string{"enabled 1", "seen 4, listed 100 and 100"},
 		},
 		{[]string{"root", "-l", "-b", "-q", "drawn.C(" + quoted + ")"}, []string{"interpreted 1000 250 1"}},
-		{[]string{"root", "drawn.py", data}, []string{"python 1640 1640.0 50", "list 327 327"}},
+		{[]string{"root", "drawn.py", data}, []string{"python 1640 1640.0 50", "weighted 1640 410.0", "list 327 327"}},
 	} {
 		got := alice.dtpnode(t, dir, c.args...)
 		for _, text := range c.says {

@@ -347,9 +347,11 @@ def test_reuse_and_shuffle(manager):
     chunks = [("f", i, i + 1) for i in range(12)]
     first = manager.remote_map(lambda c: c[1], chunks, progress_bar=False)
     again = manager.remote_map(lambda c: c[1], chunks[::-1], reuse_chunking=True, progress_bar=False)
-    assert {r["args"]: r["task_id"] for r in again} == {r["args"]: r["task_id"] for r in first}
+    assert {r["args"]: r["task_id"] for r in again} == {c: i for i, c in enumerate(chunks[::-1])}
     same = sum(nodes_of(first)[c] == nodes_of(again)[c] for c in chunks)
     assert same >= 10
+    twice = manager.remote_map(lambda c: c[1], [chunks[0], chunks[0], *chunks[2:]], reuse_chunking=True, progress_bar=False)
+    assert sorted(r["result"] for r in twice) == [0, 0, *range(2, 12)]
     shuffled = manager.remote_map(lambda c: c[1], chunks, shuffle_chunks=True, progress_bar=False)
     assert sorted(r["result"] for r in shuffled) == list(range(12))
     assert [r["args"] for r in sorted(shuffled, key=lambda r: r["task_id"])] != chunks

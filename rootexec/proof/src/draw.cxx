@@ -485,6 +485,18 @@ Long64_t TProof::Draw(dtpnode::Query &query, const char *varexp, const char *sel
   }
   return got.selected;
 }
+namespace {
+
+/// A selection times the weight that the user has given the whole chain (TChain::SetWeight with "global"), which ROOT
+/// multiplies what it fills by. The pool reads the files, which do not know of it.
+TString weighted(TTree *chain, const char *selection) {
+  const TString cut(selection ? selection : "");
+  if (!chain || !chain->TestBit(TChain::kGlobalWeight)) return cut;
+  const TString weight = TString::Format("%.17g", chain->GetWeight());
+  return cut.Strip(TString::kBoth).IsNull() ? weight : TString::Format("(%s)*%s", cut.Data(), weight.Data());
+}
+
+} // namespace
 
 /// Has `dtpnode draw` fill on the pool, into a file of the session. False if that failed, of which the user was told.
 Bool_t TProof::DrawOnPool(dtpnode::Query &query, const std::vector<std::string> &flags, const char *varexp,
@@ -496,7 +508,7 @@ Bool_t TProof::DrawOnPool(dtpnode::Query &query, const std::vector<std::string> 
   std::vector<std::string> args{"draw", "-o", out, "--session", "--skip-missing"};
   for (const std::vector<std::string> &more : {data, fCode->arguments(""), flags})
     args.insert(args.end(), more.begin(), more.end());
-  args.insert(args.end(), {"--", varexp, selection ? selection : "", option ? option : ""}); // they may begin with -
+  args.insert(args.end(), {"--", varexp, weighted(query.chain, selection).Data(), option ? option : ""}); // they may begin with -
   int status = 0;
   const auto quiet = [](const dtpnode::JobStatus &) {};
   const auto print = [](const std::string &text) { Printf("%s", text.c_str()); };

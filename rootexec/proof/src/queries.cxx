@@ -543,6 +543,9 @@ Long64_t TProof::ProcessChain(TTree *chain, const char *selector, TSelector *obj
   dtpnode::Query q = over(selector, object, option, n, first);
   q.set = &set;
   q.chain = chain;
+  if (chain->TestBit(TChain::kGlobalWeight))
+    Warning("Process", "the weight %g of the chain stays here: a selector that asks its tree is told that of each file. Put "
+            "it into the input list, or into the selector", chain->GetWeight());
   return Run(q);
 }
 

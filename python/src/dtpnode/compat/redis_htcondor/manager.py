@@ -14,7 +14,7 @@ from ..._here import cache_of, sampled
 from ..._map import Outcome, Outcomes, by_item
 from ..._pickles import function as pickled
 from ..._progress import Bar
-from ..._worker import user
+from ..._worker import fingerprint, user
 
 if TYPE_CHECKING:
     import pandas
@@ -84,8 +84,8 @@ class Manager:
             ``read_bytes``, ``write_bytes`` and ``result``. An exception is in ``result``, as its traceback in words.
             Without it only the results come.
         ``reuse_chunking``
-            runs each of the arguments, which must be those of the last map, on the node that ran it then. Without it
-            nodes are preferred that ran the same before, as long as that pays.
+            runs each of the arguments on the node that ran it in the last map, if that had them all. Without it nodes are
+            preferred that ran the same before, as long as that pays.
         ``worker_names``
             are workers on whose nodes the arguments run, by turns. An unknown one is a ValueError.
         ``shuffle_chunks``
@@ -150,12 +150,18 @@ class Manager:
         return results
 
     def _again(self, arguments: list[Any]) -> tuple[list[Any], list[str] | None]:
-        """The arguments of the last map in their order then, with the nodes that ran them, if they are the same."""
-        last = sorted((r for r in self.remote_results if isinstance(r, dict)), key=lambda r: int(r["task_id"]))
-        was, nodes = [r["args"] for r in last], [r["_node"] for r in last]
-        if not last or len(was) != len(arguments) or any(a not in was for a in arguments) or not all(nodes):
-            return arguments, None
-        return was, nodes
+        """The arguments, with the nodes that ran each of them in the last map; without any where it had others."""
+        ran: dict[Any, list[str]] = {}
+        for r in self.remote_results:
+            if isinstance(r, dict) and r["_node"]:
+                ran.setdefault(fingerprint(r["args"]), []).append(r["_node"])
+        nodes = []
+        for argument in arguments:
+            of = ran.get(fingerprint(argument))
+            if not of:
+                return arguments, None
+            nodes.append(of.pop())
+        return arguments, nodes
 
     # --- workers
 
