@@ -48,7 +48,7 @@ def test_answers_that_come_with_the_headers(tmp_path, cuts):
         assert list(exchange.answers()) == answers
         exchange.close()
         server.join()
-    assert b"GET /v1/jobs/job/exchange?first=7&held=1 HTTP/1.1\r\n" in b"".join(told)
+    assert b"GET /v1/jobs/job/exchange?first=7&held=1&appends=1 HTTP/1.1\r\n" in b"".join(told)
 
 
 def test_daemon_that_tells_why_and_hangs_up(tmp_path):

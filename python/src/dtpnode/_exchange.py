@@ -25,7 +25,8 @@ class Exchange:
     def __init__(self, control: Control, job: str, first: int, appends: bool = True) -> None:
         self._stack = contextlib.ExitStack()
         try:
-            asked = control.upgrade(f"/v1/jobs/{job}/exchange", PROTOCOL, first=first, held=1, appends="1" if appends else "")
+            path = f"/v1/jobs/{job}/exchange"
+            asked = control.upgrade(path, PROTOCOL, first=first, held=1, appends="1" if appends else "")
             self._stream = self._stack.enter_context(asked)
         except BaseException:
             self._stack.close()
