@@ -196,7 +196,7 @@ func (d *Daemon) openRooms() {
 		ScratchDir:    d.cfg.ScratchDir,
 		CancelsDir:    d.cancelsDir(),
 		SignatureWait: d.cfg.SignatureWait,
-		Host:          exec.Host{ID: d.net.ID(), Name: d.cfg.Name, Kept: filepath.Join(d.cfg.StateDir, "kept")},
+		Host:          exec.Host{ID: d.net.ID(), Name: d.cfg.Name, Kept: filepath.Join(d.cfg.StateDir, "caches")},
 	}, d.cfg.workerLimits(), jobs.Rooms{
 		Cluster:  d.cluster,
 		Blobs:    d.blobs,

@@ -166,6 +166,21 @@ def test_stopped_while_items_are_sent(client):
     assert f.total > 0
 
 
+def test_exit_is_no_end(client):
+    """An item that calls sys.exit ends neither the others nor the program that waits for it."""
+    def leave(n):
+        import sys
+
+        return n if n != 3 else sys.exit(0)
+
+    with pytest.raises(dtpnode.RemoteError, match="SystemExit: 0"):
+        client.reduce(leave, range(5), output=None).result(LIMIT)
+    found = sorted(client.remote_map(leave, range(5)), key=lambda o: o.index)
+    assert [o.value for o in found] == [0, 1, 2, None, 4] and isinstance(found[3].error, dtpnode.RemoteError)
+    with client.executor(output=None) as pool, pytest.raises(dtpnode.RemoteError, match="SystemExit: 0"):
+        pool.submit(leave, 3).result(LIMIT)
+
+
 def test_initial_is_added_once(client):
     """An op that changes its first argument finds initial as it was given, however often the total is looked at."""
     mine = [0]

@@ -12,7 +12,7 @@ from ._session import REDUCE, parts_of
 
 
 class Attached(Receiver):
-    """What an executor has submitted, as futures, from any process of its user and on any node of the pool.
+    """What an executor has sent, as futures, from any process of its user and on any node of the pool.
 
         >>> session = client.attach("3fa9c2e1")
         >>> len(session)
@@ -22,7 +22,8 @@ class Attached(Receiver):
 
     Calls are numbered from 0, in the order in which the executor has sent them, which is that of submission without
     those that were cancelled before. ``session[n]`` is the future of a call; ``len`` counts those that are known, and
-    grows while the executor submits more. The futures cannot be cancelled, and are settled as those of the executor
+    grows while the executor submits more. An executor sends as many calls as the pool runs within half a second, so that
+    those which wait can be cancelled: these are not there yet, and are lost where its process is killed. The futures cannot be cancelled, and are settled as those of the executor
     are. Results are there for as long as nodes keep them (``dtpnode up --keep-results``).
 
     ``name`` is that of the session's first job, as ``Executor.name`` and ``dtpnode ps`` tell it. Where the

@@ -22,6 +22,15 @@ class NoDaemon(Error):
     """No daemon listens on the control socket."""
 
 
+def raisable(error: BaseException) -> BaseException:
+    """An exception that a call has raised, as it is raised here. One that ends a program, such as that of sys.exit(0),
+    is not to end this one, which would look as if all had gone well."""
+    if isinstance(error, Exception):
+        return error
+    name, what = type(error).__name__, f": {error}" if str(error) else ""
+    return RemoteError(f"the call has raised {name}{what}", "sys.exit ends no program there: return from the function")
+
+
 class ItemLost(Error):
     """An item has no result: it failed on several nodes, such as by a crash or for want of memory, and was given up."""
 

@@ -109,7 +109,7 @@ def measured(function: Callable[[Any], Any], argument: Any) -> tuple[Any, ...]:
     began = time.time()
     try:
         returned, value, words = True, function(argument), ""
-    except Exception as e:
+    except BaseException as e:  # Also that of sys.exit, which is none of this process.
         at = e.__traceback__.tb_next if e.__traceback__ is not None else None
         words = "".join(traceback.format_exception(type(e), e, at))
         returned, value = False, None

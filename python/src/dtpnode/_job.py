@@ -10,6 +10,7 @@ import tempfile
 import threading
 import time
 import warnings
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
@@ -284,7 +285,7 @@ class Results(Mapping[str, Any]):
         except ImportError:
             raise Error("results are read by uproot and hist", "pip install dtpnode[results]") from None
         self.path, self._missing = path, missing
-        self._folder = folder
+        self._drop = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)  # also at the interpreter's end
         self._file = uproot.open(path)
         self._names = list(dict.fromkeys(self._file.keys(recursive=False, cycle=False)))
         self._root: Any = None
@@ -294,9 +295,8 @@ class Results(Mapping[str, Any]):
             raise KeyError(f"{name}; there are {', '.join(self._names)}")
         kind = self._file.classname_of(name)
         if kind.startswith(("TH1", "TH2", "TH3", "TProfile")):
-            found = self._file[name]
-            if hasattr(found, "to_hist"):
-                return found.to_hist()
+            with contextlib.suppress(Exception):  # Such as NotImplementedError and ValueError, for what hist has no equal.
+                return self._file[name].to_hist()
         if "ROOT" in sys.modules:
             return self._by_root(name)
         return self._file[name]
@@ -320,7 +320,7 @@ class Results(Mapping[str, Any]):
         file = getattr(self, "_file", None)
         if file is not None:
             file.close()
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._drop()
 
 
 class Bar:

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 
 from ._control import Control
-from ._errors import ClusterLost, Error, ItemLost, JobFailed, NoDaemon, RemoteError, RemoteTraceback
+from ._errors import ClusterLost, Error, ItemLost, JobFailed, NoDaemon, RemoteError, RemoteTraceback, raisable
 from ._exchange import Exchange, refusal
 from ._held import AT_ONCE, LAZY, Files, LateFuture, Value
 from ._slots import Slot
@@ -336,5 +336,6 @@ def raised(value: bytes) -> BaseException:
             error = RemoteError(words)
     except BaseException as e:
         error = RemoteError(words, f"the exception itself could not be unpickled here: {type(e).__name__}: {e}")
+    error = raisable(error)
     error.__cause__ = RemoteTraceback(f"{readable(trace).rstrip()}\nin the call {item}\n")
     return error

@@ -20,7 +20,7 @@ from . import _pickles, _sums
 from ._along import Along
 from ._archive import pack
 from ._control import Control
-from ._errors import Error, ItemLost, NoDaemon, RemoteError, RemoteTraceback, TooLarge
+from ._errors import Error, ItemLost, NoDaemon, RemoteError, RemoteTraceback, TooLarge, raisable
 from ._notes import Notes
 from ._opening import open_job
 from ._prints import Output, Prints
@@ -594,6 +594,7 @@ def exception(details: tuple[int, bytes | None, str, str, str]) -> BaseException
             error = RemoteError(words)
     except BaseException as e:
         error = RemoteError(words, f"the exception itself could not be unpickled here: {type(e).__name__}: {e}")
+    error = raisable(error)
     error.__cause__ = RemoteTraceback(f"{readable(trace).rstrip()}\n{where}\n")
     return error
 
