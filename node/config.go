@@ -36,14 +36,14 @@ import (
 
 // Config is what a daemon is made of.
 type Config struct {
-	StateDir   string            // identity, membership, jobs and results; made if missing
-	CacheDir   string            // ROOT, built children, compiled selectors; may be shared by a user's daemons
-	ScratchDir string            // where a folder for partials of running jobs is made; default StateDir
-	Listen     []string          // host:port; default 127.0.0.1:0; host auto is the address that faces the other members
-	Face       string            // what auto stands for at this start, if not that
-	Name       string            // shown to others
-	Slots      int               // children at once
-	NoRuntime  string            // what the user can do if this host can run nothing
+	StateDir   string   // identity, membership, jobs and results; made if missing
+	CacheDir   string   // ROOT, built children, compiled selectors; may be shared by a user's daemons
+	ScratchDir string   // where a folder for partials of running jobs is made; default StateDir
+	Listen     []string // host:port; default 127.0.0.1:0; host auto is the address that faces the other members
+	Face       string   // what auto stands for at this start, if not that
+	Name       string   // shown to others
+	Slots      int      // children at once
+	NoRuntime  string   // what the user can do if this host can run nothing
 	// what the user can do if this host has a kind of runtimes, and not what a job needs of it, by the kinds
 	OtherNeeds map[string]string
 	Lacks      map[string]string // what the user can do if this host has other kinds of runtimes, but none of a kind

@@ -18,7 +18,9 @@ import (
 // nearly 0.
 
 // findsParameter matches what names the type and the name of a parameter in one statement.
-var findsParameter = regexp.MustCompile(`TParameter\s*<\s*([A-Za-z0-9_ ]+?)\s*>[^;{}]{0,200}?FindObject\s*\(\s*"([^"\n]*)"`)
+var findsParameter = regexp.MustCompile(
+	`TParameter\s*<\s*([A-Za-z0-9_ ]+?)\s*>[^;{}]{0,200}?FindObject\s*\(\s*"([^"\n]*)"`,
+)
 
 // namesType matches what names the type of a parameter.
 var namesType = regexp.MustCompile(`TParameter\s*<\s*([A-Za-z0-9_ ]+?)\s*>`)

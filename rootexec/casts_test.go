@@ -24,7 +24,8 @@ func TestCasts(t *testing.T) {
 	}
 	got := typed(params, castsOf(Source{Files: map[string][]byte{"S.C": []byte(code)}}))
 	want := map[string]string{
-		"a:first double": "1", "b:first float": "2", "c": "3", "d": "4", "f": "5", "g:first double": "6", "n": "7", "a:int": "8",
+		"a:first double": "1", "b:first float": "2", "c": "3", "d": "4", "f": "5", "g:first double": "6", "n": "7",
+		"a:int": "8",
 	}
 	for name, value := range want {
 		if got[name] != value {
@@ -32,7 +33,8 @@ func TestCasts(t *testing.T) {
 		}
 	}
 	alone := typed(params[:2], castsOf(Source{Files: map[string][]byte{
-		"S.h": []byte(`void S::look(const char *n) { TObject *o = fInput->FindObject(n); x = ((TParameter<double>*)o)->GetVal(); }`),
+		"S.h": []byte(`void S::look(const char *n) { TObject *o = fInput->FindObject(n);
+			x = ((TParameter<double>*)o)->GetVal(); }`),
 	}}))
 	if alone["a:first double"] != "1" || alone["b:first double"] != "2" {
 		t.Errorf("the only type is not that of all: %v", alone)

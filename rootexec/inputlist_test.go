@@ -69,7 +69,8 @@ func TestParametersAreWhatSelectorsLookFor(t *testing.T) {
 		"b double 0.5 float 0.5 named 0.5; c named text; " +
 		"d double 1 float 1 long64 1 long 1 int 1 bool 1 named 1; e double 5e+09 float 5e+09 long64 5000000000 long " +
 		"5000000000 named 5000000000; f double 3; g int 3; h long64 3; i bool 1; j float 0.5; k named 007; l named 1e400; " +
-		"m named nan; n double -3 float -3 long64 -3 long -3 int -3 named -3; o named 2026-11-29; p named ; q double 20 float 20 long64 20 long 20 int 20 named 20; r double 0.1 float 0.1 " +
+		"m named nan; n double -3 float -3 long64 -3 long -3 int -3 named -3; o named 2026-11-29; p named ; " +
+		"q double 20 float 20 long64 20 long 20 int 20 named 20; r double 0.1 float 0.1 " +
 		"named 0.1; s double -3e+09 float -3e+09 long64 -3000000000 long -3000000000 named -3000000000; t named text;"
 	for _, got := range append(slaves, begin) {
 		if got != want {

@@ -419,8 +419,8 @@ func (p *program) Session(ctx context.Context, spec exec.SessionSpec) (exec.Sess
 		env = append(env, v.Name+"="+v.Value)
 	}
 	client := ClientSpec{
-		Option: p.work.Option, Params: typed(p.work.Params, p.work.Casts), Given: p.given.path, Dir: spec.Dir, Env: env, Seed: p.work.Seed,
-		Canvases: p.work.Canvases, Session: p.work.Session, Away: spec.Away,
+		Option: p.work.Option, Params: typed(p.work.Params, p.work.Casts), Given: p.given.path, Dir: spec.Dir,
+		Env: env, Seed: p.work.Seed, Canvases: p.work.Canvases, Session: p.work.Session, Away: spec.Away,
 		Inputs: spec.Inputs, OutputDir: spec.OutputDir, Mark: spec.Mark, Hints: spec.Hints,
 		Odd: spec.Odd,
 	}

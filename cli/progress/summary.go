@@ -22,7 +22,8 @@ func SummaryOfShown(w io.Writer, st api.JobStatus) { summary(w, st, false) }
 func summary(w io.Writer, st api.JobStatus, kept bool) {
 	pace := ""
 	if counted(st) {
-		pace = fmt.Sprintf(" (%s%s/s, %s read)", Rate(average(float64(ranNow(st)), st)), st.Called(), Bytes(float64(st.Bytes)))
+		rate := Rate(average(float64(ranNow(st)), st))
+		pace = fmt.Sprintf(" (%s%s/s, %s read)", rate, st.Called(), Bytes(float64(st.Bytes)))
 	}
 	fmt.Fprintf(w, "%s: %s in %s%s, job %s%s%s\n", line(string(st.State)), Extent(st), Seconds(st.Seconds), pace,
 		Short(st.ID), beforeOf(st), skippedOf(st))

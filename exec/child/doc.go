@@ -53,8 +53,8 @@
 //     packet with items is of a blob of items at that path on this host (exec.OpenItems), one with small of the blob
 //     that is there itself; both have no file. One with none of these is a range of numbers. base is the global unit of
 //     the file's entry 0. total and uuid are the entries and the identity that the file had when it was planned: one
-//     that differs is refused with errno -2. end is where what is wanted of the file ends, if that is known. clip allows
-//     the file to end before last.
+//     that differs is refused with errno -2. end is where what is wanted of the file ends, if that is known. clip
+//     allows the file to end before last.
 //   - done: last is the first entry that was not processed. It is before the packet's last if the packet was
 //     preempted, which is so for every packet whose seq is at most stop of the page, looked at before each entry. hints
 //     and whole are of a process that tries a job's first entries (exec.Foreseen), and missing otherwise. early has the

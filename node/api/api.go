@@ -179,8 +179,8 @@ type AppendRequest struct {
 	Items int64       `json:"items,omitempty"` // further items that are only numbers, of a kind that runs over items
 	Data  [][]byte    `json:"data,omitempty"`  // further items, in base64; they follow those that are only numbers
 	Close bool        `json:"close,omitempty"` // nothing is appended after this
-	// Near says which nodes have run some of the items before, and are faster with them. It is a hint: without it, or where
-	// a node is gone, the items run all the same.
+	// Near says which nodes have run some of the items before, and are faster with them. It is a hint: without it, or
+	// where a node is gone, the items run all the same.
 	Near []NearItems `json:"near,omitempty"`
 
 	Open        float64 `json:"open_seconds,omitempty"` // as in a JobRequest
@@ -353,7 +353,13 @@ type JobStatus struct {
 }
 
 // Called is what the units of a job are called, in the plural.
-func (st JobStatus) Called() string { return cmp.Or(st.Unit, "events") }
+func (st JobStatus) Called() string {
+	const longest = 16
+	if strings.Trim(st.Unit, "abcdefghijklmnopqrstuvwxyz") != "" || len(st.Unit) > longest {
+		return "units"
+	}
+	return cmp.Or(st.Unit, "events")
+}
 
 // Code is a state of the user's code, and the parameters that went with it.
 type Code struct {

@@ -10,8 +10,8 @@ import (
 
 // A program that appends to a job over an exchange may be killed, and then nobody ever closes the job: it would hold
 // its processes, and its share of the slots, for ever. Such a program says when it submits the job how long nobody may
-// be connected that appends (api.JobRequest.Abandon); after that the node on which it runs closes the job, which ends with
-// what was appended. How long is in the description, so that the daemon heeds it after a restart, too.
+// be connected that appends (api.JobRequest.Abandon); after that the node on which it runs closes the job, which ends
+// with what was appended. How long is in the description, so that the daemon heeds it after a restart, too.
 
 // attended is which jobs have a program connected that appends to them.
 type attended struct {

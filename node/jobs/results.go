@@ -23,8 +23,8 @@ func (r *outputs) Fetched(name string, submitter tasks.PeerID) {
 	r.tellAll("fetched", name)
 }
 
-// Taken notes, here and on the other nodes that are up, once the job has ended, that its user was told the values of all
-// units, so that they go if there is no room. Nothing is noted if this node's user may only look at the job.
+// Taken notes, here and on the other nodes that are up, once the job has ended, that its user was told the values of
+// all units, so that they go if there is no room. Nothing is noted if this node's user may only look at the job.
 func (r *outputs) Taken(name string) {
 	found := r.book.Meant(name)
 	if len(found) != 1 || !r.cluster.May(r.net.ID(), found[0].submitter(), members.ForRule) {

@@ -104,8 +104,11 @@ func (r *Results) NoteFetched(name string) {
 	}
 }
 
-// Taken reports whether a job's user has been told the values of all units while the job ran, as far as this node knows.
-func (r *Results) Taken(name string) bool { return SizeOf(filepath.Join(r.FolderOf(name), takenFile)) >= 0 }
+// Taken reports whether a job's user has been told the values of all units while the job ran, as far as this node
+// knows.
+func (r *Results) Taken(name string) bool {
+	return SizeOf(filepath.Join(r.FolderOf(name), takenFile)) >= 0
+}
 
 // NoteTaken notes that a job's user has been told the values of all units.
 func (r *Results) NoteTaken(name string) {

@@ -41,7 +41,8 @@ func (f Finished) promised(now time.Time, keepFor time.Duration) bool {
 // Forgotten are jobs older than KeepFor, and beyond the newest KeepJobs those that have no output any more. Outputs go
 // that were fetched longer than KeepFetched ago. The room is bounded by results whose output is whole and that their
 // users have, since they have fetched them or were told all of it: those beyond the newest KeepWhole, and what takes
-// more than KeepBytes, go sooner. An output that is still to be fetched, or written where its user wants it, and what a retry of a partial one needs, go by their age alone.
+// more than KeepBytes, go sooner. An output that is still to be fetched, or written where its user wants it,
+// and what a retry of a partial one needs, go by their age alone.
 func (r Retention) Expired(now time.Time, all []Finished) (forget, drop []Finished) {
 	var past, whole int
 	var bytes int64

@@ -350,7 +350,8 @@ def test_reuse_and_shuffle(manager):
     assert {r["args"]: r["task_id"] for r in again} == {c: i for i, c in enumerate(chunks[::-1])}
     same = sum(nodes_of(first)[c] == nodes_of(again)[c] for c in chunks)
     assert same >= 10
-    twice = manager.remote_map(lambda c: c[1], [chunks[0], chunks[0], *chunks[2:]], reuse_chunking=True, progress_bar=False)
+    doubled = [chunks[0], chunks[0], *chunks[2:]]
+    twice = manager.remote_map(lambda c: c[1], doubled, reuse_chunking=True, progress_bar=False)
     assert sorted(r["result"] for r in twice) == [0, 0, *range(2, 12)]
     shuffled = manager.remote_map(lambda c: c[1], chunks, shuffle_chunks=True, progress_bar=False)
     assert sorted(r["result"] for r in shuffled) == list(range(12))

@@ -81,7 +81,8 @@ def data(tmp_path_factory):
 @pytest.fixture(scope="module")
 def job(root_client, data):
     folder, _ = data
-    return root_client.run(folder / "Count.C+", tree="T", files=f"{folder}/f*.root", option="good", params={"k": 0.5, "cut": 20})
+    params = {"k": 0.5, "cut": 20}
+    return root_client.run(folder / "Count.C+", tree="T", files=f"{folder}/f*.root", option="good", params=params)
 
 
 def test_results(job, data):

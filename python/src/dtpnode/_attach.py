@@ -22,9 +22,11 @@ class Attached(Receiver):
 
     Calls are numbered from 0, in the order in which the executor has sent them, which is that of submission without
     those that were cancelled before. ``session[n]`` is the future of a call; ``len`` counts those that are known, and
-    grows while the executor submits more. An executor sends as many calls as the pool runs within half a second, so that
-    those which wait can be cancelled: these are not there yet, and are lost where its process is killed. The futures cannot be cancelled, and are settled as those of the executor
-    are. Results are there for as long as nodes keep them (``dtpnode up --keep-results``).
+    grows while the executor submits more. An executor sends as many calls as the pool runs within half a second, so
+    that those which wait can be cancelled: these are not there yet, and are lost where its process is killed.
+
+    The futures cannot be cancelled, and are settled as those of the executor are. Results are there for as long as
+    nodes keep them (``dtpnode up --keep-results``).
 
     ``name`` is that of the session's first job, as ``Executor.name`` and ``dtpnode ps`` tell it. Where the
     session's process was killed its daemon closes the job a minute later; ``finish`` does so at once.

@@ -194,5 +194,6 @@ class Control:
 def seen(status: dict[str, Any]) -> dict[str, Any]:
     """The status of a job that is to be seen whole: that of another user's job says why not."""
     if status.get("private"):
-        raise Error(f"the job {status['id'][:12]} is {status.get('submitter_name') or 'another member'}'s: {status['private']}")
+        whose = status.get("submitter_name") or "another member"
+        raise Error(f"the job {status['id'][:12]} is {whose}'s: {status['private']}")
     return status

@@ -109,6 +109,8 @@ def _typed(value: Value) -> str:
 def called(status: dict[str, Any]) -> str:
     """What the units of a job are called: entries, where they are those of trees."""
     unit: str = status.get("unit") or "events"
+    if not (unit.isalpha() and unit.isascii() and len(unit) <= 16):  # Any member may have said it.
+        return "units"
     return "entries" if unit == "events" else unit
 
 
@@ -295,7 +297,7 @@ class Results(Mapping[str, Any]):
             raise KeyError(f"{name}; there are {', '.join(self._names)}")
         kind = self._file.classname_of(name)
         if kind.startswith(("TH1", "TH2", "TH3", "TProfile")):
-            with contextlib.suppress(Exception):  # Such as NotImplementedError and ValueError, for what hist has no equal.
+            with contextlib.suppress(Exception):  # Such as NotImplementedError, where hist has no equal.
                 return self._file[name].to_hist()
         if "ROOT" in sys.modules:
             return self._by_root(name)

@@ -426,6 +426,7 @@ def parts_of(control: Control, name: str) -> list[tuple[int, dict[str, Any]]]:
     parts = [(0, first)]
     for job in control.call("GET", "/v1/jobs"):
         part = PART.search(job["title"])
-        if part is not None and part[1] == first["id"] and job["submitter"] == first["submitter"]:  # Anybody gives titles.
+        # Anybody may give a job such a title.
+        if part is not None and part[1] == first["id"] and job["submitter"] == first["submitter"]:
             parts.append((int(part[2]), job))
     return sorted(parts, key=lambda p: p[0])

@@ -84,8 +84,8 @@ class Manager:
             ``read_bytes``, ``write_bytes`` and ``result``. An exception is in ``result``, as its traceback in words.
             Without it only the results come.
         ``reuse_chunking``
-            runs each of the arguments on the node that ran it in the last map, if that had them all. Without it nodes are
-            preferred that ran the same before, as long as that pays.
+            runs each of the arguments on the node that ran it in the last map, if that had them all. Without it nodes
+            are preferred that ran the same before, as long as that pays.
         ``worker_names``
             are workers on whose nodes the arguments run, by turns. An unknown one is a ValueError.
         ``shuffle_chunks``
