@@ -28,9 +28,10 @@ CXX_CODE := $(wildcard rootexec/child/*.cc rootexec/child/*.h)
 export DTPNODE_SAMPLES ?= $(wildcard $(CURDIR)/../shared/data)
 # What is one goroutine, by the import rules of the layers, has no races: the race detector would make it six times as slow.
 PLAIN    := ./sim ./engine ./journal ./ledger ./merge ./quorum ./steal ./tasks
-RACED     = $(filter-out ./e2e $(PLAIN),$(patsubst github.com/dtpnode/dtpnode/%,./%,$(shell $(GO) list ./...)))
+LATE      = ./python ./rootexec/roottest
+RACED     = $(filter-out ./e2e $(LATE) $(PLAIN),$(patsubst github.com/dtpnode/dtpnode/%,./%,$(shell $(GO) list ./...)))
 
-.PHONY: build wheel demo old-root test test-cores test-e2e test-chaos test-rest soak mutants fuzz bench bench-python curves install uninstall release lint tidy-check vuln fmt clean
+.PHONY: build wheel demo old-root test test-cores test-e2e test-chaos test-python test-rest soak mutants fuzz bench bench-python curves install uninstall release lint tidy-check vuln fmt clean
 
 build:
 	$(GO) build -trimpath -ldflags '$(STAMP)' -o $(BIN) ./cmd/dtpnode
@@ -38,11 +39,11 @@ build:
 demo: build
 	$(BIN) demo
 
-# Side by side, since the cores need processors, and the end-to-end tests, which take longest, wait more than half of their
-# time. Being nice, the cores take only what the others leave.
+# Side by side, since the cores need processors, and the end-to-end tests wait more than half of their time. Being nice,
+# the cores take only what the others leave. The Python package's tests begin when one of the others has ended.
 test:
 	$(GO) vet ./...
-	$(MAKE) -j3 -Oline test-e2e test-rest test-cores
+	$(MAKE) -j3 -Oline test-e2e test-rest test-cores test-python
 	$(MAKE) test-chaos
 
 test-cores:
@@ -59,6 +60,9 @@ test-chaos:
 
 test-rest:
 	$(GO) test -race -timeout 45m -parallel 6 -p 1 $(RACED)
+
+test-python:
+	$(GO) test -race -timeout 45m -p 1 $(LATE)
 
 # More of the simulator's seeds, from FIRST on, or as many as SIM_TIME allows (100,000 are a night), and the tests
 # that kill things again and again, ROUNDS times or for the time CHAOS.

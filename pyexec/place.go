@@ -180,10 +180,15 @@ for m in ("cloudpickle", "msgpack"):
 // libsFor returns the folder of the libraries that the child needs, for the interpreter of an environment: empty if
 // that has them, and else those of the runtime's own, so that no network is needed.
 func (r *Runtime) libsFor(ctx context.Context, exe string) (string, error) {
-	probe := osexec.CommandContext(ctx, exe, "-I", "-c", missing)
-	probe.Dir, probe.Env = os.TempDir(), ownEnviron()
+	short, cancel := context.WithTimeout(ctx, lookLimit)
+	defer cancel()
+	probe := osexec.CommandContext(short, exe, "-I", "-c", missing)
+	probe.Dir, probe.Env, probe.WaitDelay = os.TempDir(), ownEnviron(), time.Second
 	out, err := probe.Output()
-	if err != nil {
+	switch {
+	case short.Err() != nil && ctx.Err() == nil:
+		return "", fmt.Errorf("the Python at %s has said nothing for %v", exe, lookLimit)
+	case err != nil:
 		return "", fmt.Errorf("could not ask the Python at %s for its modules: %s", exe, saidIn(err, missing))
 	}
 	if len(strings.Fields(string(out))) == 0 {

@@ -462,6 +462,9 @@ def raised_value(e: BaseException, item: str) -> bytes:
     text = trace(e)
     if isinstance(e, ModuleNotFoundError):
         text += advice(e) + "\n"
+    if isinstance(e, FileNotFoundError) and isinstance(e.filename, str) and not os.path.isabs(e.filename):
+        text += f"{e.filename} was looked for in {os.getcwd()} on {os.uname().nodename}: give its whole path, or send it "
+        text += "along (files=[…] in the Python package)\n"
     e.__traceback__ = None
     try:
         pickled = dumps(e)

@@ -117,6 +117,8 @@ class Client:
     def attach(self, name: str) -> Attached | Job:
         """What a name stands for, from any process and node: the futures of an executor's session (Executor.name), as
         an Attached, or the job of a selector, as a Job. The beginning of a name will do. An unknown one is an Error."""
+        if not name:
+            raise Error("the name is empty", "Executor.name is that of a session, and `dtpnode ps` lists all")
         status = self.control.call("GET", f"/v1/jobs/{name}")
         if status.get("kind") == "ROOT":
             return Job(self.control, status["id"])

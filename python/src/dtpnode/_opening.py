@@ -15,6 +15,7 @@ from ._notes import Notes
 from ._receiver import AGAIN
 
 ABANDONED = 60.0  # seconds after which a job is closed whose process is gone
+ON_DISK = 2.0  # seconds for which the first copy of a job's ledger is waited for
 SLOW = 1.0  # seconds after which it is said what takes its time
 LOADING = 20.0  # seconds for which it may go without saying that code is loaded, with what it imports
 
@@ -54,11 +55,16 @@ def _opened(control: Control, title: str, code: bytes, along: Along, notes: Note
 
 def _prepared(control: Control, status: dict[str, Any]) -> dict[str, Any]:
     """Waits until a job is prepared, which takes minutes where an environment is made for it: what takes its time is
-    said then."""
+    said then. A job that nobody has on disk yet would be lost with its daemon, and so is waited for, too."""
     since = changed = time.monotonic()
     phase = shown = ""
-    while status["state"] == "preparing":
+    begun: float | None = None  # when the job was first seen to run
+    while True:
         now = time.monotonic()
+        if status["state"] != "preparing":
+            begun = begun or now
+            if status["state"] != "running" or status.get("replicas") or now - begun > ON_DISK:
+                break
         time.sleep(0.002 if now - since < 1 else 0.05)
         status = control.call("GET", f"/v1/jobs/{status['id']}")
         is_in = (status.get("phase") or "").partition(", for ")[0]

@@ -210,7 +210,7 @@ class Receiver:
         with self._lock:
             ended = not job.closing
             whole = not job.sent and not ended
-        error = Error("the job has ended without it") if whole else self._why(job) or Error("the job is over")
+        error = Error("the job has ended without it") if whole else self._why(job) or self._ended(job)
         with self._lock:
             left = list(job.sent.values())
             job.sent.clear()
@@ -240,6 +240,16 @@ class Receiver:
         if status["state"] not in ("failed", "cancelled") and not status.get("error"):
             return None
         return Error(status.get("error") or f"the job is {status['state']}", status.get("hint") or "")
+
+    def _ended(self, job: Job) -> Error:
+        """What is known of a job that has ended though more was to be appended."""
+        status = self._status(job)
+        reasons = dict.fromkeys(str(m.get("reason") or m.get("kind")) for m in status.get("missing") or ())
+        words = "; ".join(list(reasons)[:3])
+        return Error(
+            f"the job {job.name[:12]} has ended ({status['state']}) before its program was done{': ' * bool(words)}{words}",
+            f"`dtpnode status {job.name[:12]}` says more; another executor begins another job",
+        )
 
     def _fail(self, why: BaseException) -> None:
         """Gives up all calls that are on their way."""

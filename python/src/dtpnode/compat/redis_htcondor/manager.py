@@ -258,6 +258,7 @@ def _meta(outcome: Outcome[Any], number: int) -> Meta:
         "write_bytes": outcome.write_bytes,
         "result": outcome.value if outcome.error is None else outcome.traceback,
         "_node": outcome.node,
+        "_failed": outcome.error is not None,
     }
 
 

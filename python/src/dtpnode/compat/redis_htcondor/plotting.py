@@ -61,7 +61,9 @@ def plot_cumulative_events(results: Results, ax: "Axes | None" = None) -> "Axes"
         args = t["args"]
         if not (isinstance(args, (tuple, list)) and len(args) >= 3):
             raise ValueError(f"the arguments of a task are {args!r}, and must be (file, first, last) to count events")
-    return _cumulative(results, ax, lambda t: (t["args"][2] - t["args"][1]) / 1e6, "processed", "Mevents", "MHz")
+    return _cumulative(
+        results, ax, lambda t: 0 if t.get("_failed") else (t["args"][2] - t["args"][1]) / 1e6, "processed", "Mevents", "MHz"
+    )
 
 
 def _cumulative(
