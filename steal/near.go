@@ -36,8 +36,12 @@ type kept struct {
 }
 
 // keepFor takes units out of the pool that a node is near. Those to which this node itself is near stay there, and so
-// do those of nodes that cannot come for them.
+// do those of nodes that cannot come for them. A hint is of ranges as they come, and so divides no file that is to stay
+// whole.
 func (s *Scheduler) keepFor(j *job, all []Near) {
+	if j.data.Whole {
+		return
+	}
 	for _, n := range all {
 		n.Cost = min(n.Cost, MaxNear)
 		n.Ranges = n.Ranges.Intersect(j.pool)
