@@ -13,7 +13,7 @@ func TestGrowing(t *testing.T) {
 	if raceEnabled {
 		t.Skip("one goroutine each; runs without the race detector")
 	}
-	n, first := seeds(t, 24), setting(t, "DTPNODE_FIRST", 0)
+	n, first := seeds(t, 40), setting(t, "DTPNODE_FIRST", 0)
 	var mu sync.Mutex
 	var all tally
 	var wg sync.WaitGroup
