@@ -90,7 +90,9 @@ func (n *Node) noteDialError(id peer.ID, err error) {
 		if !errors.Is(err, context.Canceled) && !errors.Is(err, errShunned) {
 			n.log.Debug("could not reach a member", "peer", id.String(), "err", err)
 			n.mu.Lock()
-			n.problems[id] = describeDial(err)
+			if !n.shuns(id) { // else that is the reason, which a dial that was under way does not know
+				n.problems[id] = describeDial(err)
+			}
 			delete(n.incompatible, id)
 			n.mu.Unlock()
 		}
