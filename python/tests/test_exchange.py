@@ -21,6 +21,13 @@ from dtpnode._receiver import Job, Receiver
 HEAD = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: dtpnode-exchange\r\n\r\n"
 
 
+def hang_up(connection):
+    """Ends a connection after what was sent on it has been read: closed with something unread it would be reset."""
+    connection.shutdown(socket.SHUT_WR)
+    while connection.recv(4096):
+        pass
+
+
 @pytest.mark.parametrize("cuts", [(), (len(HEAD),), (len(HEAD) + 2,), (10, len(HEAD) + 9), (len(HEAD) + 5_000,)])
 def test_answers_that_come_with_the_headers(tmp_path, cuts):
     """Nothing is lost, wherever the bytes of the daemon are cut into packets."""
@@ -41,6 +48,7 @@ def test_answers_that_come_with_the_headers(tmp_path, cuts):
                     told.append(connection.recv(4096))
                 for first, last in zip((0, *cuts), (*cuts, len(text))):
                     connection.sendall(text[first:last])
+                hang_up(connection)
 
         server = threading.Thread(target=serve)
         server.start()
