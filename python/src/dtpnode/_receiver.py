@@ -339,6 +339,11 @@ def unreadable(why: BaseException) -> RemoteError:
 def raised(value: bytes) -> BaseException:
     """The exception that an item has raised, with its traceback as the cause."""
     pickled, words, trace, item = pickle.loads(memoryview(value)[1:])
+    return remade(pickled, words, trace, f"in the call {item}")
+
+
+def remade(pickled: bytes | None, words: str, trace: str, where: str) -> BaseException:
+    """An exception that was raised on a node, with its traceback, and where that was, as the cause."""
     error: BaseException
     try:
         error = pickle.loads(pickled) if pickled is not None else RemoteError(words)
@@ -347,5 +352,5 @@ def raised(value: bytes) -> BaseException:
     except BaseException as e:
         error = RemoteError(words, f"the exception itself could not be unpickled here: {type(e).__name__}: {e}")
     error = raisable(error)
-    error.__cause__ = RemoteTraceback(f"{readable(trace).rstrip()}\nin the call {item}\n")
+    error.__cause__ = RemoteTraceback(f"{readable(trace).rstrip()}\n{where}\n")
     return error

@@ -20,11 +20,11 @@ from . import _pickles, _sums
 from ._along import Along
 from ._archive import pack
 from ._control import Control
-from ._errors import Error, ItemLost, NoDaemon, RemoteError, RemoteTraceback, TooLarge, raisable
+from ._errors import Error, ItemLost, NoDaemon, RemoteError, TooLarge
 from ._notes import Notes
 from ._opening import open_job
 from ._prints import Output, Prints
-from ._receiver import AGAIN, PATIENCE, RETRY, Append, Job, Receiver, broken_by, item_lost
+from ._receiver import AGAIN, PATIENCE, RETRY, Append, Job, Receiver, broken_by, item_lost, remade
 from ._session import (
     MAX_APPENDS,
     MAX_BATCH,
@@ -35,7 +35,6 @@ from ._session import (
     part_title,
     parts_of,
 )
-from ._traces import readable
 
 if TYPE_CHECKING:
     import pandas
@@ -585,18 +584,8 @@ def read(f: BinaryIO) -> Any:
 
 
 def exception(details: tuple[int, bytes | None, str, str, str]) -> BaseException:
-    """An exception that was raised on a node, with its traceback as the cause."""
-    _, pickled, words, trace, where = details
-    error: BaseException
-    try:
-        error = pickle.loads(pickled) if pickled is not None else RemoteError(words)
-        if not isinstance(error, BaseException):
-            error = RemoteError(words)
-    except BaseException as e:
-        error = RemoteError(words, f"the exception itself could not be unpickled here: {type(e).__name__}: {e}")
-    error = raisable(error)
-    error.__cause__ = RemoteTraceback(f"{readable(trace).rstrip()}\n{where}\n")
-    return error
+    """An exception that was raised on a node, of what a sum tells of it."""
+    return remade(*details[1:])
 
 
 def why_none(status: dict[str, Any], lost: list[tuple[int, int, dict[str, Any]]]) -> BaseException:
