@@ -48,9 +48,11 @@ type Blob struct {
 	Key string
 	// Pack makes the content; nil if File has it.
 	Pack func() ([]byte, error)
-	// File is the path of a file with the content, if that may be too large for memory. The file is the runtime's, and
-	// stays where it is as long as the Program is not released.
+	// File is the path of a file with the content, if that may be too large for memory. It stays where it is as long as
+	// the Program is not released.
 	File string
+	// Foreign says that File is not the runtime's own: its user may write to it, so that others get a copy of it as it is.
+	Foreign bool
 }
 
 // Order is the work of a job as its description has it, with what is needed to make a program of it.

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -69,28 +68,13 @@ type source struct {
 	tell    func(step string)
 	lock    func(ctx context.Context) ([]byte, error)
 	tarball func(ctx context.Context) (string, error)
-	file    func(ctx context.Context, number int, to string) error // places a file at a path
-	names   []string                                               // of the files
-	hashes  []string                                               // what tells the files from others of their names
 	blobs   []exec.Blob
-}
 
-// placed is a file that stands in working folders.
-type placed struct {
-	Name string `msgpack:"name"`
-	Path string `msgpack:"path"` // where its content is on this host
-}
-
-// place puts files into a folder of a program.
-func (s source) place(ctx context.Context, folder string) (out []placed, err error) {
-	for i, name := range s.names {
-		path := filepath.Join(folder, tasks.FileShip(i))
-		if err := s.file(ctx, i, path); err != nil {
-			return nil, err
-		}
-		out = append(out, placed{Name: name, Path: path})
-	}
-	return out, nil
+	own   []File   // of this host's user, as long as no copies of them were made
+	names []string // of files for working folders
+	sums  []string // SHA-256 of these, in hex
+	// original is a path of such a file, by its number, that no process of the job is told of, and its SHA-256.
+	original func(ctx context.Context, number int) (path, sum string, err error)
 }
 
 // needs are what a runtime must offer for work beside its version.
@@ -148,6 +132,26 @@ func (r *Runtime) takeAlong(
 	return s, s.takeFiles(spec.Files, w)
 }
 
+// keepFiles makes copies of the user's own files, which may be written to at any time, in a folder, and has the job
+// ship those.
+func (s *source) keepFiles(folder string) error {
+	paths := make([]string, len(s.own))
+	for i, f := range s.own {
+		paths[i] = filepath.Join(folder, tasks.FileShip(i))
+		sum, err := copyFile(f.Path, paths[i])
+		if err != nil {
+			return err
+		}
+		s.sums = append(s.sums, sum)
+		s.blobs = append(s.blobs, exec.Blob{Name: tasks.FileShip(i), Keep: true, File: paths[i]})
+	}
+	if len(paths) > 0 {
+		sums := s.sums
+		s.original = func(_ context.Context, i int) (path, sum string, err error) { return paths[i], sums[i], nil }
+	}
+	return nil
+}
+
 // again takes along what an earlier job did.
 func (r *Runtime) again(ctx context.Context, o exec.Order, w work, tell func(string)) (source, error) {
 	s, err := r.brought(ctx, o, w)
@@ -155,11 +159,18 @@ func (r *Runtime) again(ctx context.Context, o exec.Order, w work, tell func(str
 		return s, err
 	}
 	s.tell = tell
+	for i := range s.names {
+		path, _, err := s.original(ctx, i)
+		if err != nil {
+			return s, err
+		}
+		s.blobs = append(s.blobs, exec.Blob{Name: tasks.FileShip(i), Keep: true, File: path})
+	}
 	if w.Env == nil || w.Env.Kind == envName {
 		return s, nil
 	}
 	path, err := o.FetchFile(ctx, tasks.EnvironmentShip)
-	s.blobs = []exec.Blob{{Name: tasks.EnvironmentShip, Keep: true, File: path}}
+	s.blobs = append(s.blobs, exec.Blob{Name: tasks.EnvironmentShip, Keep: true, File: path})
 	return s, err
 }
 
@@ -217,7 +228,7 @@ func (s *source) takeTarball(path string, w *work) error {
 	}
 	w.Env = &workEnv{Kind: envTarball, Name: filepath.Base(path), Hash: hash}
 	s.tarball = func(context.Context) (string, error) { return path, nil }
-	s.blobs = append(s.blobs, exec.Blob{Name: tasks.EnvironmentShip, Keep: true, File: path})
+	s.blobs = append(s.blobs, exec.Blob{Name: tasks.EnvironmentShip, Keep: true, File: path, Foreign: true})
 	return nil
 }
 
@@ -241,11 +252,8 @@ func (s *source) takeFiles(files []File, w *work) error {
 				"hosts see", f.Path, info.Size(), int64(tasks.MaxInput))
 		}
 		w.Files = append(w.Files, f.Name)
-		s.names = append(s.names, f.Name)
-		s.hashes = append(s.hashes, fmt.Sprint(f.Path, info.Size(), info.ModTime().UnixNano()))
+		s.names, s.own = append(s.names, f.Name), append(s.own, f)
 	}
-	// A copy, so that nothing that code does to it is done to the user's own file, and it stays what it is.
-	s.file = func(_ context.Context, i int, to string) error { return copyFile(files[i].Path, to) }
 	return nil
 }
 
@@ -258,22 +266,16 @@ func (r *Runtime) brought(_ context.Context, o exec.Order, w work) (source, erro
 	}}
 	s.lock = func(ctx context.Context) ([]byte, error) { return o.Fetch(ctx, tasks.EnvironmentShip) }
 	s.tarball = func(ctx context.Context) (string, error) { return o.FetchFile(ctx, tasks.EnvironmentShip) }
-	s.file = func(ctx context.Context, i int, to string) error {
-		path, err := o.FetchFile(ctx, tasks.FileShip(i))
-		if err != nil {
-			return err
-		}
-		if os.Link(path, to) != nil { // it is on another file system
-			return copyFile(path, to)
-		}
-		return os.Chmod(to, 0o400)
+	s.original = func(ctx context.Context, i int) (path, sum string, err error) {
+		path, err = o.FetchFile(ctx, tasks.FileShip(i))
+		return path, s.sums[i], err
 	}
 	for i := range w.Files {
 		ship, ok := o.Work.Ship(tasks.FileShip(i))
 		if !ok {
 			return s, fmt.Errorf("the job ships no %s", tasks.FileShip(i))
 		}
-		s.hashes = append(s.hashes, ship.SHA256)
+		s.sums = append(s.sums, ship.SHA256)
 	}
 	return s, nil
 }
@@ -298,19 +300,4 @@ func hashOf(path string) (string, error) {
 		return "", err
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
-}
-
-// copyFile copies a file to one that is not to be written to, sharing blocks where the file system can.
-func copyFile(from, to string) error {
-	in, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = in.Close() }() // it was only read
-	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, fs.FileMode(0o400))
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(out, in)
-	return errors.Join(err, out.Close())
 }

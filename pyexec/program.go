@@ -22,7 +22,7 @@ type program struct {
 	r        *Runtime
 	w        work
 	place    *place
-	files    []placed // that stand in working folders
+	files    *laying // that stand in working folders
 	key      string
 	mode     mode
 	finishes bool     // the code has a finish
@@ -58,7 +58,7 @@ const codeFile = "code"
 const mostLoaded = 32
 
 // load makes a program of code, with what else it needs. asked says that it is made for a user of this host.
-func (r *Runtime) load(ctx context.Context, w work, code []byte, more source, asked bool) (_ *program, err error) {
+func (r *Runtime) load(ctx context.Context, w work, code []byte, more *source, asked bool) (_ *program, err error) {
 	folder, err := os.MkdirTemp(r.scratch, "code-")
 	if err == nil {
 		err = os.WriteFile(filepath.Join(folder, codeFile), code, 0o600)
@@ -75,17 +75,23 @@ func (r *Runtime) load(ctx context.Context, w work, code []byte, more source, as
 			err = errors.Join(err, os.RemoveAll(folder))
 		}
 	}()
-	if p.place, err = r.placeOf(ctx, w, more, asked); err != nil {
+	if err := more.keepFiles(folder); err != nil {
+		return nil, ofDisk("load", err)
+	}
+	if p.place, err = r.placeOf(ctx, w, *more, asked); err != nil {
 		return nil, lacking(err, asked)
 	}
-	if p.files, err = more.place(ctx, folder); err != nil {
-		return nil, ofDisk("load", err)
+	p.files = newLaying(*more, folder, func(what error) { r.warn("a job changes what it is to read", what) })
+	if !asked { // who submits may never run an item
+		if err := p.files.lay(ctx); err != nil {
+			return nil, notLaid(err)
+		}
 	}
 	l, says, err := p.loadCode(ctx, code)
 	if err != nil {
 		return nil, err
 	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s %q %x %v %v", w.Form, w.Name, sha256.Sum256(code), p.place.key, more.hashes))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s %q %x %v %v", w.Form, w.Name, sha256.Sum256(code), p.place.key, more.sums))
 	p.key, p.finishes, p.notes = hex.EncodeToString(sum[:]), says.Finishes, says.Notes
 	if says.Mode == "sum" {
 		p.mode = modeSum
@@ -102,6 +108,21 @@ func (r *Runtime) load(ctx context.Context, w work, code []byte, more source, as
 // ofDisk makes an error of this node's disk a failure of that.
 func ofDisk(op string, err error) error {
 	return &exec.Failure{Kind: exec.KindDisk, Op: op, Entry: -1, Msg: err.Error()}
+}
+
+// notLaid says that files could not be laid, which others may be able to.
+func notLaid(err error) error {
+	var f *exec.Failure
+	if errors.As(err, &f) || !isOfDisk(err) {
+		return err
+	}
+	return ofDisk("prepare", err)
+}
+
+func (r *Runtime) warn(what string, err error) {
+	if r.log != nil {
+		r.log.Warn(what, "reason", err)
+	}
 }
 
 // loadedCode is what a process says of code that it has loaded.
@@ -126,7 +147,7 @@ func (p *program) loadCode(ctx context.Context, code []byte) (*loaded, loadedCod
 
 		Folder string   `msgpack:"folder"`
 		Files  []placed `msgpack:"files"`
-	}{"load", p.w.Form, p.w.Name, code, p.folder, p.files})
+	}{"load", p.w.Form, p.w.Name, code, p.folder, p.files.placed()})
 	if err == nil {
 		err = reply.Decode(&says)
 	}
@@ -156,6 +177,17 @@ func (r *Runtime) keep(p *program, l *loaded) bool {
 	return true
 }
 
+// begins has the files of a program be there for a process that is about to begin.
+func (p *program) begins(ctx context.Context) error {
+	if err := p.files.lay(ctx); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return ofDisk("start", err)
+	}
+	return nil
+}
+
 // leaving takes, from the programs but one, the processes that are to leave: of those that nobody uses the ones that
 // were used longest ago. r.mu is held.
 func (r *Runtime) leaving(but *program) (out []*loaded) {
@@ -173,8 +205,21 @@ func (r *Runtime) leaving(but *program) (out []*loaded) {
 	slices.SortFunc(idle, func(a, b *program) int { return cmp.Compare(a.used, b.used) })
 	for _, p := range idle[:min(len(idle), max(0, n-r.mostLoaded))] {
 		out, p.loaded = append(out, p.loaded), nil
+		go p.dropFiles()
 	}
 	return out
+}
+
+// dropFiles gives back the room of the files of a program that nobody uses. It makes them anew if it is used again.
+func (p *program) dropFiles() {
+	p.r.mu.Lock()
+	defer p.r.mu.Unlock()
+	if p.users > 0 {
+		return
+	}
+	if err := p.files.drop(); err != nil && p.r.log != nil {
+		p.r.log.Warn("could not remove files of code that is not used now", "reason", err)
+	}
 }
 
 // fork makes a process with the code, which is loaded for it if it is not.
@@ -283,6 +328,10 @@ func (p *program) Start(ctx context.Context, spec exec.GenSpec, sink exec.Sink) 
 	if err != nil {
 		return nil, err
 	}
+	if err := p.begins(ctx); err != nil {
+		proc.Close()
+		return nil, err
+	}
 	g, err := child.Begin(proc, spec, beginning(spec), sink)
 	if err != nil {
 		return nil, err
@@ -294,6 +343,10 @@ func (p *program) Start(ctx context.Context, spec exec.GenSpec, sink exec.Sink) 
 func (p *program) Try(ctx context.Context, spec exec.GenSpec, file, _ string) error {
 	proc, err := p.fork(ctx, generation)
 	if err != nil {
+		return err
+	}
+	if err := p.begins(ctx); err != nil {
+		proc.Close()
 		return err
 	}
 	_, err = child.Try(ctx, proc, spec, beginning(spec), exec.Packet{ID: 1, File: file, Last: 1})

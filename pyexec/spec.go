@@ -72,7 +72,7 @@ func (r *Runtime) Describe(ctx context.Context, req exec.Request) (exec.Descript
 		return exec.Description{}, err
 	}
 	tell("loading " + w.Name)
-	p, err := r.load(ctx, w, code, more, true)
+	p, err := r.load(ctx, w, code, &more, true)
 	if err != nil {
 		return exec.Description{}, err
 	}
@@ -82,9 +82,6 @@ func (r *Runtime) Describe(ctx context.Context, req exec.Request) (exec.Descript
 		return exec.Description{}, err
 	}
 	blobs := []exec.Blob{{Name: codeBlob, Keep: true, Pack: func() ([]byte, error) { return code, nil }}}
-	for i, f := range p.files {
-		blobs = append(blobs, exec.Blob{Name: tasks.FileShip(i), Keep: true, File: f.Path})
-	}
 	return exec.Description{
 		Program: p,
 		Items:   spec.Items,
@@ -147,7 +144,7 @@ func (r *Runtime) Prepare(ctx context.Context, o exec.Order) (exec.Program, erro
 	if err != nil {
 		return nil, err
 	}
-	p, err := r.load(ctx, w, code, more, false)
+	p, err := r.load(ctx, w, code, &more, false)
 	if err != nil {
 		return nil, err
 	}

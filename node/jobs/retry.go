@@ -254,14 +254,11 @@ func (r *Room) earlier(j *Job, old *foundParts) *exec.Order {
 			if !ok {
 				return "", fmt.Errorf("job %s ships no %s", api.Short(store.NameOf(old.desc)), name)
 			}
-			err := r.blobs.ShipWith(ship.SHA256, func(path string) error {
-				return r.placeShip(ctx, old.Job, old.at, ship, path)
-			})
+			path, err := r.shipped(ctx, j, old.Job, old.at, ship)
 			if err != nil {
 				return "", fmt.Errorf("could not get the %s of job %s: %w", name, api.Short(store.NameOf(old.desc)), err)
 			}
-			j.holds(ship.SHA256, func() { r.blobs.Unship(ship.SHA256) })
-			return r.blobs.ShipPath(ship.SHA256), nil
+			return path, nil
 		},
 	}
 }

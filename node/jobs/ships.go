@@ -55,15 +55,13 @@ func (r *programs) fetchShipFile(ctx context.Context, j *Job, ship tasks.Ship) (
 	j.shipping.Lock()
 	defer j.shipping.Unlock()
 	from := j.homeNow()
-	err := r.blobs.ShipWith(ship.SHA256, func(path string) error { return r.placeShip(ctx, j.s.ID, from, ship, path) })
+	path, err := r.shipped(ctx, j, j.s.ID, from, ship)
 	if store.DiskError(err) != nil {
 		return "", &exec.Failure{Kind: exec.KindDisk, Op: "prepare", Entry: -1, Msg: err.Error()}
 	}
 	if err != nil {
 		return "", err
 	}
-	j.holds(ship.SHA256, func() { r.blobs.Unship(ship.SHA256) })
-	path := r.blobs.ShipPath(ship.SHA256)
 	c := r.ledgers.Of(j.s.ID)
 	if c == nil || !ship.Keep || r.blobs.Has(ship.SHA256, c.ShipPath(ship.SHA256)) {
 		return path, nil
@@ -72,6 +70,33 @@ func (r *programs) fetchShipFile(ctx context.Context, j *Job, ship tasks.Ship) (
 		return "", err
 	}
 	r.blobs.Add(ship.SHA256, c.ShipPath(ship.SHA256))
+	return path, nil
+}
+
+// shipped has a blob of the job id lie in the folder of what is shipped, as long as the job j is here, and returns its
+// path. One that was there before is compared with its hash: if it was damaged meanwhile it is brought again.
+func (r *base) shipped(
+	ctx context.Context, j *Job, id tasks.JobID, from tasks.PeerID, ship tasks.Ship,
+) (string, error) {
+	path, placed := r.blobs.ShipPath(ship.SHA256), false
+	err := r.blobs.ShipWith(ship.SHA256, func(path string) error {
+		placed = true
+		return r.placeShip(ctx, id, from, ship, path)
+	})
+	if err != nil {
+		return "", err
+	}
+	j.holds(ship.SHA256, func() { r.blobs.Unship(ship.SHA256) })
+	switch {
+	case placed:
+		r.blobs.IsSound(path) // who places a blob compares it
+	case !r.blobs.Sound(ship.SHA256, path):
+		if err := r.placeShip(ctx, id, from, ship, path); err != nil {
+			return "", err
+		}
+		r.blobs.Add(ship.SHA256, path)
+		r.blobs.IsSound(path)
+	}
 	return path, nil
 }
 
@@ -97,7 +122,10 @@ func (r *base) placeShip(ctx context.Context, id tasks.JobID, from tasks.PeerID,
 
 func (r *base) placeOnce(ctx context.Context, id tasks.JobID, from tasks.PeerID, s tasks.Ship, path string) error {
 	for _, there := range r.blobs.Paths(s.SHA256) {
-		if there == path && store.Verify(there, s.SHA256) == nil || store.LinkVerified(there, path, s.SHA256) == nil {
+		if !r.blobs.Sound(s.SHA256, there) {
+			continue
+		}
+		if there == path || store.Link(there, path) == nil {
 			return nil
 		}
 		if durable.Place(path, func(f *os.File) error { return store.CopyVerified(f, there, s.SHA256) }) == nil {
@@ -214,7 +242,7 @@ func (r *programs) shipFile(j *Job, b exec.Blob, ship *tasks.Ship) (err error) {
 	if err != nil {
 		return fmt.Errorf("could not ship the %s of the job: %w", b.Name, err)
 	}
-	if ship.SHA256, ship.Size, err = r.blobs.ShipFile(b.File); err == nil {
+	if ship.SHA256, ship.Size, err = r.blobs.ShipFile(b.File, b.Foreign); err == nil {
 		j.holds(ship.SHA256, func() { r.blobs.Unship(ship.SHA256) })
 	}
 	return err

@@ -27,11 +27,12 @@ type Blobs struct {
 	dir string // the scratch folder, of partials
 	log *slog.Logger
 
-	// mu guards at, hashes and unread. hashes is the inverse of at, and unread is a subset of the paths in both.
+	// mu guards at, hashes, unread and sound. hashes is the inverse of at, and the others have paths that are in both.
 	mu     sync.Mutex
 	at     map[string][]string // hash -> paths
 	hashes map[string]string   // path -> hash
 	unread map[string]bool     // paths from before a restart that were not compared with their hash since
+	sound  map[string]fileState // path -> how the file was when it was last compared with its hash
 
 	shipping sync.Mutex     // held while the folder of what is shipped is changed
 	held     map[string]int // hash -> how many jobs ship the blob
@@ -45,6 +46,7 @@ func NewBlobs(dir string, log *slog.Logger) *Blobs {
 		at:     map[string][]string{},
 		hashes: map[string]string{},
 		unread: map[string]bool{},
+		sound:  map[string]fileState{},
 		held:   map[string]int{},
 	}
 }
@@ -185,6 +187,7 @@ func (b *Blobs) drop(hash string, which func(path string) bool) {
 	gone := func(path string) bool {
 		if which(path) {
 			delete(b.unread, path)
+			delete(b.sound, path)
 			delete(b.hashes, path)
 			return true
 		}
@@ -213,9 +216,9 @@ func (b *Blobs) Ship(data []byte) (hash string, err error) {
 	return hash, err
 }
 
-// ShipFile is Ship for a file that may be too large for memory, which stays: it gets a second name, or is copied where
-// it is on another file system.
-func (b *Blobs) ShipFile(path string) (hash string, size int64, err error) {
+// ShipFile is Ship for a file that may be too large for memory. Where it is the runtime's own, and so stays as it is, it
+// gets a second name. It is copied where it is on another file system, or foreign: its user may write to it.
+func (b *Blobs) ShipFile(path string, foreign bool) (hash string, size int64, err error) {
 	h := sha256.New()
 	f, err := os.Open(path)
 	if err != nil {
@@ -227,7 +230,7 @@ func (b *Blobs) ShipFile(path string) (hash string, size int64, err error) {
 	}
 	hash = hex.EncodeToString(h.Sum(nil))
 	return hash, size, b.ShipWith(hash, func(to string) error {
-		if os.Link(path, to) == nil {
+		if !foreign && os.Link(path, to) == nil {
 			return nil
 		}
 		return durable.Place(to, func(out *os.File) error { return CopyVerified(out, path, hash) })

@@ -116,3 +116,26 @@ func TestWhatIsShippedIsThere(t *testing.T) {
 		t.Error("it stays after the last job")
 	}
 }
+
+// TestDamageIsNoticed: a blob that was read once is read again if somebody has written to it, and is then not known any
+// more, so that it is brought again.
+func TestDamageIsNoticed(t *testing.T) {
+	b := NewBlobs(t.TempDir(), slog.New(slog.DiscardHandler))
+	user := filepath.Join(t.TempDir(), "user's")
+	if err := os.WriteFile(user, []byte("what it is"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	hash, _, err := b.ShipFile(user, true)
+	path := b.ShipPath(hash)
+	if err != nil || !b.Sound(hash, path) || !b.Sound(hash, path) {
+		t.Fatalf("it is not sound: %v", err)
+	}
+	storetest.Flip(t, user)
+	if !b.Sound(hash, path) {
+		t.Error("what is done to the user's own file is done to the copy")
+	}
+	storetest.Flip(t, path)
+	if b.Sound(hash, path) || b.Has(hash, path) {
+		t.Error("a damaged file is sound, or known")
+	}
+}

@@ -56,6 +56,11 @@ func LinkVerified(path, to, hash string) error {
 	if err := Verify(path, hash); err != nil {
 		return err
 	}
+	return Link(path, to)
+}
+
+// Link gives the file at path the second name to, in place of what has that now.
+func Link(path, to string) error {
 	if err := durable.RemoveIfThere(to); err != nil {
 		return err
 	}

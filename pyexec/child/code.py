@@ -39,6 +39,7 @@ import linecache
 import operator
 import os
 import pickle
+import shutil
 import sys
 import types
 import zipfile
@@ -58,10 +59,15 @@ class Code:
     """A user's code, loaded."""
 
     def __init__(
-        self, names: Mapping[str, Any], notes: list[str] | None = None, files: Mapping[str, str] | None = None
+        self,
+        names: Mapping[str, Any],
+        notes: list[str] | None = None,
+        large: Mapping[str, str] | None = None,
+        small: Mapping[str, str] | None = None,
     ) -> None:
         self.notes = notes or []  # What the job's user is to know of this host, a sentence each.
-        self.files = dict(files or {})  # Paths on this host of what stands in working folders, by the names there.
+        # Paths on this host of what stands in working folders, by the names there: as links, and as copies.
+        self.large, self.small = dict(large or {}), dict(small or {})
         for name in NAMES:
             f = names.get(name)
             if f is not None and not callable(f):
@@ -91,7 +97,7 @@ def load(form: str, name: str, data: bytes, folder: str, files: Mapping[str, str
     as long as processes with the code do. files are those that stand in working folders beside what an archive has."""
     if form == "archive":
         with zipfile.ZipFile(io.BytesIO(data)) as z:
-            files = {**files, **unpack(z, folder)}
+            small = unpack(z, folder)
             sys.path.insert(0, os.path.join(folder, "lib"))
             importlib.invalidate_caches()
             notes = versions.differences(json.loads(z.read("versions.json"))) if "versions.json" in z.namelist() else []
@@ -101,7 +107,7 @@ def load(form: str, name: str, data: bytes, folder: str, files: Mapping[str, str
                 raise BadCode(versions.advice(e)) from None
         if not isinstance(names, Mapping):
             raise BadCode(f"the pickle is of a {type(names).__name__}, and must be of a mapping")
-        return Code(names, notes, files)
+        return Code(names, notes, files, small)
     text = data.decode()
     module = types.ModuleType("dtpnode_code")  # A module of its own, so that pickles of its functions find it.
     module.__file__ = name
@@ -111,7 +117,7 @@ def load(form: str, name: str, data: bytes, folder: str, files: Mapping[str, str
         exec(compile(text, name, "exec"), module.__dict__)
     except ModuleNotFoundError as e:
         raise BadCode(versions.advice(e)) from None
-    return Code(MappingProxyType(module.__dict__), files=files)
+    return Code(MappingProxyType(module.__dict__), large=files)
 
 
 def unpack(z: zipfile.ZipFile, folder: str) -> dict[str, str]:
@@ -126,16 +132,20 @@ def unpack(z: zipfile.ZipFile, folder: str) -> dict[str, str]:
             raise BadCode(f"the archive has a file in a folder: {rest!r}")
         path = z.extract(member, folder)  # It writes nowhere else, whatever the name is.
         if top == "files":
-            os.chmod(path, 0o400)
             files[rest] = path
     return files
 
 
-def lay(files: Mapping[str, str]) -> None:
-    """Has files stand in the working folder."""
-    for name, path in files.items():
+def lay(code: Code) -> None:
+    """Has files stand in the working folder. Small ones are the process's own: what is done to them stays with it."""
+    for name, path in code.large.items():
         with contextlib.suppress(FileExistsError):
             os.symlink(path, name)
+    for name, path in code.small.items():
+        with contextlib.suppress(FileExistsError):
+            with open(path, "rb") as original, open(name, "xb") as copy:
+                os.fchmod(copy.fileno(), 0o400)
+                shutil.copyfileobj(original, copy)
 
 
 LARGE = 64 << 10  # bytes, or characters, from which on a value is written without copies of it

@@ -138,7 +138,7 @@ class Generation(Worker):
         self.total: Any = None
         self.folder = os.getcwd()
         self.log = fcntl.fcntl(1, fcntl.F_DUPFD_CLOEXEC, HIGH)
-        lay(self.code.files)
+        lay(self.code)
         reseed()
         os.environ.update(surroundings(r))
         self.page.phase = "start"
@@ -253,7 +253,7 @@ class Generation(Worker):
         except OSError:
             os.makedirs(self.folder, exist_ok=True)
             os.chdir(self.folder)
-            lay(self.code.files)
+            lay(self.code)
 
     def write(self, result: Any, run: partial.Run) -> None:
         """Writes the value of an item's result. What is large in it is not copied on its way."""

@@ -66,6 +66,34 @@ def test_modules_and_files(client, tmp_path, package):
     assert [o.value for o in outcomes] == ["small", "small"]
 
 
+def test_calls_that_change_files(client, tmp_path):
+    """What a call does to them, as it can where it owns them, is not there for processes and sessions that follow."""
+    (tmp_path / "small").write_bytes(b"good")
+    (tmp_path / "large").write_bytes(b"good" + bytes(2 << 20))
+    files, seen = [tmp_path / "small", tmp_path / "large"], tmp_path / "seen"
+
+    def read():
+        return b"".join(open(name, "rb").read(4) for name in ("small", "large"))
+
+    def spoil():
+        with open(seen, "ab") as f:
+            f.write(read())
+        for name in ("small", "large"):
+            os.chmod(name, 0o600)
+            with open(name, "r+b") as f:
+                f.write(b"EVIL")
+        os._exit(9)
+
+    with client.executor(files=files, max_workers=1) as pool:
+        with pytest.raises(dtpnode.ItemLost):
+            pool.submit(spoil).result()
+        assert pool.submit(read).result() == b"goodgood"
+    assert set(seen.read_bytes().split(b"goodgood")) == {b""} and seen.stat().st_size > len(b"goodgood")
+    with client.executor(files=files) as pool:
+        assert pool.submit(read).result() == b"goodgood"
+    assert (tmp_path / "large").read_bytes()[:4] == b"good"
+
+
 def test_file_that_changes_in_mid_session(client, tmp_path):
     path = tmp_path / "large"
     path.write_bytes(bytes(2 << 20))

@@ -77,7 +77,9 @@ class Executor(_Executor):
         working folder, need not be named: what calls refer to of them travels by value.
     ``files``
         are files, or a mapping of names to files, that each process finds in its working folder, to read: at most 1 GiB
-        each, sent once to each node.
+        each, sent once to each node. They are as they were when the executor was made. A call that changes one all the
+        same, as root can, changes it for later calls of its process, and one of more than 1 MiB for those of the
+        session that run on its node at that time: processes that begin later find it as it was sent.
 
     Each process that runs calls has a working folder of its own, empty but for ``files``, which goes with it. A call
     that changes the working folder changes it for itself alone; files that it leaves there may be seen by later calls
