@@ -109,6 +109,9 @@ func (b builder) ofTarball(ctx context.Context, name, file, sum, dir string, mos
 	if _, err := os.Stat(m.Python); err != nil {
 		m.Python = filepath.Join(prefix, "bin", "python3")
 	}
+	if _, err := look(ctx, m.Python); err != nil { // before it is waited for as long as for an installation
+		return m, fmt.Errorf("%w: %w", errTarball, err)
+	}
 	if unpack := filepath.Join(prefix, "bin", "conda-unpack"); exists(unpack) {
 		m.Conda = true
 		b.tell("placing the environment " + name)
@@ -153,7 +156,7 @@ func exists(path string) bool {
 func (b builder) rebase(ctx context.Context, prefix string) error {
 	const ask = "import sys, json; print(json.dumps([getattr(sys, '_base_executable', '') or sys.executable, " +
 		"'python%d.%d' % sys.version_info[:2]]))"
-	out, err := osexec.CommandContext(ctx, b.base.Dir, "-I", "-S", "-c", ask).Output()
+	out, err := outputOf(osexec.CommandContext(ctx, b.base.Dir, "-I", "-S", "-c", ask))
 	var said [2]string
 	if err == nil {
 		err = json.Unmarshal(out, &said)
@@ -203,8 +206,7 @@ func (b builder) run(ctx context.Context, dir string, env []string, name string,
 	cmd.Env = append(ownEnviron(), "UV_PYTHON_DOWNLOADS=never", "UV_LINK_MODE=copy", "UV_NO_PROGRESS=1", "NO_COLOR=1",
 		"PIP_USER=0", "PIP_REQUIRE_VIRTUALENV=0", "PIP_TARGET=", "PIP_PREFIX=", "VIRTUAL_ENV=")
 	cmd.Env = append(cmd.Env, env...)
-	cmd.WaitDelay = time.Second
-	out, err := cmd.CombinedOutput()
+	out, err := runAll(cmd)
 	if err == nil {
 		return nil
 	}

@@ -19,8 +19,8 @@ import (
 
 // Large files (files= of the Python package) stand in the working folders of processes as links to one copy of a
 // program, for a copy for each process would fill disks. What code does to that copy, which it can as root, or as its
-// owner after a chmod, reaches nobody beyond: the original, which other nodes and later jobs get, is another file, and a
-// copy that was touched is made anew before the next process begins.
+// owner after a chmod, reaches nobody beyond: the original, which other nodes and later jobs get, is another file, and
+// a copy that was touched is made anew before the next process begins.
 
 // placed is a file that is to stand in working folders.
 type placed struct {
@@ -147,7 +147,7 @@ func copyFile(from, to string) (sum string, err error) {
 		return "", err
 	}
 	h := sha256.New()
-	var into io.Writer = io.MultiWriter(out, h)
+	into := io.MultiWriter(out, h)
 	if unix.IoctlFileClone(int(out.Fd()), int(in.Fd())) == nil {
 		into = h
 	}

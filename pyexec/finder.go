@@ -169,6 +169,11 @@ func named(ctx context.Context, exes []string) (infos []exec.Info, err error) {
 // lookLimit is how long an interpreter may take to say what it is, from a slow file system.
 const lookLimit = 30 * time.Second
 
+// silent says that an interpreter does not answer.
+func silent(exe string) error {
+	return fmt.Errorf("could not use %q as Python: asked which it is, it has said nothing for %v", exe, lookLimit)
+}
+
 // oldest is the oldest minor version of Python 3 that the child runs on.
 const oldest = 10
 
@@ -181,12 +186,15 @@ func look(ctx context.Context, exe string) (exec.Info, error) {
 	if path, err = filepath.Abs(path); err != nil {
 		return exec.Info{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, lookLimit)
+	short, cancel := context.WithTimeout(ctx, lookLimit)
 	defer cancel()
 	const ask = "import json, platform, sys, sysconfig; print(json.dumps({" +
 		"'exe': sys.executable, 'version': sys.version_info[:3], 'name': sys.implementation.name, " +
 		"'tag': sys.implementation.cache_tag, 'platform': sysconfig.get_platform()}))"
-	out, err := osexec.CommandContext(ctx, path, "-I", "-S", "-c", ask).Output()
+	out, err := outputOf(osexec.CommandContext(short, path, "-I", "-S", "-c", ask))
+	if err != nil && short.Err() != nil && ctx.Err() == nil {
+		return exec.Info{}, silent(path)
+	}
 	if err != nil {
 		return exec.Info{}, fmt.Errorf("could not use %q as Python: asked which it is, it says: %s", path, saidIn(err, ask))
 	}

@@ -97,7 +97,7 @@ print(*[m for m in ("cloudpickle", "msgpack") if importlib.util.find_spec(m) is 
 func findLibs(ctx context.Context, info exec.Info, cache string, tell func(string)) (string, error) {
 	probe := osexec.CommandContext(ctx, info.Dir, "-c", missing)
 	probe.Dir = os.TempDir() // not that of a user who has files of these names
-	out, err := probe.Output()
+	out, err := outputOf(probe)
 	if err != nil {
 		return "", fmt.Errorf("could not ask the Python at %s for its modules: %s", info.Dir, saidIn(err, missing))
 	}
@@ -142,7 +142,7 @@ func install(ctx context.Context, exe, folder string) error {
 	cmd := osexec.CommandContext(ctx, exe, append(args, requirements...)...)
 	cmd.Dir = folder
 	cmd.Env = append(os.Environ(), "PIP_USER=0", "PIP_REQUIRE_VIRTUALENV=0") // a user's settings that forbid a folder
-	out, err := cmd.CombinedOutput()
+	out, err := runAll(cmd)
 	if err == nil {
 		return nil
 	}

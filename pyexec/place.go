@@ -1,6 +1,7 @@
 package pyexec
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,9 +29,38 @@ type place struct {
 
 // places are the interpreters of environments that are in use, and what is known of those that could not be made.
 type places struct {
-	opening sync.Mutex // held while one is opened, so that programs of one environment share it; never with r.mu inside
 	byKey   map[string]*place
 	failed  map[string]failedEnv
+	opening map[string]*opening // those that are being opened, by their keys
+}
+
+// opening is held by one that opens the interpreter of an environment, so that programs of one environment share it;
+// never with the runtime's mu inside.
+type opening struct {
+	sync.Mutex
+	wanted int // by so many; guarded by the runtime's mu
+}
+
+// openingOf has one at a time open the interpreter of an environment, until done is called. Those of others are opened
+// meanwhile.
+func (r *Runtime) openingOf(key string) (done func()) {
+	r.mu.Lock()
+	o := r.places.opening[key]
+	if o == nil {
+		o = &opening{}
+		r.places.opening[key] = o
+	}
+	o.wanted++
+	r.mu.Unlock()
+	o.Lock()
+	return func() {
+		o.Unlock()
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if o.wanted--; o.wanted == 0 {
+			delete(r.places.opening, key)
+		}
+	}
 }
 
 // failedEnv is an environment that could not be made.
@@ -66,6 +96,8 @@ func (r *Runtime) placeOf(ctx context.Context, w work, o source, asked bool) (*p
 	if wait := time.Until(failed.again); !asked && wait > 0 {
 		return nil, fmt.Errorf("%w (it is tried again in %v)", failed.err, wait.Round(time.Second))
 	}
+	ctx, done := r.until(ctx)
+	defer done()
 	p, err := r.openPlace(ctx, key, w, o)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -132,8 +164,7 @@ func (r *Runtime) openPlace(ctx context.Context, key string, w work, o source) (
 
 // start starts the interpreter of an environment, unless another program has just done so.
 func (r *Runtime) start(ctx context.Context, key string, held heldEnv, env *workEnv) (*place, error) {
-	r.places.opening.Lock()
-	defer r.places.opening.Unlock()
+	defer r.openingOf(key)()
 	r.mu.Lock()
 	p, closed := r.places.byKey[key], r.closed
 	if p != nil {
@@ -183,11 +214,11 @@ func (r *Runtime) libsFor(ctx context.Context, exe string) (string, error) {
 	short, cancel := context.WithTimeout(ctx, lookLimit)
 	defer cancel()
 	probe := osexec.CommandContext(short, exe, "-I", "-c", missing)
-	probe.Dir, probe.Env, probe.WaitDelay = os.TempDir(), ownEnviron(), time.Second
-	out, err := probe.Output()
+	probe.Dir, probe.Env = os.TempDir(), ownEnviron()
+	out, err := outputOf(probe)
 	switch {
-	case short.Err() != nil && ctx.Err() == nil:
-		return "", fmt.Errorf("the Python at %s has said nothing for %v", exe, lookLimit)
+	case err != nil && short.Err() != nil && ctx.Err() == nil:
+		return "", silent(exe)
 	case err != nil:
 		return "", fmt.Errorf("could not ask the Python at %s for its modules: %s", exe, saidIn(err, missing))
 	}
@@ -207,7 +238,7 @@ func (r *Runtime) libsFor(ctx context.Context, exe string) (string, error) {
 	}
 	cmd := osexec.CommandContext(ctx, r.info.Dir, "-c", copyLibs, temp)
 	cmd.Dir = os.TempDir()
-	if out, err := cmd.CombinedOutput(); err != nil {
+	if out, err := runAll(cmd); err != nil {
 		return "", errors.Join(fmt.Errorf("could not copy cloudpickle and msgpack from the Python at %s: %s", r.info.Dir,
 			strings.Join(tailOf(out), "; ")), os.RemoveAll(temp))
 	}
@@ -231,7 +262,8 @@ func envError(env *workEnv, err error) error {
 		advice = lockAdvice(failed)
 	}
 	// The advice comes first, since who takes notes of other nodes takes no more than the first words.
-	return fmt.Errorf("could not make the environment %s (%s): %w", env.Name, advice, err)
+	host, _ := os.Hostname() // else it is left out
+	return fmt.Errorf("could not make the environment %s on %s (%s): %w", env.Name, cmp.Or(host, "this host"), advice, err)
 }
 
 // lockAdvice is what to do where a command could not install what a lock file names.

@@ -54,6 +54,9 @@ type Runtime struct {
 	log     *slog.Logger // nil for none
 	spare   time.Duration
 
+	ctx    context.Context // ends with the runtime
+	cancel context.CancelFunc
+
 	mostLoaded int // programs that have processes, beside those in use
 
 	mu       sync.Mutex
@@ -85,8 +88,9 @@ func (f *Finder) Open(ctx context.Context, info exec.Info, cfg exec.Config) (exe
 		info: info, child: dir, libs: libs, scratch: cfg.Scratch, log: cfg.Log, programs: map[*program]bool{},
 		spare: cmp.Or(f.Spare, spareFor), mostLoaded: mostLoaded,
 		envs:   &envs{dir: filepath.Join(cfg.Cache, "python", "envs"), most: f.EnvBytes, log: log},
-		places: places{byKey: map[string]*place{}, failed: map[string]failedEnv{}},
+		places: places{byKey: map[string]*place{}, failed: map[string]failedEnv{}, opening: map[string]*opening{}},
 	}
+	r.ctx, r.cancel = context.WithCancel(context.Background())
 	if f.child == "" {
 		if r.held, err = holdChild(dir); err != nil {
 			return nil, err
@@ -151,6 +155,7 @@ func (r *Runtime) Close() error {
 	r.closed = true
 	all := maps.Clone(r.programs)
 	r.mu.Unlock()
+	r.cancel() // environments that are being made
 	for p := range all {
 		p.Release()
 	}

@@ -29,9 +29,9 @@ type Blobs struct {
 
 	// mu guards at, hashes, unread and sound. hashes is the inverse of at, and the others have paths that are in both.
 	mu     sync.Mutex
-	at     map[string][]string // hash -> paths
-	hashes map[string]string   // path -> hash
-	unread map[string]bool     // paths from before a restart that were not compared with their hash since
+	at     map[string][]string  // hash -> paths
+	hashes map[string]string    // path -> hash
+	unread map[string]bool      // paths from before a restart that were not compared with their hash since
 	sound  map[string]fileState // path -> how the file was when it was last compared with its hash
 
 	shipping sync.Mutex     // held while the folder of what is shipped is changed
