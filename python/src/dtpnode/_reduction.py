@@ -105,6 +105,12 @@ class Reduction(Future[Any]):
         """How many items have run, and how many are sent so far."""
         return self._run.progress()
 
+    @property
+    def counted(self) -> int:
+        """Waits for the end, and returns how many items have run to their ends: with those that have raised."""
+        self._wait()
+        return self._run.counted()
+
     def running(self) -> bool:
         return not self.done()
 
@@ -226,6 +232,9 @@ class _Run(Receiver):
         if counted == 0 and not self._lost:
             raise TypeError("reduce() of no items with no initial value")
         raise Error("there is no total: no item has a value", "result() says why")
+
+    def counted(self) -> int:
+        return int(self._sum[1])
 
     def has_total(self) -> bool:
         total, _, _, _, broken = self._sum

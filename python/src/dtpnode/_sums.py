@@ -96,7 +96,7 @@ def code(fn: Callable[..., Any], op: Callable[[Any, Any], Any], tail: bytes) -> 
     def show(item: Any, blob: Any = None, at: int = 0) -> str:
         try:
             args, kwargs = pickle.loads(item[NUMBER:])
-            words = [repr(a) for a in args] + [f"{k}={v!r}" for k, v in kwargs.items()]
+            words = [shown(a) for a in args] + [f"{k}={shown(v)}" for k, v in kwargs.items()]
             text = f"{getattr(fn, '__qualname__', None) or repr(fn)}({', '.join(words)})"
         except BaseException as e:
             text = f"an item (to show it raised {type(e).__name__})"
@@ -104,6 +104,12 @@ def code(fn: Callable[..., Any], op: Callable[[Any, Any], Any], tail: bytes) -> 
         return text if len(text) <= SHOWN else text[:SHOWN] + "…"
 
     return {"process": process, "reduce": reduce, "show": show, "MODE": "sum", "ITEMS": "blob"}
+
+
+def shown(value: Any) -> str:
+    """A value in words: as str has it where its class has that of its own, and no repr."""
+    kind = type(value)
+    return str(value) if kind.__repr__ is object.__repr__ and kind.__str__ is not object.__str__ else repr(value)
 
 
 def item(number: int, last: bool, arguments: bytes) -> bytes:
