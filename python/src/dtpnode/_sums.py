@@ -108,8 +108,8 @@ def code(fn: Callable[..., Any], op: Callable[[Any, Any], Any], tail: bytes) -> 
 
 def shown(value: Any) -> str:
     """A value in words: as str has it where its class has that of its own, and no repr."""
-    kind = type(value)
-    return str(value) if kind.__repr__ is object.__repr__ and kind.__str__ is not object.__str__ else repr(value)
+    own = {name for c in type(value).__mro__[:-1] for name in ("__repr__", "__str__") if name in vars(c)}
+    return str(value) if own == {"__str__"} else repr(value)
 
 
 def item(number: int, last: bool, arguments: bytes) -> bytes:

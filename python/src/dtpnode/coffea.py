@@ -113,8 +113,8 @@ class DtpnodeExecutor(ExecutorBase):  # type: ignore[misc]
         return pandas.DataFrame(rows, columns=["dataset", "file", "tree", "first", "last", "reason"])
 
     def __call__(self, items: Iterable[Any], function: Callable[[Any], Any], accumulator: Any) -> tuple[Any, Any]:
-        """Runs function over items, and returns what they accumulate on top of accumulator, with 0 or the exception that
-        something is missing for. Runner calls it, for files first and then for chunks."""
+        """Runs function over items, and returns what they accumulate on top of accumulator, with 0, or the exception for
+        which something is missing. Runner calls it, for files first and then for chunks."""
         todo = list(items)
         looks = self.function_name == "get_metadata"
         if looks:
