@@ -113,7 +113,7 @@ func (l *Ledgers) bring(ctx context.Context, p merge.Partial, sources []tasks.Pe
 // a hard link if both folders are on one file system.
 func (l *Ledgers) copyPartial(ctx context.Context, p merge.Partial, from tasks.PeerID, path string) error {
 	here := from == l.Fetcher.ID()
-	if here && LinkVerified(l.Blobs.Partial(p.Job, p.ID), path, p.SHA256) == nil {
+	if here && l.linkOwn(p, path) == nil {
 		failpoint.Hit(failpoint.BlobBeforeSync)
 		return errors.Join(durable.Sync(path), durable.Sync(filepath.Dir(path)))
 	}
@@ -130,6 +130,15 @@ func (l *Ledgers) copyPartial(ctx context.Context, p merge.Partial, from tasks.P
 		return fmt.Errorf("from %s: %w", from, err)
 	}
 	return nil
+}
+
+// linkOwn gives a partial that was made here the second name path, if it is what its hash says.
+func (l *Ledgers) linkOwn(p merge.Partial, path string) error {
+	from := l.Blobs.Partial(p.Job, p.ID)
+	if !l.Blobs.Sound(p.SHA256, from) {
+		return ErrDamaged
+	}
+	return Link(from, path)
 }
 
 // CheckKept compares a partial that is kept with its hash. If the file is damaged or missing, CheckKept removes it, so

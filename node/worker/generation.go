@@ -181,6 +181,7 @@ func (g *generation) seal(child exec.Generation, e engine.SealGen) {
 	}
 	part := Partial(g.job, e.ID, nil, s)
 	g.w.Blobs.Add(part.SHA256, path)
+	g.w.Blobs.IsSound(path)
 	g.of.Apart(s.Apart)
 	g.w.Post(engine.GenSealed{Gen: g.id, Partial: part})
 }

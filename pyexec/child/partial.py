@@ -121,7 +121,12 @@ class Values:
             return False
         temp = f"{path}.tmp{os.getpid()}"
         try:
-            os.link(f"/proc/self/fd/{self._fd}", temp, follow_symlinks=True)
+            # Only with a folder given does Python ask the system to follow the link, which has no name to follow to.
+            fds = os.open("/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.link(str(self._fd), temp, src_dir_fd=fds, follow_symlinks=True)
+            finally:
+                os.close(fds)
         except OSError:  # Such as another file system, or one that has no such files.
             return False
         os.rename(temp, path)

@@ -1,0 +1,68 @@
+package pyexec
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/dtpnode/dtpnode/exec"
+)
+
+// ranOver starts a generation of code in a folder, which runs the items, and returns what it tells with them.
+func ranOver(t *testing.T, code, dir string, items ...string) (exec.Generation, exec.Done) {
+	t.Helper()
+	rt := openRuntime(t)
+	d, err := describe(t, rt, writeFile(t, "code.py", []byte(code)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.Program.Release)
+	packed := make([][]byte, len(items))
+	for i, item := range items {
+		packed[i] = []byte(item)
+	}
+	blob, err := exec.PackItems(packed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sink := dones{t, make(chan exec.Done, 1)}
+	g, err := d.Program.Start(t.Context(), exec.GenSpec{Job: 1, Dir: dir}, sink)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(g.Kill)
+	n := int64(len(items))
+	if err := g.Lease(exec.Packet{Items: writeFile(t, "items", blob), Last: n, Entries: n}); err != nil {
+		t.Fatal(err)
+	}
+	return g, <-sink.done
+}
+
+// TestValuesAreWrittenOnce has the file in which a process holds values become the partial as it is.
+func TestValuesAreWrittenOnce(t *testing.T) {
+	dir := t.TempDir()
+	g, done := ranOver(t, `
+MODE = "values"
+
+def process(item):
+    return item * 300_000
+`, dir, "a", "b")
+	if done.Held == nil {
+		t.Fatal("the values are in no file")
+	}
+	held, err := done.Held.File.(*os.File).Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	made, err := g.Seal(t.Context(), filepath.Join(dir, "partial"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed, err := os.Stat(made.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !os.SameFile(held, sealed) || made.Units != 2 {
+		t.Errorf("the partial of %d units is a copy", made.Units)
+	}
+}
