@@ -20,3 +20,14 @@ type Values interface {
 
 // ErrNoValues says, under errors.Is, that a partial has no values of single units: its output is of all together.
 var ErrNoValues = errors.New("the output is of all units together, and has no value of a single one")
+
+// Located is what a Values implements besides if the values of consecutive units lie in a partial one after the other,
+// as they are: then they need not be read to be handed on.
+type Located interface {
+	// Locate calls each with where the values of consecutive units lie in the partial at path, for all units that are in
+	// units and in it, ordered by unit: that of first begins at the byte at, and each ends so many bytes behind that.
+	// There is at least one, and ends is the callee's to keep. The error is as of Values.
+	Locate(
+		ctx context.Context, path string, units tasks.Cover, each func(first, at int64, ends []uint64) error,
+	) error
+}

@@ -252,3 +252,57 @@ func (*Finder) Values(ctx context.Context, path string, units tasks.Cover, each 
 	}
 	return nil
 }
+
+// maxLocated bounds how many values are told of at a time.
+const maxLocated = 10_000
+
+// Locate tells where values of units lie in a partial.
+func (*Finder) Locate(
+	ctx context.Context, path string, units tasks.Cover, each func(first, at int64, ends []uint64) error,
+) error {
+	p, err := openPartial(path)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	if p.mode != modeValues {
+		return fmt.Errorf("%w: it is a sum", exec.ErrNoValues)
+	}
+	for _, run := range p.runs {
+		for _, want := range units.Intersect(tasks.CoverOf(run.Range)) {
+			for want.Len() > 0 && err == nil {
+				some := tasks.R(want.First, min(want.Last, want.First+maxLocated))
+				err = p.locate(run, some, each)
+				want.First = some.Last
+				err = errors.Join(err, ctx.Err())
+			}
+			if err != nil {
+				return fmt.Errorf("could not find the values in %q: %w", path, err)
+			}
+		}
+	}
+	return nil
+}
+
+// locate calls each with where the values of the units of a run lie that are in want.
+func (p *partialFile) locate(run unitRun, want tasks.Range, each func(first, at int64, ends []uint64) error) error {
+	skip := want.First - run.First
+	at, err := p.end(run, skip)
+	if err != nil {
+		return err
+	}
+	b := make([]byte, 8*want.Len())
+	if _, err := p.f.ReadAt(b, p.endsAt()+8*(run.index+skip)); err != nil {
+		return fmt.Errorf("could not read where values end: %w", err)
+	}
+	ends, last := make([]uint64, want.Len()), uint64(at)
+	for i := range ends {
+		end := binary.LittleEndian.Uint64(b[8*i:])
+		if end < last || end > uint64(run.size) {
+			return fmt.Errorf("%w: the value of unit %d ends before it begins, or behind its run", ErrPartial,
+				want.First+int64(i))
+		}
+		ends[i], last = end-uint64(at), end
+	}
+	return each(want.First, run.at+at, ends)
+}

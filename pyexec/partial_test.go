@@ -103,7 +103,30 @@ func TestMergeOfValues(t *testing.T) {
 		if err != nil || seen != all.Len() {
 			rt.Fatalf("%d of %d values: %v", seen, all.Len(), err)
 		}
+		if found, err := locatedIn(t, out, all); err != nil || !found.Equal(all) {
+			rt.Fatalf("found %v of %v: %v", found, all, err)
+		}
 	})
+}
+
+// locatedIn are the units whose values lie where Locate says.
+func locatedIn(t *testing.T, path string, units tasks.Cover) (found tasks.Cover, err error) {
+	t.Helper()
+	file, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = (&Finder{}).Locate(t.Context(), path, units, func(first, at int64, ends []uint64) error {
+		last := uint64(0)
+		for i, end := range ends {
+			if got := file[at+int64(last) : at+int64(end)]; !bytes.Equal(got, valueOf(first+int64(i))) {
+				return fmt.Errorf("unit %d has %q", first+int64(i), got)
+			}
+			found, last = found.Add(tasks.R(first+int64(i), first+int64(i)+1)), end
+		}
+		return nil
+	})
+	return found, err
 }
 
 // TestMergeRefusesTwice: a unit that two partials have is not counted twice, nor in silence once.

@@ -36,7 +36,8 @@ type UnitsEvent struct {
 	// they are known here, once, and not all are. Such a unit is told as committed later, without its value. If the
 	// process that ran it is lost before that, the unit runs again, and what is committed is what it comes to then.
 	Early []UnitValue `json:"early,omitempty"`
-	// Held is likewise values that lie in a file of this host, for whoever asks for files.
+	// Held is values that lie in a file of this host, for whoever asks for files: of units that are committed where the
+	// line has them in Units too, and else as Early.
 	Held *HeldValues `json:"-"`
 	Lost []Missing   `json:"lost,omitempty"` // set aside, or not in the result: Missing.Units of each, and why
 	// NoValues says why units have no values: the results of the kind, or of this code, are of all units together.

@@ -232,6 +232,19 @@ func (s *Set) Values(
 	return v.Values(ctx, path, units, each)
 }
 
+// Locate tells where values of units lie in a partial of a kind: see exec.Located. Of a kind of which that cannot be told
+// it does nothing.
+func (s *Set) Locate(
+	ctx context.Context, kind, path string, units tasks.Cover, each func(first, at int64, ends []uint64) error,
+) error {
+	v, _ := s.values(kind)
+	l, ok := v.(exec.Located)
+	if !ok {
+		return nil
+	}
+	return l.Locate(ctx, path, units, each)
+}
+
 // Forget drops what came from a submitter. Runtimes of a kind share what they keep on disk, so that the first of each
 // kind is asked, and of the others those that are open.
 func (s *Set) Forget(ctx context.Context, submitter string) error {

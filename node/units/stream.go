@@ -314,13 +314,21 @@ func (s *stream) part(ctx context.Context, src Source, kind string, p merge.Part
 	return s.tell(units, ev)
 }
 
-// values reads the values of units from a partial, and sends them in batches.
+// values reads the values of units from a partial, and sends them in batches; or sends the partial's file with them.
 func (s *stream) values(ctx context.Context, src Source, kind string, p merge.Partial, units tasks.Cover) error {
 	path, done, err := src.Blob(ctx, p)
 	if err != nil {
 		return fmt.Errorf("could not read the values of the units %v: %w", units, err)
 	}
 	defer done()
+	if s.files {
+		if err := s.located(ctx, kind, path, units); err != nil {
+			return err
+		}
+		if units = s.fresh(units); units.Empty() {
+			return nil
+		}
+	}
 	s.batch, s.weight = nil, 0
 	err = s.room.Values.Values(ctx, kind, path, units, func(unit int64, value []byte) error {
 		s.batch = append(s.batch, api.UnitValue{Unit: unit, Value: bytes.Clone(value)})
@@ -340,6 +348,30 @@ func (s *stream) values(ctx context.Context, src Source, kind string, p merge.Pa
 		return s.tell(rest, api.UnitsEvent{Units: rangesOf(rest)})
 	}
 	return nil
+}
+
+// located sends the file of a partial for those values of units in it that are large together. They are in the memory
+// of this process at no time, and stay to be read when the partial is removed.
+func (s *stream) located(ctx context.Context, kind, path string, units tasks.Cover) error {
+	var file *os.File
+	defer func() {
+		if file != nil {
+			_ = file.Close() // it was only read
+		}
+	}()
+	return s.room.Values.Locate(ctx, kind, path, units, func(first, at int64, ends []uint64) (err error) {
+		if ends[len(ends)-1] <= maxWeight {
+			return nil
+		}
+		if file == nil {
+			if file, err = os.Open(path); err != nil {
+				return fmt.Errorf("could not open a partial: %w", err)
+			}
+		}
+		run := tasks.R(first, first+int64(len(ends)))
+		held := &api.HeldValues{First: first, At: at, Ends: ends, File: file}
+		return s.tell(tasks.CoverOf(run), api.UnitsEvent{Units: rangesOf(tasks.CoverOf(run)), Held: held})
+	})
 }
 
 // flush sends the values of the batch as one line.

@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -212,6 +214,13 @@ func (c *cluster) Values(
 			}
 		}
 	}
+	return nil
+}
+
+// Locate knows no files.
+func (c *cluster) Locate(
+	context.Context, string, string, tasks.Cover, func(first, at int64, ends []uint64) error,
+) error {
 	return nil
 }
 
@@ -504,4 +513,62 @@ func TestNobodyListens(t *testing.T) {
 			t.Errorf("told are %+v", h.events)
 		}
 	})
+}
+
+// filed is a cluster with one partial of four units, which is a file. The values of the first two are large.
+type filed struct {
+	*cluster
+	path string
+}
+
+func (f filed) Source(context.Context, string) (Source, error) { return f, nil }
+
+func (f filed) Blob(context.Context, merge.Partial) (string, func(), error) {
+	return f.path, func() { _ = os.Remove(f.path) }, nil
+}
+
+func (f filed) Values(
+	ctx context.Context, kind, _ string, units tasks.Cover, each func(unit int64, value []byte) error,
+) error {
+	return f.cluster.Values(ctx, kind, fmt.Sprint(f.list.Parts[0].ID.Seq), units, each)
+}
+
+func (f filed) Locate(
+	_ context.Context, _, _ string, units tasks.Cover, each func(first, at int64, ends []uint64) error,
+) error {
+	for first := range 2 {
+		if units.Covers(tasks.CoverOf(tasks.R(int64(2*first), int64(2*first+2)))) {
+			if err := each(int64(2*first), 10, [][]uint64{{5, maxWeight + 1}, {5, 10}}[first]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// TestLargeValuesAreTheFileOfTheirPartial: they are not read here, and can be read when the partial is gone.
+func TestLargeValuesAreTheFileOfTheirPartial(t *testing.T) {
+	for _, files := range []bool{true, false} {
+		f := filed{&cluster{steady: true, list: Listing{Kind: "valued", Units: tasks.R(0, 4), Ended: true}},
+			filepath.Join(t.TempDir(), "partial")}
+		f.list.Parts = append(f.list.Parts, f.partial(tasks.CoverOf(tasks.R(0, 4))))
+		if err := os.WriteFile(f.path, slices.Repeat([]byte("0123456789"), maxWeight), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		h, want := newHeard(), map[int64]string{}
+		room := f.room()
+		room.Jobs, room.Values = f, f
+		if err := room.Tell(t.Context(), "job", api.UnitsRequest{Files: files}, h.take); err != nil || h.wrong != "" {
+			t.Fatalf("%v, %s", err, h.wrong)
+		}
+		for u := range int64(4) {
+			want[u] = fmt.Sprint("value of ", u)
+		}
+		if files {
+			want[0], want[1] = "01234", ("56789" + strings.Repeat("0123456789", maxWeight/10))[:maxWeight-4]
+		}
+		if !maps.Equal(h.values, want) || h.files != map[bool]int{true: 2}[files] {
+			t.Errorf("asked for files %v: %d of a file, %d in all", files, h.files, len(h.values))
+		}
+	}
 }

@@ -68,6 +68,10 @@ type Values interface {
 	HasValues(kind string) bool
 	// Values is exec.Values for a partial of a kind.
 	Values(ctx context.Context, kind, path string, units tasks.Cover, each func(unit int64, value []byte) error) error
+	// Locate is exec.Located, of kinds that have it; of others it tells nothing.
+	Locate(
+		ctx context.Context, kind, path string, units tasks.Cover, each func(first, at int64, ends []uint64) error,
+	) error
 }
 
 // Room tells of units.
