@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
@@ -19,12 +20,44 @@ def test_cluster(cache):
             assert "2 of 2 nodes up, 4 slots" in repr(client)
             with client.executor(name="<b>title") as pool:
                 assert len(set(pool.map(lambda _: __import__("os").getpid(), range(1000)))) >= 2
+                far_values(pool, cluster)
             for html in client._repr_html_(), cluster._repr_html_():
                 assert "2 of 2 nodes up, 4 slots" in html and "Python 3." in html
-                assert "&lt;b&gt;title" in html and "1,000 of 1,000" in html
+                assert "&lt;b&gt;title" in html and "1,008 of 1,008" in html
     assert "closed" in repr(cluster) and "closed" in cluster._repr_html_()
     assert not folder.exists() and not any(map(alive, pids))
     assert "no daemon listens" in repr(client) and "no daemon listens" in client._repr_html_()
+
+
+def far_values(pool, cluster):
+    """Large values of another node pass through no memory of the daemon that the client talks to, node 1."""
+
+    def make(i, folder):
+        import os
+
+        open(os.path.join(folder, str(i)), "w").close()
+        while len(os.listdir(folder)) < 4:  # The first of each slot run at once.
+            pass
+        return os.environ["DTPNODE_NODE_NAME"], bytes([i]) * SIZE
+
+    folder = tempfile.mkdtemp(dir=cluster.states[0].parent)
+    before, nodes = anonymous(cluster.pids[1]), []
+    futures = [pool.submit(make, i, folder) for i in range(8)]
+    for i, f in enumerate(futures):
+        node, value = f.result()
+        assert value == bytes([i]) * SIZE
+        nodes.append(node)
+    assert nodes.count("local-0") >= 2, nodes
+    assert anonymous(cluster.pids[1]) - before < SIZE
+
+
+SIZE = 40 << 20
+
+
+def anonymous(pid):
+    """Bytes of memory that a process has of its own."""
+    with open(f"/proc/{pid}/status") as f:
+        return next(int(line.split()[1]) for line in f if line.startswith("RssAnon")) << 10
 
 
 def alive(pid):
