@@ -104,11 +104,13 @@ type (
 	// Merged answers MergeBlobs. What was counted in the output is in Partial, with the names of the inputs; its cover is
 	// not, since it is theirs.
 	Merged struct{ Partial merge.Partial }
-	// NotMerged tells that MergeBlobs failed; with Holder, since that node's blob could not be had in time.
+	// NotMerged tells that MergeBlobs failed; with Holder, since that node's blob could not be had in time, and with
+	// Failure, since the user's code could not add results.
 	NotMerged struct {
-		Job    tasks.JobID
-		Kids   []merge.ID
-		Holder tasks.PeerID
+		Job     tasks.JobID
+		Kids    []merge.ID
+		Holder  tasks.PeerID
+		Failure *ledger.Failure
 	}
 	// Append has an open job of this peer's own grow: the entries of Files become units. Appended answers it. An append
 	// whose number was taken by the same append before is not made twice.

@@ -43,6 +43,9 @@ func (p *Peer) handle(ev Event) {
 		p.merged(ev)
 	case NotMerged:
 		if j := p.job(ev.Job); j != nil {
+			if ev.Failure != nil {
+				p.book(j, *ev.Failure)
+			}
 			p.carryOutMerge(j.work.parts.MergeFailed(p.now, ev.Kids, ev.Holder))
 		}
 	case Expelled:

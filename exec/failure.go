@@ -71,6 +71,11 @@ type Failure struct {
 	Msg    string      // the reason, one line
 	Stack  string      // stack trace, may be empty
 	Tail   string      // last lines the child printed, at most 4 KiB
+	// Adds says that results could not be added to one another, by code that has not added any in that process: no entry
+	// is to blame, and without it the job has no result.
+	Adds bool
+	// Cause is the user's exception for clients in the runtime's language, in a form that these know; nil for none.
+	Cause []byte
 }
 
 // ErrOdd says, under errors.Is of a Failure, that objects are not in all partials what the job's hints made of them:

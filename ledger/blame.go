@@ -16,6 +16,8 @@ type blame struct {
 	general  Failed                // failures that blame no unit
 	strikes  map[tasks.PeerID]int  // how many of these failures each node has had
 	fatal    map[tasks.PeerID]bool // nodes that say that no attempt can go well
+	adding   Failed                // failures of adding results
+	adds     map[tasks.PeerID]int  // how many of these each node has had
 
 	inherited int64 // units that an earlier job has done, which say nothing of the nodes of this one
 	audits    int   // how many audits there were since the job was first taken from a node
@@ -25,6 +27,7 @@ func newBlame() blame {
 	return blame{
 		strikes: map[tasks.PeerID]int{},
 		fatal:   map[tasks.PeerID]bool{},
+		adds:    map[tasks.PeerID]int{},
 	}
 }
 
@@ -63,6 +66,10 @@ func (h *Home) failed(from tasks.PeerID, f Failure) {
 		h.fail(Failed{Failure: f, Nodes: []tasks.PeerID{from}, Tries: 1})
 		return
 	}
+	if f.Adds {
+		h.addingFailed(from, f)
+		return
+	}
 	if f.Blame.Empty() && f.Kind == "abort" {
 		h.abortedOn(from, f)
 		return
@@ -91,6 +98,33 @@ func (h *Home) failed(from tasks.PeerID, f Failure) {
 		s.book(from, f)
 		s.at = ""
 		h.decide(s)
+	}
+}
+
+// provenFactor is how many times as many failures of adding results end a job in which results have been added.
+const provenFactor = 10
+
+// addingFailed books that results could not be added. That fails the job when it has happened often enough, on two
+// nodes where there are two, since there is no result without it; a node on which it happens again and again gets no
+// more. A crash may be a rare accident where some results were added before, and there it must happen more often; an exception
+// is none.
+func (h *Home) addingFailed(from tasks.PeerID, f Failure) {
+	b := &h.blame
+	b.adding.book(from, f)
+	b.adds[from]++
+	if h.Ended() || h.stopping.begun {
+		return // the last merge will tell
+	}
+	enough := h.cfg.Strikes
+	if f.Kind != "exception" && h.record.Done.Added() {
+		enough *= provenFactor
+	}
+	others := h.hopes(from)
+	switch n := h.nodes.byID[from]; {
+	case b.adding.Tries >= enough && (len(b.adding.Nodes) >= 2 || others == 0) && h.shared(b.adding.Nodes):
+		h.fail(b.adding)
+	case b.adds[from] >= h.cfg.Strikes && others > 0 && n != nil && n.shunned == "":
+		h.shun(from, f.Reason)
 	}
 }
 

@@ -50,11 +50,13 @@ type (
 	}
 	// Folded answers Fold: the merge is here, durable, with what was counted in it. Its cover is not set.
 	Folded struct{ Partial merge.Partial }
-	// NotFolded tells that committed partials could not be merged. Here is the reason if it is this node's disk.
+	// NotFolded tells that committed partials could not be merged. Here is the reason if it is this node's disk, and
+	// Failure is it if the user's code could not add results.
 	NotFolded struct {
-		Job    tasks.JobID
-		Inputs []merge.ID
-		Here   string
+		Job     tasks.JobID
+		Inputs  []merge.ID
+		Here    string
+		Failure *Failure
 	}
 	// Replicas names the other replicas of the record. Until Ready there are fewer than there should be,
 	// and commits wait.

@@ -247,6 +247,9 @@ func (h *Home) notFolded(ev NotFolded) {
 			h.kept.failures, h.kept.failedFor = h.kept.failures+1, ev.Here
 		}
 		h.foldFailed()
+		if ev.Failure != nil {
+			h.failed(h.cfg.Self, *ev.Failure)
+		}
 	}
 }
 

@@ -68,11 +68,19 @@ type Failure struct {
 	Data bool `msgpack:"d"`
 	// Fatal says that no other attempt can go better, since the code gave the whole job up.
 	Fatal bool `msgpack:"f"`
+	// Adds says that results could not be added to one another: no unit is to blame, and the job has no result unless they
+	// can be.
+	Adds bool `msgpack:"ad,omitempty"`
+	// Cause is the user's exception for clients in the runtime's language, as bytes of which a home knows nothing.
+	Cause string `msgpack:"cs,omitempty"`
 }
 
 // maxText bounds each text of a Failure, in bytes. User code writes them, and they must fit into a message and an entry
 // of the log.
 const maxText = 8 << 10
+
+// maxCause bounds a Failure's Cause, which is left out if it has more bytes.
+const maxCause = 16 << 10
 
 // Cut returns f with texts of bounded length: the beginning of what happened, the end of what was printed.
 func (f Failure) Cut() Failure {
@@ -82,6 +90,9 @@ func (f Failure) Cut() Failure {
 	}
 	if len(f.Stack) > maxText {
 		f.Stack = strings.ToValidUTF8(f.Stack[:maxText], "") + mark
+	}
+	if len(f.Cause) > maxCause {
+		f.Cause = ""
 	}
 	if n := len(f.Tail); n > maxText {
 		f.Tail = mark + strings.ToValidUTF8(f.Tail[n-maxText:], "")

@@ -104,6 +104,11 @@ type Committed struct {
 	canary uint64
 }
 
+// Added reports whether one of the partials is of several units, whose results were added to one another.
+func (c *Committed) Added() bool {
+	return slices.ContainsFunc(c.parts, func(p Partial) bool { return p.Units > 1 })
+}
+
 // Judge applies R3 to p, whose units must lie in want.
 func (c *Committed) Judge(p Partial, want tasks.Range) Verdict {
 	switch {

@@ -47,7 +47,7 @@ var defects = []defect{
 	{"a merge that takes its inputs", "workers.py", `n, c, some = partial.read_sum(f, path)`,
 		`n, c, some = partial.read_sum(f, path); os.unlink(path)`, "TreeOfMergesIsOnePass"},
 	{"a merge that overwrites", "workers.py",
-		`total = (value,) if total is None else (self.code.reduce(total[0], value),)`, `total = (value,)`,
+		`total = self.add(total, value)`, `total = (value,)`,
 		"TreeOfMergesIsOnePass"},
 	{"a merge of what is not there", "workers.py", `for path in paths:`, `for path in filter(os.path.exists, paths):`,
 		"MergeRefuses"},

@@ -25,6 +25,7 @@ type program struct {
 	files    *laying // that stand in working folders
 	key      string
 	mode     mode
+	adds     string   // the user's own name of what adds two results
 	finishes bool     // the code has a finish
 	notes    []string // see Notes
 	folder   string   // of the program alone, which goes with it; codeFile in it is the code
@@ -92,7 +93,7 @@ func (r *Runtime) load(ctx context.Context, w work, code []byte, more *source, a
 		return nil, err
 	}
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s %q %x %v %v", w.Form, w.Name, sha256.Sum256(code), p.place.key, more.sums))
-	p.key, p.finishes, p.notes = hex.EncodeToString(sum[:]), says.Finishes, says.Notes
+	p.key, p.finishes, p.notes, p.adds = hex.EncodeToString(sum[:]), says.Finishes, says.Notes, says.Reducer
 	if says.Mode == "sum" {
 		p.mode = modeSum
 	}
@@ -129,6 +130,7 @@ func (r *Runtime) warn(what string, err error) {
 type loadedCode struct {
 	Mode     string   `msgpack:"mode"`
 	Finishes bool     `msgpack:"finishes"`
+	Reducer  string   `msgpack:"reducer"` // what the user calls the code's reduce
 	Notes    []string `msgpack:"notes"`
 }
 
@@ -332,7 +334,7 @@ func (p *program) Start(ctx context.Context, spec exec.GenSpec, sink exec.Sink) 
 		proc.Close()
 		return nil, err
 	}
-	g, err := child.Begin(proc, spec, beginning(spec), sink)
+	g, err := child.Begin(proc, spec, beginning(spec), addsSink{sink, p})
 	if err != nil {
 		return nil, err
 	}
@@ -370,7 +372,39 @@ func (p *program) Merge(ctx context.Context, inputs []string, out string) (exec.
 	}{"merge", inputs, out})
 	if err != nil {
 		proc.RemoveTemp(out)
-		return exec.Partial{}, err
+		return exec.Partial{}, p.addsFailed(err)
 	}
 	return child.ReadPartial(out, reply)
+}
+
+// addsSink has its sink told in the user's words that results could not be added.
+type addsSink struct {
+	exec.Sink
+	p *program
+}
+
+// Failed reports a failure.
+func (s addsSink) Failed(f *exec.Failure) {
+	_ = s.p.addsFailed(f) // it is changed in place
+	s.Sink.Failed(f)
+}
+
+// addsFailed makes of a failure to add results one that says which code has failed: a process that is gone cannot.
+func (p *program) addsFailed(err error) error {
+	var f *exec.Failure
+	if !errors.As(err, &f) || !f.Adds {
+		return err
+	}
+	ended := ""
+	if f.Kind == exec.KindExit || f.Kind == exec.KindSignal {
+		ended = " ended its process"
+	}
+	switch {
+	case f.Op == "read":
+		f.Msg = "could not read a sum back from its pickle: the process was ended by it: " + f.Msg
+	case f.Cause == nil:
+		f.Msg = fmt.Sprintf("%s%s: %s", p.adds, ended, f.Msg)
+	}
+	f.Op = ""
+	return err
 }

@@ -36,10 +36,12 @@ var phases = []child.Phase{
 	{Name: "start", Code: true, Stage: exec.StageStart},
 	{Name: "open", Opens: true},
 	{Name: "process"},
-	{Name: "reduce"},
+	{Name: "reduce", Adds: true},
 	{Name: "seal"},
 	{Name: "merge"},
 	{Name: "finish", Code: true},
+	{Name: "read", Adds: true},
+	{Name: "add"},
 }
 
 // Runtime is an interpreter that runs, and forks what runs user code. It is an exec.Runtime.

@@ -91,7 +91,8 @@ func (p *program) finish(
 	if p.mode == modeValues {
 		return p.finishValues(ctx, proc, partials, out, user)
 	}
-	return callFinish(ctx, proc, partials, out, user)
+	fin, err := callFinish(ctx, proc, partials, out, user)
+	return fin, p.addsFailed(err)
 }
 
 // finishValues merges values without Python, after the code's finish, which is given none.

@@ -97,10 +97,10 @@ func mergedSoFar(ctx context.Context, client *api.Client, st api.JobStatus, out 
 		return err
 	}
 	if !m.Merged {
-		return &api.Error{Message: "could not get the merged output: " + m.Note, Hint: api.Advice(st.ID)}
+		return &api.Error{Message: "could not get the merged output: " + m.Note, Hint: api.Advice(st.ID, st.Unit)}
 	}
 	if len(m.Parts) == 0 {
-		return &api.Error{Message: "could not get the merged output: none was sent", Hint: api.Advice(st.ID)}
+		return &api.Error{Message: "could not get the merged output: none was sent", Hint: api.Advice(st.ID, st.Unit)}
 	}
 	for _, p := range m.Parts[1:] {
 		to := filepath.Join(filepath.Dir(out), filepath.FromSlash(p.File))

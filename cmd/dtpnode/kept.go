@@ -273,7 +273,7 @@ func keptIn(st api.JobStatus, err error, dir string) error {
 	case brokenOff(st):
 		advice = st.Hint
 	case st.State == api.CannotFinish:
-		advice = cmp.Or(hint(err), api.Advice(st.ID))
+		advice = cmp.Or(hint(err), api.Advice(st.ID, st.Unit))
 	}
 	return &api.Error{Message: err.Error(), Hint: advice + "; it is in " + dir, Err: err}
 }

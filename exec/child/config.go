@@ -38,6 +38,8 @@ type Phase struct {
 	Code bool
 	// Stage is how far a generation in this phase is, where no entry has begun yet or all are done; otherwise empty.
 	Stage exec.Stage
+	// Adds says that results are added to one another in this phase, so that a failure in it is one as of Failure.Adds.
+	Adds bool
 	// Opens says that a file is being opened in this phase, so that Limits.Open bounds its duration.
 	Opens bool
 }

@@ -33,6 +33,7 @@ func (p *Process) failureIn(r *Reply) *exec.Failure {
 	f := &exec.Failure{
 		Kind: exec.Kind(r.Kind), Op: r.What, File: r.File, Entry: r.Entry,
 		Blame: tasks.R(r.First, r.Last), Exit: r.Exit, Msg: r.Msg, Tail: p.out.last(),
+		Adds: r.Adds, Cause: r.Cause,
 	}
 	f.Stage = p.cfg.stage(f.Op)
 	if f.Blame.Empty() {
@@ -85,6 +86,7 @@ func (p *Process) crash() *exec.Failure {
 	default:
 		p.signalled(f, s, sig)
 	}
+	f.Adds = phase.Adds && f.Kind != exec.KindKilled && f.Kind != exec.KindDisk
 	return blameEntry(f)
 }
 
@@ -180,7 +182,7 @@ func signalOf(st unix.WaitStatus, s pageState) unix.Signal {
 func blameEntry(f *exec.Failure) *exec.Failure {
 	switch f.Kind {
 	case exec.KindSignal, exec.KindExit, exec.KindException, exec.KindStall, exec.KindMemory, exec.KindLimit:
-		if f.Entry >= 0 && f.Blame.Empty() {
+		if f.Entry >= 0 && f.Blame.Empty() && !f.Adds {
 			f.Blame = tasks.R(f.Entry, f.Entry+1)
 		}
 	}

@@ -91,6 +91,8 @@ type Reply struct {
 	First int64  `msgpack:"first"`
 	Exit  int    `msgpack:"exit"`
 	Msg   string `msgpack:"msg"`
+	Adds  bool   `msgpack:"adds"`
+	Cause []byte `msgpack:"cause"`
 
 	body []byte
 }

@@ -106,9 +106,13 @@ func (s JobState) Stands() string {
 	return "is in the state " + string(s)
 }
 
-// Advice is what the user of a job can do that cannot be finished: commands that go on from there.
-func Advice(id string) string {
+// Advice is what the user of a job can do that cannot be finished: commands that go on from there. unit is that of its
+// status: jobs of events, or without a word for it, have a Terminate.
+func Advice(id, unit string) string {
 	id = Short(id)
+	if unit != "" && unit != "events" {
+		return "`dtpnode finish " + id + "` tries again, `dtpnode cancel " + id + "` drops it"
+	}
 	return "`dtpnode finish " + id + "` tries again, `dtpnode get " + id +
 		" -o FILE` writes the output as it was before Terminate, `dtpnode get --partials " + id +
 		" -o DIR` writes what is done, `dtpnode cancel " + id + "` drops it"
@@ -285,6 +289,9 @@ type JobStatus struct {
 	Phase string   `json:"phase,omitempty"` // what is being done just now, e.g. "compiling DiMuon.C"
 	Error string   `json:"error,omitempty"`
 	Hint  string   `json:"hint,omitempty"`
+	// Cause is the exception of the user's code that has ended the job, for clients in the runtime's language: of a
+	// reduction in Python the pickle that python/src/dtpnode/_sums.py describes. At most 16 KiB.
+	Cause []byte `json:"cause,omitempty"`
 
 	Submitted time.Time `json:"submitted"`
 	Seconds   float64   `json:"seconds"`                   // since submission, until the end

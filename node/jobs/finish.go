@@ -277,6 +277,7 @@ func (r *ender) FailJob(e engine.FailJob) {
 	}
 	r.spawn(func() {
 		r.snapshot(j)
+		j.With(func(s *State) { s.Status.Cause = []byte(e.Failure.Cause) })
 		r.failLed(j, r.failure(e.Failure.Reason, e.Failure))
 	})
 }

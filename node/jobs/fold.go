@@ -22,7 +22,7 @@ func (r *copies) FoldBlobs(e engine.FoldBlobs) {
 	if err != nil {
 		r.log.Warn("could not merge committed partials; they stay as they are, and it is tried again", "job", e.Job.Short(),
 			"inputs", len(e.Inputs), "reason", err)
-		no := engine.NotFolded{Job: e.Job, Inputs: merge.IDs(e.Inputs)}
+		no := engine.NotFolded{Job: e.Job, Inputs: merge.IDs(e.Inputs), Failure: worker.AddingFailure(err)}
 		if store.DiskError(err) != nil {
 			no.Here = err.Error()
 		}

@@ -107,7 +107,7 @@ func (r *copies) MergeBlobs(e engine.MergeBlobs) {
 	s, err := r.tryMerge(e)
 	if err != nil {
 		r.log.Warn("could not merge partials", "job", e.Job.Short(), "inputs", len(e.Inputs), "reason", err)
-		out := engine.NotMerged{Job: e.Job, Kids: merge.IDs(e.Inputs)}
+		out := engine.NotMerged{Job: e.Job, Kids: merge.IDs(e.Inputs), Failure: worker.AddingFailure(err)}
 		var late *unfetched
 		if errors.As(err, &late) {
 			out.Holder = late.from

@@ -111,7 +111,7 @@ func notRetried(st api.JobStatus) error {
 	case api.Done:
 		e.Message, e.Hint = fmt.Sprintf("nothing is missing in the result of job %s", id), "dtpnode get "+id+" fetches it"
 	case api.CannotFinish:
-		e.Hint = "nothing is missing: " + api.Advice(st.ID)
+		e.Hint = "nothing is missing: " + api.Advice(st.ID, st.Unit)
 	case api.Failed, api.Cancelled:
 		e.Hint = "nothing of it is kept: submit it again with `dtpnode run`"
 	default:

@@ -25,9 +25,11 @@ func (r *ender) cannotFinish(j *Job, err error) {
 	var f *exec.Failure
 	if errors.As(err, &f) {
 		j.crashed(r.net.Name(), f)
-		a.Failure, a.Code = worker.Failure(f), !ofNode(f.Kind)
+		a.Failure, a.Code = worker.Failure(f), !ofNode(f.Kind) && (!f.Adds || f.Cause != nil)
 	}
-	a.Reason = err.Error() // unlike the failure's own text this says what was being done
+	if !a.Adds { // that says itself what was being done
+		a.Reason = err.Error()
+	}
 	j.mu.Lock()
 	session := j.s.Session
 	j.s.Session = nil // its state is unknown, if it lives at all, so the next attempt starts another one
@@ -66,7 +68,7 @@ func (j *Job) unfinished(st *api.JobStatus, names map[tasks.PeerID]members.Name)
 			st.Error += "\n" + more
 		}
 	}
-	st.Hint = "all that is done is kept: " + api.Advice(st.ID)
+	st.Hint, st.Cause = "all that is done is kept: "+api.Advice(st.ID, st.Unit), []byte(last.Cause)
 }
 
 // retryWait is how long a request to finish a job waits until it is in the ledger.

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/dtpnode/dtpnode/exec"
 	"github.com/dtpnode/dtpnode/ledger"
@@ -11,7 +12,9 @@ import (
 // Failure converts a failure of a runtime to the form in which it stands in a job's record. It blames no unit, and
 // another node may do better.
 func Failure(f *exec.Failure) ledger.Failure {
-	return ledger.Failure{Kind: string(f.Kind), Reason: reason(f), Stack: f.Stack, Tail: f.Tail}
+	return ledger.Failure{
+		Kind: string(f.Kind), Reason: reason(f), Stack: f.Stack, Tail: f.Tail, Adds: f.Adds, Cause: string(f.Cause),
+	}
 }
 
 // failureOf is the report to a job's home about a failure of a generation. job is nil if its description is not known.
@@ -31,7 +34,24 @@ func failureOf(job *tasks.Job, f *exec.Failure, running exec.Packet) ledger.Fail
 		// may be missing, and not that the job makes no sense.
 		out.Fatal, out.Reason = f.Stage != exec.StageStart, f.Error() // with file and entry: nothing else tells them
 	}
+	if f.Adds {
+		out.Blame, out.Reason = tasks.Range{}, reason(f)
+		if f.Entry >= 0 && f.Cause == nil { // the cause says where
+			out.Reason += fmt.Sprintf("; the value that was being added is that of item %d", running.Base+f.Entry)
+		}
+	}
 	return out
+}
+
+// AddingFailure is the failure of a merge by the user's code, as Failure.Adds tells of it; nil for any other error, and
+// for what may be the node's own fault.
+func AddingFailure(err error) *ledger.Failure {
+	var f *exec.Failure
+	if !errors.As(err, &f) || !f.Adds || f.Kind == exec.KindMemory {
+		return nil
+	}
+	out := Failure(f)
+	return &out
 }
 
 // reason is a failure in one line, without file and entry, which are shown beside it.

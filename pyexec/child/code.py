@@ -14,6 +14,9 @@ here is told.
     process(item)    for each item; required
     reduce(a, b)     of two results, or sums of results, the sum; it may change and return a, never b, and is to be
                      associative and commutative
+    told(e, value)   what is told of an exception that reduce has raised as it added value: words, and up to 16 KiB for
+                     whoever has submitted the code
+    ADDS             what users call reduce, such as "op, add (my.py:12)"; "reduce" by default
     show(item)       how an item at which process has raised is shown to its user; by default its repr. It is given what
                      process is given
     unpicklable(value, root)
@@ -48,7 +51,7 @@ from typing import Any, Callable, Mapping
 
 from . import versions
 
-NAMES = ("begin", "start", "process", "reduce", "show", "unpicklable", "finish")
+NAMES = ("begin", "start", "process", "reduce", "told", "show", "unpicklable", "finish")
 
 
 class BadCode(Exception):
@@ -81,6 +84,8 @@ class Code:
         self.unpicklable: Callable[[Any, str], str] = names.get("unpicklable") or (lambda value, root: "")
         self.finish: Callable[[Any], Any] | None = names.get("finish")
         self.reduce: Callable[[Any, Any], Any] = names.get("reduce") or operator.add
+        self.told: Callable[[BaseException, Any], tuple[str, bytes]] | None = names.get("told")
+        self.adds: str = names.get("ADDS") or "reduce"
         for name in names.get("IMPORTS") or ():
             with contextlib.suppress(Exception):
                 importlib.import_module(name)

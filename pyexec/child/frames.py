@@ -25,6 +25,8 @@ PHASES = (
     "seal",
     "merge",
     "finish",
+    "read",
+    "add",
 )
 
 # An error of the user's code in one of these is the same on every node, so that it is the whole job's.

@@ -63,6 +63,7 @@ class Worker:
     def __init__(self, channel: Channel, page: Page, code: Code) -> None:
         self.channel, self.page, self.code = channel, page, code
         self.over = False
+        self.added = False  # results were added here
 
     def run(self) -> None:
         while not self.over:
@@ -98,6 +99,24 @@ class Worker:
             return self.raised(e)
         except BaseException as e:
             return self.raised(e)
+
+    def add(self, total: tuple[Any] | None, value: Any) -> tuple[Any]:
+        """Adds a value to a sum, which is None as long as there is no value: one that is None itself is a sum of its
+        own. What fails the first time that this process adds may fail by the host; what fails later fails anywhere."""
+        if total is None:
+            return (value,)
+        self.page.phase = "add" if self.added else "reduce"
+        try:
+            out = self.code.reduce(total[0], value)
+        except MemoryError:
+            raise
+        except BaseException as e:
+            if self.code.told is None:
+                raise
+            words, cause = self.code.told(e, value)
+            raise Failed("abort" if self.added else "exception", words, adds=True, cause=cause) from None
+        self.added = True
+        return (out,)
 
     def place(self, path: str, units: int, checks: int, total: tuple[Any] | None) -> None:
         """Writes a file with a sum. One that has no pickle has none on any node."""
@@ -306,13 +325,10 @@ class Generation(Worker):
             except BaseException as e:
                 sys.stdout.write(trace(e))
                 raise Failed("exception", f"{described(e)}; the item is {self.shown(item, items, at)}") from None
-            self.add(value)
+            self.total = self.add(self.total, value)
+            page.phase = "process"
             at += 1
         return at
-
-    def add(self, value: Any) -> None:
-        # The sum is None as long as there is no value: a value that is None itself is a sum of its own.
-        self.total = (value,) if self.total is None else (self.code.reduce(self.total[0], value),)
 
     def do_seal(self, r: Frame) -> Frame:
         self.page.phase = "seal"
@@ -344,9 +360,9 @@ class Merger(Worker):
                 units, checks = units + n, (checks + c) & partial.MASK
                 if not some:
                     continue
-                self.page.phase = "reduce"
+                self.page.phase = "read"
                 value = pickle.load(f)
-            total = (value,) if total is None else (self.code.reduce(total[0], value),)
+            total = self.add(total, value)
         return units, checks, total
 
 
@@ -392,7 +408,7 @@ class Loader(Worker):
         self.code = load(r["form"], r["name"], r["code"], r["folder"], files)
         self.over = True
         return {"op": "loaded", "mode": self.code.mode, "finishes": self.code.finish is not None,
-                "notes": self.code.notes}
+                "reducer": self.code.adds, "notes": self.code.notes}
 
 
 def surroundings(r: Frame) -> dict[str, str]:

@@ -4,6 +4,7 @@ import itertools
 import operator
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -101,14 +102,73 @@ def test_all_missing(client):
     assert f.report[["first", "last"]].values.tolist() == [[0, 50]]
 
 
+def ends(a, b):
+    os._exit(3)
+
+
+def crashes(a, b):
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+@pytest.mark.parametrize("items", [2, 1_000], ids=["in the last merge", "as items run"])
+@pytest.mark.parametrize("op, how", [(ends, "exit status 3"), (crashes, "SIGSEGV")])
+def test_operator_ends_its_process(client, op, how, items, capfd):
+    """It is told after three tries, or the last merge, which operator that is, and not after each item by itself."""
+    f = client.reduce(int, range(items), op=op, partial=True)
+    with pytest.raises(dtpnode.JobFailed) as e:
+        f.result(LIMIT)
+    text = str(e.value)
+    assert f"op, {op.__name__} ({__file__}:{op.__code__.co_firstlineno}), ended its process: " in text and how in text
+    assert "try it, as op(fn(a), fn(b))" in text and "dtpnode finish" not in text and "Terminate" not in text
+    if items > 2:
+        assert re.search(r"the value that was being added is that of item \d+", text)
+    status = client.control.call("GET", f"/v1/jobs/{f.name}")
+    assert sum(node["failures"] for node in status["nodes"]) <= 3
+
+
 def test_operator_raises(client):
+    """Its exception, as that of a call, ends the reduction, whatever else there would be to run."""
     def add(a, b):
         raise KeyError("never")
 
-    f = client.reduce(int, range(100), op=add, partial=True, output=None)
+    def endless():
+        for n in itertools.count():
+            yield n
+
+    f = client.reduce(int, endless(), op=add, partial=True)
     with pytest.raises(KeyError, match="never") as e:
         f.result(LIMIT)
-    assert re.search(r"when the value of the item (\d+) was added, int\(\1\)", str(e.value.__cause__))
+    cause = str(e.value.__cause__)
+    assert re.search(r"when the value of the item (\d+) was added, int\(\1\)", cause)
+    assert 'raise KeyError("never")' in cause and "_sums" not in cause and "workers.py" not in cause
+    with pytest.raises(dtpnode.Error, match="failed as a whole"):
+        f.total
+
+
+def test_operator_raises_late(client):
+    """So does one that has added well before, by one try."""
+    def add(a, b):
+        if 700 in (a, b):
+            raise Odd("seven", "hundred")
+        return max(a, b, -1) if max(a, b) < 600 else min(a, b)
+
+    f = client.reduce(int, itertools.count(), op=add)
+    with pytest.raises(dtpnode.RemoteError, match="seven and hundred"):
+        f.result(LIMIT)
+    assert client.job(f.name).wait(LIMIT)["state"] == "failed"
+
+
+class Odd(Exception):
+    """It has a pickle, from which it cannot be made."""
+
+    def __init__(self, one, two):
+        super().__init__(f"{one} and {two}")
+
+
+def test_operator_returns_nothing(client):
+    with pytest.raises(TypeError, match="op, list.extend, returned None for two values, of list and list: op must"):
+        client.reduce(lambda n: [n], range(100), op=list.extend).result(LIMIT)
+    assert client.reduce(lambda n: None, range(100), op=lambda a, b: None).result(LIMIT) is None
 
 
 def test_no_pickle(client):

@@ -203,8 +203,10 @@ class Executor(_Executor):
 
         An item that raises, or ends its process again and again, does not end the others. ``result()`` raises what
         ``map`` would, that of the item with the lowest number; with ``partial`` it is the total of the others. Either
-        way ``Reduction.total`` and ``report`` have that total and what is missing in it, each item with its reason. If
-        op raises there is no total. It is a job of its own, with the initializer and the modules of this executor, and
+        way ``Reduction.total`` and ``report`` have that total and what is missing in it, each item with its reason. An
+        op that raises ends the reduction with its exception, and one that ends its process three times, on two nodes
+        where there are two, with a ``JobFailed`` that names it: there is no total then. It must not return None for two
+        values. It is a job of its own, with the initializer and the modules of this executor, and
         goes on when this process has ended: see ``Reduction``. Items are read as there is room, by another thread, so
         that iterables may be longer than memory. ``name`` is the title of the job; ``chunksize`` makes no difference.
         """

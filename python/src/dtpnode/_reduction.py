@@ -1,5 +1,6 @@
 """Reductions: jobs that run a function over items and add what it returns, on the nodes."""
 
+import base64
 import contextlib
 import operator
 import os
@@ -20,7 +21,7 @@ from . import _pickles, _sums
 from ._along import Along
 from ._archive import pack
 from ._control import Control
-from ._errors import Error, ItemLost, NoDaemon, RemoteError, TooLarge
+from ._errors import Error, ItemLost, JobFailed, NoDaemon, RemoteError, TooLarge
 from ._notes import Notes
 from ._opening import open_job
 from ._prints import Output, Prints
@@ -207,6 +208,9 @@ class _Run(Receiver):
         self._weight = 0  # their bytes
         self._read = False  # there are no more
         self.fed = threading.Event()  # all items are sent, or none is sent any more
+        self.failed = False  # as a whole
+        self.kept = False  # a job has all of its items, and may have its total when its user has mended a node
+        self.raised: BaseException | None = None  # what op has raised on a node
         self.unread: BaseException | None = None  # what has come of reading or pickling items
 
     # --- what is told
@@ -219,14 +223,14 @@ class _Run(Receiver):
 
     def whole(self) -> Any:
         """The total of all that have a value."""
-        total, counted, _, _, broken = self._sum
-        if broken is not None:
-            raise exception(broken)
+        total, counted, _, _ = self._sum
         if total is not None:
             with self._lock:
                 if self._whole is NOTHING:  # It is added once, since op may change its first argument.
                     self._whole = total[0] if self._initial is NOTHING else self._op(self._initial, total[0])
                 return self._whole
+        if self.failed:
+            raise Error("there is no total: the reduction has failed as a whole", "result() says why")
         if self._initial is not NOTHING:
             return self._initial
         if counted == 0 and not self._lost:
@@ -237,8 +241,7 @@ class _Run(Receiver):
         return int(self._sum[1])
 
     def has_total(self) -> bool:
-        total, _, _, _, broken = self._sum
-        return broken is None and (total is not None or self._initial is not NOTHING)
+        return self._sum[0] is not None or self._initial is not NOTHING
 
     def missing(self) -> list[tuple[tuple[int, int], str, str]]:
         """Ranges of items that are not in the total, in order, with how they went missing and why."""
@@ -412,7 +415,7 @@ class _Run(Receiver):
             part = self._parts[len(sums)]
             status = self._final(part)
             if status["state"] not in ("done", "partial"):
-                raise why_none(status, self._lost)
+                raise self._failed(status) or why_none(status, self._lost)
             with self._lock:
                 while not part.over and self.broken is None:
                     self._change.wait()
@@ -430,7 +433,7 @@ class _Run(Receiver):
         """Takes what the last item tells of how sums are added, for a process that has not begun this."""
         if not self.attached:
             return
-        for _, _, ends, _, _ in sums:
+        for _, _, ends, _ in sums:
             if ends is not None:
                 self._op, *initial = pickle.loads(ends[1])
                 self._initial = initial[0] if initial else NOTHING
@@ -480,9 +483,7 @@ class _Run(Receiver):
     def wrong(self, sent: int | None) -> BaseException | None:
         """What result() raises though there may be a total: None if nothing is missing. sent is how many items there
         are, None where only the last one can tell."""
-        total, counted, ends, raised, broken = self._sum
-        if broken is not None:
-            return exception(broken)
+        total, counted, ends, raised = self._sum
         if self._stopped:
             return Incomplete(f"the total is that of {counted:,} items: it was stopped", "`total` is that of these")
         lost = sum(last - first for first, last, _ in self._lost)
@@ -531,7 +532,7 @@ class _Run(Receiver):
 
     def _append_refused(self, job: Job, error: Error) -> Error:
         if not self._stopped:
-            return error
+            return self._failed(self._status(job)) or error
         with self._lock:
             job.unanswered.clear()  # It was on its way when the job was stopped.
         return NoDaemon(error.message)  # Another connection tells the rest: what is missing.
@@ -551,9 +552,20 @@ class _Run(Receiver):
             self._change.notify_all()
 
     def _why(self, job: Job) -> Error | None:
-        if self._status(job)["state"] == "done":
+        status = self._status(job)
+        if status["state"] == "done":
             raise Whole(job)  # It has the total alone, and tells no more of its items.
-        return super()._why(job)
+        return self._failed(status) or super()._why(job)
+
+    def _failed(self, status: dict[str, Any]) -> Error | None:
+        """Why a job has failed as a whole, None if it has not. What op has raised is raised."""
+        if status["state"] not in ("failed", "cannot finish"):
+            return None
+        self.kept = status["state"] == "cannot finish" and not of_op(status)
+        if status.get("cause"):
+            self.raised = exception(pickle.loads(base64.b64decode(status["cause"])))
+            raise self.raised
+        return why_none(status, self._lost)
 
     def _fail(self, why: BaseException) -> None:
         if isinstance(why, Whole):
@@ -597,12 +609,21 @@ def exception(details: tuple[int, bytes | None, str, str, str]) -> BaseException
     return remade(*details[1:])
 
 
-def why_none(status: dict[str, Any], lost: list[tuple[int, int, dict[str, Any]]]) -> BaseException:
+def why_none(status: dict[str, Any], lost: list[tuple[int, int, dict[str, Any]]]) -> Error:
     """Why a job has no sum."""
     words = status.get("error") or f"the job is {status['state']}"
     if status["state"] == "failed" and status.get("units") and not status.get("committed") and lost:
         return ItemLost(words)
-    return broken_by(Error(words, status.get("hint") or ""))
+    hint = status.get("hint") or ""
+    if of_op(status):
+        tried = f"{hint}; " if status["state"] == "failed" else ""
+        hint = f"{tried}there is no total without op: try it, as op(fn(a), fn(b)), in a process of its own"
+    return JobFailed(words, hint)
+
+
+def of_op(status: dict[str, Any]) -> bool:
+    """Whether it is op by which a job has no total."""
+    return bool(status.get("cause")) or "op, " in str(status.get("error")).partition("\n")[0]
 
 
 def begin(
@@ -676,9 +697,11 @@ def _main(run: _Run, future: Reduction, partial: bool) -> None:
             whole = run.whole()
             outcome = lambda: future.set_result(whole)
     except BaseException as e:
-        plain = run.unread is e or isinstance(e, (BrokenExecutor, ItemLost, Incomplete)) or not isinstance(e, LOST)
+        users = e is run.unread or e is run.raised
+        plain = users or isinstance(e, (BrokenExecutor, ItemLost, Incomplete)) or not isinstance(e, LOST)
         why = e if plain else broken_by(e)
-        if not run.cancelled:
+        run.failed = True
+        if not run.cancelled and not run.kept:
             run.cancel()
         outcome = lambda: future.set_exception(why)
     finally:

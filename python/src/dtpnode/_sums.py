@@ -12,10 +12,10 @@ of (args, kwargs). A sum is the tuple
              (op, initial), by which any process makes the total of it
     raised   None, or the items at which the user's function has raised: a mapping from the exception in words to the
              ranges [first, last) of their numbers, in order, and a list of the details of the first few
-    broken   None, or why there can be no total: what the user's operator has raised, as details
 
 Details are the tuple (number of the item or -1, a pickle of the exception or None, the exception in words, the
-traceback, what it was at in words).
+traceback, what it was at in words). What the user's operator raises ends the reduction: the cause in the job's status
+is a pickle of details then.
 """
 
 import pickle
@@ -35,13 +35,15 @@ DEEP = 8_000  # characters of a traceback
 LARGE = 1 << 20  # bytes of the pickle of an exception, which is left out if it has more
 PRINTED = 10  # tracebacks that a process prints
 
-EMPTY = (None, 0, None, None, None)
+CAUSE = 16 << 10  # bytes of what is told of an exception of the operator
+
+EMPTY = (None, 0, None, None)
 
 
 def code(fn: Callable[..., Any], op: Callable[[Any, Any], Any], tail: bytes) -> dict[str, Any]:
     """What the code of a reduction's jobs has of its own, as pyexec/child/code.py takes it: an item runs fn, and op
     adds two values. tail is the pickle in ends."""
-    state: dict[str, Any] = {"at": None, "broken": False, "printed": 0}
+    state: dict[str, Any] = {"at": None, "printed": 0}
 
     def process(item: Any, blob: Any, at: int) -> Any:
         number = int.from_bytes(item[:NUMBER], "little")
@@ -49,12 +51,10 @@ def code(fn: Callable[..., Any], op: Callable[[Any, Any], Any], tail: bytes) -> 
         if number & LAST:
             number &= ~LAST
             ends = number + 1, tail
-        if state["broken"]:  # There will be no total in any case.
-            return None, 1, ends, None, None
         state["at"] = blob, at  # and not the item, which is memory of the blob's file
         try:
             args, kwargs = pickle.loads(item[NUMBER:])
-            return (fn(*args, **kwargs),), 1, ends, None, None
+            return (fn(*args, **kwargs),), 1, ends, None
         except MemoryError:
             raise
         except BaseException as e:
@@ -62,33 +62,29 @@ def code(fn: Callable[..., Any], op: Callable[[Any, Any], Any], tail: bytes) -> 
             if state["printed"] < PRINTED:
                 state["printed"] += 1
                 sys.stdout.write(f"{told[3].rstrip()}\n{told[4]}\n")
-            return None, 1, ends, ({told[2]: [[number, number + 1]]}, [told]), None
+            return None, 1, ends, ({told[2]: [[number, number + 1]]}, [told])
 
     def reduce(a: Any, b: Any) -> Any:
-        total, counted, ends, raised, broken = a
-        _, more, ends_b, raised_b, broken_b = b
-        if raised_b is not None:
-            raised = raised_b if raised is None else join(raised, raised_b)
-        broken = broken or broken_b
-        if total is None or broken is not None:
+        total, counted, ends, raised = a
+        _, more, ends_b, raised_b = b
+        if total is None:
             total = b[0]
         elif b[0] is not None:
-            try:
-                total = (op(total[0], b[0][0]),)
-            except MemoryError:
-                raise
-            except BaseException as e:
-                number, where = place(more)
-                broken = details(e, number, where)
-                sys.stdout.write(f"{broken[3].rstrip()}\n{where}\n")
-        if broken is not None:
-            total, state["broken"] = None, True
-        return total, counted + more, ends if ends_b is None else ends_b, raised, broken
+            total = (added(op, total[0], b[0][0]),)
+        if raised_b is not None:
+            raised = raised_b if raised is None else join(raised, raised_b)
+        return total, counted + more, ends if ends_b is None else ends_b, raised
+
+    def told(e: BaseException, b: Any) -> tuple[str, bytes]:
+        """What is told of an exception that op has raised when the sum b was added: words, and a pickle of details."""
+        number, where = place(b[1])
+        told = details(e, number, where, 3)
+        return f"{named(op)} has raised {told[2]}, {where}", small(told)
 
     def place(more: int) -> tuple[int, str]:
         """Where two values are being added of which the second one stands for so many items."""
-        if state["at"] is None or more > 1:
-            return -1, "when two sums of several items were added"
+        if state["at"] is None or more > 1:  # This process merges what others have added.
+            return -1, "when two sums were added"
         blob, at = state["at"]
         number = int.from_bytes(blob[at][:NUMBER], "little") & ~LAST
         return number, f"when the value of the item {number} was added, {show(blob[at])}"
@@ -103,7 +99,39 @@ def code(fn: Callable[..., Any], op: Callable[[Any, Any], Any], tail: bytes) -> 
         text = " ".join(text.split("\n"))
         return text if len(text) <= SHOWN else text[:SHOWN] + "…"
 
-    return {"process": process, "reduce": reduce, "show": show, "MODE": "sum", "ITEMS": "blob"}
+    return {
+        "process": process, "reduce": reduce, "told": told, "show": show, "MODE": "sum", "ITEMS": "blob",
+        "ADDS": named(op),
+    }
+
+
+def added(op: Callable[[Any, Any], Any], a: Any, b: Any) -> Any:
+    """The sum of two values."""
+    total = op(a, b)
+    if total is None and a is not None and b is not None:
+        raise TypeError(
+            f"{named(op)} returned None for two values, of {type(a).__qualname__} and {type(b).__qualname__}: op must "
+            "return the sum, as `return a + b` does, or `return a` if it has changed a (of lists operator.iadd does)"
+        )
+    return total
+
+
+def named(op: Callable[[Any, Any], Any]) -> str:
+    """An operator as its user knows it, with the place of its source where it has one."""
+    inner = getattr(op, "__func__", op)
+    code = getattr(inner, "__code__", None) or getattr(getattr(inner, "__call__", None), "__code__", None)
+    name = getattr(op, "__qualname__", None) or type(op).__qualname__
+    return f"op, {name}" + (f" ({code.co_filename}:{code.co_firstlineno})" if code is not None else "") + ","
+
+
+def small(told: tuple[int, "bytes | None", str, str, str]) -> bytes:
+    """A pickle of details that is not too large, in which the exception itself is missing if it has to be."""
+    number, pickled, words, text, where = told
+    for told in told, (number, None, words, text, where), (number, None, words, text[-1000:], where):
+        out = pickle.dumps(told, 5)
+        if len(out) <= CAUSE:
+            break
+    return out
 
 
 def shown(value: Any) -> str:
@@ -117,14 +145,17 @@ def item(number: int, last: bool, arguments: bytes) -> bytes:
     return (number | LAST if last else number).to_bytes(NUMBER, "little") + arguments
 
 
-def details(e: BaseException, number: int, where: str) -> tuple[int, bytes | None, str, str, str]:
+def details(e: BaseException, number: int, where: str, skip: int = 1) -> tuple[int, bytes | None, str, str, str]:
     """An exception for whoever is not this process. What belongs to the code that calls the user's is left out of the
-    traceback: its first frame."""
+    traceback: its first frames."""
     import cloudpickle
 
+    at = e.__traceback__
+    for _ in range(skip):
+        at = at and at.tb_next
     try:
         words = traceback.format_exception_only(type(e), e)[-1].strip()
-        text = "".join(traceback.format_exception(type(e), e, e.__traceback__ and e.__traceback__.tb_next))
+        text = "".join(traceback.format_exception(type(e), e, at))
     except Exception:
         words = text = type(e).__name__  # Its own __str__ has failed.
     e.__traceback__ = None
