@@ -62,6 +62,7 @@ from ._job import Job, Results
 from ._load import Loaded, load
 from ._map import Outcome, Outcomes
 from ._proof import MissingEntries, proof
+from ._rdataframe import RDataFrame, install
 from ._reduction import Incomplete, Reduction
 
 __version__ = "0.1.0"
@@ -82,6 +83,7 @@ __all__ = [
     "NodeWarning",
     "Outcome",
     "Outcomes",
+    "RDataFrame",
     "Reduction",
     "RemoteError",
     "RemoteTraceback",
@@ -92,3 +94,6 @@ __all__ = [
     "load",
     "proof",
 ]
+
+install()
+del install

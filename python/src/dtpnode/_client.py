@@ -58,6 +58,7 @@ class Client:
             self.control = Control(socket_path(path))
         self.state = path
         self._maps = Maps(self.control, Affinity(path))
+        self._closing: list[Callable[[], None]] = []
 
     @property
     def slots(self) -> int:
@@ -201,8 +202,15 @@ class Client:
         """A job by its name or the beginning of it, from any process and node. An unknown one is an Error."""
         return Job(self.control, self.control.call("GET", f"/v1/jobs/{name}")["id"])
 
+    def on_close(self, close: Callable[[], None]) -> None:
+        """Has ``close()`` called when this client is closed, while the daemon can be reached still."""
+        self._closing.append(close)
+
     def close(self) -> None:
         """Ends the connections to the daemon. Jobs go on, unless the client has started the daemon, which ends too."""
+        closing, self._closing = self._closing, []
+        for close in closing:
+            close()
         self._maps.close()
         self.control.close()
         if self._own is not None:

@@ -1,0 +1,282 @@
+"""What runs a range of a distributed RDataFrame on a node.
+
+It goes to the nodes as a module of this name, and imports nothing of the package. Where it is imported there, by the
+process from which all others of a session are forked, it has ROOT compile what every graph needs. A process that has
+run the first range of a graph leaves that graph in a folder, and the next fork is made only when the graph is compiled
+in the process that forks: so a graph is compiled once on a node, however often processes begin there.
+"""
+
+import contextlib
+import hashlib
+import mmap
+import os
+import pickle
+import shutil
+import sys
+import tempfile
+import uuid
+from typing import Any, Iterator
+
+COMPILED = 64  # graphs that are compiled for all later processes of a session on a node
+SPARED = 1 << 20  # bytes of a graph that is not
+
+
+class Lacking(Exception):
+    """A node cannot run a range that others may run: it has no ROOT, or no such file. The range has not begun."""
+
+    def __init__(self, words: str, node: str) -> None:
+        super().__init__(words, node)
+        self.words, self.node = words, node
+
+    def __str__(self) -> str:
+        return self.words
+
+
+class Piece:
+    """A range, pickled, with what it is in words."""
+
+    def __init__(self, pickled: bytes, words: str, files: tuple[str, ...]) -> None:
+        self.pickled, self.words = pickled, words
+        self.files = files  # of this host, that it reads
+
+    def __repr__(self) -> str:
+        return self.words
+
+
+class Part:
+    """A file that a Snapshot has written for a range: path on a file system that the client sees, or else content."""
+
+    def __init__(self, name: str, path: str | None, content: Any) -> None:
+        self.name = name  # as ROOT's result has it
+        self.path, self.content = path, content
+
+
+class Done:
+    """What has come of a range. result is ROOT's TaskResult."""
+
+    def __init__(self, result: Any, parts: list[Part], version: str) -> None:
+        self.result, self.parts = result, parts
+        self.node, self.name = node()
+        self.version = version  # of ROOT
+
+
+class Run:
+    """Runs the ranges of one execution of a graph.
+
+    mapper is ROOT's function for a range, pickled; execution is its number in the session, and living are those that
+    have not ended. headers, libraries and files are names in the working folder. outputs are, by the folders in the
+    working folder into which Snapshots write, the folders that the client makes of them.
+    """
+
+    def __init__(
+        self,
+        mapper: bytes,
+        execution: int,
+        living: tuple[int, ...],
+        headers: tuple[str, ...],
+        libraries: tuple[str, ...],
+        files: tuple[str, ...],
+        outputs: dict[str, str],
+    ) -> None:
+        self.__qualname__ = "RDataFrame"  # by which a call is shown
+        self.mapper, self.execution, self.living = mapper, execution, living
+        self.headers, self.libraries, self.files = headers, libraries, files
+        self.outputs = outputs
+
+    def __call__(self, piece: Piece) -> Done:
+        try:
+            import ROOT
+        except ImportError as e:
+            raise Lacking(
+                f"{node()[1]} has no ROOT in its Python, {sys.executable} ({e}): install it there, or have an "
+                "environment go along that has it (env=)",
+                node()[0],
+            ) from None
+        for file in piece.files:
+            if not os.path.exists(file):
+                raise Lacking(f"{node()[1]} has no file {file}", node()[0])
+        some = pickle.loads(piece.pickled)
+        mapper = _mapper(self, some)
+        prepare(os.getcwd(), self.headers, self.libraries)
+        with self._folders():
+            result = mapper(some)
+            parts = list(self._parts(result))
+        leave(self, piece)
+        return Done(result, parts, str(ROOT.gROOT.GetVersion()))
+
+    @contextlib.contextmanager
+    def _folders(self) -> Iterator[None]:
+        """Makes the folders into which Snapshots write: where the client's are seen they are in these."""
+        made: list[str] = []
+        for name, target in self.outputs.items():
+            if os.path.isdir(target) and os.access(target, os.W_OK):
+                own = os.path.join(target, uuid.uuid4().hex)
+                os.mkdir(own)
+                made.append(own)
+                os.symlink(own, name)
+            else:
+                os.mkdir(name)
+                made.append(os.path.abspath(name))
+        try:
+            yield
+        except BaseException:
+            for path in made:
+                shutil.rmtree(path, ignore_errors=True)
+            raise
+        finally:
+            for name in self.outputs:
+                if os.path.islink(name):
+                    os.unlink(name)
+                else:
+                    shutil.rmtree(name, ignore_errors=True)
+
+    def _parts(self, result: Any) -> Iterator[Part]:
+        """The files that Snapshots have written."""
+        for made in result.mergeables or ():
+            for name in getattr(made, "filenames", ()):
+                folder = os.path.dirname(name)
+                if folder not in self.outputs:
+                    continue  # It is a URL, to which ROOT has written it.
+                if not os.path.exists(name):
+                    continue
+                if os.path.islink(folder):
+                    yield Part(name, os.path.join(os.path.realpath(folder), os.path.basename(name)), None)
+                    continue
+                with open(name, "rb") as f:
+                    # The file may be large: it goes from here into the result's without a copy in memory.
+                    yield Part(name, None, pickle.PickleBuffer(mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)))
+
+
+def node() -> tuple[str, str]:
+    """The id of this node, and its name."""
+    return os.environ.get("DTPNODE_NODE", ""), os.environ.get("DTPNODE_NODE_NAME") or os.uname().nodename
+
+
+_executions: dict[int, tuple[Any, Any]] = {}  # by their numbers: ROOT's names of them, and their mappers
+_prepared: set[str] = set()  # headers and libraries that are loaded
+
+
+def _mapper(run: Run, some: Any) -> Any:
+    """The mapper of an execution. Those of executions that have ended go, with what ROOT keeps of their graphs."""
+    from ROOT._distrdf import _graph_cache
+
+    for number in list(_executions):
+        # A later one than this one may go on, though this one does not know it.
+        if number < run.execution and number not in run.living:
+            name = _executions.pop(number)[0]
+            _graph_cache._ACTIONS_REGISTER.pop(name, None)
+            _graph_cache._RDF_REGISTER.pop(name, None)
+    known = _executions.get(run.execution)
+    if known is None:
+        known = _executions[run.execution] = some.exec_id, pickle.loads(run.mapper)
+    return known[1]
+
+
+def prepare(folder: str, headers: tuple[str, ...], libraries: tuple[str, ...]) -> None:
+    """Has ROOT know headers and libraries that lie in a folder, once in a process."""
+    if _prepared.issuperset(headers) and _prepared.issuperset(libraries):
+        return
+    from ROOT._distrdf.Backends import Utils
+
+    for names, load in (headers, Utils.distribute_headers), (libraries, Utils.distribute_shared_libraries):
+        for name in names:
+            if name not in _prepared:
+                load([os.path.join(folder, name)])
+                _prepared.add(name)
+
+
+# --- graphs that are compiled for processes that begin later
+
+_folder = ""  # in which graphs are left to be compiled; empty where nobody compiles them
+_forks = 0  # the process from which all others are forked
+_compiled: set[str] = set()  # hashes of graphs that it has compiled
+
+
+def leave(run: Run, piece: Piece) -> None:
+    """Leaves a graph, which has just run well, to be compiled for processes that begin later."""
+    if not _folder or os.getpid() == _forks or len(run.mapper) > SPARED or len(_compiled) >= COMPILED:
+        return
+    name = hashlib.sha256(run.mapper).hexdigest()
+    path = os.path.join(_folder, name)
+    if name in _compiled or os.path.exists(path) or len(os.listdir("/proc/self/task")) > 1:
+        return  # What begins threads, such as to read from afar, is nothing for a process that forks.
+    _compiled.add(name)
+    try:
+        temp = tempfile.mkdtemp(dir=_folder, prefix="tmp")
+        for file in {*run.headers, *run.libraries, *run.files}:
+            shutil.copyfile(file, os.path.join(temp, file))
+        os.makedirs(os.path.join(temp, "graph"))
+        with open(os.path.join(temp, "graph", "pickle"), "wb") as f:
+            pickle.dump((run, piece), f)
+        os.rename(temp, path)
+    except OSError:
+        shutil.rmtree(temp, ignore_errors=True)  # The disk is full, or another process was faster.
+
+
+def _compile_all() -> None:
+    """Compiles what was left. It is called before each fork."""
+    if os.getpid() != _forks or len(_compiled) >= COMPILED:
+        return
+    for name in os.listdir(_folder):
+        if name not in _compiled and not name.startswith("tmp"):
+            _compiled.add(name)
+            at = os.getcwd()
+            try:
+                os.chdir(os.path.join(_folder, name))
+                _compile()
+            except BaseException as e:
+                print(f"could not compile a graph before it is needed: {e}", file=sys.stderr)
+            finally:
+                os.chdir(at)
+
+
+def _compile() -> None:
+    """Runs a graph over the first entry of a range, in the working folder."""
+    from ROOT._distrdf import Ranges, _graph_cache
+
+    with open(os.path.join("graph", "pickle"), "rb") as f:
+        run, piece = pickle.load(f)
+    some = pickle.loads(piece.pickled)
+    bounds = Ranges.get_clustered_range_from_percs
+
+    def first(percents: Any) -> Any:
+        found, entries = bounds(percents)
+        if found is not None:
+            found.globalend = min(found.globalstart + 1, found.globalend)
+        return found, entries
+
+    prepare(os.getcwd(), run.headers, run.libraries)
+    if hasattr(some, "end"):
+        some.end = min(some.start + 1, some.end)
+    for name in run.outputs:
+        os.mkdir(name)
+    Ranges.get_clustered_range_from_percs = first
+    try:
+        pickle.loads(run.mapper)(some)
+    finally:
+        Ranges.get_clustered_range_from_percs = bounds
+        _graph_cache._ACTIONS_REGISTER.pop(some.exec_id, None)
+        _graph_cache._RDF_REGISTER.pop(some.exec_id, None)
+        for name in run.outputs:
+            shutil.rmtree(name, ignore_errors=True)
+
+
+def warm() -> None:
+    """Has ROOT load and compile what every graph needs, and compiles graphs before forks from now on."""
+    global _folder, _forks
+    import ROOT
+
+    ROOT.gROOT.SetBatch(True)
+    ROOT.EnableThreadSafety()
+    import ROOT._distrdf.Backends.Base
+
+    frame = ROOT.RDataFrame(1).Define("x", "1.").Filter("x > 0")
+    histogram, count = frame.Histo1D(("", "", 1, 0.0, 2.0), "x"), frame.Count()
+    ROOT.Detail.RDF.GetMergeableValue(histogram).GetValue()
+    count.GetValue()
+    _forks, _folder = os.getpid(), tempfile.mkdtemp(prefix="graphs", dir=os.path.dirname(os.path.dirname(__file__)))
+    os.register_at_fork(before=_compile_all)
+
+
+if "_dtpnode_child" in sys.modules and __name__ == "_dtpnode_rdf":
+    warm()

@@ -1,0 +1,489 @@
+"""The backend of ROOT's distributed RDataFrame. Importing it imports ROOT."""
+
+import contextlib
+import dataclasses
+import importlib
+import itertools
+import math
+import os
+import sys
+import threading
+import warnings
+import weakref
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable
+
+import ROOT
+from ROOT._distrdf import DataFrame, HeadNode, Ranges
+from ROOT._distrdf.Backends import Base
+
+from . import _pickles
+from ._affinity import Near
+from ._client import Client
+from ._errors import Error, ItemLost, NodeWarning
+from ._executor import Executor
+from ._held import LateFuture
+from ._progress import Bar
+from ._rdfsnapshot import Snapshots
+from ._session import Call
+
+if TYPE_CHECKING:
+    from . import _dtpnode_rdf as task
+else:
+    # By the name that it has on the nodes, so that pickles refer to it by that.
+    _spec = importlib.util.spec_from_file_location("_dtpnode_rdf", Path(__file__).with_name("_dtpnode_rdf.py"))
+    task = importlib.util.module_from_spec(_spec)
+    sys.modules[_spec.name] = task
+    _spec.loader.exec_module(task)
+
+SLICES = 8  # ranges for each slot
+LOOKED = 8  # files that are asked for the number of their clusters
+TRIES = 10  # nodes that may lack what a range needs
+FAR = 1e6  # seconds: what it costs to have a range run on a node that lacks what it needs
+IDLE = 600.0  # seconds after which the processes of a session end that runs nothing
+
+
+# --- sessions
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What goes along, and how results are shown and written."""
+
+    env: Any = None
+    modules: tuple[Any, ...] = ()
+    one_file: bool = False
+    progress: bool | None = None
+
+
+class Pool:
+    """An executor whose processes run the ranges of graph after graph."""
+
+    def __init__(self, client: Client, options: Options, files: dict[str, str]) -> None:
+        modules = [Path(str(task.__file__)), *options.modules]
+        self.executor: Executor = client.executor(
+            name="RDataFrame", imports=["_dtpnode_rdf"], env=options.env, modules=modules, files=files
+        )
+        self.living: set[int] = set()  # executions that have not ended
+        self.told: set[str] = set()  # what its user was warned of
+        self._timer: threading.Timer | None = None
+
+    def usable(self) -> bool:
+        return not self.executor._broken
+
+    def begin(self, number: int) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self.living.add(number)
+
+    def end(self, number: int, close: Callable[[], None]) -> None:
+        self.living.discard(number)
+        if not self.living:
+            self._timer = threading.Timer(IDLE, close)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self.executor.shutdown(wait=False, cancel_futures=True)
+
+    def abandon(self) -> None:
+        """Stops what runs."""
+        self.close()
+        self.executor._session.abandon()
+
+    def tell(self, words: str) -> None:
+        if words not in self.told:
+            self.told.add(words)
+            warnings.warn(words, NodeWarning, stacklevel=2)
+
+
+class Pools:
+    """The sessions of a client. A session is for the same environment, modules and files."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = weakref.ref(client)
+        self._lock = threading.Lock()
+        self._pools: dict[Any, Pool] = {}
+        self._numbers = itertools.count(1)
+
+    @contextlib.contextmanager
+    def execution(self, options: Options, files: dict[str, str]) -> Iterator[tuple[Pool, int]]:
+        """A session for an execution, and the number of that."""
+        with self._lock:
+            pool = self._pool(options, files)
+            number = next(self._numbers)
+            pool.begin(number)
+        try:
+            yield pool, number
+        except KeyboardInterrupt:
+            with self._lock:
+                if pool.living == {number}:  # No other thread has a graph that runs there.
+                    self._pools = {k: p for k, p in self._pools.items() if p is not pool}
+                    pool.abandon()
+            raise
+        finally:
+            with self._lock:
+                pool.end(number, lambda: self._drop(pool))
+
+    def _pool(self, options: Options, files: dict[str, str]) -> Pool:
+        stats = sorted((name, path, _state(path)) for name, path in files.items())
+        key = repr((options.env, options.modules, stats))
+        pool = self._pools.get(key)
+        if pool is not None and pool.usable():
+            return pool
+        for k, other in list(self._pools.items()):
+            if not other.living:  # Processes that have ROOT take memory, of which nodes need not have two lots.
+                other.close()
+                del self._pools[k]
+        client = self._client()
+        assert client is not None  # Who asks has it.
+        pool = self._pools[key] = Pool(client, options, files)
+        return pool
+
+    def _drop(self, pool: Pool) -> None:
+        with self._lock:
+            if not pool.living:
+                self._pools = {k: p for k, p in self._pools.items() if p is not pool}
+                pool.close()
+
+    def close(self) -> None:
+        with self._lock:
+            for pool in self._pools.values():
+                pool.close()
+            self._pools.clear()
+
+
+def _state(path: str) -> tuple[int, int, int]:
+    s = os.stat(path)
+    return s.st_ino, s.st_size, s.st_mtime_ns
+
+
+_pools: "weakref.WeakKeyDictionary[Client, Pools]" = weakref.WeakKeyDictionary()
+_lock = threading.Lock()
+
+
+def pools(client: Client) -> Pools:
+    """The sessions of a client, which end with it."""
+    with _lock:
+        found = _pools.get(client)
+        if found is None:
+            found = _pools[client] = Pools(client)
+            client.on_close(found.close)
+        return found
+
+
+# --- dataframes
+
+
+def frame(client: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    """A distributed RDataFrame that runs on a client's pool."""
+    if not isinstance(client, Client):
+        raise TypeError(f"executor is a {type(client).__name__}, and must be a dtpnode.Client")
+    npartitions = options.pop("npartitions", None)
+    if npartitions is not None and npartitions < 1:
+        raise ValueError(f"npartitions is {npartitions}, and must be at least 1")
+    unknown = options.keys() - {f.name for f in dataclasses.fields(Options)}
+    if unknown:
+        raise TypeError(f"RDataFrame takes no argument {', '.join(sorted(unknown))}")
+    if "modules" in options:
+        options["modules"] = tuple(options["modules"])
+    return Backend(client, Options(**options)).make_dataframe(*args, npartitions=npartitions)
+
+
+def from_spec(path: str, *args: Any, executor: Client, **options: Any) -> Any:
+    """A distributed RDataFrame of what a file in JSON specifies."""
+    return frame(executor, (ROOT.Internal.RDF.RetrieveSpecFromJson(path), *args), options)
+
+
+class Backend(Base.BaseBackend):  # type: ignore[misc]
+    """The backend of one dataframe."""
+
+    def __init__(self, client: Client, options: Options | None = None) -> None:
+        super().__init__()
+        self.client, self.options = client, options or Options()
+        self._head: Callable[[], Any] = lambda: None
+
+    def make_dataframe(self, *args: Any, **kwargs: Any) -> Any:
+        """A dataframe on the same pool. ROOT calls it, too, for what a Snapshot returns."""
+        backend = Backend(self.client, self.options)
+        head = HeadNode.get_headnode(backend, kwargs.pop("npartitions", None), *args)
+        backend._head = weakref.ref(head)
+        return DataFrame.RDataFrame(head)
+
+    def optimize_npartitions(self) -> int:
+        """How many ranges there are, unless its user says: several for each slot, but no more than there are entries,
+        or clusters as far as the first files tell. Each file is divided into the same number of ranges."""
+        most = SLICES * max(self.client.slots, 1)
+        head = self._head()
+        entries = getattr(head, "nentries", None)
+        if entries is not None:
+            return max(min(most, int(entries)), 1)
+        files = list(getattr(head, "inputfiles", ()))
+        if not files or len(files) >= most:
+            return most
+        names = getattr(head, "subtreenames", None) or getattr(head, "subnames", None) or [""] * len(files)
+        rntuple = isinstance(head, HeadNode.RNTupleHeadNode)
+        clusters = max(_clusters(rntuple, str(name), str(file)) for name, file in list(zip(names, files))[:LOOKED])
+        return len(files) * max(min(math.ceil(most / len(files)), clusters), 1)
+
+    def distribute_unique_paths(self, paths: Any) -> None:
+        """Files go along with a session; see sent."""
+
+    def sent(self) -> dict[str, str]:
+        """The files that go along, by their names in working folders."""
+        out: dict[str, str] = {}
+        for path in sorted({*self.headers, *self.shared_libraries, *self.pcms, *self.files}):
+            path = os.path.abspath(path)
+            name = os.path.basename(path)
+            if out.setdefault(name, path) != path:
+                raise Error(
+                    f"could not send both {out[name]} and {path} to the nodes: they have the same name",
+                    "files lie side by side there: rename one of them",
+                )
+        return out
+
+    def ProcessAndMerge(self, ranges: list[Any], mapper: Any, reducer: Callable[[Any, Any], Any]) -> Any:
+        """Runs the ranges of a graph, and merges what they give in their order."""
+        merged = Tree(len(ranges), reducer)
+        for some in self._run(ranges, mapper):
+            for at, result in some:
+                merged.add(at, result)
+            del some
+        return self._last(merged.total)
+
+    def ProcessAndMergeLive(
+        self, ranges: list[Any], mapper: Any, reducer: Callable[[Any, Any], Any], drawables: dict[int, Any]
+    ) -> Any:
+        """As ProcessAndMerge, in the order in which ranges end; what is there so far is drawn each time."""
+        total: Any = None
+        with _canvas(len(drawables)) as canvas:
+            for some in self._run(ranges, mapper):
+                for _, result in some:
+                    total = result if total is None else reducer(total, result)
+                if total is not None and total.mergeables is not None:
+                    _draw(canvas, total.mergeables, drawables)
+        return self._last(total)
+
+    def _run(self, ranges: list[Any], mapper: Any) -> Iterator[list[tuple[int, Any]]]:
+        """The results of ranges as they come, some at a time, each with its place."""
+        self._snapshots = Snapshots(mapper, self.options.one_file)
+        try:
+            with pools(self.client).execution(self.options, self.sent()) as (pool, number):
+                execution = Execution(self, pool, number, ranges)
+                yield from execution.results(mapper, self._snapshots)
+        except BaseException:
+            self._snapshots.drop()
+            raise
+
+    def _last(self, total: Any) -> Any:
+        self._snapshots.finish(total)
+        return total
+
+
+def _clusters(rntuple: bool, name: str, file: str) -> int:
+    """How many clusters a tree has, or enough of them where it cannot be read here."""
+    try:
+        bounds, _ = Ranges.get_clusters_and_entries("RNTuple" if rntuple else "", name, file)
+        return len(bounds) - 1
+    except ROOT.std.exception:
+        return 1 << 20
+
+
+class Tree:
+    """Merges results in their order, as soon as neighbours are there, always in the same pairs."""
+
+    def __init__(self, n: int, reducer: Callable[[Any, Any], Any]) -> None:
+        self._n, self._reducer = n, reducer
+        self._have: dict[tuple[int, int], Any] = {}  # by the level in the tree, and the place there
+        self.total: Any = None
+
+    def add(self, at: int, result: Any) -> None:
+        level, n = 0, self._n
+        while n > 1:
+            beside = at ^ 1
+            if beside < n:
+                other = self._have.pop((level, beside), None)
+                if other is None:
+                    self._have[level, at] = result
+                    return
+                result = self._reducer(other, result) if beside < at else self._reducer(result, other)
+            level, at, n = level + 1, at // 2, (n + 1) // 2
+        self.total = result
+
+
+class Execution:
+    """One run of a graph."""
+
+    def __init__(self, backend: Backend, pool: Pool, number: int, ranges: list[Any]) -> None:
+        self._backend, self._pool, self._number = backend, pool, number
+        self._session = pool.executor._session
+        self._names: dict[str, str] = {}  # of trees in files, as the user has them, by those with absolute paths
+        self._ranges = [self._absolute(r) for r in ranges]
+        self._words = [words(r, len(ranges)) for r in ranges]
+        self._tries = [0] * len(ranges)
+        self._waiting: dict["Future[Any]", int] = {}
+        self._good = ""  # a node that has run some range
+
+    def results(self, mapper: Any, snapshots: Snapshots) -> Iterator[list[tuple[int, Any]]]:
+        but = self._session.along.modules
+        with snapshots.elsewhere():
+            pickled = _pickles.by_value(mapper, but)
+        backend = self._backend
+        names = [tuple(sorted(map(os.path.basename, s))) for s in (backend.headers, backend.shared_libraries)]
+        files = tuple(sorted(backend.sent()))
+        living = tuple(self._pool.living)
+        run = task.Run(pickled, self._number, living, names[0], names[1], files, snapshots.folders)
+        self._function = _pickles.function(run, but)
+        bar = Bar("RDataFrame", backend.options.progress, unit="ranges")
+        try:
+            self._send(range(len(self._ranges)))
+            bar.start(len(self._ranges))
+            while self._waiting:
+                over, _ = wait(self._waiting, return_when=FIRST_COMPLETED)
+                some = []
+                for future in sorted(over, key=self._waiting.__getitem__):
+                    at = self._waiting.pop(future)
+                    done = self._done(at, future)
+                    if done is not None:
+                        snapshots.take(done)
+                        some.append((at, self._renamed(done.result)))
+                        bar.advance()
+                    del future, done
+                over.clear()
+                yield some
+        finally:
+            for future in self._waiting:
+                future.cancel()
+            bar.stop()
+
+    def _send(self, places: Any, near: Near | None = None) -> None:
+        but = self._session.along.modules
+        calls = []
+        for at in places:
+            some, files = self._ranges[at]
+            piece = task.Piece(_pickles.by_value(some, but), self._words[at], files)
+            future: "Future[Any]" = LateFuture()
+            calls.append(Call(future, self._function, _pickles.arguments((piece,), {}, but), near=near))
+            self._waiting[future] = at
+        self._session.submit(calls)
+
+    def _done(self, at: int, future: "Future[Any]") -> Any:
+        """What has come of a range; None if it is to run on another node."""
+        try:
+            done = future.result()
+        except task.Lacking as e:
+            self._tries[at] += 1
+            if self._tries[at] >= TRIES:
+                raise Error(f"could not run {self._words[at]}: {e}", "no node was found that has it") from None
+            self._pool.tell(f"{e}; what it should have run goes to other nodes")
+            self._send([at], Near(self._good or self._home(), FAR))
+            return None
+        except ItemLost as e:
+            raise ItemLost(f"{self._words[at]}: {e.message}", e.hint) from e.__cause__
+        except Exception as e:
+            raise named(e, self._words[at])
+        self._good = self._good or done.node
+        here = str(ROOT.gROOT.GetVersion())
+        if done.version != here:
+            self._pool.tell(f"{done.name} has ROOT {done.version}, and not {here} as this program: results may differ")
+        return done
+
+    def _home(self) -> str:
+        """The node of the daemon that is talked to."""
+        return str(self._backend.client.control.call("GET", "/v1/status").get("id") or "")
+
+    def _absolute(self, some: Any) -> tuple[Any, tuple[str, ...]]:
+        """A range with paths that other processes find, and the files of this host among them."""
+        if not hasattr(some, "filenames"):
+            return some, ()
+        files = [absolute(f) for f in some.filenames]
+        for theirs, ours, tree in zip(files, some.filenames, some.treenames):
+            self._names[f"{theirs}/{tree}"] = f"{ours}/{tree}"
+        friends, more = some.friendinfo, []
+        if friends is not None:
+            friends = ROOT.Internal.TreeUtils.RFriendInfo(friends)
+            for names in friends.fFriendFileNames:
+                for i in range(len(names)):
+                    names[i] = absolute(str(names[i]))
+                    more.append(str(names[i]))
+        samples = some.samples and [s and _absolute_sample(s) for s in some.samples]
+        here = tuple(f for f in [*files[some.first_file_idx : some.last_file_idx], *more] if os.path.exists(f))
+        return dataclasses.replace(some, filenames=files, friendinfo=friends, samples=samples), here
+
+    def _renamed(self, result: Any) -> Any:
+        """A result with the names of files that ROOT compares with those that the user has given."""
+        entries = result.entries_in_trees
+        if entries is not None:
+            known = entries.trees_with_entries
+            entries.trees_with_entries = {self._names.get(name, name): n for name, n in known.items()}
+        return result
+
+
+def absolute(path: str) -> str:
+    """The path of a file as any process of this host finds it; a URL as it is."""
+    path = str(path)
+    if path.startswith("file:"):
+        path = "/" + path[5:].lstrip("/") if path.startswith("file:/") else path[5:]
+    return path if "://" in path or path.startswith("/") else os.path.abspath(path)
+
+
+def _absolute_sample(sample: Any) -> Any:
+    s = sample._sample
+    files = [absolute(f) for f in s.GetFileNameGlobs()]
+    made = ROOT.RDF.Experimental.RSample(s.GetSampleName(), s.GetTreeNames(), files, s.GetMetaData())
+    return Ranges.SerializableRSample(made)
+
+
+def words(some: Any, n: int) -> str:
+    """A range as its user recognises it."""
+    which = f"range {some.id} of {n}"
+    if not hasattr(some, "filenames"):
+        return f"{which}: entries {some.start:,} to {some.end - 1:,}"
+    files = some.filenames[some.first_file_idx : some.last_file_idx]
+    trees = some.treenames[some.first_file_idx : some.last_file_idx]
+    first, last = f"{some.first_tree_start_perc:.1%}", f"{some.last_tree_end_perc:.1%}"
+    if len(files) == 1:
+        return f"{which}: {trees[0]} of {files[0]} from {first} to {last}"
+    return f"{which}: {trees[0]} of {files[0]} from {first}, to {trees[-1]} of {files[-1]} up to {last}"
+
+
+def named(e: Exception, what: str) -> Exception:
+    """An exception of a range that says of which."""
+    if len(e.args) == 1 and isinstance(e.args[0], str) and type(e).__str__ is not KeyError.__str__:
+        e.args = (f"{e.args[0]}\n(in {what})",)
+    elif hasattr(e, "add_note"):
+        e.add_note(f"in {what}")
+    return e
+
+
+# --- what is drawn while ranges run
+
+
+@contextlib.contextmanager
+def _canvas(n: int) -> Iterator[Any]:
+    """A canvas with a pad for each of n objects; the one that was drawn on before is so again afterwards."""
+    columns = max(math.ceil(math.sqrt(n)), 1)
+    rows = max(math.ceil(n / columns), 1)
+    context = ROOT.TVirtualPad.TContext()
+    canvas = ROOT.TCanvas("dtpnode_live", "RDataFrame", 800 * columns, 400 * rows)
+    canvas.Divide(columns, rows)
+    try:
+        yield canvas
+    finally:
+        canvas.Close()
+        context.__destruct__()
+
+
+def _draw(canvas: Any, mergeables: Any, drawables: dict[int, Any]) -> None:
+    for pad_number, (callbacks, at, operation) in enumerate(drawables.values(), 1):
+        pad = canvas.cd(pad_number)
+        value = mergeables[at].GetValue()
+        for callback in callbacks:
+            if callback is not None:
+                callback(value)
+        value.Draw("AP" if operation in ("Graph", "GraphAsymmErrors") else "")
+        pad.Update()

@@ -1,0 +1,143 @@
+"""The files that Snapshots of a distributed RDataFrame write.
+
+Each range writes a file of its own. Where a node sees the folder that the user names, the range writes into a hidden
+folder in that; elsewhere the file comes as a part of the range's result. The files get their names when all ranges are
+done, so that a range which ran twice, or a run that failed, leaves nothing behind.
+"""
+
+import contextlib
+import os
+import re
+import shutil
+import uuid
+import warnings
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import ROOT
+from ROOT._distrdf.Operation import Snapshot
+
+from ._errors import Error
+
+if TYPE_CHECKING:
+    from . import _dtpnode_rdf as task
+
+
+class Snapshots:
+    """The Snapshots of one run of a graph. ``folders`` are, by the folders into which ranges write, those that this
+    makes of them."""
+
+    def __init__(self, mapper: Any, one_file: bool) -> None:
+        self._one_file = one_file
+        self.folders: dict[str, str] = {}
+        self._targets: dict[str, str] = {}  # the file that the user names
+        self._parts: dict[str, dict[str, str]] = {}  # where each file is, by its name at the end
+        self._moved: list[tuple[Any, str]] = []  # operations, and what they are to write meanwhile
+        for node in mapper.keywords["computation_graph_callable"].args[0].values():
+            operation = node.operation
+            if isinstance(operation, Snapshot) and "://" not in str(operation.args[1]):
+                self._add(operation)
+
+    def _add(self, operation: Any) -> None:
+        target = os.path.abspath(str(operation.args[1]))
+        name = f"dtpnode-{uuid.uuid4().hex}"
+        folder = os.path.join(os.path.dirname(target), f".{name}")
+        try:
+            os.mkdir(folder)
+        except OSError as e:
+            self.drop()
+            raise Error(f"could not write the Snapshot {operation.args[1]}: {e.strerror}: {folder}") from None
+        self.folders[name], self._targets[name], self._parts[name] = folder, target, {}
+        self._moved.append((operation, os.path.join(name, os.path.basename(target))))
+
+    @contextlib.contextmanager
+    def elsewhere(self) -> Iterator[None]:
+        """Has the operations name what ranges are to write."""
+        were = [operation.args[1] for operation, _ in self._moved]
+        try:
+            for operation, path in self._moved:
+                operation.args[1] = path
+            yield
+        finally:
+            for (operation, _), was in zip(self._moved, were):
+                operation.args[1] = was
+
+    def take(self, done: "task.Done") -> None:
+        """Takes the files of a range, and names them in its result as they will be called."""
+        for part in done.parts:
+            folder, name = os.path.split(part.name)
+            path = part.path
+            if path is None:
+                path = os.path.join(self.folders[folder], name)
+                try:
+                    with open(path, "wb") as f:
+                        f.write(part.content)
+                except OSError as e:
+                    raise Error(f"could not write {path}: {e.strerror}") from None
+            part.content = None
+            self._parts[folder][os.path.join(os.path.dirname(self._targets[folder]), name)] = path
+        for made in done.result.mergeables or ():
+            if hasattr(made, "filenames"):
+                made.filenames = [self._final(name) for name in made.filenames]
+
+    def _final(self, path: str) -> str:
+        folder, name = os.path.split(path)
+        return os.path.join(os.path.dirname(self._targets[folder]), name) if folder in self._targets else path
+
+    def finish(self, total: Any) -> None:
+        """Gives the files their names, or makes one of them."""
+        try:
+            for name, target in self._targets.items():
+                parts = self._parts[name]
+                if self._one_file and parts:
+                    self._gather(name, target, total)
+                    continue
+                for final, path in parts.items():
+                    os.replace(path, final)
+                self._warn(target, set(parts))
+        except OSError as e:
+            raise Error(f"could not give the files of a Snapshot their names: {e}") from None
+        finally:
+            self.drop()
+
+    def _gather(self, name: str, target: str, total: Any) -> None:
+        parts = self._parts[name]
+        for made in total.mergeables:
+            if parts.keys().isdisjoint(getattr(made, "filenames", ())):
+                continue
+            paths = [parts[final] for final in made.filenames if final in parts]
+            whole = os.path.join(self.folders[name], "whole.root")
+            merger = ROOT.TFileMerger(False)
+            merger.SetFastMethod(True)
+            with contextlib.closing(_Opened(paths[0])) as first:
+                compression = first.file.GetCompressionSettings()
+            merger.OutputFile(whole, "RECREATE", compression)
+            added = all(merger.AddFile(path, False) for path in paths)
+            if not (added and merger.Merge()):
+                raise Error(f"ROOT could not gather the Snapshot's {len(paths)} files into {target}", "see above")
+            os.replace(whole, target)
+            made.filenames = [target]
+
+    def _warn(self, target: str, now: set[str]) -> None:
+        """Warns of files of an earlier run, which whoever reads all files by their names would take for parts of this."""
+        folder, base = os.path.split(target.partition(".root")[0])
+        pattern = re.compile(re.escape(base) + r"_\d+\.root")
+        old = sorted(n for n in os.listdir(folder) if pattern.fullmatch(n) and os.path.join(folder, n) not in now)
+        if old:
+            more = f" and {len(old) - 1} more" if len(old) > 1 else ""
+            warnings.warn(
+                f"{os.path.join(folder, old[0])}{more} are of an earlier Snapshot, and no part of this one", stacklevel=2
+            )
+
+    def drop(self) -> None:
+        """Removes all that has no name."""
+        for folder in self.folders.values():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+class _Opened:
+    def __init__(self, path: str) -> None:
+        self.file = ROOT.TFile.Open(path)
+
+    def close(self) -> None:
+        self.file.Close()
