@@ -23,6 +23,7 @@ type work struct {
 	blamed   tasks.Cover      // units that failures blame
 	largest  int64            // size of the largest output of a generation so far, in bytes
 	kills    int              // how many generations in a row were killed from outside
+	full     full             // of the disk here, for an open job
 }
 
 // killsInARow is how many generations may be killed from outside, with none sealed between, before the
@@ -138,6 +139,7 @@ func (p *Peer) genSealed(ev GenSealed) {
 	j := g.job
 	j.work.stats.Generations++
 	j.work.kills = 0
+	j.hasRoom()
 	j.reports.news = true
 	j.work.largest = max(j.work.largest, part.Size)
 	part.Job, part.Cover, part.Holder = j.id, g.cover, p.self
@@ -163,6 +165,9 @@ func (p *Peer) genFailed(ev GenFailed) {
 			p.book(j, ledger.Failure{Kind: "killed", Reason: ev.Failure.Reason, Tail: ev.Failure.Tail})
 		}
 		pause = 10 * time.Millisecond << min(j.work.kills, 8)
+	case j.waitsForRoom(ev.Failure):
+		j.work.stats.Failures++
+		pause = j.noRoom(ev.Failure.Reason)
 	case ev.Failure.Blame.Empty():
 		p.book(j, ev.Failure)
 		pause = 250 * time.Millisecond

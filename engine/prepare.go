@@ -67,6 +67,7 @@ func (p *Peer) prepared(ev Prepared) {
 	}
 	p.describe(j, Described{ID: ev.ID, Job: ev.Job})
 	j.desc, j.loaded, j.reports.urgent = ev.Job, true, true
+	j.hasRoom()
 	if j.prep.full > 0 { // if the job was taken from this node it was for that
 		j.prep.full, j.aside = 0, false
 	}
@@ -106,6 +107,10 @@ func (p *Peer) notPrepared(ev NotPrepared) {
 	}
 	if ev.Failure.Kind == diskKind { // it may get room, even after the home has taken the job from it for this
 		j.prep.failed, j.prep.tried, j.prep.full = true, p.now, j.prep.full+1
+		if j.waitsForRoom(ev.Failure) {
+			j.noRoom(ev.Failure.Reason)
+			return
+		}
 	}
 	if !j.aside {
 		p.book(j, ev.Failure)

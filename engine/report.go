@@ -52,6 +52,7 @@ func (p *Peer) report(j *jobState) {
 		Blames:   p.blames(j),
 		Stats:    j.work.stats,
 		Aside:    j.aside,
+		Full:     j.work.full.why,
 	}
 	if few {
 		r.Traced, r.Gave = true, p.gifts(j)

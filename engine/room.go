@@ -3,7 +3,9 @@ package engine
 import (
 	"math"
 	"slices"
+	"time"
 
+	"github.com/dtpnode/dtpnode/ledger"
 	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/steal"
 )
@@ -88,4 +90,41 @@ func (p *Peer) Kept() (n int64) {
 		}
 	}
 	return n
+}
+
+// A disk may also be full of what others have written there. That ends no open job, whose items wait for somebody: a
+// node that could not write what came of them goes on with the job after a pause, and leaves them to others that ask
+// for work meanwhile. Its reports say why. Jobs that are whole when they are submitted end with what the disk took, and
+// can be retried (package ledger).
+
+// full is how often in a row this node's disk took nothing more of an open job, and why; zero where it does.
+type full struct {
+	times int
+	why   string
+}
+
+// The pauses of an open job on a full disk: each is twice as long as the one before, since people make room, and not
+// soon.
+const (
+	firstFullPause = 250 * time.Millisecond
+	fullPauses     = 5 // times that it is doubled, to 8 s
+)
+
+// waitsForRoom reports whether a failure is one of this node's disk for which the job is to wait.
+func (j *jobState) waitsForRoom(f ledger.Failure) bool {
+	return j.desc != nil && j.desc.Open && f.Kind == diskKind && f.Blame.Empty() && !f.Fatal
+}
+
+// noRoom notes that this node's disk took nothing more of a job, and returns how long it is to wait.
+func (j *jobState) noRoom(why string) time.Duration {
+	pause := firstFullPause << min(j.work.full.times, fullPauses)
+	j.work.full = full{j.work.full.times + 1, ledger.Failure{Reason: why}.Cut().Reason}
+	j.reports.urgent = true
+	return pause
+}
+
+// hasRoom notes that this node's disk takes what comes of a job.
+func (j *jobState) hasRoom() {
+	j.reports.urgent = j.reports.urgent || j.work.full.times > 0
+	j.work.full = full{}
 }

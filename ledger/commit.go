@@ -189,7 +189,8 @@ func (h *Home) giveUp(o *offer, here string, slow bool) {
 		h.kept.failedFor = here
 		h.kept.failures++
 		nobodyElse := len(h.replicas.ids) == 0 || h.kept.failures >= 10*maxUnstored
-		if h.kept.failures >= maxUnstored && nobodyElse {
+		if h.kept.failures >= maxUnstored && nobodyElse && !h.record.Growth.grown() { // an open job waits for room
+
 			h.stop("given up: the job's home could not keep results: " + here)
 		}
 	case !h.nodes.stale(o.Holder, h.now):

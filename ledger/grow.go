@@ -38,6 +38,9 @@ func NewRecord(job *tasks.Job, signed Signed) *Record {
 	return &Record{Want: job.Want, Growth: Growth{Open: job.Open, signed: signed}}
 }
 
+// grown reports whether the job is or was open.
+func (g *Growth) grown() bool { return g.Open || len(g.Appends) > 0 }
+
 // Count is how many appends there are.
 func (g *Growth) Count() uint64 { return uint64(len(g.Appends)) }
 

@@ -37,6 +37,8 @@ type Report struct {
 	// Appends is how many appends of an open job this node knows, and Sum the sum over all of them.
 	Appends uint64 `msgpack:"a,omitempty"`
 	Sum     []byte `msgpack:"z,omitempty"`
+	// Full is why this node's disk takes nothing more of an open job, which waits here until it does; empty if it does.
+	Full string `msgpack:"x,omitempty"`
 }
 
 // Stats counts one node's work for a job.

@@ -391,6 +391,8 @@ type NodeWork struct {
 	Failures    int64   `json:"failures"`
 	Up          bool    `json:"up"`
 	Problem     string  `json:"problem,omitempty"` // why the job was taken from it
+	// why its disk takes nothing more of the job; what is left of an open job waits there until it does
+	Full string `json:"full,omitempty"`
 	// units that it took and did not do, where these are far more than it did
 	Lost int64 `json:"lost,omitempty"`
 	Slow int   `json:"slow,omitempty"` // results that it handed out too slowly to be waited for

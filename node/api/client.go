@@ -38,6 +38,9 @@ func AsError(err error) *Error {
 	var e *Error
 	if !errors.As(err, &e) {
 		e = &Error{Status: http.StatusInternalServerError, Message: err.Error()}
+		if errors.Is(err, syscall.ENOSPC) {
+			e.Status, e.Hint = http.StatusInsufficientStorage, "free space on that disk, and try again"
+		}
 	}
 	return e
 }

@@ -331,6 +331,9 @@ func (r *ender) explain(j *Job, err error) (state api.JobState, msg, hint string
 		hint = e.Hint
 	}
 	if errors.As(err, &f) {
+		if f.Kind == exec.KindDisk && hint == "" {
+			hint = "free space on that disk of " + r.net.Name() + ", and submit the job again"
+		}
 		j.crashed(r.net.Name(), f)
 		for _, more := range []string{f.Stack, f.Tail} {
 			if more = strings.TrimSpace(more); more != "" {

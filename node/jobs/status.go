@@ -146,6 +146,12 @@ func (j *Job) tellWaiting(st *api.JobStatus, names map[tasks.PeerID]members.Name
 	if a := j.s.View.Awaited; a.Units > 0 {
 		st.Phase = awaiting(a, names)
 	}
+	for _, n := range st.Nodes {
+		if n.Full != "" {
+			st.Phase = fmt.Sprintf("waiting for room on the disk of %s: %s", n.Name, why(n.Full))
+			break
+		}
+	}
 	if c := j.s.View.Cramped; c != "" {
 		st.Phase = cramped(c, st.HomeName)
 	}
@@ -202,6 +208,9 @@ func (j *Job) sumNodes(st *api.JobStatus, names map[tasks.PeerID]members.Name) {
 			Slow:        j.s.View.Slow[id],
 			Unseen:      UnseenOf(j.s.View.Unseen[id]),
 		}
+		if !st.State.Final() && st.Done < st.Units { // with nothing left to do it waits for nothing
+			w.Full = clipText(r.Full, mostFullText)
+		}
 		if id == j.s.Home {
 			w.Merges += j.s.Merges
 		}
@@ -215,6 +224,9 @@ func (j *Job) sumNodes(st *api.JobStatus, names map[tasks.PeerID]members.Name) {
 		}
 	}
 }
+
+// mostFullText is how many bytes of a node's word on its full disk are shown.
+const mostFullText = 500
 
 func finite(x float64) float64 {
 	if math.IsNaN(x) || math.IsInf(x, 0) {

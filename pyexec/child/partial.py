@@ -35,11 +35,28 @@ class NotWritten(Exception):
     """The disk does not take a value."""
 
 
+def refused(e: OSError, folder: str) -> str:
+    """Why the disk of a folder takes no more, in words that name the disk by where it is mounted."""
+    why = os.strerror(e.errno or 0)
+    disk = os.path.realpath(folder)
+    while not os.path.ismount(disk):
+        disk = os.path.dirname(disk)
+    if e.errno != errno.ENOSPC:
+        return f"the disk of {disk} takes no values: {why}"
+    try:
+        have = os.statvfs(disk)
+    except OSError:
+        return f"the disk of {disk} is full: {why}"
+    free, whole = have.f_bavail * have.f_frsize >> 20, have.f_blocks * have.f_frsize >> 20
+    return f"the disk of {disk} is full, with {free} of {whole} MiB free: {why}"
+
+
 class Values:
     """Values of units as they come. They are in a file, since they may be more than memory holds, and that file becomes
     the partial as it is: values are written once."""
 
     def __init__(self, folder: str) -> None:
+        self._folder = folder
         self._fd, self._linked = _nameless(folder)
         self._gathered = bytearray(HEAD.size)
         self._written = 0  # bytes in the file
@@ -87,7 +104,7 @@ class Values:
                 try:
                     done += os.pwrite(self._fd, view[done:], self._written + done)
                 except OSError as e:
-                    raise NotWritten(f"could not write a value: {e}") from None
+                    raise NotWritten(refused(e, self._folder)) from None
             self._written += done
 
     def end(self, first: int, at: int, ends: "array.array[int]") -> None:

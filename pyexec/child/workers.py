@@ -95,7 +95,7 @@ class Worker:
             return self.failed("disk", str(e))
         except OSError as e:
             if self.page.phase in ("seal", "merge"):
-                return self.failed("disk", str(e))
+                return self.failed("disk", partial.refused(e, os.path.dirname(request.get("path") or "") or os.getcwd()))
             return self.raised(e)
         except BaseException as e:
             return self.raised(e)

@@ -46,6 +46,7 @@ from ._client import Client
 from ._cluster import LocalCluster
 from ._errors import (
     ClusterLost,
+    DiskFull,
     Error,
     ItemLost,
     JobFailed,
@@ -70,6 +71,7 @@ __all__ = [
     "Attached",
     "Client",
     "ClusterLost",
+    "DiskFull",
     "Error",
     "Executor",
     "Incomplete",

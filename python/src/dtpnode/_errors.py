@@ -1,5 +1,7 @@
 """What can go wrong, as exceptions."""
 
+import errno
+import tempfile
 from concurrent.futures import BrokenExecutor
 from pickle import PicklingError
 
@@ -16,6 +18,34 @@ class Error(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}\n{self.hint}" if self.hint else self.message
+
+
+class DiskFull(Error):
+    """The disk of a node, or of this host, has no room for what is to be written. The message has the folder. A session
+    that runs waits for room, and says so; what begins is refused."""
+
+
+FREE = "free space on that disk, and try again"
+
+
+def is_full(error: Error) -> bool:
+    """Whether a refusal is for want of room on a disk, of the daemon's host or of another one; not that a job has ended
+    for that reason."""
+    says = "no space left on device" in str(error).lower()
+    return error.status == 507 or error.status in (0, 500, 503) and says
+
+
+def unwritten(why: OSError, what: str) -> Error:
+    """Says that a temporary file on this host could not be written, and where that was; what is what it was to have."""
+    try:
+        folder = f"the folder {tempfile.gettempdir()}"
+    except OSError:
+        folder = "any folder for temporary files"
+    kind = DiskFull if why.errno == errno.ENOSPC else Error
+    return kind(
+        f"could not write to {folder} on this host: {why.strerror or why}; it was to have {what}",
+        "free space there, or name another folder for temporary files with TMPDIR",
+    )
 
 
 class NoDaemon(Error):

@@ -1,5 +1,6 @@
 """How jobs are opened that calls are appended to."""
 
+import contextlib
 import os
 import sys
 import tempfile
@@ -10,7 +11,7 @@ import httpx
 
 from ._along import Along, python_version
 from ._control import Control
-from ._errors import Error, NoDaemon
+from ._errors import FREE, DiskFull, Error, NoDaemon, is_full, unwritten
 from ._notes import Notes
 from ._receiver import AGAIN
 
@@ -22,21 +23,28 @@ LOADING = 20.0  # seconds for which it may go without saying that code is loaded
 
 def open_job(control: Control, title: str, code: bytes, along: Along, notes: Notes) -> str:
     """Opens a job that runs items with the code of an archive and what goes along, and returns its name when it can be
-    appended to. What nodes have to say of it is told then and later. A daemon that ends meanwhile is a NoDaemon."""
+    appended to. What nodes have to say of it is told then and later. A daemon that ends meanwhile is a NoDaemon,
+    and a disk without room a DiskFull."""
     try:
         return _opened(control, title, code, along, notes)
     except httpx.TransportError as e:
         raise NoDaemon(f"the daemon has ended while a job was being opened: {e}", "try again when it is back") from e
     except Error as e:
+        if is_full(e):
+            raise DiskFull(e.message, e.hint or FREE) from e
         if e.status in AGAIN and e.status != 500:
             raise NoDaemon(e.message, e.hint) from e
         raise
 
 
 def _opened(control: Control, title: str, code: bytes, along: Along, notes: Notes) -> str:
-    with tempfile.NamedTemporaryFile(prefix="dtpnode-", suffix=".zip") as f:
-        f.write(code)
-        f.flush()
+    with contextlib.ExitStack() as stack:
+        try:
+            f = stack.enter_context(tempfile.NamedTemporaryFile(prefix="dtpnode-", suffix=".zip"))
+            f.write(code)
+            f.flush()
+        except OSError as e:
+            raise unwritten(e, "the code of the calls, which the daemon reads there") from e
         status = control.call("POST", "/v1/jobs", {
             "kind": "Python", "title": title, "spec": {"code": f.name, "name": title, **along.spec()}, "part": "",
             "files": None, "n": -1, "dir": os.getcwd(), "open": True,

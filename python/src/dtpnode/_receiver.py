@@ -14,14 +14,16 @@ from typing import Any
 import httpx
 
 from ._control import Control
-from ._errors import ClusterLost, Error, ItemLost, JobFailed, NoDaemon, RemoteError, RemoteTraceback, raisable
+from ._errors import ClusterLost, DiskFull, Error, ItemLost, JobFailed, NoDaemon, RemoteError, RemoteTraceback, is_full, raisable
 from ._exchange import Exchange, refusal
 from ._held import AT_ONCE, LAZY, Files, LateFuture, Value
+from ._notes import Room
 from ._slots import Slot
 from ._traces import readable
 
 PATIENCE = 300.0  # seconds for which a daemon may be away before the futures fail
 RETRY = 0.2  # seconds between attempts to reach a daemon
+ROOM = 2.0  # seconds between attempts to have a disk take more that was full
 AGAIN = (404, 500, 502, 503, 504)  # statuses of refusals that another attempt may not meet
 
 
@@ -60,6 +62,7 @@ class Receiver:
         self._jobs: list[Job] = []  # that are received from
         self._pid = os.getpid()
         self._files = Files()
+        self.room = Room()
         self.broken: BaseException | None = None
         self.name = ""  # of the session: of its first job
         self.closed = False  # nobody wants more
@@ -74,7 +77,7 @@ class Receiver:
     def _receive(self, job: Job) -> None:
         since: float | None = None
         while True:
-            why: BaseException
+            why: Error | httpx.TransportError
             exchange = None
             try:
                 with self._lock:
@@ -91,7 +94,7 @@ class Receiver:
                     if self._answer(job, answer):
                         return
                 raise NoDaemon("the daemon has closed the connection")
-            except (NoDaemon, httpx.TransportError) as e:
+            except (NoDaemon, DiskFull, httpx.TransportError) as e:
                 why = e
             except BaseException as e:
                 self._fail(e)
@@ -103,6 +106,11 @@ class Receiver:
                     exchange.close()
             if self._left(job):
                 return
+            if isinstance(why, DiskFull):  # It is waited for as long as it takes: people make room, and not soon.
+                since = None
+                self.room.lacks(why)
+                time.sleep(ROOM)
+                continue
             since = since or time.monotonic()
             if time.monotonic() - since > PATIENCE or self.broken is not None:
                 self._fail(why)
@@ -125,6 +133,7 @@ class Receiver:
         if failed:
             raise self._append_refused(job, self._refused(answer, failed))
         if seq:
+            self.room.has()
             with self._lock:
                 while job.unanswered and job.unanswered[0][0] <= seq:
                     job.unanswered.popleft()
@@ -147,9 +156,12 @@ class Receiver:
 
     @staticmethod
     def _refused(answer: dict[str, Any], said: dict[str, Any]) -> Error:
-        """What a refusal comes to: a NoDaemon where another attempt may go well. A daemon that has just come back may not
-        know its jobs, nor who leads them."""
+        """What a refusal comes to: a NoDaemon where another attempt may go well, or a DiskFull. A daemon that has just
+        come back may not know its jobs, nor who leads them."""
         error = refusal(said)
+        error.status = answer.get("status", 0)
+        if is_full(error):
+            return DiskFull(error.message, error.hint)
         return NoDaemon(error.message, error.hint) if answer.get("status", 0) in AGAIN else error
 
     def _given_up(self, job: Job, lost: dict[str, Any]) -> None:

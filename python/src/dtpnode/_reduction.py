@@ -21,11 +21,11 @@ from . import _pickles, _sums
 from ._along import Along
 from ._archive import pack
 from ._control import Control
-from ._errors import Error, ItemLost, JobFailed, NoDaemon, RemoteError, TooLarge
+from ._errors import DiskFull, Error, ItemLost, JobFailed, NoDaemon, RemoteError, TooLarge, unwritten
 from ._notes import Notes
 from ._opening import open_job
 from ._prints import Output, Prints
-from ._receiver import AGAIN, PATIENCE, RETRY, Append, Job, Receiver, broken_by, item_lost, remade
+from ._receiver import AGAIN, PATIENCE, RETRY, ROOM, Append, Job, Receiver, broken_by, item_lost, remade
 from ._session import (
     MAX_APPENDS,
     MAX_BATCH,
@@ -362,6 +362,10 @@ class _Run(Receiver):
                 if time.monotonic() - since > PATIENCE:
                     raise
                 time.sleep(RETRY)
+            except DiskFull as e:
+                self.room.lacks(e)
+                since = time.monotonic()
+                time.sleep(ROOM)
         self._finish(old)
         return part
 
@@ -472,6 +476,8 @@ class _Run(Receiver):
                         f.write(block)
                     f.seek(0)
                     return read(f)
+            except OSError as e:
+                raise unwritten(e, "the total") from e
             except (NoDaemon, httpx.TransportError):
                 if time.monotonic() - since > PATIENCE:
                     raise

@@ -25,12 +25,12 @@ from ._along import Along
 from ._archive import pack
 from ._calls import Batch
 from ._control import Control, seen
-from ._errors import Error, NoDaemon, TooLarge
+from ._errors import DiskFull, Error, NoDaemon, TooLarge
 from ._exchange import Exchange
 from ._notes import Notes
 from ._opening import open_job
 from ._prints import Output, Prints
-from ._receiver import PATIENCE, RETRY, Append, Job, Receiver, broken_by
+from ._receiver import PATIENCE, RETRY, ROOM, Append, Job, Receiver, broken_by
 from ._unpicklable import unpicklable
 from ._versions import Fresh
 
@@ -217,6 +217,10 @@ class Session(Receiver):
                 if time.monotonic() - since > PATIENCE:
                     raise
                 time.sleep(RETRY)
+            except DiskFull as e:
+                self.room.lacks(e)
+                since = time.monotonic()
+                time.sleep(ROOM)
         with self._lock:
             self._job = job
         self._finish(old)
