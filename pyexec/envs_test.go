@@ -156,16 +156,24 @@ func TestEnvironmentThatCannotBeMade(t *testing.T) {
 
 func TestLockFilesThatAreRefused(t *testing.T) {
 	for text, want := range map[string]string{
-		"six==1.17.0\n":                 "no hash for six",
-		"-r other.txt\n":                "names a file of this host",
-		"-e .\n":                        "names a file of this host",
-		"./wheel.whl --hash=sha256:0\n": "names a file of this host",
-		"x @ file:///tmp/x.whl --hash=sha256:0\n":                                              "names a file of this host",
-		"# nothing\n--index-url https://there.org\n":                                           "names no package",
-		"lock-version = \"1.0\"\n[[packages\n":                                                 "cannot be read",
+		"six==1.17.0\n":                              "no hash for six",
+		"-r other.txt\n":                             "names another file",
+		"-e git+https://there.org/x\n":               "has an editable package",
+		"./wheel.whl --hash=sha256:0\n":              "names a file of this host",
+		"x @ file:///tmp/x.whl --hash=sha256:0\n":    "names a file of this host",
+		"# nothing\n--index-url https://there.org\n": "names no package",
+		"lock-version = \"1.0\"\n[[packages\n":       "no valid TOML: line 2",
 		"lock-version = \"1.0\"\n[[packages]]\nname = \"own\"\ndirectory = { path = \".\" }\n": "modules=",
 	} {
 		if err := checkLock("the.lock", []byte(text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+	for text, want := range map[string]string{
+		"not = [toml\n":      "the lock file pylock.toml is no valid TOML: line 1, column 8: ",
+		"[project]\na = 1\n": "pylock.toml is no lock file: it has no lock-version",
+	} {
+		if err := checkLock("pylock.toml", []byte(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", text, err)
 		}
 	}

@@ -2,6 +2,7 @@ package pyexec
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -89,15 +90,20 @@ func (p pylockPart) requirement() (string, error) {
 	return line + strings.Join(slices.Compact(hashes), ""), nil
 }
 
-// checkLock refuses a lock file that names files of its host, which others do not have, or has no hashes.
+// checkLock refuses a lock file that names files of its host, which others do not have, or has no hashes. name is that
+// of the file, of which one that ends in .toml can only be of PEP 751.
 func checkLock(name string, content []byte) error {
 	if len(content) > maxLock {
 		return fmt.Errorf("the lock file %s has %d bytes, and may have %d", name, len(content), maxLock)
 	}
-	if isPylock(content) {
+	if isPylock(content) || strings.HasSuffix(name, ".toml") {
 		var lock pylock
 		if err := toml.Unmarshal(content, &lock); err != nil {
-			return fmt.Errorf("the lock file %s cannot be read: %w", name, err)
+			return noTOML(name, err)
+		}
+		if lock.LockVersion == "" {
+			return fmt.Errorf("%s is no lock file: it has no lock-version, as a pylock.toml of PEP 751 has: make one with `uv "+
+				"export --format pylock.toml` or `pip lock`", name)
 		}
 		for _, p := range lock.Packages {
 			if _, local := p.Directory["path"]; local || p.Archive["path"] != nil {
@@ -107,7 +113,22 @@ func checkLock(name string, content []byte) error {
 		}
 		return nil
 	}
-	text := strings.ReplaceAll(string(content), "\\\n", " ")
+	return checkRequirements(name, strings.ReplaceAll(string(content), "\\\n", " "))
+}
+
+// noTOML says where a file is no TOML.
+func noTOML(name string, err error) error {
+	var at *toml.DecodeError
+	if !errors.As(err, &at) {
+		return fmt.Errorf("the lock file %s cannot be read: %w", name, err)
+	}
+	line, column := at.Position()
+	return fmt.Errorf("the lock file %s is no valid TOML: line %d, column %d: %s", name, line, column,
+		strings.TrimPrefix(at.Error(), "toml: "))
+}
+
+// checkRequirements is checkLock for requirements of pip, of which no line is continued on the next.
+func checkRequirements(name, text string) error {
 	some := false
 	for line := range strings.Lines(text) {
 		line = strings.TrimSpace(line)
@@ -115,8 +136,15 @@ func checkLock(name string, content []byte) error {
 			continue
 		}
 		first, _, _ := strings.Cut(strings.ReplaceAll(line, "=", " "), " ")
-		if slices.Contains([]string{"-r", "--requirement", "-c", "--constraint", "-e", "--editable"}, first) ||
-			strings.HasPrefix(line, ".") || strings.HasPrefix(line, "/") || strings.Contains(line, "file:") {
+		if slices.Contains([]string{"-e", "--editable"}, first) {
+			return fmt.Errorf("the lock file %s has an editable package, which is a folder of one host and has no hash: %.80s: "+
+				"leave it out, and hand it over with modules=", name, line)
+		}
+		if slices.Contains([]string{"-r", "--requirement", "-c", "--constraint"}, first) {
+			return fmt.Errorf("the lock file %s names another file, which other nodes do not have: %.80s: make one file of all "+
+				"with `uv pip compile --generate-hashes`", name, line)
+		}
+		if strings.HasPrefix(line, ".") || strings.HasPrefix(line, "/") || strings.Contains(line, "file:") {
 			return fmt.Errorf("the lock file %s names a file of this host, which other nodes do not have: %.80s", name, line)
 		}
 		some = some || !strings.HasPrefix(line, "-")

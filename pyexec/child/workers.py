@@ -95,7 +95,8 @@ class Worker:
             return self.failed("disk", str(e))
         except OSError as e:
             if self.page.phase in ("seal", "merge"):
-                return self.failed("disk", partial.refused(e, os.path.dirname(request.get("path") or "") or os.getcwd()))
+                folder = os.path.dirname(request.get("path") or "") or os.getcwd()
+                return self.failed("disk", partial.refused(e, folder))
             return self.raised(e)
         except BaseException as e:
             return self.raised(e)
@@ -127,7 +128,7 @@ class Worker:
         except Exception as e:
             assert total is not None
             why = self.code.unpicklable(total[0], "the sum") or f"{type(total[0]).__qualname__}: {described(e)}"
-            raise Failed("code", f"could not send the sum: {why}") from e
+            raise Failed("code", f"could not send the sum: {why}\n{what_to_return(why)}") from e
 
     def raised(self, e: BaseException) -> Frame:
         """An exception has left the user's code: its traceback goes to the log."""
@@ -286,7 +287,7 @@ class Generation(Worker):
             raise
         except Exception as e:
             why = self.code.unpicklable(result, "the result") or f"{type(result).__qualname__}: {described(e)}"
-            raise pickle.PicklingError(f"could not send the result: {why}") from e
+            raise pickle.PicklingError(f"could not send the result: {why}\n{what_to_return(why)}") from e
 
     def keep(self, p: Frame, items: Items | None, at: int, last: int) -> int:
         """Runs items, of which each has a value, and returns where it stopped."""
@@ -450,6 +451,15 @@ def described(e: BaseException) -> str:
         return traceback.format_exception_only(type(e), e)[-1].strip()
     except Exception:
         return type(e).__name__  # Its own __str__ has failed.
+
+
+def what_to_return(why: str) -> str:
+    """What to do about a result that cannot be pickled, in words that say why it cannot."""
+    if "generator" in why:
+        return "return list(...) of what it yields"
+    if "_io." in why:
+        return "return what is to be read of the file, or its path where all hosts see it"
+    return "return what is in it that can be pickled, such as numbers, arrays, lists and dictionaries of them"
 
 
 def deep(tb: TracebackType | None) -> bool:

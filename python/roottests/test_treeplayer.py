@@ -95,6 +95,30 @@ def test_ranges_are_exact(chains):
                 assert session.GetOutputList().FindObject("h").GetEntries() == 0
 
 
+def test_first_entries_past_the_end(chains, client):
+    """As in ROOT: nothing is called, 0 is returned, and no histogram is made; of an object all but Process is called.
+    Behind the end of an entry list there is nothing to process, and all else is called."""
+    with dask_treeplayer.session(chains()).spawn() as session:
+        assert session.Process("Ana.C+", nentries=20) == 0 and session.GetOutputList().GetSize() > 0
+        for first in (TOTAL, TOTAL + 1000, -1):
+            assert session.Process("Ana.C+", "", 10, first) == 0 and session.GetOutputList().GetSize() == 0
+        for made in Mine(0), ROOT.Ana():
+            for first in TOTAL, TOTAL + 9, -5:
+                here = type(made)(0) if isinstance(made, Mine) else ROOT.Ana()
+                assert session.Process(made, "", 10, first) == 0 == chains().Process(here, "", 10, first)
+                same(made.GetOutputList(), here.GetOutputList())
+    chain = chains()
+    chain.Draw(">>few", "Entry$ < 10", "entrylist")
+    chain.SetEntryList(ROOT.gDirectory.Get("few"))
+    with dtpnode.proof(chain, client=client) as session:
+        for first, n in ((4, 6), (10, 0), (50, 0)):
+            assert chain.Process("Ana.C+", "", 20, first) == 0
+            assert session.GetOutputList().FindObject("n").GetVal() == n
+            assert chain.Draw("MET_pt>>drawn", "", "goff", 20, first) == n
+        chain.SetEntryList(ROOT.nullptr)
+        assert chain.Draw("MET_pt>>none", "", "goff", 20, TOTAL + 5) == 0 and not ROOT.gDirectory.Get("none")
+
+
 def test_friends_aliases_and_entry_lists(chains, folder):
     def made():
         chain = chains()

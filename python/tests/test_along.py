@@ -116,6 +116,8 @@ def test_file_that_changes_in_mid_session(client, tmp_path):
         ({"files": [__file__, __file__]}, "both"),
         ({"env": "{folder}"}, "venv-pack -p"),
         ({"env": "no_such.tar.gz"}, "there is no such file"),
+        ({"env": "/dev/zero"}, "it is no regular file"),
+        ({"files": ["/dev/zero"]}, "it is no regular file"),
         ({"env": __file__}, "rename it"),
     ],
 )
@@ -198,11 +200,21 @@ def test_environment_by_lock_file(tmp_path, monkeypatch):
             client.executor(env=lock)
 
 
-def test_environment_by_name(client):
+def test_environment_by_name(client, tmp_path, monkeypatch):
     with client.executor(env="here") as pool:
         assert pool.submit(lambda: sys.prefix).result() == sys.prefix
     with pytest.raises(dtpnode.Error, match="(?s)needs Python 3.*, environment elsewhere, .*--python"):
         client.executor(env="elsewhere")
+    (tmp_path / "envt").mkdir()
+    (tmp_path / "locked").touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(dtpnode.Error, match="(?s)environment envt, .*if the folder envt here is meant, pack it"):
+        client.executor(env="envt")
+    with pytest.raises(dtpnode.Error, match="(?s)environment locked, .*if the file locked here is meant, its"):
+        client.executor(env="locked")
+    (tmp_path / "pylock.toml").write_text("not = [toml\n")
+    with pytest.raises(dtpnode.Error, match="the lock file pylock.toml is no valid TOML: line 1, column"):
+        client.executor(env="pylock.toml")
 
 
 def test_other_python(client, monkeypatch):

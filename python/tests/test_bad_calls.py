@@ -9,10 +9,11 @@ import subprocess
 import sys
 import threading
 
+import numpy as np
 import pytest
 
 import dtpnode
-from dtpnode import _executor, _session
+from dtpnode import _executor, _pickles, _session
 
 
 class Config:
@@ -61,8 +62,27 @@ def test_unpicklable_result(pool):
         thing.parts = {"lock": threading.Lock()}
         return thing
 
-    with pytest.raises(pickle.PicklingError, match=r"the result\.parts\['lock'\], a _thread\.lock: cannot pickle"):
+    with pytest.raises(pickle.PicklingError, match=r"the result\.parts\['lock'\], a _thread\.lock: cannot pickle") as e:
         pool.submit(make).result()
+    assert "\nreturn what is in it that can be pickled" in str(e.value)
+    with pytest.raises(pickle.PicklingError, match=r"the result, a generator: .*\nreturn list\(...\) of what"):
+        pool.submit(lambda: (i for i in range(3))).result()
+
+
+@pytest.mark.parametrize(
+    "make, hint",
+    [
+        (lambda: (i for i in range(3)), "send list(...) of what it yields"),
+        (lambda: open(os.devnull, "w"), "send the path of the file, and open it in the function itself"),
+        (threading.Lock, "share no lock"),
+        (sys._getframe, "make it where it is used"),
+    ],
+    ids=["generator", "file", "lock", "frame"],
+)
+def test_advice_on_what_cannot_be_sent(pool, make, hint):
+    with pytest.raises(dtpnode.Unpicklable) as e:
+        pool.submit(len, make())
+    assert hint in e.value.hint
 
 
 def test_result_whose_class_is_not_here(pool):
@@ -96,7 +116,8 @@ def test_exception_as_it_was_raised(pool):
 
 
 def test_too_large(pool, monkeypatch):
-    monkeypatch.setattr(_session, "MAX_ITEM", 1000)
+    for module in (_pickles, _session):
+        monkeypatch.setattr(module, "MAX_ITEM", 1000)
     first = pool.submit(pow, 2, 3)
     with pytest.raises(dtpnode.TooLarge, match=r"may have 1,000: most are those of its arguments"):
         pool.submit(len, bytes(1000))
@@ -105,8 +126,33 @@ def test_too_large(pool, monkeypatch):
         pool.submit(lambda: len(data))
     with pytest.raises(dtpnode.TooLarge):
         pool.map(len, [b"", data])
+    with pytest.raises(dtpnode.TooLarge, match="of its arguments 994"):  # with its function
+        pool.submit(len, bytes(970))
     assert first.result() == 8
     assert pool.submit(len, bytes(900)).result() == 900
+
+
+class Rest:
+    """Has to be pickled after what is large, and must not be."""
+
+    def __reduce__(self):
+        raise AssertionError("more was pickled than a call may have")
+
+
+@pytest.mark.parametrize(
+    "large",
+    [bytes, lambda n: "x" * n, bytearray, lambda n: np.zeros(n, np.uint8), lambda n: n * [1]],
+    ids=["bytes", "str", "bytearray", "array", "list"],
+)
+def test_too_large_is_known_at_once(pool, large):
+    """No more is pickled than it takes to know that it is too much, and no array is copied for that."""
+    value = large(64 << 20)
+    calls = lambda v: pool.submit(len, v), lambda v: pool.submit(len, [v, Rest()]), lambda v: pool.map(len, [v])
+    for send in calls:
+        with pytest.raises(dtpnode.TooLarge, match="more than 33,553,408 bytes as a pickle"):
+            send(value)
+    with pytest.raises(dtpnode.TooLarge, match="of its function, with what it refers to"):
+        pool.submit(lambda: (value, Rest()))
 
 
 def test_largest(pool):

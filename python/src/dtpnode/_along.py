@@ -60,6 +60,18 @@ class Along:
                 raise Error(f"{path} was changed since the executor was made", "make another executor")
         return {"env": self.env, "files": self.large}
 
+    def advice(self) -> str:
+        """What its user may have meant by the name of an environment that nodes do not have; mostly empty."""
+        name = (self.env or {}).get("name", "")
+        if not name or not os.path.exists(name):
+            return ""
+        if os.path.isdir(name):
+            return (
+                f"if the folder {name} here is meant, pack it: `venv-pack -p {name} -o env.tar.gz`, or `conda-pack -p "
+                f"{name}`, and env='env.tar.gz'"
+            )
+        return f"if the file {name} here is meant, its name has to end as that of a lock file or a tarball, as .tar.gz"
+
     def needs(self) -> list[str]:
         """Words that a node has to offer for it."""
         name = (self.env or {}).get("name")
@@ -91,6 +103,15 @@ def _state(path: str) -> tuple[int, int, int]:
     return s.st_ino, s.st_size, s.st_mtime_ns
 
 
+def _absence(path: str) -> str:
+    """Why there is no file at a path."""
+    if not os.path.lexists(path):
+        return "there is no such file"
+    if not os.path.exists(path):
+        return "its link leads nowhere"
+    return "it is no regular file, but a device, pipe or socket"
+
+
 # --- environments
 
 
@@ -108,7 +129,7 @@ def _take_env(along: Along, env: Environment) -> None:
         )
     if not os.path.isfile(path):
         raise Error(
-            f"could not use {text} as an environment: there is no such file",
+            f"could not use {text} as an environment: {_absence(path)}",
             "env= is a lock file (pylock.toml, or requirements.txt with hashes), a tarball of venv-pack or conda-pack, "
             "or the name of an environment that nodes have (`dtpnode up --python NAME=FILE`)",
         )
@@ -262,7 +283,7 @@ def _take_files(along: Along, files: Files) -> None:
         if os.path.isdir(path):
             raise Error(f"could not send {given}: it is a folder", "send its files, or one archive of them")
         if not os.path.isfile(path):
-            raise Error(f"could not send the file {given}: there is no such file")
+            raise Error(f"could not send the file {given}: {_absence(path)}")
         size = os.stat(path).st_size
         if size > MAX_FILE:
             raise TooLarge(

@@ -19,7 +19,7 @@ OVER = ("done", "partial", "failed", "cancelled")
 
 class Notes:
     """Warns of what nodes say of jobs, each sentence once a session: that a module is of another version there, or that
-    a node takes no part, and why. A line on standard error says that the disk of a node is full, so that calls wait, and
+    a node takes no part, and why. A line on standard error says that a node's disk is full, so that calls wait, and
     another one that they go on. It looks in a thread of its own, which ends with the last job."""
 
     def __init__(self, control: Control) -> None:
@@ -50,8 +50,8 @@ class Notes:
         for at in sorted(full.keys() - told):
             wait = "1 item waits" if left == 1 else f"{left:,} items wait"
             say(
-                f"{at[1]}: {STEP.sub('', full[at])}: {wait}, and will go on when there is room: free space there, or give them up with "
-                f"`dtpnode cancel {job[:12]}`"
+                f"{at[1]}: {STEP.sub('', full[at])}: {wait}, and will go on when there is room: free space there, or "
+                f"give them up with `dtpnode cancel {job[:12]}`"
             )
         for at in sorted(told - full.keys()):
             if status["state"] not in OVER:

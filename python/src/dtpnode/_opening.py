@@ -34,6 +34,8 @@ def open_job(control: Control, title: str, code: bytes, along: Along, notes: Not
             raise DiskFull(e.message, e.hint or FREE) from e
         if e.status in AGAIN and e.status != 500:
             raise NoDaemon(e.message, e.hint) from e
+        if also := along.advice():
+            raise Error(e.message, f"{e.hint}; {also}" if e.hint else also) from None
         raise
 
 

@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 import cloudpickle
 
 from ._calls import Fresh
-from ._errors import Unpicklable
+from ._errors import TooLarge, Unpicklable
 from ._modules import by_reference, registered, ship, some_as_files
 from ._unpicklable import unpicklable
 
+MAX_ITEM = (32 << 20) - (1 << 10)  # bytes; the daemon takes 32 MiB of items with what tells where each ends
 _PLAIN = frozenset((int, float, str, bytes, bool, complex, type(None)))
 _DEEP = 3  # levels of tuples and lists that are looked through
 
@@ -39,7 +40,7 @@ def checked(fn: Any, root: str, but: frozenset[str] = NONE) -> Any:
 
 def value(v: Any, root: str, but: frozenset[str] = NONE) -> bytes:
     """The pickle of a value, which another process reads that has none of this one's code."""
-    return pickle.dumps(v, 5) if plain(v) else _dumps(v, {root: v}, but)
+    return pickle.dumps(v, 5) if plain(v) else _dumps(v, {root: v}, but, root)
 
 
 def function(fn: Any, but: frozenset[str] = NONE) -> bytes:
@@ -131,29 +132,97 @@ def _among(name: str, packages: set[str]) -> bool:
 def arguments(args: tuple[Any, ...], kwargs: dict[str, Any], but: frozenset[str] = NONE) -> bytes:
     """The pickle of (args, kwargs)."""
     value = args, kwargs
-    return pickle.dumps(value, 5) if plain(value) else _dumps(value, {"args": args, "kwargs": kwargs}, but)
+    if plain(value):
+        return pickle.dumps(value, 5) if small(value) else _Bounded.dumps(value)
+    return _dumps(value, {"args": args, "kwargs": kwargs}, but, "arguments")
 
 
-def _dumps(value: Any, parts: dict[str, Any], but: frozenset[str]) -> bytes:
+def small(value: Any) -> bool:
+    """Whether what is plain is known to be far below the bound of a call. What is far above it is refused: a text is
+    encoded as a whole before any of it is written."""
+    if type(value) in _LONG:
+        if len(value) > MAX_ITEM:
+            raise _too_large("arguments")
+        return len(value) < LONG
+    return type(value) not in _NESTED or all(map(small, value))
+
+
+_LONG, _NESTED = frozenset((str, bytes)), frozenset((tuple, list))
+LONG = 1 << 20  # characters, or bytes
+
+
+FUNCTION = "function, with what it refers to"
+
+
+def _dumps(value: Any, parts: dict[str, Any], but: frozenset[str], what: str = FUNCTION) -> bytes:
     try:
-        return by_value(value, but)
+        return by_value(value, but, what)
+    except TooLarge:
+        raise
     except Exception as e:
         whys = (unpicklable(part, root) for root, part in parts.items())
         why = next(filter(None, whys), f"{type(e).__name__}: {e}")
-        hint = "make it where it is used, in the function itself"
-        if "generator" in why:
-            hint = "send a list of what it yields, or make it in the function itself"
-        raise Unpicklable(f"could not send a call: {why}", hint) from e
+        raise Unpicklable(f"could not send a call: {why}", _advice(why)) from e
 
 
-def by_value(value: Any, but: frozenset[str] = NONE) -> bytes:
+_ADVICE = (
+    ("generator", "send list(...) of what it yields, or make it in the function itself"),
+    ("_io.", "send the path of the file, and open it in the function itself"),
+    ("lock", "calls run in other processes, which share no lock: return what is to be added up, and do that here"),
+)
+
+
+def _advice(why: str) -> str:
+    """What to do about something that cannot be pickled, in the words of unpicklable."""
+    fitting = (advice for word, advice in _ADVICE if word in why)
+    return next(fitting, "make it where it is used, in the function itself")
+
+
+def by_value(value: Any, but: frozenset[str] = NONE, what: str = "") -> bytes:
     """As cloudpickle.dumps, but code keeps the name of its file, which tracebacks show. but are top-level names of own
-    modules that are pickled by reference."""
+    modules that are pickled by reference. With what, the words for a part of a call, a pickle that is too large for one
+    is a TooLarge as soon as that is known, long before there is all of it."""
     ship()
-    out = io.BytesIO()
+    out = _Bounded(what) if what else io.BytesIO()
+    bound = out.offered if isinstance(out, _Bounded) else None
     with by_reference(but):
-        _Pickler(out, 5).dump(value)
+        _Pickler(out, 5, buffer_callback=bound).dump(value)
     return out.getvalue()
+
+
+class _Bounded(io.BytesIO):
+    """Takes no more bytes than a call may have. what is the part of the call that is written."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__()
+        self._what = what
+
+    @classmethod
+    def dumps(cls, value: Any) -> bytes:
+        """The pickle of arguments that pickle knows."""
+        out = cls("arguments")
+        pickle.Pickler(out, 5).dump(value)
+        return out.getvalue()
+
+    def write(self, data: Any) -> int:
+        self._take(len(data))
+        return super().write(data)
+
+    def offered(self, buffer: pickle.PickleBuffer) -> bool:
+        """Is asked for each large buffer, such as that of an array, before it is copied; all go into the pickle."""
+        self._take(buffer.raw().nbytes)
+        return True
+
+    def _take(self, n: int) -> None:
+        if self.tell() + n > MAX_ITEM:
+            raise _too_large(self._what)
+
+
+def _too_large(what: str) -> TooLarge:
+    return TooLarge(
+        f"a call has more than {MAX_ITEM:,} bytes as a pickle, and may have that many: most are those of its {what}",
+        "write the data to a file that the nodes can read and hand over its name, or have the function make them",
+    )
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]

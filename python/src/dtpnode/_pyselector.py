@@ -41,7 +41,8 @@ def process(client: Client, chain: Any, given: Any, selector: Any, option: str, 
     selector.Begin(root().nullptr)
     listed = chain.GetEntryList()
     entries = int(listed.GetN() if listed else chain.GetEntries())
-    first = max(first, 0)
+    if first < 0:
+        first = count = 0  # as in ROOT, which finds no such entry, and goes on to no other
     last = entries if count < 0 else min(first + count, entries)
     # At least one item, even if it is empty: SlaveBegin books the output.
     size = max(min(-(-(last - first) // (client.slots * ITEMS)), MOST), 1)

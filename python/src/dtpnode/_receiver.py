@@ -14,7 +14,18 @@ from typing import Any
 import httpx
 
 from ._control import Control
-from ._errors import ClusterLost, DiskFull, Error, ItemLost, JobFailed, NoDaemon, RemoteError, RemoteTraceback, is_full, raisable
+from ._errors import (
+    ClusterLost,
+    DiskFull,
+    Error,
+    ItemLost,
+    JobFailed,
+    NoDaemon,
+    RemoteError,
+    RemoteTraceback,
+    is_full,
+    raisable,
+)
 from ._exchange import Exchange, refusal
 from ._held import AT_ONCE, LAZY, Files, LateFuture, Value
 from ._notes import Room

@@ -24,13 +24,13 @@ from ._control import Control
 from ._errors import DiskFull, Error, ItemLost, JobFailed, NoDaemon, RemoteError, TooLarge, unwritten
 from ._notes import Notes
 from ._opening import open_job
+from ._pickles import MAX_ITEM
 from ._prints import Output, Prints
 from ._receiver import AGAIN, PATIENCE, RETRY, ROOM, Append, Job, Receiver, broken_by, item_lost, remade
 from ._session import (
     MAX_APPENDS,
     MAX_BATCH,
     MAX_CALLS,
-    MAX_ITEM,
     MAX_ITEMS,
     REDUCE,
     part_title,
@@ -281,13 +281,10 @@ class _Run(Receiver):
         """Reads the items, and has them sent. What goes wrong with that is in unread."""
         try:
             for n, args in enumerate(items):
-                arguments = _pickles.arguments(args, {}, self._along.modules)
-                if len(arguments) > MAX_ITEM:
-                    raise TooLarge(
-                        f"the item {n} has {len(arguments):,} bytes as a pickle, and may have {MAX_ITEM:,}",
-                        "write the data to a file that the nodes can read and hand over its name, or have the function "
-                        "make them",
-                    )
+                try:
+                    arguments = _pickles.arguments(args, {}, self._along.modules)
+                except TooLarge as e:
+                    raise TooLarge(f"the item {n} is too large: {e.message}", e.hint) from None
                 with self._lock:
                     self._waiting.append(arguments)
                     self._weight += len(arguments)

@@ -29,6 +29,7 @@ from ._errors import DiskFull, Error, NoDaemon, TooLarge
 from ._exchange import Exchange
 from ._notes import Notes
 from ._opening import open_job
+from ._pickles import MAX_ITEM
 from ._prints import Output, Prints
 from ._receiver import PATIENCE, RETRY, ROOM, Append, Job, Receiver, broken_by
 from ._unpicklable import unpicklable
@@ -39,7 +40,6 @@ cloudpickle.register_pickle_by_value(_unpicklable)
 
 MAX_BATCH = 8 << 20  # bytes of items in one append, unless one item is larger
 MAX_CALLS = 20_000  # items in one append
-MAX_ITEM = (32 << 20) - (1 << 10)  # bytes; the daemon takes 32 MiB of items with what tells where each ends
 # Of one job. The daemon takes 16 MiB of records of appends, of which one has up to 1.3 kB, and 1 GiB of items.
 MAX_APPENDS = 8_000
 MAX_ITEMS = 900 << 20  # bytes

@@ -32,6 +32,7 @@ OTHER = "other exceptions"
 LONG = 300  # characters of an exception in words
 SHOWN = 200  # characters of an item
 DEEP = 8_000  # characters of a traceback
+FRAMES = 1000  # of a traceback, the last: to format a million takes minutes
 LARGE = 1 << 20  # bytes of the pickle of an exception, which is left out if it has more
 PRINTED = 10  # tracebacks that a process prints
 
@@ -155,7 +156,7 @@ def details(e: BaseException, number: int, where: str, skip: int = 1) -> tuple[i
         at = at and at.tb_next
     try:
         words = traceback.format_exception_only(type(e), e)[-1].strip()
-        text = "".join(traceback.format_exception(type(e), e, at))
+        text = "".join(traceback.format_exception(type(e), e, at, limit=-FRAMES))
     except Exception:
         words = text = type(e).__name__  # Its own __str__ has failed.
     e.__traceback__ = None

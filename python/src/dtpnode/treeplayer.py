@@ -143,7 +143,8 @@ class session:
         """Runs a selector over the chain on the cluster, and returns what TChain::Process would have, 0 if all is well.
 
         ``selector`` is a source ("X.C+", "X.C+g"), the name of a class that is loaded, or an object, also of a class in
-        Python. ``option`` is what GetOption() returns. ``nentries`` entries are run from ``firstentry`` on, -1 for all.
+        Python. ``option`` is what GetOption() returns. ``nentries`` entries are run from ``firstentry`` on, -1 for all;
+        where the chain has no such first entry nothing is run, and 0 returned, as by ROOT.
         ``chunksize`` is of no meaning here: nodes take work in parts that fit.
 
         ``Begin`` and ``Terminate`` run in this process. ``ROOT.usersel`` is the selector afterwards. Entries that are
@@ -191,9 +192,11 @@ class session:
 
     def _keep(self, returned: int) -> None:
         output = root().TList()
+        self.results = returned, output
+        if self._session is None or not self._session.runs.last:
+            return  # The first entry was past the last one, where ROOT calls nothing of the selector.
         if found := self.proof.GetOutputList():
             output.AddAll(found)
-        self.results = returned, output
         interpreter = root().gInterpreter
         if not hasattr(root(), "usersel"):
             interpreter.Declare("TSelector *usersel = nullptr;")

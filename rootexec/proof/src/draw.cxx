@@ -28,6 +28,7 @@
 #include "query.h"
 #include "session.h"
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <string>
@@ -295,12 +296,14 @@ Long64_t TProof::DrawSelect(const char *name, const char *varexp, const char *se
 
 Long64_t TProof::DrawChain(TTree *chain, const char *varexp, const char *selection, Option_t *option, Long64_t n,
                            Long64_t first) {
+  if (dtpnode::isPast(*chain, first)) return 0; // as TChain::Draw does, which makes no histogram
   TDSet set(*static_cast<TChain *>(chain), kFALSE);
   dtpnode::Query q;
   q.set = &set;
   q.chain = chain;
   q.n = n < 0 || n >= TTree::kMaxEntries ? -1 : n;
-  q.first = first;
+  const TEntryList *list = chain->GetEntryList();
+  q.first = list ? std::min(first, list->GetN()) : first; // behind its end there is nothing to draw
   return Draw(q, varexp, selection, option);
 }
 

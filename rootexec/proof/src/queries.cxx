@@ -537,9 +537,21 @@ Long64_t TProof::Process(TSelector *selector, Long64_t n, Option_t *option) {
   return Run(q);
 }
 
+bool dtpnode::isPast(TTree &chain, Long64_t first) {
+  constexpr Long64_t kNoSuchEntry = -2; // of TChain::LoadTree; other negative ones are of files that do not open here
+  return first != 0 && chain.LoadTree(first) == kNoSuchEntry;
+}
+
 Long64_t TProof::ProcessChain(TTree *chain, const char *selector, TSelector *object, Option_t *option, Long64_t n,
                               Long64_t first) {
   TDSet set(*static_cast<TChain *>(chain), kFALSE);
+  // As TChain::Process, which calls nothing at all of a selector by its name, and of an object all but Process.
+  if (dtpnode::isPast(*chain, first)) {
+    if (!object) return 0;
+    n = first = 0;
+  }
+  const TEntryList *list = chain->GetEntryList();
+  if (list) first = std::min(first, list->GetN()); // behind its end there is nothing to process, and all else is called
   dtpnode::Query q = over(selector, object, option, n, first);
   q.set = &set;
   q.chain = chain;

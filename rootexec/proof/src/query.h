@@ -51,6 +51,9 @@ class Selected {
 /// The source file of a class that ACLiC compiled in this process; empty if it is not known.
 std::string sourceOf(TClass &cls);
 
+/// Whether a chain has no entry with a number. It opens files here as far as it takes to know that.
+bool isPast(TTree &chain, Long64_t first);
+
 /// Takes an object out of the directory that it was read into, which would delete it at its end.
 void detach(TObject &object);
 
