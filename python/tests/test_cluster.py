@@ -9,6 +9,7 @@ import tempfile
 import pytest
 
 import dtpnode
+from dtpnode import _session
 from test_sessions import until
 
 
@@ -21,12 +22,34 @@ def test_cluster(cache):
             with client.executor(name="<b>title") as pool:
                 assert len(set(pool.map(lambda _: __import__("os").getpid(), range(1000)))) >= 2
                 far_values(pool, cluster)
+            not_mine(client, cluster)
             for html in client._repr_html_(), cluster._repr_html_():
                 assert "2 of 2 nodes up, 4 slots" in html and "Python 3." in html
                 assert "&lt;b&gt;title" in html and "1,008 of 1,008" in html
     assert "closed" in repr(cluster) and "closed" in cluster._repr_html_()
     assert not folder.exists() and not any(map(alive, pids))
     assert "no daemon listens" in repr(client) and "no daemon listens" in client._repr_html_()
+
+
+def not_mine(client, cluster):
+    """A job of another member whose title says that it goes on with a session of mine does not, whatever it has."""
+    with client.executor() as pool:
+        assert list(pool.map(abs, range(3))) == [0, 1, 2]
+    with cluster.client(0) as other:
+        names = [_session.part_title("executor", pool.name, n) for n in (1, 3)]
+        for name in names:
+            with other.executor(name=name) as claimed:
+                assert claimed.submit(str, "claimed").result() == "claimed"
+            until(lambda: claimed.name in [j["id"] for j in client.control.call("GET", "/v1/jobs")], "it is not seen")
+    assert {j["title"] for j in client.control.call("GET", "/v1/jobs")} >= set(names)
+    with client.attach(pool.name) as session:
+        assert [f.result() for f in session] == [0, 1, 2]
+    reduction = client.reduce(abs, range(3))
+    assert reduction.result() == 3
+    with cluster.client(0) as other, other.executor(name=_session.part_title("x", reduction.name, 1)) as claimed:
+        claimed.submit(abs, -5).result()
+    until(lambda: claimed.name in [j["id"] for j in client.control.call("GET", "/v1/jobs")], "it is not seen")
+    assert client.reduction(reduction.name).result() == 3
 
 
 def far_values(pool, cluster):

@@ -9,6 +9,7 @@ import struct
 import threading
 from concurrent.futures import Future
 
+import httpx
 import msgpack
 import pytest
 
@@ -172,3 +173,17 @@ def test_value_in_a_file_that_is_cut_off_later(tmp_path):
     os.truncate(path, 1 << 20)
     with pytest.raises(dtpnode.RemoteError, match="cut off"):
         future.result(60)
+
+
+def test_closed_client(client):
+    """A thread that was about to use a client which is closed meanwhile is told so as of any connection that ends."""
+    control = Control(client.control.socket)
+    control.call("GET", "/v1/status")
+    control._client.close()  # of which another thread has taken what it uses
+    with pytest.raises(RuntimeError):
+        control.call("GET", "/v1/status")
+    before = control._client
+    control.close()
+    control._client = before
+    with pytest.raises(httpx.TransportError, match="the client was closed meanwhile"):
+        control.call("GET", "/v1/status")

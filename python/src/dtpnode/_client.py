@@ -40,11 +40,20 @@ class Client:
 
     ``Client()`` takes the daemon of this user that runs (``dtpnode up --detach``). If none does, it starts one for its
     own time, which uses all processors of this host and ends with the client, as ``dtpnode run`` does.
-    ``Client(state)`` talks to the daemon with that state folder, which must run. Threads may share a client.
+    ``Client(state)`` talks to the daemon with that state folder, which must run. Threads may share a client. In a call,
+    where the daemon is that of whoever owns the node, ``Client()`` is an ``Error``.
     """
 
     def __init__(self, state: str | Path | None = None) -> None:
         self._own: LocalCluster | None = None
+        if state is None and os.environ.get("DTPNODE_NODE"):
+            raise Error(
+                "a call cannot make a client: it would act with the rights of the owner of this node, "
+                f"{os.environ.get('DTPNODE_NODE_NAME') or 'whoever that is'}, and calls that wait in their slots for others "
+                "may wait for each other without end",
+                "submit all calls from the program that has the executor: return what the next calls are to do, and submit "
+                "these when it has come",
+            )
         path = Path(state).absolute() if state is not None else state_folder()
         self.control = Control(socket_path(path))
         try:

@@ -113,6 +113,7 @@ class Control:
     def __init__(self, socket: str) -> None:
         self.socket = socket
         self._client, self._pid = _client(socket), os.getpid()
+        self._closed = False  # once at least, which threads may have been about to use it
 
     @property
     def _http(self) -> httpx.Client:
@@ -121,7 +122,8 @@ class Control:
         return self._client
 
     def close(self) -> None:
-        """Ends the connections. The next call makes new ones."""
+        """Ends the connections. The next call makes new ones. One that is under way is an httpx.TransportError."""
+        self._closed = True
         self._client.close()
         self._client = _client(self.socket)
 
@@ -172,6 +174,10 @@ class Control:
     def _refusals(self) -> Iterator[None]:
         try:
             yield
+        except RuntimeError as e:
+            if not self._closed:
+                raise
+            raise httpx.ReadError("the client was closed meanwhile") from e
         except httpx.ConnectError as e:
             raise NoDaemon(
                 f"no daemon listens on {self.socket} ({e})", "start one with `dtpnode up --detach`, or use LocalCluster"

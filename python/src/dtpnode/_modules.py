@@ -12,6 +12,7 @@ import cloudpickle
 _seen = 0  # modules, when they were looked at last
 _known: set[str] = set()  # top-level names that were decided about
 
+_TRAVELS = {"cloudpickle", "dtpnode_worker", "_dtpnode_child"}  # which each node has, wherever a call may find them
 _FOLDERS = {"site-packages", "dist-packages"}  # in which packages are installed
 _LIBRARY = tuple(
     os.path.realpath(sysconfig.get_path(name)) + os.sep for name in ("stdlib", "platstdlib")
@@ -72,7 +73,7 @@ def registered() -> set[str]:
 def own(module: Any) -> bool:
     """Whether a module is the user's own."""
     name, file = getattr(module, "__name__", ""), getattr(module, "__file__", None)
-    if name in ("__main__", __package__) or not isinstance(file, str) or not file.endswith(".py"):
+    if name in ("__main__", __package__) or name in _TRAVELS or not isinstance(file, str) or not file.endswith(".py"):
         return False
     path = os.path.realpath(file)
     return not path.startswith(_LIBRARY) and _FOLDERS.isdisjoint(path.split(os.sep))

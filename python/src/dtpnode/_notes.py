@@ -84,8 +84,6 @@ class Notes:
                 status = self._control.call("GET", f"/v1/jobs/{job}")
             except (Error, httpx.TransportError):
                 continue  # The daemon may come back.
-            except RuntimeError:  # of httpx: the client was closed meanwhile
-                return
             try:
                 self.tell(status.get("notes") or ())
                 self.tell_full(status)
