@@ -71,7 +71,7 @@ def uneven(n):
 
 
 @pytest.mark.parametrize("partial", [False, True])
-def test_missing(client, partial):
+def test_missing(client, partial, monkeypatch):
     """Items that raise and one that crashes: the rest has a total, and each of them is named with its reason."""
     f = client.reduce(uneven, range(100), partial=partial, output=None)
     total = sum(n for n in range(100) if n % 10 != 3 and n != 25)
@@ -88,7 +88,12 @@ def test_missing(client, partial):
     )
     assert rows[2]["reason"] == "ValueError: 23" and "SIGABRT" in rows[3]["reason"]
     again = client.reduction(f.name)  # as another process would
-    assert again.total == total and again.report.to_dict("records") == rows
+    assert again.total == total and again.report.to_dict("records") == rows == again.missing
+    with monkeypatch.context() as m:
+        m.setitem(sys.modules, "pandas", None)
+        with pytest.raises(dtpnode.Error, match="(?s)there is no pandas here.*dtpnode\\[results\\].*\\.missing has them"):
+            again.report
+        assert again.missing == rows
     with pytest.raises(ValueError, match="^3$"):
         again.result()
 

@@ -122,6 +122,7 @@ def test_partial(root_client, data, capfd):
     assert "partial, 2 of 3 entries" in capfd.readouterr().err  # the bar ends as a plain line
     (missing,) = job.report.to_dict("records")
     assert (missing["first"], missing["last"]) == (1, 2) and "negative" in missing["reason"]
+    assert [m["reason"] for m in job.missing] == [missing["reason"]]
     with pytest.warns(RuntimeWarning, match="1 of 3 entries are missing"):
         result = job.result()
     assert result["h"].sum(flow=True).value == 4 and "1 of 3" in repr(result)

@@ -49,10 +49,10 @@ class Client:
         if state is None and os.environ.get("DTPNODE_NODE"):
             raise Error(
                 "a call cannot make a client: it would act with the rights of the owner of this node, "
-                f"{os.environ.get('DTPNODE_NODE_NAME') or 'whoever that is'}, and calls that wait in their slots for others "
-                "may wait for each other without end",
-                "submit all calls from the program that has the executor: return what the next calls are to do, and submit "
-                "these when it has come",
+                f"{os.environ.get('DTPNODE_NODE_NAME') or 'whoever that is'}, and calls that wait in their slots for "
+                "others may wait for each other without end",
+                "submit all calls from the program that has the executor: return what the next calls are to do, and "
+                "submit these when it has come",
             )
         path = Path(state).absolute() if state is not None else state_folder()
         self.control = Control(socket_path(path))

@@ -20,6 +20,7 @@ import httpx
 from ._cluster import binary
 from ._control import Control, seen
 from ._errors import Error
+from ._report import table
 
 if TYPE_CHECKING:
     import pandas
@@ -120,6 +121,13 @@ def _partial(status: dict[str, Any]) -> str:
     return f"job {status['id'][:12]}: {missing:,} of {units:,} {what} are missing; its report says which, and why"
 
 
+COLUMNS = ("file", "first", "last", "kind", "reason", "tries", "nodes")  # of a report
+
+
+def _missing(status: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{c: m.get(c) for c in COLUMNS} for m in status.get("missing") or ()]
+
+
 class Job:
     """A job by its name, which it keeps on all nodes and after its end.
 
@@ -200,22 +208,22 @@ class Job:
 
     @property
     def report(self) -> "pandas.DataFrame":
-        """What is missing in the result, a row each: file, first and last entry, kind, reason, tries and nodes. The
-        work of each node is in its attrs["nodes"], a DataFrame too: entries, entries a second and failures."""
-        try:
-            import pandas
-        except ImportError:
-            raise Error("a report is a DataFrame, for which pandas is needed", "pip install pandas") from None
+        """``missing`` as a DataFrame, a row for each range. The work of each node is in its attrs["nodes"], a DataFrame
+        too: entries, entries a second and failures. It needs pandas (``pip install 'dtpnode[results]'``)."""
         status = self.status
-        columns = ["file", "first", "last", "kind", "reason", "tries", "nodes"]
-        rows = [{c: m.get(c) for c in columns} for m in status.get("missing") or ()]
-        out = pandas.DataFrame(rows, columns=columns)
+        out = table(_missing(status), COLUMNS)
         nodes = [
             {"node": n["name"], "entries": n["units"], "entries/s": n["rate"], "failures": n["failures"]}
             for n in status.get("nodes") or ()
         ]
-        out.attrs["nodes"] = pandas.DataFrame(nodes, columns=["node", "entries", "entries/s", "failures"])
+        out.attrs["nodes"] = table(nodes, ["node", "entries", "entries/s", "failures"])
         return out
+
+    @property
+    def missing(self) -> list[dict[str, Any]]:
+        """What is missing in the result, a mapping for each range: file, first and last entry, kind, reason, tries and
+        nodes. It is empty as long as the job runs."""
+        return _missing(self.status)
 
     def cancel(self) -> None:
         """Ends the job without a result."""

@@ -27,6 +27,7 @@ from ._opening import open_job
 from ._pickles import MAX_ITEM
 from ._prints import Output, Prints
 from ._receiver import AGAIN, PATIENCE, RETRY, ROOM, Append, Job, Receiver, broken_by, item_lost, remade
+from ._report import table
 from ._session import (
     MAX_APPENDS,
     MAX_BATCH,
@@ -46,6 +47,7 @@ cloudpickle.register_pickle_by_value(_sums)
 AHEAD = 500_000  # items
 AHEAD_BYTES = 256 << 20  # bytes of items
 SOON, LATE = 0.002, 0.25  # seconds between looks at a job that is waited for: the first, and the longest
+COLUMNS = ("first", "last", "kind", "reason")  # of a report
 FINAL = ("done", "partial", "failed", "cancelled")
 
 NOTHING: Any = object()  # stands for an argument that was not given
@@ -91,15 +93,15 @@ class Reduction(Future[Any]):
 
     @property
     def report(self) -> "pandas.DataFrame":
-        """Waits for the end, and returns what is missing in the total, a row for each range of items: first, last (the
-        first that is not missing), kind (``raised`` or ``lost``) and reason."""
-        try:
-            import pandas
-        except ImportError:
-            raise Error("a report is a DataFrame, for which pandas is needed", "pip install pandas") from None
+        """``missing`` as a DataFrame, a row for each range. It needs pandas (``pip install 'dtpnode[results]'``)."""
+        return table(self.missing, COLUMNS)
+
+    @property
+    def missing(self) -> list[dict[str, Any]]:
+        """Waits for the end, and returns what is missing in the total, a mapping for each range of items: first, last
+        (the first that is not missing), kind (``raised`` or ``lost``) and reason."""
         self._wait()
-        rows = [(first, last, kind, why) for (first, last), kind, why in self._run.missing()]
-        return pandas.DataFrame(rows, columns=["first", "last", "kind", "reason"])
+        return [dict(zip(COLUMNS, (*items, kind, why))) for items, kind, why in self._run.missing()]
 
     @property
     def progress(self) -> tuple[int, int]:
