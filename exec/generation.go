@@ -1,6 +1,11 @@
 package exec
 
-import "errors"
+import (
+	"context"
+	"errors"
+
+	"github.com/dtpnode/dtpnode/tasks"
+)
 
 // GenSpec says how a generation runs.
 type GenSpec struct {
@@ -35,6 +40,14 @@ type Sink interface {
 	Failed(*Failure)
 	// Output offers a line that the child printed; lines are lost if the sink cannot keep up.
 	Output(line string)
+}
+
+// Taker is what a Generation is besides that can leave out of its output the values of units that whoever waits for them
+// has already (Values): a taken value is none to be kept, and may be GBs.
+type Taker interface {
+	// SealWithout is Seal without the values of units in taken. They count as all others do, and who reads the value of
+	// one finds that it was taken.
+	SealWithout(ctx context.Context, path string, taken tasks.Cover) (Partial, error)
 }
 
 // Errors of Lease and Seal.

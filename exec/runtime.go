@@ -135,6 +135,12 @@ type Program interface {
 	Release()
 }
 
+// MergeTaker is what a program is besides whose merges can leave out values that were taken, as a Taker does.
+type MergeTaker interface {
+	// MergeWithout is Merge without the values of units in taken.
+	MergeWithout(ctx context.Context, inputs []string, out string, taken tasks.Cover) (Partial, error)
+}
+
 // Foreseer is what a program is besides whose generations are to know something of a job that only its first entries
 // show, such as the limits that a histogram gets from them.
 type Foreseer interface {
@@ -196,6 +202,9 @@ type SessionSpec struct {
 	// Inputs returns the paths and URLs of the job's inputs, which no output file replaces; nil stands for none. It is
 	// called when Finish begins.
 	Inputs func() []string
+	// Taken are units whose values whoever waits for them has already (Taker): the output need not have them. It is called
+	// when Finish begins, and may be nil.
+	Taken func() tasks.Cover
 	// Out receives each line that the user's code prints, from one goroutine.
 	Out func(line string)
 }

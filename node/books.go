@@ -166,6 +166,9 @@ func (b outputBook) Units(
 	ctx context.Context, name string, ask api.UnitsRequest, send func(api.UnitsEvent) error,
 ) error {
 	none := false // units have no values
+	if ask.Early {
+		ask.Whole = func() { b.d.jobs.Taken(name) }
+	}
 	return b.d.jobs.Units().Tell(ctx, name, ask, func(ev api.UnitsEvent) error {
 		err := send(ev)
 		none = none || ev.NoValues != ""
@@ -174,6 +177,10 @@ func (b outputBook) Units(
 		}
 		return err
 	})
+}
+
+func (b outputBook) Took(name string, req api.TakenRequest) error {
+	return b.d.jobs.Took(name, req.Values)
 }
 
 func (b outputBook) Watch(

@@ -2,6 +2,7 @@ package pyexec
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -13,17 +14,21 @@ import (
 
 	"github.com/dtpnode/dtpnode/exec"
 	"github.com/dtpnode/dtpnode/internal/durable"
+	"github.com/dtpnode/dtpnode/tasks"
 )
 
 // piece is a run of units in one of the partials that are merged.
 type piece struct {
 	unitRun
 	from *partialFile
+	skip int64 // where its values begin, counted from those of the run in the file
+	gone bool  // its values were taken, and are not written
 }
 
 // mergeValues makes one partial of several that hold values. Values are copied as they are, so that no process is
-// needed and no file is ever in memory whole. Inputs that have a unit in common are refused.
-func mergeValues(ctx context.Context, inputs []string, out string) (exec.Partial, error) {
+// needed and no file is ever in memory whole; those of units in taken are left out. Inputs that have a unit in common
+// are refused.
+func mergeValues(ctx context.Context, inputs []string, out string, taken tasks.Cover) (exec.Partial, error) {
 	var pieces []piece
 	result := exec.Partial{Path: out}
 	for _, path := range inputs {
@@ -37,7 +42,9 @@ func mergeValues(ctx context.Context, inputs []string, out string) (exec.Partial
 		}
 		result.Units, result.Canary = result.Units+p.units, result.Canary+p.canary
 		for _, run := range p.runs {
-			pieces = append(pieces, piece{run, p})
+			if pieces, err = p.divide(pieces, run, taken); err != nil {
+				return exec.Partial{}, err
+			}
 		}
 	}
 	slices.SortFunc(pieces, func(a, b piece) int { return cmp.Compare(a.First, b.First) })
@@ -66,6 +73,37 @@ func mergeValues(ctx context.Context, inputs []string, out string) (exec.Partial
 	return result, nil
 }
 
+// divide appends the pieces of a run: those whose values were taken, and those between.
+func (p *partialFile) divide(to []piece, run unitRun, taken tasks.Cover) ([]piece, error) {
+	whole := tasks.CoverOf(run.Range)
+	gone := whole.Intersect(taken)
+	if gone.Empty() {
+		return append(to, piece{unitRun: run, from: p}), nil
+	}
+	for i, cover := range []tasks.Cover{gone, whole.Minus(gone)} {
+		for _, r := range cover {
+			first, last := r.First-run.First, r.Last-run.First
+			begin, err := p.end(run, first)
+			if err != nil {
+				return nil, err
+			}
+			end, err := p.end(run, last)
+			if err == nil && end < begin {
+				err = fmt.Errorf("%w: a value ends before it begins", ErrPartial)
+			}
+			if err != nil {
+				return nil, err
+			}
+			part := piece{unitRun{r, run.index + first, run.at + begin, end - begin}, p, begin, i == 0}
+			if part.gone {
+				part.size = r.Len()
+			}
+			to = append(to, part)
+		}
+	}
+	return to, nil
+}
+
 // diskFailure says of an error of writing a file that this node is to blame, unless nobody waits for it any more.
 func diskFailure(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
@@ -85,7 +123,7 @@ func writeValues(ctx context.Context, w io.Writer, of exec.Partial, pieces []pie
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if _, err := io.Copy(w, io.NewSectionReader(p.from.f, p.at, p.size)); err != nil {
+		if _, err := io.Copy(w, p.values()); err != nil {
 			return err
 		}
 		list += p.size
@@ -139,16 +177,27 @@ func writeAllEnds(ctx context.Context, w io.Writer, runs []unitRun, pieces []pie
 	return nil
 }
 
+// values are the bytes of a piece as they are written.
+func (p *piece) values() io.Reader {
+	if p.gone {
+		return bytes.NewReader(bytes.Repeat([]byte{takenValue}, int(p.size)))
+	}
+	return io.NewSectionReader(p.from.f, p.at, p.size)
+}
+
 // writeEnds writes where the values of a piece end, moved by so many bytes. Ends that do not ascend are an error.
 func (p *piece) writeEnds(w io.Writer, by int64) error {
 	r := bufio.NewReader(io.NewSectionReader(p.from.f, p.from.endsAt()+8*p.index, 8*p.Len()))
 	last := uint64(0)
 	var b [8]byte
 	for range p.Len() {
-		if _, err := io.ReadFull(r, b[:]); err != nil {
-			return err
+		end := last + 1
+		if !p.gone {
+			if _, err := io.ReadFull(r, b[:]); err != nil {
+				return err
+			}
+			end = binary.LittleEndian.Uint64(b[:]) - uint64(p.skip) // one that ends before the piece is too large then
 		}
-		end := binary.LittleEndian.Uint64(b[:])
 		if end < last || end > uint64(p.size) {
 			return fmt.Errorf("%w: a value ends before it begins, or behind its run", ErrPartial)
 		}

@@ -34,7 +34,8 @@ import (
 //
 // The first byte of a value is 0, and what follows is a pickle of what the user's function returned for the item; or it
 // is 1, and what follows is a pickle of the tuple (a pickle of the exception that it raised, or None; the exception in
-// words; the traceback; the item in words).
+// words; the traceback; the item in words). A value that is the byte 2 alone was taken: its user had it, and it is not
+// kept any more.
 //
 // If it holds a sum, its pickle follows. A partial without units has none.
 const (
@@ -43,6 +44,7 @@ const (
 	partialHead    = 40 // bytes
 	partialRun     = 32 // bytes
 	partialTail    = 8  // bytes
+	takenValue     = 2
 )
 
 // mode is what a partial holds.

@@ -84,7 +84,7 @@ func TestMergeOfValues(t *testing.T) {
 			paths, canary = append(paths, path), canary+uint64(i+1)
 		}
 		out := filepath.Join(dir, "out")
-		p, err := mergeValues(t.Context(), rapid.Permutation(paths).Draw(rt, "order"), out)
+		p, err := mergeValues(t.Context(), rapid.Permutation(paths).Draw(rt, "order"), out, nil)
 		if err != nil {
 			rt.Fatalf("could not merge: %v", err)
 		}
@@ -105,6 +105,50 @@ func TestMergeOfValues(t *testing.T) {
 		}
 		if found, err := locatedIn(t, out, all); err != nil || !found.Equal(all) {
 			rt.Fatalf("found %v of %v: %v", found, all, err)
+		}
+	})
+}
+
+// TestMergeWithoutTaken leaves values out that were taken, in one partial and again, and keeps all others as they were.
+func TestMergeWithoutTaken(t *testing.T) {
+	base := t.TempDir()
+	rapid.Check(t, func(rt *rapid.T) {
+		dir, err := os.MkdirTemp(base, "")
+		if err != nil {
+			rt.Fatal(err)
+		}
+		all := tasks.R(0, 30)
+		some := func(what string) tasks.Cover {
+			first := rapid.Int64Range(0, 29).Draw(rt, what)
+			return tasks.CoverOf(tasks.R(first, rapid.Int64Range(first+1, 30).Draw(rt, "until")))
+		}
+		path, gone := filepath.Join(dir, "0"), tasks.Cover{}
+		if err := os.WriteFile(path, valuesFile(5, tasks.R(0, 9), tasks.R(9, 30)), 0o600); err != nil {
+			rt.Fatal(err)
+		}
+		for i := range 3 {
+			taken := some("taken").Union(some("taken, too"))
+			out := filepath.Join(dir, fmt.Sprint(i+1))
+			p, err := mergeValues(t.Context(), []string{path}, out, taken)
+			if err != nil || p.Units != all.Len() || p.Canary != 5 {
+				rt.Fatalf("merged is %+v: %v", p, err)
+			}
+			path, gone = out, gone.Union(taken)
+		}
+		seen := int64(0)
+		err = (&Finder{}).Values(t.Context(), path, tasks.CoverOf(all), func(unit int64, value []byte) error {
+			seen++
+			want := valueOf(unit)
+			if gone.Covers(tasks.CoverOf(tasks.R(unit, unit+1))) {
+				want = []byte{takenValue}
+			}
+			if !bytes.Equal(value, want) {
+				return fmt.Errorf("unit %d has %q, want %q", unit, value, want)
+			}
+			return nil
+		})
+		if err != nil || seen != all.Len() {
+			rt.Fatalf("%d of %d values: %v", seen, all.Len(), err)
 		}
 	})
 }
@@ -134,7 +178,7 @@ func TestMergeRefusesTwice(t *testing.T) {
 	a := writeFile(t, "a", valuesFile(1, tasks.R(0, 5)))
 	b := writeFile(t, "b", valuesFile(2, tasks.R(4, 6)))
 	out := filepath.Join(t.TempDir(), "out")
-	if p, err := mergeValues(t.Context(), []string{a, b}, out); err == nil {
+	if p, err := mergeValues(t.Context(), []string{a, b}, out, nil); err == nil {
 		t.Errorf("merged is %+v", p)
 	}
 	if _, err := os.Stat(out); err == nil {
@@ -153,7 +197,7 @@ func TestMergeOfASum(t *testing.T) {
 	if units, canary, err := (&Finder{}).Counted(path); err != nil || units != 3 || canary != 9 {
 		t.Errorf("counted are %d and %d: %v", units, canary, err)
 	}
-	if _, err := mergeValues(t.Context(), []string{path}, path+".out"); err == nil {
+	if _, err := mergeValues(t.Context(), []string{path}, path+".out", nil); err == nil {
 		t.Error("merged as if it had values")
 	}
 	err := (&Finder{}).Values(t.Context(), path, tasks.CoverOf(tasks.R(0, 3)), nil)
@@ -187,7 +231,7 @@ func FuzzPartial(f *testing.F) {
 		if seen != units || bytes > len(b)-partialHead {
 			t.Fatalf("%d values of %d bytes, of %d units in %d bytes", seen, bytes, units, len(b))
 		}
-		out, err := mergeValues(context.Background(), []string{path}, path+".out")
+		out, err := mergeValues(context.Background(), []string{path}, path+".out", nil)
 		if err != nil || out.Units != units || out.Canary != canary {
 			t.Fatalf("its merge is %+v: %v; want %d and %d", out, err, units, canary)
 		}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/dtpnode/dtpnode/exec"
 	"github.com/dtpnode/dtpnode/exec/child"
+	"github.com/dtpnode/dtpnode/tasks"
 )
 
 // program is code that was loaded. It is an exec.Program. The process that has it loaded, and forks, leaves when others
@@ -338,6 +339,9 @@ func (p *program) Start(ctx context.Context, spec exec.GenSpec, sink exec.Sink) 
 	if err != nil {
 		return nil, err
 	}
+	if p.mode == modeValues {
+		return taker{g}, nil
+	}
 	return g, nil
 }
 
@@ -357,8 +361,15 @@ func (p *program) Try(ctx context.Context, spec exec.GenSpec, file, _ string) er
 
 // Merge makes one partial of several: values without a process, sums in one that knows how to reduce.
 func (p *program) Merge(ctx context.Context, inputs []string, out string) (exec.Partial, error) {
+	return p.MergeWithout(ctx, inputs, out, nil)
+}
+
+// MergeWithout is Merge without the values of some units. A sum has none.
+func (p *program) MergeWithout(
+	ctx context.Context, inputs []string, out string, taken tasks.Cover,
+) (exec.Partial, error) {
 	if p.mode == modeValues {
-		return mergeValues(ctx, inputs, out)
+		return mergeValues(ctx, inputs, out, taken)
 	}
 	proc, err := p.fork(ctx, merger)
 	if err != nil {

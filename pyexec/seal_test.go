@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/dtpnode/dtpnode/exec"
+	"github.com/dtpnode/dtpnode/tasks"
 )
 
 // ranOver starts a generation of code in a folder, which runs the items, and returns what it tells with them.
@@ -64,5 +65,31 @@ def process(item):
 	}
 	if !os.SameFile(held, sealed) || made.Units != 2 {
 		t.Errorf("the partial of %d units is a copy", made.Units)
+	}
+}
+
+// TestSealWithoutTaken gives up what was written of values that were taken.
+func TestSealWithoutTaken(t *testing.T) {
+	dir := t.TempDir()
+	g, _ := ranOver(t, `
+MODE = "values"
+
+def process(item):
+    return item * 300_000
+`, dir, "a", "b", "c")
+	made, err := g.(exec.Taker).SealWithout(t.Context(), filepath.Join(dir, "partial"), tasks.CoverOf(tasks.R(1, 3)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sizes []int
+	err = (&Finder{}).Values(t.Context(), made.Path, tasks.CoverOf(tasks.R(0, 3)), func(_ int64, value []byte) error {
+		sizes = append(sizes, len(value))
+		return nil
+	})
+	if err != nil || made.Units != 3 || len(sizes) != 3 || sizes[0] < 300_000 || sizes[1] != 1 || sizes[2] != 1 {
+		t.Errorf("%d units of %v bytes: %v", made.Units, sizes, err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
+		t.Errorf("left beside it: %v, %v", left, err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/dtpnode/dtpnode/exec"
 	"github.com/dtpnode/dtpnode/exec/child"
 	"github.com/dtpnode/dtpnode/internal/durable"
+	"github.com/dtpnode/dtpnode/tasks"
 )
 
 // run is the submitting side of a job. It is an exec.Session.
@@ -62,7 +63,11 @@ func (s *run) Begin(ctx context.Context) (string, error) {
 
 // Finish merges partials, and runs the code's finish.
 func (s *run) Finish(ctx context.Context, partials []string, out string) (exec.Finished, error) {
-	return s.p.finish(ctx, s.proc, partials, out, true)
+	var taken tasks.Cover
+	if s.spec.Taken != nil {
+		taken = s.spec.Taken()
+	}
+	return s.p.finish(ctx, s.proc, partials, out, taken, true)
 }
 
 // Close ends the process.
@@ -74,22 +79,22 @@ func (s *run) Close() {
 // Save merges partials alone.
 func (p *program) Save(ctx context.Context, partials []string, out string) (exec.Finished, error) {
 	if p.mode == modeValues {
-		return p.finish(ctx, nil, partials, out, false)
+		return p.finish(ctx, nil, partials, out, nil, false)
 	}
 	proc, err := p.fork(ctx, session)
 	if err != nil {
 		return exec.Finished{}, err
 	}
 	defer proc.Close()
-	return p.finish(ctx, proc, partials, out, false)
+	return p.finish(ctx, proc, partials, out, nil, false)
 }
 
-// finish merges partials to out, which may be empty, and has the user's code finish.
+// finish merges partials to out, which may be empty, without values that were taken, and has the user's code finish.
 func (p *program) finish(
-	ctx context.Context, proc *child.Process, partials []string, out string, user bool,
+	ctx context.Context, proc *child.Process, partials []string, out string, taken tasks.Cover, user bool,
 ) (exec.Finished, error) {
 	if p.mode == modeValues {
-		return p.finishValues(ctx, proc, partials, out, user)
+		return p.finishValues(ctx, proc, partials, out, taken, user)
 	}
 	fin, err := callFinish(ctx, proc, partials, out, user)
 	return fin, p.addsFailed(err)
@@ -97,7 +102,7 @@ func (p *program) finish(
 
 // finishValues merges values without Python, after the code's finish, which is given none.
 func (p *program) finishValues(
-	ctx context.Context, proc *child.Process, partials []string, out string, user bool,
+	ctx context.Context, proc *child.Process, partials []string, out string, taken tasks.Cover, user bool,
 ) (fin exec.Finished, err error) {
 	if user && p.finishes {
 		if _, err := callFinish(ctx, proc, nil, "", true); err != nil {
@@ -116,7 +121,7 @@ func (p *program) finishValues(
 		fin.Keys = 1
 		return fin, nil
 	}
-	if len(partials) == 1 {
+	if len(partials) == 1 && taken.Empty() {
 		if pf, err := openPartial(partials[0]); err == nil {
 			defer pf.close()
 			if pf.mode == modeValues && linked(partials[0], out) {
@@ -124,7 +129,7 @@ func (p *program) finishValues(
 			}
 		}
 	}
-	merged, err := mergeValues(ctx, partials, out)
+	merged, err := mergeValues(ctx, partials, out, taken)
 	if err != nil {
 		return fin, err
 	}

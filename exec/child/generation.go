@@ -117,6 +117,13 @@ func (g *Generation) Done() <-chan struct{} { return g.done }
 // not at all. It ends the generation, whatever it returns. On failure the error is a *exec.Failure; Sink.Failed is
 // called only if a packet failed before.
 func (g *Generation) Seal(ctx context.Context, path string) (exec.Partial, error) {
+	return g.SealThrough(ctx, path, ReadPartial)
+}
+
+// SealThrough is Seal with read in the place of ReadPartial, which may put another file at path.
+func (g *Generation) SealThrough(
+	ctx context.Context, path string, read func(path string, r *Reply) (exec.Partial, error),
+) (exec.Partial, error) {
 	result := make(chan sealResult, 1)
 	g.mu.Lock()
 	if g.ended || g.sealing != nil {
@@ -138,7 +145,7 @@ func (g *Generation) Seal(ctx context.Context, path string) (exec.Partial, error
 	if res.err != nil {
 		return exec.Partial{}, res.err
 	}
-	return ReadPartial(path, res.reply)
+	return read(path, res.reply)
 }
 
 // Kill ends the generation at once, without a report to the sink, and waits until its process is gone.

@@ -30,6 +30,7 @@
 //	POST /v1/jobs/{id}/recover      RecoverRequest -> Recovery: go on from the last copy of the job's ledger
 //	GET  /v1/jobs/{id}/partials     tar of what is committed, and manifest.json, a Manifest
 //	GET  /v1/jobs/{id}/units        newline-delimited UnitsEvent: results of single units, ?first=N&last=N&follow=1
+//	POST /v1/jobs/{id}/taken        TakenRequest: whose values need not be kept
 //	GET  /v1/jobs/{id}/watch        newline-delimited WatchEvent: named objects of the output while the job runs,
 //	                                ?name=N&name=N&every=SECONDS&file=1
 //	GET  /v1/jobs/{id}/logs         newline-delimited LogPart: what the job's children printed

@@ -24,6 +24,9 @@ type UnitsRequest struct {
 	// Listening is called once no value that is told early from then on can be missed, where units are followed; nil for
 	// nobody who waits for that. It is not sent.
 	Listening func()
+	// Whole is called when whoever asks has left before the last line, and was told the values of all units of a job that
+	// takes no more; nil for nobody who waits for that. It is not sent.
+	Whole func()
 }
 
 // UnitsEvent is one line of what is told of a job's units. Each unit is told once, in no order: as committed, with its
@@ -60,6 +63,13 @@ type HeldValues struct {
 	At    int64    // where its value begins in the file
 	Ends  []uint64 // where each value ends, counted from At
 	File  *os.File
+}
+
+// TakenRequest says, of an open job of the node's user, which large values the program that appends to it has taken out
+// of their files (UnitsEvent.Held). They need not be kept any more, but for the first 256 MiB of a job: whoever asks for
+// one later may find that it was taken.
+type TakenRequest struct {
+	Values [][2]int64 `json:"values"` // unit, and bytes of its value
 }
 
 // UnitsEnd is how a job stands when all that was asked for was told, or all that there is.

@@ -121,6 +121,8 @@ type Outputs interface {
 	Partials(ctx context.Context, name string) (Partials, error)
 	// Units sends the results of single units, as far as they are committed, each once.
 	Units(ctx context.Context, name string, ask api.UnitsRequest, send func(api.UnitsEvent) error) error
+	// Took notes which values of single units the user has.
+	Took(name string, req api.TakenRequest) error
 	// Watch sends what is there of named objects of a job's output, while it runs.
 	Watch(ctx context.Context, name string, req api.WatchRequest, send func(api.WatchEvent) error) error
 	// Check tries a job that is not submitted yet, and tells meanwhile what it does.

@@ -135,6 +135,8 @@ func (f *fake) heldFor(ask api.UnitsRequest) *api.HeldValues {
 	return &api.HeldValues{First: 6, At: 2, Ends: []uint64{1, 4}, File: f.held}
 }
 
+func (f *fake) Took(name string, req api.TakenRequest) error { return f.ask("took", name, req.Values) }
+
 func (f *fake) Units(
 	_ context.Context, name string, ask api.UnitsRequest, send func(api.UnitsEvent) error,
 ) error {

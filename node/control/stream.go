@@ -16,6 +16,9 @@ import (
 
 // outputRoutes are those whose answers grow while they are read.
 func outputRoutes(mux router, o Outputs, log *slog.Logger) {
+	accept(mux, "POST /v1/jobs/{id}/taken", func(r *http.Request, req api.TakenRequest) (nothing, error) {
+		return nothing{}, o.Took(job(r), req)
+	})
 	mux.HandleFunc("POST /v1/check", func(w http.ResponseWriter, r *http.Request) { check(w, r, o) })
 	mux.HandleFunc("GET /v1/jobs/{id}/events", func(w http.ResponseWriter, r *http.Request) {
 		s := newLines(w)

@@ -47,6 +47,9 @@ func (r *programs) tellEarly(j *Job, first int64, values exec.Early) {
 	switch {
 	case desc == nil || !desc.Open: // nobody waits for single values
 	case own:
+		if held, ok := values.(*exec.Held); ok && r.early.Heard(j.Name) {
+			j.taken.told(first, held)
+		}
 		r.early.Tell(j.Name, first, values)
 	default: // large ones come with their partial, so that they go over the network once
 		if list, ok := values.(exec.EarlyList); ok {

@@ -641,6 +641,7 @@ func (r *ender) startSession(j *Job) (input string, err error) {
 		session, err = p.Session(j.ctx, exec.SessionSpec{
 			Dir: dir, Env: env, Away: away, Inputs: j.inputs, Out: j.clientLine, OutputDir: j.outputDir(),
 			Mark: j.outputMark(), Hints: j.hints, Odd: j.oddStands(),
+			Taken: j.taken.without,
 		})
 		return err
 	})

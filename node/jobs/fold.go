@@ -50,7 +50,12 @@ func (r *copies) tryFold(e engine.FoldBlobs) (out merge.Partial, err error) {
 	}
 	var s exec.Partial
 	err = r.use(r.ctx, j, func(p exec.Program, desc *tasks.Job) (err error) {
-		s, err = mergeWith(r.ctx, p, desc, paths, r.ledgers.UnfinishedPath(e.Job, e.ID), false)
+		out, taken := r.ledgers.UnfinishedPath(e.Job, e.ID), j.taken.without()
+		if t, ok := p.(exec.MergeTaker); ok && !taken.Empty() {
+			s, err = t.MergeWithout(r.ctx, paths, out, taken)
+		} else {
+			s, err = mergeWith(r.ctx, p, desc, paths, out, false)
+		}
 		return err
 	})
 	if err == nil && len(s.Odd) > 0 && r.searchAll(j) {

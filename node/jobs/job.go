@@ -23,6 +23,8 @@ type Job struct {
 	shipping   sync.Mutex // held while a large blob of it is brought here
 	Delivering sync.Mutex // held while its output is written
 
+	taken takenValues
+
 	mu sync.Mutex // guards s, and is held for moments
 	s  State
 }

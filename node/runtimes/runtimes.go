@@ -232,8 +232,8 @@ func (s *Set) Values(
 	return v.Values(ctx, path, units, each)
 }
 
-// Locate tells where values of units lie in a partial of a kind: see exec.Located. Of a kind of which that cannot be told
-// it does nothing.
+// Locate tells where values of units lie in a partial of a kind: see exec.Located. Of a kind of which that cannot be
+// told it does nothing.
 func (s *Set) Locate(
 	ctx context.Context, kind, path string, units tasks.Cover, each func(first, at int64, ends []uint64) error,
 ) error {

@@ -48,6 +48,13 @@ func (e *Early) Tell(job string, first int64, values exec.Early) {
 	}
 }
 
+// Heard reports whether somebody listens to a job.
+func (e *Early) Heard(job string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.ears[job]) > 0
+}
+
 // Committed has all that listen to a job look for what is committed.
 func (e *Early) Committed(job string) {
 	e.mu.Lock()

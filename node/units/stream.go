@@ -33,6 +33,7 @@ type stream struct {
 	known  bool            // the job was found
 	told   tasks.Cover     // units that were sent
 	begun  bool            // something was sent
+	ended  bool            // and the last line was made
 	gone   error           // the error of send, after which nobody listens any more
 	none   bool            // the job's partials have no values
 	batch  []api.UnitValue // values that are to be sent in one line
@@ -59,6 +60,7 @@ func (s *stream) run(ctx context.Context) error {
 		if err == nil {
 			failing = time.Time{}
 			if !s.follow || s.over(l) {
+				s.ended = true
 				return s.emit(s.end(l))
 			}
 		} else {
@@ -409,6 +411,23 @@ func (s *stream) over(l Listing) bool {
 		due = due.Intersect(tasks.CoverOf(l.Units))
 	}
 	return l.Ended || s.told.Covers(due)
+}
+
+// left reports whether nobody listens any more, and all that was asked for was sent before: what is sent early may be
+// on its way to disks for minutes, which nobody waits for who has it.
+func (s *stream) left(ctx context.Context) bool {
+	if s.ended || s.none {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.room.Once)
+	defer cancel()
+	src, err := s.room.Jobs.Source(ctx, s.name)
+	if err != nil {
+		return false
+	}
+	l, err := src.List(ctx)
+	due := s.asked.Intersect(tasks.CoverOf(l.Units))
+	return err == nil && l.Check() == nil && !l.Open && s.told.Union(s.hasty).Covers(due)
 }
 
 // end is the last line, which says what is left.

@@ -572,3 +572,33 @@ func TestLargeValuesAreTheFileOfTheirPartial(t *testing.T) {
 		}
 	}
 }
+
+// TestWhoHasAllMayLeave: whoever leaves a job that takes no more is known to have all of it, however much of that is
+// committed, if all values were told, early or not; and only then.
+func TestWhoHasAllMayLeave(t *testing.T) {
+	for _, told := range []int64{3, 4} {
+		for _, open := range []bool{false, true} {
+			c := &cluster{steady: true, list: Listing{Kind: "valued", Units: tasks.R(0, 4), Open: open}}
+			c.list.Parts = append(c.list.Parts, c.partial(tasks.CoverOf(tasks.R(0, 2))))
+			h, whole := newHeard(), false
+			room := c.room()
+			room.Every = time.Hour
+			ctx, leave := context.WithCancel(t.Context())
+			ask := api.UnitsRequest{Follow: true, Early: true, Whole: func() { whole = true }, Listening: func() {
+				for u := int64(2); u < told; u++ {
+					c.early.Tell("job", u, exec.EarlyList{fmt.Append(nil, "value of ", u)})
+				}
+			}}
+			err := room.Tell(ctx, "job", ask, func(ev api.UnitsEvent) error {
+				err := h.take(ev)
+				if int64(len(h.early)+2) == told {
+					leave()
+				}
+				return err
+			})
+			if err != nil || h.wrong != "" || whole != (told == 4 && !open) {
+				t.Errorf("%d of 4 told, open %v: has all is %v; %v %s", told, open, whole, err, h.wrong)
+			}
+		}
+	}
+}

@@ -103,6 +103,9 @@ func (r *Room) Tell(ctx context.Context, name string, ask api.UnitsRequest, send
 		early: ask.Early, files: ask.Files, listening: ask.Listening, send: send}
 	switch err := s.run(ctx); {
 	case err == nil || s.gone != nil || ctx.Err() != nil:
+		if ask.Whole != nil && s.left(context.WithoutCancel(ctx)) {
+			ask.Whole()
+		}
 		return nil
 	case s.begun:
 		_ = send(api.UnitsEvent{Failed: api.AsError(err)})

@@ -172,7 +172,7 @@ func (g *generation) refuse(p exec.Packet, why error) {
 
 func (g *generation) seal(child exec.Generation, e engine.SealGen) {
 	path := g.w.Blobs.Partial(g.job, e.ID)
-	s, err := child.Seal(g.ctx, path)
+	s, err := g.sealed(child, path)
 	if err != nil {
 		if g.ctx.Err() == nil {
 			g.fail(asFailure(err, "seal"))
@@ -184,6 +184,18 @@ func (g *generation) seal(child exec.Generation, e engine.SealGen) {
 	g.w.Blobs.IsSound(path)
 	g.of.Apart(s.Apart)
 	g.w.Post(engine.GenSealed{Gen: g.id, Partial: part})
+}
+
+// sealed has the child write its output, without values that are not to be kept.
+func (g *generation) sealed(child exec.Generation, path string) (exec.Partial, error) {
+	t, ok := child.(exec.Taker)
+	if !ok {
+		return child.Seal(g.ctx, path)
+	}
+	g.mu.Lock()
+	cover := g.cover
+	g.mu.Unlock()
+	return t.SealWithout(g.ctx, path, g.of.Taken(g.ctx, cover))
 }
 
 // PacketDone is called by the child's reader (exec.Sink).

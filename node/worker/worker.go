@@ -34,6 +34,9 @@ type Job interface {
 	Items(ctx context.Context, f tasks.File) (path string, err error)
 	// Early is told values of units that have run, from first on, and of which no partial is committed yet (exec.Done).
 	Early(first int64, values exec.Early)
+	// Taken are those of units that have run whose values the job's user has taken, so that they need not be kept. It may
+	// wait a moment for values that are about to be.
+	Taken(ctx context.Context, units tasks.Cover) tasks.Cover
 	// Printed is told each line that a child prints.
 	Printed(line string)
 	// Crashed is told of the failure that ended a generation.

@@ -54,6 +54,7 @@ from ._errors import (
     NodeWarning,
     RemoteError,
     RemoteTraceback,
+    ResultTaken,
     TooLarge,
     Unpicklable,
 )
@@ -89,6 +90,7 @@ __all__ = [
     "Reduction",
     "RemoteError",
     "RemoteTraceback",
+    "ResultTaken",
     "Results",
     "TooLarge",
     "Unpicklable",

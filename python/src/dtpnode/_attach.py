@@ -26,7 +26,8 @@ class Attached(Receiver):
     that those which wait can be cancelled: these are not there yet, and are lost where its process is killed.
 
     The futures cannot be cancelled, and are settled as those of the executor are. Results are there for as long as
-    nodes keep them (``dtpnode up --keep-results``).
+    nodes keep them (``dtpnode up --keep-results``), but for large ones that the executor's program has taken: of those
+    from 1 MiB on the first 256 MiB of a session are kept, and the others may be a ``ResultTaken``.
 
     ``name`` is that of the session's first job, as ``Executor.name`` and ``dtpnode ps`` tell it. Where the
     session's process was killed its daemon closes the job a minute later; ``finish`` does so at once.

@@ -65,6 +65,11 @@ class ItemLost(Error):
     """An item has no result: it failed on several nodes, such as by a crash or for want of memory, and was given up."""
 
 
+class ResultTaken(Error):
+    """A large result was taken by the program that has submitted its call, and is kept for nobody else any more: this is
+    what others find that attach to its session."""
+
+
 class TooLarge(Error, ValueError):
     """A call has more bytes than an item may have (32 MiB). It was not submitted."""
 

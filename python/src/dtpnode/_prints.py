@@ -3,7 +3,7 @@
 import sys
 import threading
 import time
-from typing import Callable
+from typing import Any, Callable
 
 import httpx
 
@@ -14,7 +14,8 @@ Output = Callable[[str, str], object]
 """Takes the name of a node, and whole lines that calls have printed there."""
 
 AGAIN = 1.0  # seconds between attempts to follow a log
-LAST = 10.0  # seconds that the last lines are waited for
+LAST = 1.0  # seconds in which jobs whose calls have all run may end
+LOOKS, BETWEEN = 40, 0.05  # looks at a log that ends later, at most, and seconds between two
 MARK = 1024  # characters at the end of what was passed on, by which one finds where to go on
 
 
@@ -25,50 +26,86 @@ def to_stdout(node: str, text: str) -> None:
 
 
 class Prints:
-    """Follows the logs of jobs, each in a thread that ends with its job."""
+    """Follows the logs of jobs, each in a thread that ends with its job, or with join."""
 
     def __init__(self, control: Control, output: Output) -> None:
         self._control, self._output = control, output
-        self._threads: list[threading.Thread] = []
+        self._logs: list[_Log] = []
 
     def follow(self, job: str) -> None:
-        self._threads = [t for t in self._threads if t.is_alive()]
-        t = threading.Thread(target=self._follow, args=(job,), name="dtpnode-prints", daemon=True)
-        self._threads.append(t)
-        t.start()
+        self._logs = [log for log in self._logs if log.thread.is_alive()]
+        self._logs.append(_Log(self._control, self._output, job))
 
     def join(self) -> None:
-        """Waits for the last lines of jobs that have ended."""
+        """Passes on the last lines of jobs whose calls have all run, and then no more. Most jobs end at once then; one
+        with much on its way to disks does so by itself."""
         until = time.monotonic() + LAST
-        for t in self._threads:
-            t.join(max(until - time.monotonic(), 0))
+        for log in self._logs:
+            log.thread.join(max(until - time.monotonic(), 0))
+        for log in self._logs:
+            log.end()
 
-    def _follow(self, job: str) -> None:
-        told: dict[str, str] = {}  # the end of what was passed on, by node
-        while True:
-            fresh = set(told)  # nodes whose log comes from its beginning again
+
+class _Log:
+    """The log of one job."""
+
+    def __init__(self, control: Control, output: Output, job: str) -> None:
+        self._control, self._output, self._job = control, output, job
+        self._lock = threading.Lock()  # guards what follows, and is held while lines are passed on
+        self._told: dict[str, str] = {}  # the end of what was passed on, by node
+        self._over = False  # nothing more is
+        self.thread = threading.Thread(target=self._follow, name="dtpnode-prints", daemon=True)
+        self.thread.start()
+
+    def end(self) -> None:
+        """Looks what there is beyond what was passed on, until twice there is nothing: what processes print comes another
+        way than their results, and may come a moment later. Then the log is followed no more."""
+        try:
+            for _ in range(LOOKS if self.thread.is_alive() else 0):
+                if not self._look():
+                    break
+                time.sleep(BETWEEN)
+        except (httpx.TransportError, Error):
+            pass  # There is no daemon any more, or it does not know the job.
+        with self._lock:
+            self._over = True
+
+    def _look(self) -> bool:
+        """Passes on what is there now, and says whether something was new."""
+        news = [self._pass(part, True) for part in self._control.stream(f"/v1/jobs/{self._job}/logs")]
+        return any(news)
+
+    def _pass(self, part: dict[str, Any], fresh: bool) -> bool:
+        """Passes on lines of a node, and says whether there are any; fresh ones are those of the log from its beginning."""
+        node, text = part.get("node", ""), part.get("text", "")
+        with self._lock:
+            more = beyond(self._told.get(node, ""), text) if fresh else text
+            self._told[node] = (self._told.get(node, "") + more)[-MARK:]
+            if more and not self._over:
+                self._output(part.get("name") or node, more)
+            return bool(more)
+
+    def _follow(self) -> None:
+        while not self._over:
+            fresh = set(self._told)  # nodes whose log comes from its beginning again
             try:
-                for part in self._control.stream(f"/v1/jobs/{job}/logs", {"follow": "1"}):
+                for part in self._control.stream(f"/v1/jobs/{self._job}/logs", {"follow": "1"}):
                     if part.get("over"):
                         return
-                    node, text = part.get("node", ""), part.get("text", "")
-                    more = beyond(told[node], text) if node in fresh else text
-                    fresh.discard(node)
-                    told[node] = (told.get(node, "") + more)[-MARK:]
-                    if more:
-                        self._output(part.get("name") or node, more)
+                    self._pass(part, part.get("node", "") in fresh)
+                    fresh.discard(part.get("node", ""))
                 return
             except httpx.TransportError:
                 pass
             except Error:
-                if not self._known(job):
+                if not self._known():
                     return
             time.sleep(AGAIN)
 
-    def _known(self, job: str) -> bool:
-        """Whether a daemon that answers does not deny a job."""
+    def _known(self) -> bool:
+        """Whether a daemon that answers does not deny the job."""
         try:
-            self._control.call("GET", f"/v1/jobs/{job}")
+            self._control.call("GET", f"/v1/jobs/{self._job}")
         except httpx.TransportError:
             return True
         except Error as e:

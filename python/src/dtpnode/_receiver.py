@@ -9,7 +9,7 @@ import time
 from collections import deque
 from concurrent.futures import BrokenExecutor, Future
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Callable
 
 import httpx
 
@@ -23,6 +23,7 @@ from ._errors import (
     NoDaemon,
     RemoteError,
     RemoteTraceback,
+    ResultTaken,
     is_full,
     raisable,
 )
@@ -54,6 +55,8 @@ class Job:
     sent: dict[int, "Future[Any]"] = field(default_factory=dict)  # by their units
     unanswered: "deque[Append]" = field(default_factory=deque)
     closing: bool = False  # nothing more is appended
+    busy: bool = False  # something that has come is being taken: futures may be about to be settled
+    over: bool = False  # nothing is received from it any more
     exchange: Exchange | None = None
     receiver: threading.Thread | None = None
 
@@ -86,6 +89,14 @@ class Receiver:
         job.receiver.start()
 
     def _receive(self, job: Job) -> None:
+        try:
+            self._receive_all(job)
+        finally:
+            with self._lock:
+                job.over = True
+                self._change.notify_all()
+
+    def _receive_all(self, job: Job) -> None:
         since: float | None = None
         while True:
             why: Error | httpx.TransportError
@@ -97,18 +108,22 @@ class Receiver:
                 with self._lock:
                     job.exchange = exchange
                     again = list(job.unanswered)
+                if self._left(job):  # Whoever ends the session looks for this exchange from now on.
+                    return
                 with contextlib.suppress(httpx.TransportError):  # The daemon may have told why nothing can be sent.
                     for append in again:
                         exchange.send(*append)
                 for answer in exchange.answers():
-                    since = None
+                    since, job.busy = None, True
                     if self._answer(job, answer):
                         return
+                    self._idle(job)
                 raise NoDaemon("the daemon has closed the connection")
             except (NoDaemon, DiskFull, httpx.TransportError) as e:
                 why = e
             except BaseException as e:
-                self._fail(e)
+                if not self._left(job):
+                    self._fail(e)
                 return
             finally:
                 with self._lock:
@@ -120,13 +135,22 @@ class Receiver:
             if isinstance(why, DiskFull):  # It is waited for as long as it takes: people make room, and not soon.
                 since = None
                 self.room.lacks(why)
+                self._idle(job)
                 time.sleep(ROOM)
                 continue
             since = since or time.monotonic()
             if time.monotonic() - since > PATIENCE or self.broken is not None:
                 self._fail(why)
                 return
+            self._idle(job)
             time.sleep(RETRY)
+
+    def _idle(self, job: Job) -> None:
+        """Notes that all that has come was taken."""
+        job.busy = False
+        if self.closed:
+            with self._lock:
+                self._change.notify_all()
 
     def _left(self, job: Job) -> bool:
         """Whether nobody wants more of a job that was broken off."""
@@ -213,7 +237,7 @@ class Receiver:
                 continue
             self._values(job, first, small)
             first, size, small = unit + 1, 0, []
-            settle_later(self._take(job, unit, 1)[0], Value(file, at, n))
+            settle_later(self._take(job, unit, 1)[0], Value(file, at, n), self._taker(job, unit, n))
         self._values(job, first, small)
 
     def _take(self, job: Job, first: int, n: int) -> list["Future[Any] | None"]:
@@ -222,6 +246,10 @@ class Receiver:
             futures = [job.sent.pop(unit, None) for unit in range(first, first + n)]
             self._taken(sum(f is not None for f in futures))
         return futures
+
+    def _taker(self, job: Job, unit: int, size: int) -> "Callable[[], object] | None":
+        """What is called when somebody has taken a large result out of its file, if anything is."""
+        return None
 
     def _taken(self, n: int) -> None:
         """Is told that so many futures are about to be settled. The caller holds _lock."""
@@ -320,7 +348,7 @@ def settle(future: "Future[Any] | None", value: bytes) -> None:
     if future is None:
         return
     if value[0] != 0:
-        future.set_exception(raised(value))
+        future.set_exception(raised(value) if value[0] == 1 else gone())
         return
     try:
         result = pickle.loads(memoryview(value)[1:])
@@ -330,12 +358,21 @@ def settle(future: "Future[Any] | None", value: bytes) -> None:
     future.set_result(result)
 
 
-def settle_later(future: "Future[Any] | None", value: Value) -> None:
-    """Gives a future the value of its item, which is in a file."""
+def settle_later(
+    future: "Future[Any] | None", value: Value, taken: "Callable[[], object] | None" = None
+) -> None:
+    """Gives a future the value of its item, which is in a file; taken is called when it was read."""
+
+    def load() -> tuple[Any, BaseException | None]:
+        got = read(value)
+        if taken is not None:
+            taken()
+        return got
+
     if isinstance(future, (LateFuture, Slot)):
-        future.set_later(lambda: read(value))
+        future.set_later(load)
     elif future is not None:
-        result, error = read(value)
+        result, error = load()
         if error is None:
             future.set_result(result)
         else:
@@ -346,11 +383,21 @@ def read(value: Value) -> tuple[Any, BaseException | None]:
     """The result of an item, or what it has raised."""
     try:
         with value.open() as file:
-            if file.read(1) != b"\0":
-                return None, raised(b"\1" + file.read())
-            return pickle.load(file), None
+            first = file.read(1)
+            if first == b"\0":
+                return pickle.load(file), None
+            return None, raised(first + file.read()) if first == b"\1" else gone()
     except BaseException as e:
         return None, unreadable(e)
+
+
+def gone() -> ResultTaken:
+    """What there is of a result that was taken."""
+    return ResultTaken(
+        "the result was taken by the program that has submitted the call, and is not kept any more",
+        "of large results that were taken, nodes keep the first 256 MiB of a session: write results to files that are "
+        "wanted again, or submit the call once more",
+    )
 
 
 def unreadable(why: BaseException) -> RemoteError:

@@ -7,6 +7,7 @@ a node runs for nobody is little.
 """
 
 import contextlib
+import functools
 import os
 import re
 import threading
@@ -32,6 +33,7 @@ from ._opening import open_job
 from ._pickles import MAX_ITEM
 from ._prints import Output, Prints
 from ._receiver import PATIENCE, RETRY, ROOM, Append, Job, Receiver, broken_by
+from ._taken import Takings
 from ._unpicklable import unpicklable
 from ._versions import Fresh
 
@@ -96,6 +98,7 @@ class Session(Receiver):
         self._parts = code_of(initializer, initargs, imports)
         self._code = pack(self._parts, self.along)
         self._notes = Notes(control)
+        self._takings = Takings(control)
         self._stale = False  # nodes were not told the versions of what the next calls need
         self._workers = workers
         self._prints = Prints(control, output) if output is not None else None
@@ -172,15 +175,24 @@ class Session(Receiver):
             call.future.set_running_or_notify_cancel()
 
     def join(self) -> None:
-        """Waits until all calls are settled, and what they have printed has been passed on."""
+        """Waits until all calls are settled, and what they have printed has been passed on. The jobs then end by
+        themselves: the daemon may have to bring GBs of results to disks before."""
         if os.getpid() != self._pid:
             return
         self._sender.join()
-        for job in list(self._jobs):
-            if job.receiver is not None:
-                job.receiver.join()
+        jobs = list(self._jobs)
+        with self._lock:
+            self._change.wait_for(lambda: all(map(settled, jobs)))
         if self._prints is not None:
             self._prints.join()
+        with self._lock:
+            exchanges = [job.exchange for job in jobs if job.exchange is not None]
+        for exchange in exchanges:
+            exchange.close()
+        for job in jobs:
+            if job.receiver is not None:
+                job.receiver.join()
+        self._notes.close()
         self._notes.join()
 
     def abandon(self) -> None:
@@ -335,6 +347,13 @@ class Session(Receiver):
 
     # --- receiving
 
+    def _taker(self, job: Job, unit: int, size: int) -> Callable[[], object]:
+        return functools.partial(self._takings.add, job.name, unit, size)
+
+    def _left(self, job: Job) -> bool:
+        with self._lock:
+            return self.closed and settled(job)
+
     def _taken(self, n: int) -> None:
         self._flying -= n
         self._rate.add(n)
@@ -375,6 +394,12 @@ def by_node(calls: list[Call]) -> tuple[Batch, list[dict[str, Any]]]:
         run["cost"] = (run["cost"] * (at - run["first"]) + call.near.cost) / (at + 1 - run["first"])
         run["last"] = at + 1
     return batch, near[:MAX_NEAR]
+
+
+def settled(job: Job) -> bool:
+    """Whether all calls of a job that is closed are settled, and the daemon knows that it is. The caller holds the
+    session's lock."""
+    return job.over or job.closing and not (job.sent or job.unanswered or job.busy)
 
 
 def full(job: Job) -> bool:
