@@ -174,6 +174,24 @@ def test_endless_map(client, monkeypatch):
     assert next(taken) <= 2000 + 300 + 50
 
 
+def test_slow_map(client, monkeypatch):
+    """Of a source that is slow a map reads what comes in a moment, and the rest while results are waited for."""
+    monkeypatch.setattr(_executor, "MOMENT", 0)
+    read = 0
+
+    def arguments():
+        nonlocal read
+        for n in range(300):
+            read = n + 1
+            yield n
+
+    with client.executor() as pool:
+        results = pool.map(lambda x: x * x, arguments())
+        assert read == 1
+        assert list(results) == [n * n for n in range(300)]
+        assert list(pool.map(lambda x: x * x, range(300))) == [n * n for n in range(300)]
+
+
 def test_large_map(client, monkeypatch):
     """Of arguments that are large in all, only some are held at a time, and all are run."""
     monkeypatch.setattr(_executor, "AHEAD_BYTES", 1 << 20)

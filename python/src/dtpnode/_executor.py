@@ -8,7 +8,6 @@ import weakref
 from collections import deque
 from concurrent.futures import Executor as _Executor
 from concurrent.futures import Future
-from itertools import islice
 from types import TracebackType
 from typing import Any, Callable, Iterable, Iterator, Literal, Sequence, Sized, cast
 
@@ -27,6 +26,8 @@ FIRST = 20_000  # of these, before the first result is taken
 AHEAD_BYTES = 1 << 30  # bytes of calls whose results were not taken, with their pickles
 CALL = 300  # bytes that a call has beside its pickle
 PART = 5_000  # calls that are submitted at once
+PAUSE = 0.01  # seconds after which what has come of such a source is submitted
+MOMENT = 0.2  # seconds for which a source without a length is waited for before a result is taken
 
 
 class Executor(_Executor):
@@ -159,8 +160,8 @@ class Executor(_Executor):
         Calls that are not taken are cancelled where the iterator ends early. ``timeout`` is in seconds from this call
         on; a result that comes later is a ``TimeoutError``. Calls travel together in any case, so that ``chunksize``
         makes no difference. Of iterables without a length 20,000 calls are submitted at once, later up to 250,000,
-        and of all that many that they take 1 GiB of memory here, some three million small ones; more follow as results
-        are taken, so that an iterable needs not end.
+        or what comes of them in a moment, and of all that many that they take 1 GiB of memory here, some three million
+        small ones; more follow as results are taken, so that an iterable needs not end, and may be slow.
         """
         if chunksize < 1:
             raise ValueError("chunksize must be >= 1.")
@@ -259,17 +260,40 @@ class _Feed:
         self._line = Line()
         self._bytes = 0
         self._over = False
+        self._slow = False  # The source took its time when it was read last,
+        self._waited = 0.0  # so many seconds.
+        self._part = PART if ahead is None else 1  # calls that were submitted at once
 
     def fill(self) -> None:
-        """Submits as many calls as may be on their way."""
+        """Submits as many calls as may be on their way. A source without a length, which may be a queue or files as
+        they come, is not waited for longer than a moment."""
+        self._slow, self._waited = False, 0.0
         while not self._over and self._bytes < AHEAD_BYTES and (self._ahead is None or len(self.slots) < self._ahead):
             self._submit()
+            if self._slow:
+                return
+
+    def _read(self) -> Iterator[tuple[Any, ...]]:
+        """The arguments of the next calls."""
+        self._part = min(2 * self._part, PART)  # at first few, which are not held up by those that come later
+        for _ in range(self._part):
+            began = time.monotonic()
+            args = next(self._arguments, None)
+            took = time.monotonic() - began
+            self._waited += took
+            self._slow = self._ahead is not None and self._waited > MOMENT
+            if args is None:
+                self._over = True
+                return
+            yield args
+            if self._slow or self._ahead is not None and took > PAUSE:
+                return
 
     def _submit(self) -> None:
         calls: list[Call] = []
         slots: list[Slot] = []
         size = 0
-        for args in islice(self._arguments, PART):
+        for args in self._read():
             arguments = _pickles.arguments(args, {}, self._session.along.modules)
             slot = Slot(self._line, len(arguments) + CALL)
             call = Call(cast("Future[Any]", slot), self._function, arguments)
@@ -279,12 +303,21 @@ class _Feed:
             size += slot.size
             if self._bytes + size >= AHEAD_BYTES:
                 break
-        else:
-            self._over = len(calls) < PART
         self._bytes += size
         if calls:
             self._session.submit(calls)
             self.slots.extend(slots)
+
+    def more(self) -> bool:
+        """Whether there is another result, for which a source that is slow may have to be waited for."""
+        if not self.slots:
+            self.fill()
+        had = 0
+        # A result that is there is not held up, and as long as there is none the nodes are given more to do.
+        while self._slow and had < len(self.slots) and not self.slots[0].done():
+            had = len(self.slots)
+            self.fill()
+        return bool(self.slots)
 
     def next(self, end: float | None) -> Any:
         """The next result. Nothing refers to it when it has been returned."""
@@ -292,7 +325,7 @@ class _Feed:
         value = slot.result() if end is None else slot.result(end - time.monotonic())
         self.slots.popleft()
         self._bytes -= slot.size
-        if not self._over and (self._bytes < AHEAD_BYTES // 2 or not self.slots):
+        if not self._over and not self._slow and self._bytes < AHEAD_BYTES // 2:
             if self._ahead is None or len(self.slots) <= self._ahead - PART:
                 self.fill()
                 if self._ahead is not None and self._most is not None:
@@ -306,7 +339,7 @@ class _Feed:
 
 def _results(feed: _Feed, end: float | None) -> Iterator[Any]:
     try:
-        while feed.slots:
+        while feed.more():
             yield feed.next(end)
     finally:
         feed.cancel()

@@ -34,6 +34,9 @@ class Slot:
                 self._line.settled.notify_all()
             return self._state == _CANCELLED
 
+    def done(self) -> bool:
+        return bool(self._state >= _CANCELLED)
+
     def set_running_or_notify_cancel(self) -> bool:
         with self._line.lock:
             if self._state == _CANCELLED:
