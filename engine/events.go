@@ -56,6 +56,8 @@ type (
 		// Base are outputs of an earlier job with the same data, whose units are not run again. Their blobs are here as if
 		// generations of this peer had made them. They are named by this peer, with numbers that it gives to nothing else.
 		Base []merge.Partial
+		// LeadOnly says that the program only merges: this node lacks what the code runs in, and takes no part but to lead.
+		LeadOnly bool
 	}
 	// Described answers Describe: the description is here and was checked. The job's name is its hash, and its submitter
 	// has signed it and may submit jobs.

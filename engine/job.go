@@ -24,6 +24,7 @@ type jobState struct {
 
 	stopped bool          // the home has stopped the job: none of it is begun any more
 	aside   bool          // the home has taken the job from this node, since all of it failed here
+	leading bool          // this peer has submitted the job, and leads it without being able to run any of it
 	shut    bool          // this peer takes no part in the job any more
 	closeAt time.Duration // when it forgets the job, once shut is true
 
@@ -66,7 +67,7 @@ func (p *Peer) submit(ev Submit) {
 		return
 	}
 	j := p.addJob(ev.ID, p.self)
-	j.desc, j.loaded, j.term = ev.Job, true, 1
+	j.desc, j.loaded, j.term, j.leading = ev.Job, true, 1, ev.LeadOnly
 	j.copy.record = p.newRecord(j.id, ev.Job)
 	p.schedule(steal.Open{
 		Job:   j.id,
@@ -77,6 +78,9 @@ func (p *Peer) submit(ev Submit) {
 		Rate:  ev.Rate,
 		Needs: ev.Job.Needs(),
 	})
+	if j.leading {
+		p.schedule(steal.Shun{Job: j.id})
+	}
 	p.found(j)
 	p.becomeHome(j)
 	p.carryOut(j, j.led.home.Start(p.now, p.takeBase(j, ev.Base)))

@@ -77,7 +77,7 @@ func (p *Peer) relink(id tasks.PeerID) {
 // no runtime for the job.
 func (p *Peer) slotsFor(j *jobState, id tasks.PeerID) int {
 	switch {
-	case !p.canRun(j, id):
+	case !p.canRun(j, id), id == p.self && j.leading:
 		return 0
 	case id == p.self:
 		return p.cfg.Steal.Slots

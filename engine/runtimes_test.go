@@ -105,6 +105,23 @@ func TestLeadComesToWhoCanRunTheJob(t *testing.T) {
 	}
 }
 
+// TestLeadOnly has a job led by a host that can run none of it, though it has the runtime, or since it has none: another
+// does all of the work.
+func TestLeadOnly(t *testing.T) {
+	for _, has := range [][]tasks.Offer{{{"root", "root=2"}}, {{"test"}}} {
+		g := mixed(t)
+		g.offers("n0", has...)
+		h := g.hosts[0]
+		h.step(Submit{ID: jobID, Job: groupJob(g), LeadOnly: true})
+		if !g.run(time.Minute, g.endedSomewhere) {
+			t.Fatalf("with %v: the job did not end", has)
+		}
+		if g.ran["n0"] > 0 || len(h.gens) > 0 || g.ran["n3"] == 0 {
+			t.Errorf("with %v: n0, which only leads, runs %d units, n3 %d", has, g.ran["n0"], g.ran["n3"])
+		}
+	}
+}
+
 // TestWhoCannotRunTheJobGoesOnReporting has a node that has no runtime for a job be due to report: so it is told of the
 // end should it miss that.
 func TestWhoCannotRunTheJobGoesOnReporting(t *testing.T) {

@@ -18,6 +18,9 @@ type Request struct {
 	// Selection is which entries are run, and what is read beside the files (UnpackSelection); nil: all, and nothing. In a
 	// retry it is that of the earlier job.
 	Selection []byte
+	// LeadOnly says that no item of the job will run on this host: what that takes need not be made, if the job can be led
+	// without (Leading).
+	LeadOnly bool
 	// Tell is told what takes its time.
 	Tell func(step string)
 }
@@ -34,6 +37,8 @@ type Description struct {
 	Notes []string
 	// Items is how many items the job runs over if it has no files; 0: it runs over files.
 	Items int64
+	// LeadOnly says that the program only merges (Leading).
+	LeadOnly bool
 	// Whole says, in words for the user, why no file of the job may be divided between processes; it is empty if files
 	// may be.
 	Whole string

@@ -247,6 +247,8 @@ type Generation interface {
 var (
 	// ErrNone says that there is no runtime of the kind on this host.
 	ErrNone = errors.New("no runtime of this kind")
+	// ErrNotLed says that a job cannot be led without what its code runs in (Leading).
+	ErrNotLed = errors.New("it cannot be led without what it runs in")
 	// ErrGone says that the process that a program consists of was killed: the program is to be prepared again.
 	ErrGone = errors.New("the process that forks children is gone")
 )

@@ -280,11 +280,14 @@ func (r *Runtime) brought(_ context.Context, o exec.Order, w work) (source, erro
 	return s, nil
 }
 
-// lacking makes an error in making an environment a failure of this node, unless its user waits for it here.
+// lacking makes an error in making an environment a failure of this node, or what its user is told who waits here.
 func lacking(err error, asked bool) error {
 	var f *exec.Failure
-	if asked || errors.As(err, &f) || errors.Is(err, context.Canceled) || errors.Is(err, exec.ErrClosed) {
+	if errors.As(err, &f) || errors.Is(err, context.Canceled) || errors.Is(err, exec.ErrClosed) {
 		return err
+	}
+	if asked {
+		return &exec.LacksError{Err: err}
 	}
 	return &exec.Failure{Kind: exec.KindLacks, Op: "prepare", Entry: -1, Msg: err.Error()}
 }

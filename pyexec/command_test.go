@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// TestInterpreterThatDoesNotAnswer is ended with all that it has started, once nobody waits for it, and holds up none of
-// those of other environments.
+// TestInterpreterThatDoesNotAnswer is ended with all that it has started, once nobody waits for it, and holds up none
+// of those of other environments.
 func TestInterpreterThatDoesNotAnswer(t *testing.T) {
 	said := filepath.Join(t.TempDir(), "pid")
 	exe := script(t, "python", fmt.Sprintf("sleep 1000 & echo $! > %s.new; mv %s.new %s; wait", said, said, said))

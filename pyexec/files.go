@@ -134,8 +134,8 @@ func (l *laying) drop() error {
 	return os.RemoveAll(l.folder)
 }
 
-// copyFile copies a file to a new one that is not to be written to, whose SHA-256 it returns. Where the file system can,
-// both have the same blocks on the disk until one is written to.
+// copyFile copies a file to a new one that is not to be written to, whose SHA-256 it returns. Where the file system
+// can, both have the same blocks on the disk until one is written to.
 func copyFile(from, to string) (sum string, err error) {
 	in, err := os.Open(from)
 	if err != nil {

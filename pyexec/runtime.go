@@ -181,6 +181,10 @@ func (r *Runtime) Plan(ctx context.Context, file, _ string, _ time.Duration) (ex
 	if closed {
 		return exec.Plan{}, exec.ErrClosed
 	}
+	return planOf(ctx, file)
+}
+
+func planOf(ctx context.Context, file string) (exec.Plan, error) {
 	if err := ctx.Err(); err != nil {
 		return exec.Plan{}, err
 	}

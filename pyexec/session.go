@@ -109,6 +109,13 @@ func (p *program) finishValues(
 			return fin, err
 		}
 	}
+	return finishValues(ctx, partials, out, taken)
+}
+
+// finishValues merges values alone.
+func finishValues(
+	ctx context.Context, partials []string, out string, taken tasks.Cover,
+) (fin exec.Finished, err error) {
 	if out == "" {
 		for _, path := range partials {
 			pf, err := openPartial(path)

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/dtpnode/dtpnode/exec"
-	"github.com/dtpnode/dtpnode/tasks"
 	"github.com/dtpnode/dtpnode/wire"
 )
 
@@ -26,6 +25,9 @@ type Spec struct {
 	Env *Env `json:"env,omitempty"`
 	// Files are files of this host that stand, not to be written to, in the working folder of each process.
 	Files []File `json:"files,omitempty"`
+	// Values says of an archive that it keeps a value of each item, and has neither begin nor finish: it can be led by a
+	// host that cannot run it.
+	Values bool `json:"values,omitempty"`
 }
 
 // JSON is the spec as it stands in a request.
@@ -40,6 +42,8 @@ type work struct {
 	Name  string   `msgpack:"name"`
 	Env   *workEnv `msgpack:"env"`   // nil for the node's own interpreter
 	Files []string `msgpack:"files"` // names of files in working folders, whose blobs are fileBlob of their number
+
+	Values bool `msgpack:"values,omitempty"` // as in Spec
 }
 
 // codeBlob is the blob with the code.
@@ -63,6 +67,9 @@ func (r *Runtime) Describe(ctx context.Context, req exec.Request) (exec.Descript
 	if err != nil {
 		return exec.Description{}, err
 	}
+	if req.LeadOnly && req.Earlier == nil && spec.Values {
+		return leader{r.info.Version}.Describe(ctx, req)
+	}
 	tell := req.Tell
 	if tell == nil {
 		tell = func(string) {}
@@ -76,19 +83,7 @@ func (r *Runtime) Describe(ctx context.Context, req exec.Request) (exec.Descript
 	if err != nil {
 		return exec.Description{}, err
 	}
-	packed, err := wire.Marshal(&w)
-	if err != nil {
-		p.Release()
-		return exec.Description{}, err
-	}
-	blobs := []exec.Blob{{Name: codeBlob, Keep: true, Pack: func() ([]byte, error) { return code, nil }}}
-	return exec.Description{
-		Program: p,
-		Items:   spec.Items,
-		Notes:   p.notes,
-		Work:    tasks.Work{Kind: Kind, Needs: append(r.info.Needs(), w.needs()...), Spec: packed},
-		Blobs:   append(blobs, more.blobs...),
-	}, nil
+	return descriptionOf(p, w, code, more, spec, r.info)
 }
 
 // codeOf reads the code of a request, or of the job that it goes on with.
@@ -103,7 +98,12 @@ func (r *Runtime) codeOf(ctx context.Context, spec Spec, earlier *exec.Order) (w
 		code, err = earlier.Fetch(ctx, codeBlob)
 		return w, code, err
 	}
-	w = work{Form: formArchive, Name: spec.Name}
+	return readCode(spec)
+}
+
+// readCode reads the code that a request names.
+func readCode(spec Spec) (w work, code []byte, err error) {
+	w = work{Form: formArchive, Name: spec.Name, Values: spec.Values}
 	if strings.HasSuffix(spec.Code, ".py") {
 		w.Form = formSource
 	}

@@ -8,7 +8,7 @@ import (
 
 // Nodes have different runtimes, or none, and can run a job only if one of their runtimes offers all that the job
 // needs. Such peers are called able. A node asks only able peers for work of a job, and gives work only to them, since
-// others could do nothing but hand it back.
+// others could do nothing but hand it back; but it asks the job's home in any case, which may lead what it cannot run.
 
 // peer is what is known of a connected peer.
 type peer struct {
@@ -65,12 +65,25 @@ func (s *Scheduler) victims() []tasks.PeerID {
 		switch {
 		case !s.asksFor(j):
 		case first || len(j.able) == len(s.peers):
-			all, first = j.able, false
+			all, first = s.sources(j), false
 		case len(all) < len(s.peers):
-			all = union(all, j.able)
+			all = union(all, s.sources(j))
 		}
 	}
 	return all
+}
+
+// sources are the peers that may have work of a job, sorted.
+func (s *Scheduler) sources(j *job) []tasks.PeerID {
+	if !s.isSource(j, j.home) || j.isAble(j.home) {
+		return j.able
+	}
+	return union(j.able, []tasks.PeerID{j.home})
+}
+
+// isSource reports whether a connected peer may have work of a job.
+func (s *Scheduler) isSource(j *job, id tasks.PeerID) bool {
+	return j.isAble(id) || id == j.home && s.connected(id)
 }
 
 // union is all that is in one of two sorted lists.

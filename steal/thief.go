@@ -246,7 +246,7 @@ func (s *Scheduler) ask(victim tasks.PeerID, wait bool) {
 	s.nextID++
 	req := &Request{ID: s.nextID, Slots: max(s.cfg.Slots, 1), Wait: wait}
 	for _, j := range s.jobs {
-		if s.asksFor(j) && j.isAble(victim) && len(req.Jobs) < MaxJobs {
+		if s.asksFor(j) && s.isSource(j, victim) && len(req.Jobs) < MaxJobs {
 			req.Jobs = append(req.Jobs, j.id)
 			req.Rates = append(req.Rates, j.rate*float64(s.cfg.Slots))
 			req.Blind = append(req.Blind, j.notFor())

@@ -17,14 +17,15 @@ type Held struct {
 	Session exec.Session // nil until Begin is run here
 	// Work, Params and Items are known while the job is being prepared to be submitted here; its description has them
 	// later. Work is what the program is made from, and Items is how many items the job runs over if it has no files.
-	Work    tasks.Work
-	Params  []tasks.Param
-	Items   int64
-	Whole   string             // why no file is divided, known while the job is being prepared here
-	Input   string             // path of what Begin has made, for generations here; empty for nothing
-	Ships   map[string]func()  // by hash of a blob that is kept here for the job: what gives the blob back
-	Freed   bool               // Release was called
-	Refused map[string]refusal // by URL
+	Work     tasks.Work
+	Params   []tasks.Param
+	Items    int64
+	LeadOnly bool               // the program only merges: this node takes no part in the job that it leads
+	Whole    string             // why no file is divided, known while the job is being prepared here
+	Input    string             // path of what Begin has made, for generations here; empty for nothing
+	Ships    map[string]func()  // by hash of a blob that is kept here for the job: what gives the blob back
+	Freed    bool               // Release was called
+	Refused  map[string]refusal // by URL
 }
 
 // refusal notes that a file here was not the one that was planned, and the state that it was in.

@@ -20,6 +20,8 @@ import (
 type nodeNote struct {
 	Job  tasks.JobID `msgpack:"j"`
 	Text string      `msgpack:"t"`
+	// Out says that the node takes no part in the job until it is told of another one.
+	Out bool `msgpack:"o,omitempty"`
 }
 
 const (
@@ -28,8 +30,8 @@ const (
 )
 
 // tellNote tells the user of a job something about this node.
-func (r *base) tellNote(id tasks.JobID, submitter tasks.PeerID, text string) {
-	payload, err := wire.Marshal(&nodeNote{Job: id, Text: clipText(text, maxNodeNote)})
+func (r *base) tellNote(id tasks.JobID, submitter tasks.PeerID, text string, out bool) {
+	payload, err := wire.Marshal(&nodeNote{Job: id, Text: clipText(text, maxNodeNote), Out: out})
 	if err != nil || submitter == r.net.ID() {
 		return // what concerns this node itself was noted where the job was described
 	}
@@ -44,7 +46,7 @@ func (r *base) tellNote(id tasks.JobID, submitter tasks.PeerID, text string) {
 func (r *base) tellPrepared(id tasks.JobID, submitter tasks.PeerID, p exec.Program) {
 	if n, ok := p.(exec.Noted); ok {
 		for _, text := range n.Notes() {
-			r.tellNote(id, submitter, text)
+			r.tellNote(id, submitter, text, false)
 		}
 	}
 }
@@ -54,14 +56,14 @@ func (r *base) tellPrepared(id tasks.JobID, submitter tasks.PeerID, p exec.Progr
 func (r *base) tellNotPrepared(id tasks.JobID, submitter tasks.PeerID, fail *exec.Failure) {
 	switch line, _, _ := strings.Cut(fail.Msg, "\n"); fail.Kind {
 	case exec.KindCode:
-		r.tellNote(id, submitter, "it takes no part, since the code does not load there: "+line)
+		r.tellNote(id, submitter, "it takes no part, since the code does not load there: "+line, true)
 	case exec.KindLacks:
-		r.tellNote(id, submitter, "it takes no part: "+strings.Join(strings.Fields(fail.Msg), " "))
+		r.tellNote(id, submitter, "it takes no part: "+strings.Join(strings.Fields(fail.Msg), " "), true)
 	}
 }
 
 // ServeNote takes a note on a job of this node's user from a member that may work for it. Of each member one counts.
-func (r *collector) ServeNote(from tasks.PeerID, arg string) error {
+func (r *Room) ServeNote(from tasks.PeerID, arg string) error {
 	var n nodeNote
 	if err := wire.Unmarshal([]byte(arg), &n); err != nil {
 		return err
@@ -78,6 +80,13 @@ func (r *collector) ServeNote(from tasks.PeerID, arg string) error {
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if n.Out && j.s.LeadOnly {
+		if j.s.Out == nil {
+			j.s.Out = map[tasks.PeerID]string{}
+		}
+		j.s.Out[from] = text
+		defer r.spawn(func() { r.endLeft(j) })
+	}
 	if j.s.NodeNotes[from] || len(j.s.NodeNotes) >= maxNodeNotes {
 		return nil
 	}

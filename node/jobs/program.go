@@ -113,8 +113,13 @@ func (r *programs) chosen(j *Job, h *runtimes.Hosted, err error) (exec.Runtime, 
 // has one.
 func (r *programs) describe(ctx context.Context, rt exec.Runtime, j *Job, earlier *exec.Order, chosen []byte) error {
 	steps := &steps{on: r.net.Name(), j: j}
-	out, err := rt.Describe(ctx, exec.Request{Spec: j.s.Req.Spec, Dir: j.s.Req.Dir, Earlier: earlier, Selection: chosen,
-		Tell: steps.tell})
+	req := exec.Request{Spec: j.s.Req.Spec, Dir: j.s.Req.Dir, Earlier: earlier, Selection: chosen,
+		LeadOnly: r.cfg.Slots == 0, Tell: steps.tell}
+	out, err := rt.Describe(ctx, req)
+	var lacks *exec.LacksError
+	if errors.As(err, &lacks) {
+		out, err = r.describeLed(ctx, rt.Info(), req, lacks)
+	}
 	steps.end()
 	if err != nil {
 		return err
@@ -142,7 +147,7 @@ func (r *programs) describe(ctx context.Context, rt exec.Runtime, j *Job, earlie
 		out.Program.Release()
 		return ErrOver
 	}
-	j.s.Program, j.s.Work, j.s.CodeKey = out.Program, work, out.Program.Key()
+	j.s.Program, j.s.Work, j.s.CodeKey, j.s.LeadOnly = out.Program, work, out.Program.Key(), out.LeadOnly
 	j.s.Params, j.s.Items, j.s.Whole = out.Params, out.Items, out.Whole
 	j.s.Status.Kind, j.s.Status.Unit = work.Kind, r.runtimes.Words(work.Kind).Units
 	return nil
@@ -269,6 +274,9 @@ func (r *programs) programOf(ctx context.Context, j *Job, dead exec.Program) (ex
 		return nil, nil, ErrOver
 	}
 	if err := r.Load(ctx, j, submitter, work); err != nil {
+		if p, ok := r.loadLed(ctx, j, submitter, work, err); ok {
+			return p, desc, nil
+		}
 		return nil, nil, err
 	}
 	p, desc = j.Prepared()

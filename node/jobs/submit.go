@@ -75,9 +75,11 @@ func (r *Room) accept(req api.JobRequest, files int, lead func(j *Job, nonce []b
 // and hands the complete description to the engine.
 func (r *Room) lead(j *Job, nonce []byte) error {
 	h, err := r.runtimes.Choose(j.s.Req.Kind, j.s.Req.Version, j.s.Req.Needs...)
-	rt, err := r.chosen(j, h, err)
-	if err != nil {
-		return withHint(err, leaderNeeds)
+	rt, leads := r.leadsOnly(j, err)
+	if !leads {
+		if rt, err = r.chosen(j, h, err); err != nil {
+			return withHint(err, leaderNeeds)
+		}
 	}
 	read, err := r.readAndDescribe(rt, j)
 	if err != nil {
@@ -394,6 +396,7 @@ func (r *Room) Publish(j *Job, desc *tasks.Job, base []baseBlob) error {
 	key := j.s.CodeKey
 	j.mu.Unlock()
 	r.book.Identify(id, j)
+	leads := j.s.LeadOnly // not changed any more
 	rate := r.book.Rate(key)
 	if j.ctx.Err() != nil { // the job was cancelled before it had an id, by which the engine could have been told
 		r.book.Over(id)
@@ -403,7 +406,7 @@ func (r *Room) Publish(j *Job, desc *tasks.Job, base []baseBlob) error {
 	}
 	j.phase(api.Running, "")
 	r.SaveStatus(j)
-	r.hand(j, engine.Submit{ID: id, Job: desc, Rate: rate, Base: parts})
+	r.hand(j, engine.Submit{ID: id, Job: desc, Rate: rate, Base: parts, LeadOnly: leads})
 	return nil
 }
 

@@ -17,16 +17,17 @@ import (
 // Told is what the users of a job are told of it. Status, Lost and View are completed from the ledger whenever somebody
 // asks (Room.StatusOf), until Complete is set: then the job has ended, and Status came with the end in the ledger.
 type Told struct {
-	NodeNotes map[tasks.PeerID]bool // other nodes of which a note is among Status.Notes
-	Status    api.JobStatus         // while the job runs, only state, phase, errors and notes
-	Complete  bool                  // Status is told as it is, and nothing is filled in
-	Ended     time.Time             // when the job ended, by this node's clock
-	Running   time.Time             // when the job was given to the engine
-	Working   time.Duration         // from Running to the last commit
-	Merges    int64                 // how many merges were made on the submitting side
-	Lost      []ledger.Lost         // units that are set aside, once the result is being made
-	View      engine.JobView        // the ledger as it was at the last look
-	Apart     []string              // outputs that could not be merged, and stand side by side
+	Out       map[tasks.PeerID]string // why other nodes take no part in a job that is only led here
+	NodeNotes map[tasks.PeerID]bool   // other nodes of which a note is among Status.Notes
+	Status    api.JobStatus           // while the job runs, only state, phase, errors and notes
+	Complete  bool                    // Status is told as it is, and nothing is filled in
+	Ended     time.Time               // when the job ended, by this node's clock
+	Running   time.Time               // when the job was given to the engine
+	Working   time.Duration           // from Running to the last commit
+	Merges    int64                   // how many merges were made on the submitting side
+	Lost      []ledger.Lost           // units that are set aside, once the result is being made
+	View      engine.JobView          // the ledger as it was at the last look
+	Apart     []string                // outputs that could not be merged, and stand side by side
 }
 
 // phase shows what is being done for the job now, unless the job is final.

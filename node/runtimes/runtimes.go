@@ -155,6 +155,17 @@ func (s *Set) For(kind string, needs []string) (*Hosted, error) {
 	return nil, s.lack(kind, needs)
 }
 
+// Leading is a runtime that only leads jobs of a kind, for a version that this host need not have (exec.Leading); false
+// of a kind that cannot be led so.
+func (s *Set) Leading(kind, version string) (exec.Runtime, bool) {
+	for _, f := range s.finders {
+		if l, ok := f.(exec.Leading); ok && f.Kind() == kind && version != "" {
+			return l.Leads(version), true
+		}
+	}
+	return nil, false
+}
+
 // Counted reads the units and the canary of a partial of a kind, which need not be found here.
 func (s *Set) Counted(kind, path string) (units int64, canary uint64, err error) {
 	for _, f := range s.finders {

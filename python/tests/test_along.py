@@ -13,7 +13,7 @@ import zipfile
 import pytest
 
 import dtpnode
-from dtpnode import _along, _opening
+from dtpnode import _along, _cluster, _opening
 
 
 @pytest.fixture
@@ -163,6 +163,41 @@ def test_environment_by_tarball(client, tmp_path):
     path.write_bytes(b"none")
     with pytest.raises(dtpnode.Error, match="(?s)env.tar.gz .*venv-pack.* cannot be read"):
         client.executor(env=path)
+
+
+def test_environment_that_this_host_cannot_make(tmp_path):
+    """Other nodes run the calls, and this one leads them. If none can that is said at once."""
+    folder = tmp_path / "env"
+    venv.create(folder, symlinks=True)
+    [site] = folder.glob("lib/python*/site-packages")
+    (site / "only_there.py").write_text("NAME = 'packed'\n")
+    path, none = tmp_path / "env.tar.gz", tmp_path / "none.tar.gz"
+    for tar, what in (path, folder), (none, site):
+        with tarfile.open(tar, "w:gz") as t:
+            t.add(what, ".")
+    both = _cluster.Processes()
+    try:
+        for i, args in enumerate([["--env-bytes", "1"], []]):
+            own = ["--slots", "1", "--python", sys.executable, "--cache", str(tmp_path / str(i))]
+            both.start(_cluster.binary(), i, [*own, *args])
+        for daemon in both.daemons:
+            daemon.wait_ready()
+        both.daemons[1].join(both.daemons[0])
+        for daemon in both.daemons:
+            daemon.wait(60, lambda status: status["up"] == 2, "is alone")
+        client = dtpnode.Client(both.daemons[0].state)
+        with pytest.warns(dtpnode.NodeWarning, match="this node takes no part.*too large"):
+            with client.executor(env=path) as pool:
+                assert [n for n, _ in pool.map(lambda _: where(), range(3))] == ["packed"] * 3
+        with pytest.raises(dtpnode.Error, match="(?s)too large.*adds up"):
+            client.reduce(lambda n: n, range(3), env=path).result()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", dtpnode.NodeWarning)
+            with pytest.raises(dtpnode.Error, match="(?s)none of the nodes can run the job.*no bin/python"):
+                with client.executor(env=none) as pool:  # or it is said here, if the other node is quick
+                    pool.submit(abs, -1).result()
+    finally:
+        both.close()
 
 
 def test_environment_by_lock_file(tmp_path, monkeypatch):

@@ -68,8 +68,9 @@ class Executor(_Executor):
         venv-pack or conda-pack, or any with ``bin/python`` at its top or in one folder, at most 4 GiB) is unpacked
         once. Both are kept on the node for later, by their hash. A name is that of an environment which nodes have
         (``dtpnode up --python NAME=FILE``), that of the client's daemon among them. Its Python is of this minor
-        version. A node that cannot make it takes no part, and a ``NodeWarning`` says why; if this host cannot, that is
-        an ``Error``. By default calls run in the Python that each node has, with its packages; where these differ from
+        version. A node that cannot make it takes no part, and a ``NodeWarning`` says why. The client's own daemon
+        may be one of them, and lead the calls that others run, but for reductions, whose totals it adds itself; that none
+        can is an ``Error``, or breaks the executor. By default calls run in the Python that each node has, with its packages; where these differ from
         what is imported here, that is a ``NodeWarning``.
     ``modules``
         are modules that nodes lack: names, modules, or paths of packages, sources and wheels, at most 48 MiB. They

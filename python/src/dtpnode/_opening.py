@@ -21,12 +21,13 @@ SLOW = 1.0  # seconds after which it is said what takes its time
 LOADING = 20.0  # seconds for which it may go without saying that code is loaded, with what it imports
 
 
-def open_job(control: Control, title: str, code: bytes, along: Along, notes: Notes) -> str:
+def open_job(control: Control, title: str, code: bytes, along: Along, notes: Notes, values: bool) -> str:
     """Opens a job that runs items with the code of an archive and what goes along, and returns its name when it can be
-    appended to. What nodes have to say of it is told then and later. A daemon that ends meanwhile is a NoDaemon,
-    and a disk without room a DiskFull."""
+    appended to. values says that the code keeps a value of each item and neither begins nor finishes anything, so that
+    a node can lead the job that cannot run it. What nodes have to say of it is told then and later. A daemon that ends
+    meanwhile is a NoDaemon, and a disk without room a DiskFull."""
     try:
-        return _opened(control, title, code, along, notes)
+        return _opened(control, title, code, along, notes, values)
     except httpx.TransportError as e:
         raise NoDaemon(f"the daemon has ended while a job was being opened: {e}", "try again when it is back") from e
     except Error as e:
@@ -39,7 +40,7 @@ def open_job(control: Control, title: str, code: bytes, along: Along, notes: Not
         raise
 
 
-def _opened(control: Control, title: str, code: bytes, along: Along, notes: Notes) -> str:
+def _opened(control: Control, title: str, code: bytes, along: Along, notes: Notes, values: bool) -> str:
     with contextlib.ExitStack() as stack:
         try:
             f = stack.enter_context(tempfile.NamedTemporaryFile(prefix="dtpnode-", suffix=".zip"))
@@ -48,8 +49,9 @@ def _opened(control: Control, title: str, code: bytes, along: Along, notes: Note
         except OSError as e:
             raise unwritten(e, "the code of the calls, which the daemon reads there") from e
         status = control.call("POST", "/v1/jobs", {
-            "kind": "Python", "title": title, "spec": {"code": f.name, "name": title, **along.spec()}, "part": "",
-            "files": None, "n": -1, "dir": os.getcwd(), "open": True,
+            "kind": "Python", "title": title, "part": "", "files": None,
+            "spec": {"code": f.name, "name": title, "values": values, **along.spec()},
+            "n": -1, "dir": os.getcwd(), "open": True,
             "version": python_version(), "abandon_seconds": ABANDONED, "needs": along.needs(),
         })
         status = _prepared(control, status)

@@ -272,7 +272,7 @@ class _Run(Receiver):
         self.name = self._parts[0].name
 
     def _add(self, title: str) -> Part:
-        part = Part(open_job(self._control, title, self._code, self._along, self._notes), self._numbers)
+        part = Part(open_job(self._control, title, self._code, self._along, self._notes, False), self._numbers)
         self._parts.append(part)
         self._follow(part)
         if self._prints is not None:

@@ -207,7 +207,7 @@ class Session(Receiver):
 
     def _open(self, title: str, before: int = 0) -> Job:
         """Opens a job, and begins to receive from it."""
-        job = Job(open_job(self._control, title, self._code, self.along, self._notes), before)
+        job = Job(open_job(self._control, title, self._code, self.along, self._notes, True), before)
         self._follow(job)
         if self._prints is not None:
             self._prints.follow(job.name)
