@@ -92,7 +92,7 @@ func (b builder) withPip(ctx context.Context, python, file, dir string) error {
 // works from any folder.
 func (b builder) ofTarball(ctx context.Context, name, file, sum, dir string, most int64) (m madeEnv, err error) {
 	b.tell("unpacking the environment " + name)
-	out, err := untar(file, sum, dir, most)
+	out, err := untar(ctx, file, sum, dir, most)
 	if err != nil {
 		return m, err
 	}

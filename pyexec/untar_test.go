@@ -46,7 +46,7 @@ func unpack(t *testing.T, content []byte, most int64) (dir string, out unpacked,
 	around := t.TempDir()
 	sum := sha256.Sum256(content)
 	dir = filepath.Join(around, "env")
-	out, err = untar(writeFile(t, "env.tar", content), hex.EncodeToString(sum[:]), dir, most)
+	out, err = untar(t.Context(), writeFile(t, "env.tar", content), hex.EncodeToString(sum[:]), dir, most)
 	found, bad := os.ReadDir(around)
 	if bad != nil || len(found) > 1 {
 		t.Errorf("beside the folder there is %v: %v", found, bad)
@@ -87,7 +87,7 @@ func TestTarballsThatAreRefused(t *testing.T) {
 	if _, _, err := unpack(t, whole[:50_000], 1<<20); !errors.Is(err, errTarball) {
 		t.Errorf("cut: %v", err)
 	}
-	if _, err := untar(writeFile(t, "env.tar", whole), strings.Repeat("0", 64), t.TempDir(), 1<<20); !errors.Is(err,
+	if _, err := untar(t.Context(), writeFile(t, "env.tar", whole), strings.Repeat("0", 64), t.TempDir(), 1<<20); !errors.Is(err,
 		errTarball) {
 		t.Errorf("with another hash: %v", err)
 	}
@@ -111,12 +111,18 @@ func TestTarballs(t *testing.T) {
 		}
 		return b.Bytes()
 	}
+	alone := pack(func(w io.Writer) (io.WriteCloser, error) { return xz.NewWriter(w) })
+	path := os.Getenv("PATH")
 	for name, content := range map[string][]byte{
-		"tar": plain,
+		"tar": plain, "xz without its program": alone,
 		"gz":  pack(func(w io.Writer) (io.WriteCloser, error) { return gzip.NewWriter(w), nil }),
-		"xz":  pack(func(w io.Writer) (io.WriteCloser, error) { return xz.NewWriter(w) }),
+		"xz":  alone,
 		"zst": pack(func(w io.Writer) (io.WriteCloser, error) { return zstd.NewWriter(w) }),
 	} {
+		t.Setenv("PATH", path)
+		if strings.HasPrefix(name, "xz without") {
+			t.Setenv("PATH", "")
+		}
 		dir, out, err := unpack(t, content, 1<<20)
 		if err != nil || out.bytes != 10 || len(out.python) != 1 || out.python[0] != "we/bin/python" {
 			t.Errorf("%s: %+v, %v", name, out, err)
@@ -129,5 +135,9 @@ func TestTarballs(t *testing.T) {
 		if prefix, err := prefixIn(dir, out.python); err != nil || prefix != filepath.Join(dir, "we") {
 			t.Errorf("%s: the environment is %q, %v", name, prefix, err)
 		}
+	}
+	t.Setenv("PATH", path)
+	if _, _, err := unpack(t, alone[:len(alone)-20], 1<<20); !errors.Is(err, errTarball) {
+		t.Errorf("one that is cut off: %v", err)
 	}
 }
