@@ -42,6 +42,7 @@ type runOptions struct {
 	inputs     []string
 	whole      bool
 	code       codeFlags
+	along      alongFlags
 	memory     string
 	stall      time.Duration
 	missingOK  bool
@@ -179,7 +180,7 @@ func newRun(g *globals) *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&opts.tree, "tree", "", "path of the tree in the files")
-	f.StringArrayVar(&opts.files, "files", nil, "file, glob, URL or @list; repeatable")
+	f.StringArrayVar(&opts.files, "files", nil, "file, glob, URL or @list; repeatable; of code in Python FILE or NAME=FILE, to stand in its working folder")
 	opts.readFlags(f)
 	f.BoolVar(&opts.duplicates, "allow-duplicates", false, "count a file that is named twice twice")
 	f.Int64VarP(&opts.n, "entries", "n", -1, "number of entries, over all files; -1 for all")
@@ -192,6 +193,7 @@ func newRun(g *globals) *cobra.Command {
 	opts.code.add(f)
 	f.StringVar(&opts.items, "items", "",
 		"of code in Python: how many, which are the numbers from 0, or a `FILE` of which each line is one, or -")
+	opts.along.add(f)
 	f.StringVar(&opts.memory, "memory", "", "memory a child may use, e.g. 2G (default the node's)")
 	f.DurationVar(&opts.stall, "stall", 0, "time that one entry may take, e.g. 15m (default 5m)")
 	opts.limits.add(f)
@@ -245,6 +247,9 @@ func (o *runOptions) execute(cmd *cobra.Command, g *globals, args []string) erro
 	case o.items != "":
 		return usagef("could not use --items with a selector, which runs over entries: it is for code in Python, JOB.py; " +
 			"--cycles N calls a selector N times without files")
+	}
+	if err := o.along.refuse(); err != nil {
+		return err
 	}
 	selector, files, err := selectorAndFiles(args, o.files)
 	if err != nil {

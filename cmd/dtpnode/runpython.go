@@ -28,16 +28,17 @@ const pythonLong = `A file that ends in .py is code in Python: its function proc
 --items, each once, and what it returns is printed at the end, a line an item; with a function reduce(a, b) the sum of
 all is. --items N are the numbers from 0 to N-1, --items FILE the lines of a file as bytes, - of standard input; with
 --open they may come by ` + "`dtpnode append JOB --items FILE`" + `. An item at which process raises has that as its
-result. Functions of a notebook, objects as items and results, and coffea go through the Python package,
+result. What nodes lack goes along: --env, an environment; --modules, which the code imports; --files FILE or NAME=FILE,
+which stand in the working folder of each process. Functions of a notebook, objects as items and results, and coffea go through the Python package,
 dtpnode.Client().`
 
 // withPackage is the advice for what the command cannot do.
-const withPackage = "functions, objects and files go through the Python package: dtpnode.Client()"
+const withPackage = "functions and objects go through the Python package: dtpnode.Client()"
 
 // pythonFlags are the flags of run that code in Python takes too.
 var pythonFlags = []string{
 	"items", "memory", "stall", "max-cpu", "max-processes", "max-file-size", "max-scratch", "open", "detach", "slots",
-	"seed-local",
+	"seed-local", "env", "modules", "files",
 }
 
 // isPython reports whether the arguments of run name code in Python.
@@ -71,7 +72,7 @@ func onlyPythonFlags(flags, global *pflag.FlagSet) (err error) {
 			return
 		}
 		switch f.Name {
-		case "files", "tree", "dataset":
+		case "tree", "dataset":
 			err = usagef("could not use --%s with code in Python, which runs over items: have each file be one, --items "+
 				"LIST with a name a line, and open it in process(item); %s", f.Name, withPackage)
 		case "out":
@@ -84,7 +85,37 @@ func onlyPythonFlags(flags, global *pflag.FlagSet) (err error) {
 }
 
 // pythonRequest makes the request for the daemon, and the items that are appended to the job afterwards.
-func (o *runOptions) pythonRequest(g *globals, path string) (req api.JobRequest, items [][]byte, err error) {
+// done is to be called when that is done with the job's code.
+func (o *runOptions) pythonRequest(
+	ctx context.Context, g *globals, path string,
+) (req api.JobRequest, items [][]byte, done func(), err error) {
+	req, items, err = o.pythonLimits(g)
+	if err != nil {
+		return req, nil, nil, err
+	}
+	spec := pyexec.Spec{}
+	if spec.Code, err = filepath.Abs(path); err != nil {
+		return req, nil, nil, fmt.Errorf("could not make %q absolute: %w", path, err)
+	}
+	if _, err = os.Stat(path); err != nil {
+		return req, nil, nil, fmt.Errorf("could not read the code: %w", err)
+	}
+	if items == nil && o.items != "" {
+		spec.Items, _ = strconv.ParseInt(o.items, 10, 64) // pythonLimits has checked it
+	}
+	if req.Dir, err = os.Getwd(); err != nil {
+		return req, nil, nil, fmt.Errorf("could not find the working folder: %w", err)
+	}
+	if req.Needs, done, err = o.setAlong(ctx, g, &spec); err != nil {
+		return req, nil, nil, err
+	}
+	req.Kind, req.Title, req.Spec, req.N = pyexec.Kind, path, spec.JSON(), -1
+	req.StaysOpen, req.SeedLocal = o.open || len(items) > 0, o.seedLocal
+	return req, items, done, nil
+}
+
+// pythonLimits reads the limits of a job, and its items but for those that are only numbers.
+func (o *runOptions) pythonLimits(g *globals) (req api.JobRequest, items [][]byte, err error) {
 	if err = checkTime("stall", o.stall); err != nil {
 		return req, nil, err
 	}
@@ -95,13 +126,6 @@ func (o *runOptions) pythonRequest(g *globals, path string) (req api.JobRequest,
 		return req, nil, err
 	}
 	req.EntryCPU, req.Processes, req.Stall = o.limits.cpu.Seconds(), o.limits.processes, o.stall.Seconds()
-	spec := pyexec.Spec{}
-	if spec.Code, err = filepath.Abs(path); err != nil {
-		return req, nil, fmt.Errorf("could not make %q absolute: %w", path, err)
-	}
-	if _, err = os.Stat(path); err != nil {
-		return req, nil, fmt.Errorf("could not read the code: %w", err)
-	}
 	n, bad := strconv.ParseInt(o.items, 10, 64)
 	switch {
 	case o.items == "":
@@ -111,23 +135,17 @@ func (o *runOptions) pythonRequest(g *globals, path string) (req api.JobRequest,
 		}
 	case n < 1:
 		return req, nil, usagef("could not use --items %s: want at least 1, or a file of which each line is an item", o.items)
-	default:
-		spec.Items = n
-	}
-	req.Kind, req.Title, req.Spec, req.N = pyexec.Kind, path, spec.JSON(), -1
-	req.StaysOpen, req.SeedLocal = o.open || len(items) > 0, o.seedLocal
-	if req.Dir, err = os.Getwd(); err != nil {
-		return req, nil, fmt.Errorf("could not find the working folder: %w", err)
 	}
 	return req, items, nil
 }
 
 // runPython submits the job, and prints what comes of it unless it goes on without this command.
 func (o *runOptions) runPython(ctx context.Context, g *globals, path string) error {
-	req, items, err := o.pythonRequest(g, path)
+	req, items, done, err := o.pythonRequest(ctx, g, path)
 	if err != nil {
 		return err
 	}
+	defer done()
 	early, interrupts, stop := untilFollowed(ctx)
 	defer stop()
 	wants := *o
@@ -257,15 +275,24 @@ func pythonSum(ctx context.Context, client *api.Client, id string) ([]byte, erro
 
 // pythonValues starts what shows values of Python, with the interpreter of the settings.
 func (g *globals) pythonValues(ctx context.Context) (*pyexec.Shower, error) {
-	f, own := daemonSettings()
-	_, _ = f.find(g, own) // what is wrong with others of them is of no interest here
-	finder := &pyexec.Finder{Interpreters: slices.DeleteFunc(f.python, func(s string) bool { return s == noneOfIt })}
-	infos, err := finder.Find(ctx)
-	if len(infos) == 0 {
+	exe, err := g.python(ctx)
+	if err != nil {
 		return nil, &api.Error{
 			Message: fmt.Sprintf("could not show values of Python: %v", err),
 			Hint:    "`dtpnode units JOB --output json` has them as they are, pickled",
 		}
 	}
-	return pyexec.NewShower(ctx, infos[0].Dir)
+	return pyexec.NewShower(ctx, exe)
+}
+
+// python is the interpreter of the settings.
+func (g *globals) python(ctx context.Context) (exe string, err error) {
+	f, own := daemonSettings()
+	_, _ = f.find(g, own) // what is wrong with others of them is of no interest here
+	finder := &pyexec.Finder{Interpreters: slices.DeleteFunc(f.python, func(s string) bool { return s == noneOfIt })}
+	infos, err := finder.Find(ctx)
+	if len(infos) == 0 {
+		return "", err
+	}
+	return infos[0].Dir, nil
 }

@@ -2,7 +2,7 @@
 
 It comes in one of two forms. A *source* is a Python file whose functions of these names are taken, and whose MODE and
 ITEMS are strings. An *archive* is a zip file, whose member code.pickle is a mapping with the same names, made by
-cloudpickle; names that it lacks are as below. Its folder lib has modules that the code needs and that the submitter
+cloudpickle; names that it lacks are as below. It may have a member code.py in its place, which is a source. Its folder lib has modules that the code needs and that the submitter
 has sent along: they are found before those of this host. The cloudpickle that has made the pickle is among them, since
 one of another version may not read it. Its folder files has files that stand in the working folder of each process that
 runs items; others, too large for an archive, come beside it. A member versions.json is a mapping of the names of
@@ -106,6 +106,8 @@ def load(form: str, name: str, data: bytes, folder: str, files: Mapping[str, str
             sys.path.insert(0, os.path.join(folder, "lib"))
             importlib.invalidate_caches()
             notes = versions.differences(json.loads(z.read("versions.json"))) if "versions.json" in z.namelist() else []
+            if "code.py" in z.namelist():
+                return Code(source(name, z.read("code.py").decode()), notes, files, small)
             try:
                 names = pickle.loads(z.read("code.pickle"))
             except ModuleNotFoundError as e:
@@ -113,7 +115,11 @@ def load(form: str, name: str, data: bytes, folder: str, files: Mapping[str, str
         if not isinstance(names, Mapping):
             raise BadCode(f"the pickle is of a {type(names).__name__}, and must be of a mapping")
         return Code(names, notes, files, small)
-    text = data.decode()
+    return Code(source(name, data.decode()), large=files)
+
+
+def source(name: str, text: str) -> Mapping[str, Any]:
+    """What a source defines."""
     module = types.ModuleType("dtpnode_code")  # A module of its own, so that pickles of its functions find it.
     module.__file__ = name
     sys.modules[module.__name__] = module
@@ -122,7 +128,7 @@ def load(form: str, name: str, data: bytes, folder: str, files: Mapping[str, str
         exec(compile(text, name, "exec"), module.__dict__)
     except ModuleNotFoundError as e:
         raise BadCode(versions.advice(e)) from None
-    return Code(MappingProxyType(module.__dict__), large=files)
+    return MappingProxyType(module.__dict__)
 
 
 def unpack(z: zipfile.ZipFile, folder: str) -> dict[str, str]:
