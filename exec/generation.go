@@ -42,8 +42,8 @@ type Sink interface {
 	Output(line string)
 }
 
-// Taker is what a Generation is besides that can leave out of its output the values of units that whoever waits for them
-// has already (Values): a taken value is none to be kept, and may be GBs.
+// Taker is what a Generation is besides that can leave out of its output the values of units that whoever waits for
+// them has already (Values): a taken value is none to be kept, and may be GBs.
 type Taker interface {
 	// SealWithout is Seal without the values of units in taken. They count as all others do, and who reads the value of
 	// one finds that it was taken.

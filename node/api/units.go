@@ -66,8 +66,8 @@ type HeldValues struct {
 }
 
 // TakenRequest says, of an open job of the node's user, which large values the program that appends to it has taken out
-// of their files (UnitsEvent.Held). They need not be kept any more, but for the first 256 MiB of a job: whoever asks for
-// one later may find that it was taken.
+// of their files (UnitsEvent.Held). They need not be kept any more, but for the first 256 MiB of a job: whoever asks
+// for one later may find that it was taken.
 type TakenRequest struct {
 	Values [][2]int64 `json:"values"` // unit, and bytes of its value
 }

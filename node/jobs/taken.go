@@ -20,10 +20,9 @@ const (
 	largeValue = 1 << 20 // bytes
 	// keepTaken is how many bytes of values that were taken are kept of a job.
 	keepTaken = 256 << 20
-	// takenSoon is how long a generation that is to seal waits for its values to be taken, from then on or from the last
-	// time that any was. It has done its work, and others run in its place: there are at most maxSealing that wait.
-	takenSoon  = 2 * time.Second
-	maxSealing = 8
+	// takenSoon is how long a generation that is to seal waits for its values to be taken, all in all: its slot is not free
+	// meanwhile. Most of what it has was taken long before, and what is taken later is left out of merges.
+	takenSoon = 100 * time.Millisecond
 	// maxTaken bounds what is noted of one job, in ranges of units.
 	maxTaken = 100_000
 )
@@ -34,8 +33,6 @@ type takenValues struct {
 	waiting tasks.Cover   // told, and not taken yet
 	gone    tasks.Cover   // taken, and not to be kept
 	kept    int64         // bytes of those that were taken, and are kept
-	last    time.Time     // when something was taken last
-	sealing int           // generations that wait
 	change  chan struct{} // closed when something is taken; nil if nobody waits for that
 }
 
@@ -57,7 +54,7 @@ func (t *takenValues) took(unit, bytes int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	r := tasks.R(unit, unit+1)
-	t.waiting, t.last = t.waiting.Minus(tasks.CoverOf(r)), time.Now()
+	t.waiting = t.waiting.Minus(tasks.CoverOf(r))
 	if t.kept+bytes <= keepTaken || len(t.gone) >= maxTaken {
 		t.kept += bytes
 	} else {
@@ -76,40 +73,32 @@ func (t *takenValues) without() tasks.Cover {
 	return t.gone
 }
 
-// of are those of some units whose values need not be kept. It waits for values that are about to be taken.
+// of are those of some units whose values need not be kept. It waits a moment for values that are about to be taken.
 func (t *takenValues) of(ctx context.Context, units tasks.Cover) tasks.Cover {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.sealing < maxSealing {
-		t.sealing++
-		for since := time.Now(); t.waiting.Intersects(units) && t.await(ctx, since); {
-		}
-		t.sealing--
-	}
-	t.waiting = t.waiting.Minus(units)
-	return t.gone.Intersect(units)
-}
-
-// await waits until something is taken; false if that is waited for no longer. The caller holds mu, and has it again.
-func (t *takenValues) await(ctx context.Context, since time.Time) bool {
-	if t.last.After(since) {
-		since = t.last
-	}
-	late := time.NewTimer(takenSoon - time.Since(since))
+	late := time.NewTimer(takenSoon)
 	defer late.Stop()
-	if t.change == nil {
-		t.change = make(chan struct{})
+	for {
+		t.mu.Lock()
+		gone, waiting := t.gone.Intersect(units), t.waiting.Intersects(units)
+		if t.change == nil {
+			t.change = make(chan struct{})
+		}
+		change := t.change
+		t.mu.Unlock()
+		if !waiting {
+			return gone
+		}
+		select {
+		case <-change:
+			continue
+		case <-late.C:
+		case <-ctx.Done():
+		}
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.waiting = t.waiting.Minus(units)
+		return t.gone.Intersect(units)
 	}
-	change := t.change
-	t.mu.Unlock()
-	defer t.mu.Lock()
-	select {
-	case <-change:
-		return true
-	case <-late.C:
-	case <-ctx.Done():
-	}
-	return false
 }
 
 // Took notes that this node's user, who has submitted a job, has taken values of single units of it: each is a unit,

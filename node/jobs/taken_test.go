@@ -10,7 +10,7 @@ import (
 )
 
 // TestWhatWasTakenGoesPastABound: the first values that are taken stay, and a generation that is to seal waits for its
-// values only where somebody takes values.
+// values for a moment.
 func TestWhatWasTakenGoesPastABound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const size = keepTaken / 2
@@ -26,12 +26,12 @@ func TestWhatWasTakenGoesPastABound(t *testing.T) {
 		}
 		go func() {
 			for _, unit := range []int64{0, 1, 3} {
-				time.Sleep(takenSoon * 3 / 4)
+				time.Sleep(takenSoon / 4)
 				v.took(unit, size)
 			}
 		}()
 		got, took := wait(tasks.R(0, 4))
-		if want := tasks.CoverOf(tasks.R(3, 4)); !got.Equal(want) || took >= 4*takenSoon || !v.without().Equal(want) {
+		if want := tasks.CoverOf(tasks.R(3, 4)); !got.Equal(want) || took != takenSoon*3/4 || !v.without().Equal(want) {
 			t.Errorf("%v go after %v, want %v", got, took, want)
 		}
 		began = time.Now()

@@ -66,8 +66,8 @@ class ItemLost(Error):
 
 
 class ResultTaken(Error):
-    """A large result was taken by the program that has submitted its call, and is kept for nobody else any more: this is
-    what others find that attach to its session."""
+    """A large result was taken by the program that has submitted its call, and is kept for nobody else any more: this
+    is what others find that attach to its session."""
 
 
 class TooLarge(Error, ValueError):

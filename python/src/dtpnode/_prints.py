@@ -58,8 +58,8 @@ class _Log:
         self.thread.start()
 
     def end(self) -> None:
-        """Looks what there is beyond what was passed on, until twice there is nothing: what processes print comes another
-        way than their results, and may come a moment later. Then the log is followed no more."""
+        """Looks what there is beyond what was passed on, until there is nothing: what processes print comes another way
+        than their results, and may come a moment later. Then the log is followed no more."""
         try:
             for _ in range(LOOKS if self.thread.is_alive() else 0):
                 if not self._look():
@@ -76,7 +76,7 @@ class _Log:
         return any(news)
 
     def _pass(self, part: dict[str, Any], fresh: bool) -> bool:
-        """Passes on lines of a node, and says whether there are any; fresh ones are those of the log from its beginning."""
+        """Passes on lines of a node, and says whether there are any; fresh ones are of the log from its beginning."""
         node, text = part.get("node", ""), part.get("text", "")
         with self._lock:
             more = beyond(self._told.get(node, ""), text) if fresh else text

@@ -11,8 +11,8 @@ from ._errors import Error
 
 
 class Takings:
-    """Results that were taken, on their way to the daemon. A thread tells it of them, which ends when there are none; what
-    does not get there is kept for nothing, and no more."""
+    """Results that were taken, on their way to the daemon. A thread tells it of them, which ends when there are none;
+    what does not get there is kept for nothing, and no more."""
 
     def __init__(self, control: Control) -> None:
         self._control, self._pid = control, os.getpid()
