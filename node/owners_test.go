@@ -75,7 +75,7 @@ func (d *Daemon) owned(t *testing.T, name string, submitter tasks.PeerID) *jobs.
 		ID:    tasks.NameOf([]byte(name)),
 		Ended: engine.Ended{Seal: &quorum.Seal{}, Result: &ledger.Result{Status: []byte(secret)}},
 	})
-	j.Printed(secret)
+	j.Printed("here", secret)
 	d.jobs.Book().Add(j)
 	return j
 }
@@ -275,7 +275,7 @@ func TestABeginningOfANameOpensNoOthersLog(t *testing.T) {
 		strings.Contains(string(answer), secret) {
 		t.Errorf("got %q, error %v", answer, err)
 	}
-	mine.Printed("mine")
+	mine.Printed("here", "mine")
 	if answer, err := d.serve(t.Context(), owner.net.ID(), "logs", []byte(mine.Name)); err != nil ||
 		string(answer) != "mine\n" {
 		t.Errorf("got %q, error %v", answer, err)

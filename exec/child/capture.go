@@ -6,6 +6,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/dtpnode/dtpnode/exec"
 )
 
 const (
@@ -13,11 +15,12 @@ const (
 	captureTail = 64 << 10
 	maxTail     = 4 << 10 // Failure.Tail
 	maxLine     = 1 << 10
-	lineBuffer  = 256
+	lineBuffer  = 4096
 )
 
 // capture drains what a child prints, however much it is: the first and the last 64 KiB are kept, and
-// lines are sent to a channel, unless it is full: a reader that is slow must not hold up the child.
+// lines are sent to a channel, unless it is full: a reader that is slow must not hold up the child. For lines that find
+// it full one is sent that counts them (exec.Dropped).
 type capture struct {
 	r     *os.File
 	lines chan string
@@ -28,8 +31,9 @@ type capture struct {
 	tail    []byte // ring once full
 	at      int    // oldest byte of tail once full
 	total   int64
-	dropped int64 // lines that found the channel full
+	dropped exec.Dropped // what found the channel full since it had room last
 	partial []byte
+	cut     int64 // bytes of a line that has more than partial may have
 }
 
 // newCapture returns a capture and the write end for the child. The reading goroutine ends with the
@@ -57,8 +61,9 @@ func (c *capture) drain() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.partial) > 0 {
-		c.offer(c.partial)
+		c.offer()
 	}
+	c.count()
 	close(c.lines)
 }
 
@@ -91,24 +96,44 @@ func (c *capture) split(b []byte) {
 	for len(b) > 0 {
 		i := bytes.IndexByte(b, '\n')
 		if i < 0 {
-			c.partial = append(c.partial, b[:min(len(b), maxLine-min(maxLine, len(c.partial)))]...)
+			c.begin(b)
 			return
 		}
-		line := b[:i]
-		if len(c.partial) > 0 {
-			line = append(c.partial, line...)
-		}
-		c.offer(line)
-		c.partial = c.partial[:0]
+		c.begin(b[:i])
+		c.offer()
 		b = b[i+1:]
 	}
 }
 
-func (c *capture) offer(line []byte) {
-	select {
-	case c.lines <- string(line[:min(len(line), maxLine)]):
+// begin adds to the line that has not ended.
+func (c *capture) begin(b []byte) {
+	n := min(len(b), maxLine-len(c.partial))
+	c.partial = append(c.partial, b[:n]...)
+	c.cut += int64(len(b) - n)
+}
+
+// offer ends the line.
+func (c *capture) offer() {
+	size := int64(len(c.partial)) + c.cut + 1
+	switch {
+	case len(c.lines) >= cap(c.lines)-2: // room for what counts the dropped ones, and for the last line of all
+		c.dropped = c.dropped.Add(exec.Dropped{Lines: 1, Bytes: size})
 	default:
-		c.dropped++
+		c.count()
+		text := string(c.partial)
+		if c.cut > 0 {
+			text += fmt.Sprintf(" [... %d bytes of this line were dropped]", c.cut)
+		}
+		c.lines <- text
+	}
+	c.partial, c.cut = c.partial[:0], 0
+}
+
+// count sends what counts dropped lines, if there are any. It is the only one that sends, and there is room.
+func (c *capture) count() {
+	if c.dropped.Lines > 0 {
+		c.lines <- c.dropped.Line()
+		c.dropped = exec.Dropped{}
 	}
 }
 

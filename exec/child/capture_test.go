@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/dtpnode/dtpnode/exec"
 )
 
 // Whatever is written in whatever pieces, the capture keeps the first and the last bytes.
@@ -47,7 +49,34 @@ func TestCaptureLines(t *testing.T) {
 		got = append(got, l)
 	}
 	c.close(time.Minute)
-	if want := []string{"one", "two", long[:maxLine], "no end"}; strings.Join(got, "|") != strings.Join(want, "|") {
+	if want := []string{"one", "two", long[:maxLine] + " [... 2048 bytes of this line were dropped]", "no end"}; strings.Join(got, "|") != strings.Join(want, "|") {
 		t.Errorf("%d lines: %.80q", len(got), got)
+	}
+}
+
+// TestCaptureCountsWhatItDrops has nobody take the lines: as many come as there is room for, and one that counts the
+// others.
+func TestCaptureCountsWhatItDrops(t *testing.T) {
+	c, w, err := newCapture()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const n = 3 * lineBuffer
+	if _, err := w.WriteString(strings.Repeat("1234567\n", n)); err != nil {
+		t.Fatal(err)
+	}
+	_ = w.Close()
+	<-c.done
+	got, dropped := int64(0), exec.Dropped{}
+	for l := range c.lines {
+		if d, ok := exec.DroppedIn(l); ok {
+			dropped = dropped.Add(d)
+		} else if got++; l != "1234567" {
+			t.Fatalf("a line is %q", l)
+		}
+	}
+	c.close(time.Minute)
+	if dropped.Lines == 0 || got+dropped.Lines != n || 8*got+dropped.Bytes != 8*n {
+		t.Errorf("%d lines came, and %+v were dropped, of %d", got, dropped, n)
 	}
 }

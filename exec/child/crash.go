@@ -32,7 +32,7 @@ func (p *Process) lastFailure(r *Reply) *exec.Failure {
 func (p *Process) failureIn(r *Reply) *exec.Failure {
 	f := &exec.Failure{
 		Kind: exec.Kind(r.Kind), Op: r.What, File: r.File, Entry: r.Entry,
-		Blame: tasks.R(r.First, r.Last), Exit: r.Exit, Msg: r.Msg, Tail: p.out.last(),
+		Blame: tasks.R(r.First, r.Last), Exit: r.Exit, Msg: r.Msg, Stack: r.Stack, Tail: p.out.last(),
 		Adds: r.Adds, Cause: r.Cause,
 	}
 	f.Stage = p.cfg.stage(f.Op)

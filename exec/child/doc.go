@@ -67,7 +67,8 @@
 //     mixed are as in exec.Partial.
 //   - failed: kind is an exec.Kind, what is the step or the user's function, [first, last) are the entries of file to
 //     blame, and entry is the one that ran, or -1. errno says why a file could not be opened: an errno of the system,
-//     -1 if only msg knows, -2 if it is not the file that was planned. The process leaves, unless its role GoesOn.
+//     -1 if only msg knows, -2 if it is not the file that was planned. stack is the stack trace; adds and cause are
+//     as in exec.Failure. The process leaves, unless its role GoesOn.
 //
 // The next packet, or seal, may be sent before the last one is answered; requests are worked off in order. A process
 // that writes a file at PATH writes PATH.tmpPID first, or files whose names begin so, or with .dtpnode-PID. beside it,

@@ -91,6 +91,7 @@ type Reply struct {
 	First int64  `msgpack:"first"`
 	Exit  int    `msgpack:"exit"`
 	Msg   string `msgpack:"msg"`
+	Stack string `msgpack:"stack"`
 	Adds  bool   `msgpack:"adds"`
 	Cause []byte `msgpack:"cause"`
 

@@ -242,7 +242,7 @@ func (r *ender) emptyPartial(j *Job) (string, error) {
 	err := r.use(r.ctx, j, func(p exec.Program, desc *tasks.Job) (err error) {
 		input, err := j.inputFor(desc)
 		if err == nil {
-			g, err = p.Start(r.ctx, r.workers.Limits.Spec(desc, input, j.s.ID.Seed(), work), emptySink{j})
+			g, err = p.Start(r.ctx, r.workers.Limits.Spec(desc, input, j.s.ID.Seed(), work), emptySink{j, r.net.Name()})
 		}
 		return err
 	})
@@ -253,11 +253,14 @@ func (r *ender) emptyPartial(j *Job) (string, error) {
 	return s.Path, err
 }
 
-type emptySink struct{ j *Job }
+type emptySink struct {
+	j    *Job
+	node string
+}
 
 func (emptySink) PacketDone(exec.Done) {}
 func (emptySink) Failed(*exec.Failure) {}
-func (s emptySink) Output(line string) { s.j.Printed(line) }
+func (s emptySink) Output(line string) { s.j.Printed(s.node, line) }
 
 // remember keeps the rate that was measured for a job, for the next job with the same code.
 func (r *ender) remember(j *Job) {
@@ -334,7 +337,7 @@ func (r *ender) explain(j *Job, err error) (state api.JobState, msg, hint string
 		if f.Kind == exec.KindDisk && hint == "" {
 			hint = "free space on that disk of " + r.net.Name() + ", and submit the job again"
 		}
-		j.crashed(r.net.Name(), f)
+		j.crashed(r.net.Name(), f, -1)
 		for _, more := range []string{f.Stack, f.Tail} {
 			if more = strings.TrimSpace(more); more != "" {
 				msg += "\n" + more

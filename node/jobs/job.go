@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/tasks"
@@ -15,6 +16,7 @@ type Job struct {
 	Done chan struct{} // closed when the job is final, and its final status is on disk
 
 	self   tasks.PeerID // this node
+	began  int64        // when this was made, by which readers of its log know that it is the same one
 	ctx    context.Context
 	cancel context.CancelFunc
 	Tell   func(text string) // called with each phase that the job comes to, besides its status; may be nil
@@ -57,7 +59,7 @@ func (j *Job) Cancel() { j.cancel() }
 
 // newJob is a job of which only the name is known.
 func newJob(ctx context.Context, self tasks.PeerID, name string) *Job {
-	j := &Job{Name: name, self: self, Done: make(chan struct{})}
+	j := &Job{Name: name, self: self, began: time.Now().UnixNano(), Done: make(chan struct{})}
 	j.ctx, j.cancel = context.WithCancel(ctx)
 	return j
 }

@@ -3,11 +3,13 @@ package jobs
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/dtpnode/dtpnode/exec"
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/node/members"
 	"github.com/dtpnode/dtpnode/tasks"
@@ -23,7 +25,7 @@ func (r *teller) SendLogs(ctx context.Context, name string, follow bool, send fu
 	if err != nil {
 		return err
 	}
-	out := &logWriter{part: send, told: map[tasks.PeerID]string{}}
+	out := &logWriter{part: send, told: map[tasks.PeerID]logText{}}
 	var last api.JobStatus
 	for {
 		st, err := r.statusFrom(ctx, j, home, name)
@@ -62,7 +64,7 @@ func Sleep(ctx context.Context, d time.Duration) {
 // tellLogs sends what is new on this node and on all others that answer. failed has the nodes that are up and did not
 // answer, and why.
 func (r *teller) tellLogs(ctx context.Context, out *logWriter, name string) (failed map[tasks.PeerID]error, err error) {
-	if err := out.tell(r.net.ID(), r.net.Name(), string(r.LogsFor(r.net.ID(), name))); err != nil {
+	if err := out.tell(r.net.ID(), r.net.Name(), readLog(r.LogsFor(r.net.ID(), name))); err != nil {
 		return nil, err
 	}
 	names, failed := r.cluster.Names(), map[tasks.PeerID]error{}
@@ -72,7 +74,7 @@ func (r *teller) tellLogs(ctx context.Context, out *logWriter, name string) (fai
 			failed[id] = err // the next round asks it again
 			continue
 		}
-		if err := out.tell(id, names[id].Name, string(text)); err != nil {
+		if err := out.tell(id, names[id].Name, readLog(text)); err != nil {
 			return nil, err
 		}
 	}
@@ -129,34 +131,76 @@ func silent(
 	return out
 }
 
-// LogsFor is what a job's children printed on this node, or nothing if the member may not see the job's logs.
+// LogsFor is what a job's children printed on this node, in the form of logText, or nothing if the member may not see
+// the job's logs.
 func (r *teller) LogsFor(who tasks.PeerID, name string) []byte {
-	var b strings.Builder
+	var out logText
 	for _, j := range r.book.Find(name) {
 		if !r.cluster.May(who, j.submitter(), members.ForLook) {
 			continue
 		}
-		lines, _ := j.logFrom(0)
-		for _, l := range lines {
-			if b.Len()+len(l) > maxLogAnswer {
-				break
-			}
-			b.WriteString(l + "\n")
+		if l := j.log(); len(out.text)+len(l.text) <= maxLogBytes {
+			out.began, out.at, out.text = out.began+l.began, out.at+l.at, out.text+l.text
+			out.lost, out.all = out.lost.Add(l.lost), out.all.Add(l.all)
 		}
 	}
-	return []byte(b.String())
+	return out.encode()
+}
+
+// logText is a reading of a node's log of a job. Its beginning may have been dropped: at and lost say how much that was.
+type logText struct {
+	began int64        // tells a log from one that a node has begun after a restart
+	at    int64        // bytes of the log before text
+	lost  exec.Dropped // what was printed before text
+	all   exec.Dropped // what was printed in all
+	text  string
+}
+
+// logHead begins an encoded logText, and is what no line of a log begins with. A member of an earlier version sends a
+// text alone.
+const logHead = "\x1elog "
+
+func (l logText) encode() []byte {
+	return fmt.Appendf(nil, "%s%d %d %d %d %d %d\n%s", logHead, l.began, l.at, l.lost.Lines, l.lost.Bytes, l.all.Lines,
+		l.all.Bytes, l.text)
+}
+
+// readLog is encode's other side. What comes from another member may be anything, and is text then.
+func readLog(b []byte) logText {
+	whole := logText{text: string(b)}
+	rest, ok := strings.CutPrefix(whole.text, logHead)
+	head, text, ended := strings.Cut(rest, "\n")
+	if !ok || !ended {
+		return whole
+	}
+	l := logText{text: text}
+	_, err := fmt.Sscanf(head, "%d %d %d %d %d %d", &l.began, &l.at, &l.lost.Lines, &l.lost.Bytes, &l.all.Lines,
+		&l.all.Bytes)
+	if err != nil || l.at < 0 {
+		return whole
+	}
+	return l
 }
 
 // logWriter sends what is new in the logs of several nodes.
 type logWriter struct {
 	part func(api.LogPart) error
-	told map[tasks.PeerID]string // each node's log as it was the last time
+	told map[tasks.PeerID]logText // each node's log as it was the last time
 }
 
-// tell sends what a node's log, which is text as a whole, has beyond what was sent before.
-func (l *logWriter) tell(id tasks.PeerID, name, text string) error {
-	more := beyond(l.told[id], text)
-	l.told[id] = text
+// tell sends what a node's log has beyond what was sent before. What was dropped meanwhile is counted in its place.
+func (l *logWriter) tell(id tasks.PeerID, name string, now logText) error {
+	old, known := l.told[id]
+	l.told[id] = now
+	more, seen := "", old.at+int64(len(old.text))
+	switch {
+	case known && (old.began != now.began || now.began == 0), known && seen > now.at+int64(len(now.text)): // another log
+		more = beyond(old.text, now.text)
+	case now.at > seen:
+		more = now.lost.Minus(old.all).Text(name, pastPace) + "\n" + now.text
+	default:
+		more = now.text[seen-now.at:]
+	}
 	if more == "" {
 		return nil
 	}

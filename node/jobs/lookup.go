@@ -17,9 +17,6 @@ import (
 	"github.com/dtpnode/dtpnode/wire"
 )
 
-// maxLogAnswer bounds the logs in an answer to another daemon, in bytes.
-const maxLogAnswer = maxLogBytes
-
 // Lookup finds a job by its name or a beginning of it. It returns the job if this node describes it to others, or else
 // the member at that does: the job's home or, after the job's end, a member that has kept it. st is the description by
 // which the job was found. Callers use it rather than ask again, since a member that lies could answer differently.

@@ -16,16 +16,33 @@ const (
 // Printed is what a job has printed on this node. Both lists are bounded: of Lines the first ones are kept, of Log the
 // last ones.
 type Printed struct {
-	Lines    []string // printed by Begin and Terminate
-	Log      []string // printed by the generations that run on this node
-	LogBytes int      // bytes in Log, with an end of line for each
-	LogLost  int      // how many lines were dropped from the beginning of Log
+	Lines    []string     // printed by Begin and Terminate
+	Log      []logLine    // printed by the generations that run on this node
+	LogBytes int          // bytes in Log
+	LogPast  int64        // bytes of what was in Log before its beginning
+	LogLost  exec.Dropped // what was printed before the beginning of Log
+	LogAll   exec.Dropped // what was printed in all
 }
+
+// logLine is a line of a log, with its end, and what was printed for it: itself, or all that it says was dropped.
+type logLine struct {
+	text string
+	of   exec.Dropped
+}
+
+// Reasons why lines are dropped.
+const (
+	pastReader = "printed faster than it could be read"
+	pastPace   = "more than the 256 KiB that a node keeps" // maxLogBytes, which followers read each logEvery
+)
 
 // clientLine keeps a line that Begin or Terminate printed.
 func (j *Job) clientLine(line string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if d, ok := exec.DroppedIn(line); ok {
+		line = d.Text("this process", pastReader)
+	}
 	if len(j.s.Lines) < maxClientLines {
 		j.s.Lines = append(j.s.Lines, line)
 	}
@@ -38,40 +55,55 @@ func (j *Job) linesFrom(n int) []string {
 	return append([]string(nil), j.s.Lines[min(n, len(j.s.Lines)):]...)
 }
 
-// Printed keeps a line that a child printed here, and drops the oldest lines if there are too many.
-func (j *Job) Printed(line string) {
+// Printed keeps a line that a child printed on this node, which has that name, and drops the oldest lines if there are
+// too many.
+func (j *Job) Printed(node, line string) {
+	l := logLine{text: line + "\n", of: exec.Dropped{Lines: 1, Bytes: int64(len(line)) + 1}}
+	if d, ok := exec.DroppedIn(line); ok {
+		l = logLine{text: d.Text(node, pastReader) + "\n", of: d}
+	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.s.Log = append(j.s.Log, line)
-	j.s.LogBytes += len(line) + 1
+	j.s.LogAll = j.s.LogAll.Add(l.of)
+	j.s.Log = append(j.s.Log, l)
+	j.s.LogBytes += len(l.text)
 	for j.s.LogBytes > maxLogBytes && len(j.s.Log) > 1 {
-		j.s.LogBytes -= len(j.s.Log[0]) + 1
+		first := j.s.Log[0]
+		j.s.LogBytes -= len(first.text)
+		j.s.LogPast += int64(len(first.text))
+		j.s.LogLost = j.s.LogLost.Add(first.of)
 		j.s.Log = j.s.Log[1:]
-		j.s.LogLost++
 	}
 }
 
 // crashed adds the failure of a child to the log of what the children printed, where users look for the reason: a child
-// that crashes may have printed nothing. It leaves out failures of this host alone, since other nodes run that work.
-func (j *Job) crashed(node string, f *exec.Failure) {
+// that crashes may have printed nothing. unit is what it was at, -1 if that is not known, and is named where there is no
+// file that names it. It leaves out failures of this host alone, since other nodes run that work.
+func (j *Job) crashed(node string, f *exec.Failure, unit int64) {
 	if f.Host != "" {
 		return
 	}
 	for i, line := range strings.Split(strings.TrimSpace(f.Error()+"\n"+f.Stack), "\n") {
 		if i == 0 {
-			line = fmt.Sprintf("dtpnode: failed on %s: %s", node, line)
+			at := ""
+			if f.File == "" && unit >= 0 {
+				at = fmt.Sprintf(" at item %d", unit)
+			}
+			line = fmt.Sprintf("dtpnode: failed on %s%s: %s", node, at, line)
 		} else {
 			line = "    " + line
 		}
-		j.Printed(line)
+		j.Printed(node, line)
 	}
 }
 
-// logFrom returns what children printed, from line n on, counted from the job's start, and the number
-// of the next line.
-func (j *Job) logFrom(n int) (lines []string, next int) {
+// log is what children printed here, as far as it is kept.
+func (j *Job) log() logText {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	from := min(max(n-j.s.LogLost, 0), len(j.s.Log))
-	return append([]string(nil), j.s.Log[from:]...), j.s.LogLost + len(j.s.Log)
+	var b strings.Builder
+	for _, l := range j.s.Log {
+		b.WriteString(l.text)
+	}
+	return logText{began: j.began, at: j.s.LogPast, lost: j.s.LogLost, all: j.s.LogAll, text: b.String()}
 }

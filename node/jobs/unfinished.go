@@ -24,7 +24,7 @@ func (r *ender) cannotFinish(j *Job, err error) {
 	a := ledger.Attempt{Failure: ledger.Failure{Kind: string(exec.KindInternal)}, At: time.Now().UnixMilli()}
 	var f *exec.Failure
 	if errors.As(err, &f) {
-		j.crashed(r.net.Name(), f)
+		j.crashed(r.net.Name(), f, -1)
 		a.Failure, a.Code = worker.Failure(f), !ofNode(f.Kind) && (!f.Adds || f.Cause != nil)
 	}
 	if !a.Adds { // that says itself what was being done

@@ -41,7 +41,7 @@ func (w worked) Items(ctx context.Context, f tasks.File) (string, error) {
 
 func (w worked) Early(first int64, values exec.Early) { w.of.tellEarly(w.j, first, values) }
 
-func (w worked) Printed(line string)                  { w.j.Printed(line) }
-func (w worked) Crashed(f *exec.Failure)              { w.j.crashed(w.of.net.Name(), f) }
+func (w worked) Printed(line string)                  { w.j.Printed(w.of.net.Name(), line) }
+func (w worked) Crashed(f *exec.Failure, unit int64)  { w.j.crashed(w.of.net.Name(), f, unit) }
 func (w worked) Refused(file string, f *exec.Failure) { w.j.refuse(file, f) }
 func (w worked) Apart(names []string)                 { w.j.addApart(names) }

@@ -261,7 +261,11 @@ func (g *generation) fail(f *exec.Failure) {
 	var job *tasks.Job
 	if g.of != nil {
 		job = g.of.Described()
-		g.of.Crashed(f)
+		unit := int64(-1)
+		if f.Entry >= 0 {
+			unit = running.Base + f.Entry
+		}
+		g.of.Crashed(f, unit)
 	}
 	out := failureOf(job, f, running)
 	g.w.Log.Warn("generation failed", "gen", g.id, "kind", f.Kind, "reason", f.Error(), "blame", out.Blame.String())

@@ -39,8 +39,8 @@ type Job interface {
 	Taken(ctx context.Context, units tasks.Cover) tasks.Cover
 	// Printed is told each line that a child prints.
 	Printed(line string)
-	// Crashed is told of the failure that ended a generation.
-	Crashed(f *exec.Failure)
+	// Crashed is told of the failure that ended a generation, and of the unit that it was at, or -1.
+	Crashed(f *exec.Failure, unit int64)
 	// Refused is told of a file of the job that a child could not open, or that was not the one that was planned, or
 	// beside which it could not open one of a friend: f names which.
 	Refused(file string, f *exec.Failure)

@@ -57,7 +57,7 @@ func (j *oneJob) Printed(line string) {
 	j.printed = append(j.printed, line)
 }
 
-func (j *oneJob) Crashed(*exec.Failure) {
+func (j *oneJob) Crashed(*exec.Failure, int64) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.crashes++

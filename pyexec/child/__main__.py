@@ -8,6 +8,7 @@ found there if the interpreter has none of its own; it is empty where the interp
     items.py       blobs of items, which units are read from
     partial.py     the file format of partials and results
     code.py        the user's code, as a source or as a pickle
+    root.py        pickles of objects of ROOT
     versions.py    modules of the host beside those of the submitter
     workers.py     what forks do: generations, merges, sessions
     zygote.py      processes that fork

@@ -169,9 +169,9 @@ def dumps(value: Any) -> bytes:
     """Pickles a value so that another process reads it which has none of this one's code."""
     if type(value) in _PLAIN:
         return pickle.dumps(value, 5)  # The same bytes, ten times as fast.
-    import cloudpickle  # Not before the code is loaded, which may bring one of its own.
-
-    return cloudpickle.dumps(value, 5)
+    file = io.BytesIO()
+    dump(value, file)
+    return file.getvalue()
 
 
 def small(value: Any) -> bool:
@@ -185,6 +185,11 @@ def dump(value: Any, file: Any) -> None:
     if type(value) in _PLAIN:
         pickle.dump(value, file, 5)
         return
-    import cloudpickle
+    import cloudpickle  # Not before the code is loaded, which may bring one of its own.
 
-    cloudpickle.dump(value, file, 5)
+    if "cppyy" in sys.modules:
+        from .root import pickler
+
+        pickler(cloudpickle.Pickler)(file, protocol=5).dump(value)
+    else:
+        cloudpickle.dump(value, file, 5)

@@ -131,10 +131,10 @@ class Worker:
             raise Failed("code", f"could not send the sum: {why}\n{what_to_return(why)}") from e
 
     def raised(self, e: BaseException) -> Frame:
-        """An exception has left the user's code: its traceback goes to the log."""
-        sys.stdout.write(trace(e))
+        """An exception has left the user's code: its traceback goes with the failure, which is told once, and not to
+        the output of each process that fails by it."""
         kind = "code" if self.page.phase in CODE_PHASES else "exception"
-        return self.failed(kind, described(e))
+        return self.failed(kind, described(e), stack=trace(e).rstrip())
 
     def failed(self, kind: str, msg: str, **more: Any) -> Frame:
         return {"op": "failed", "kind": kind, "what": self.page.phase, "entry": self.page.entry, "msg": msg, **more}

@@ -5,6 +5,7 @@ import itertools
 import multiprocessing
 import os
 import pickle
+import re
 import subprocess
 import sys
 import threading
@@ -326,7 +327,8 @@ def test_prints(client):
 
 
 def test_flood(client):
-    """Of what is printed without measure, the last lines are told, and the call has its result."""
+    """Of what is printed without measure, the last lines are told, and how many others there were; the call has its
+    result."""
 
     def flood():
         line = "x" * 1023
@@ -339,7 +341,11 @@ def test_flood(client):
     with client.executor(output=lambda node, text: told.append(text)) as pool:
         assert pool.submit(flood).result() == 1
     assert told and told[-1].endswith("the end\n")
-    assert sum(map(len, told)) < 64 << 20
+    lines = "".join(told).splitlines()
+    marks = [line for line in lines if line.startswith("... ")]
+    found = [re.match(r"\.\.\. ([\d,]+) lines? \([\d,]+ bytes\) of local-0 w\w+ dropped here", mark) for mark in marks]
+    dropped = sum(int(m[1].replace(",", "")) for m in found)
+    assert dropped > 0 and len(lines) - len(marks) + dropped == (64 << 10) + 1
 
 
 def test_imports(client):
@@ -350,12 +356,27 @@ def test_imports(client):
         assert pool.submit(lambda: "decimal" in __import__("sys").modules).result() is False
 
 
-def test_broken(client):
+def test_broken(client, capfd):
     def begin():
         raise KeyError("no calibration")
 
-    with client.executor(initializer=begin, output=None) as pool:
+    with client.executor(initializer=begin) as pool:
         with pytest.raises(dtpnode.JobFailed, match="no calibration"):
             pool.submit(abs, -1).result()
         with pytest.raises(dtpnode.JobFailed, match="no calibration"):
             pool.submit(abs, -1)
+    out, err = capfd.readouterr()
+    assert "no calibration" not in out and "Traceback" not in err
+    assert len(re.findall("a process has failed on local-0: start: .*no calibration", err)) == 1
+
+
+def test_failed_processes_are_told_once(client, capfd):
+    """A line each for the first items, however often these are tried, and a count of the others."""
+    with client.executor() as pool:
+        failed = [pool.submit(os.abort) for _ in range(5)]
+        assert all(isinstance(f.exception(), dtpnode.ItemLost) for f in failed)
+    out, err = capfd.readouterr()
+    assert "failed" not in out
+    told = re.findall(rf"session {pool.name[:12]}: a process has failed on local-0 at item (\d): .*SIGABRT", err)
+    assert len(told) == len(set(told)) == 3
+    assert re.search(rf"processes have failed \d+ times more; `dtpnode logs {pool.name[:12]}`", err)

@@ -71,9 +71,9 @@ def uneven(n):
 
 
 @pytest.mark.parametrize("partial", [False, True])
-def test_missing(client, partial, monkeypatch):
+def test_missing(client, partial, monkeypatch, capfd):
     """Items that raise and one that crashes: the rest has a total, and each of them is named with its reason."""
-    f = client.reduce(uneven, range(100), partial=partial, output=None)
+    f = client.reduce(uneven, range(100), partial=partial)
     total = sum(n for n in range(100) if n % 10 != 3 and n != 25)
     if partial:
         assert f.result(LIMIT) == total
@@ -87,6 +87,10 @@ def test_missing(client, partial, monkeypatch):
         [(n, n + 1, "raised") for n in range(3, 100, 10)] + [(25, 26, "lost")]
     )
     assert rows[2]["reason"] == "ValueError: 23" and "SIGABRT" in rows[3]["reason"]
+    f.join()
+    out, err = capfd.readouterr()
+    assert out == "" and "Traceback" not in err
+    assert re.findall(r"item (\d+) has raised ValueError: \1\n", err) == ["3", "13", "23"] and "and 8 items more" in err
     again = client.reduction(f.name)  # as another process would
     assert again.total == total and again.report.to_dict("records") == rows == again.missing
     with monkeypatch.context() as m:

@@ -56,7 +56,8 @@ class Executor(_Executor):
     ``output``
         is called with a node's name and whole lines that calls have printed there, at most a second after they were. By
         default they go to ``sys.stdout`` as they are. None drops them here; ``dtpnode logs JOB`` has them in any case.
-        Of a node that prints faster than 256 KiB a second lines may be missing.
+        Of a node that prints faster than 256 KiB a second lines are dropped, and one in their place says how many. Of
+        processes that fail a few lines on ``sys.stderr`` tell.
 
     ``imports``
         are names of modules, such as ``["numpy", "sklearn"]``, that each node imports once before it forks the

@@ -12,6 +12,7 @@ import cloudpickle
 from ._calls import Fresh
 from ._errors import TooLarge, Unpicklable
 from ._modules import by_reference, registered, ship, some_as_files
+from ._ofroot import of_root, reduced
 from ._unpicklable import unpicklable
 
 MAX_ITEM = (32 << 20) - (1 << 10)  # bytes; the daemon takes 32 MiB of items with what tells where each ends
@@ -226,7 +227,8 @@ def _too_large(what: str) -> TooLarge:
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-    pass
+    def reducer_override(self, obj: Any) -> Any:
+        return reduced(obj) if of_root(obj) else super().reducer_override(obj)
 
 
 def _code(code: CodeType) -> tuple[Any, ...]:

@@ -1,5 +1,6 @@
 """What calls print, from the job's log to whoever wants it."""
 
+import re
 import sys
 import threading
 import time
@@ -12,6 +13,11 @@ from ._errors import Error
 
 Output = Callable[[str, str], object]
 """Takes the name of a node, and whole lines that calls have printed there."""
+
+MARKED = re.compile(r"^\.\.\. ([\d,]+) lines? \(([\d,]+) bytes\)(?= of .* w\w+ dropped here)", re.MULTILINE)
+"""Begins a line of a log that counts what a node has dropped there."""
+FAILED = "dtpnode: failed on "  # begins what a node writes to a log of a process that has failed, and four blanks go on
+FEW = 3  # such failures that are told, a line each; the others are counted
 
 AGAIN = 1.0  # seconds between attempts to follow a log
 LAST = 1.0  # seconds in which jobs whose calls have all run may end
@@ -26,15 +32,20 @@ def to_stdout(node: str, text: str) -> None:
 
 
 class Prints:
-    """Follows the logs of jobs, each in a thread that ends with its job, or with join."""
+    """Follows the logs of the jobs of a session, each in a thread that ends with its job, or with join."""
 
     def __init__(self, control: Control, output: Output) -> None:
         self._control, self._output = control, output
         self._logs: list[_Log] = []
+        self._lock = threading.Lock()
+        self._told: set[str] = set()  # what has failed, of the first failures
+        self._more = 0  # failures of anything else
+        self._first = ""  # job that was followed
 
     def follow(self, job: str) -> None:
+        self._first = self._first or job
         self._logs = [log for log in self._logs if log.thread.is_alive()]
-        self._logs.append(_Log(self._control, self._output, job))
+        self._logs.append(_Log(self._control, self._printed, job))
 
     def join(self) -> None:
         """Passes on the last lines of jobs whose calls have all run, and then no more. Most jobs end at once then; one
@@ -44,6 +55,46 @@ class Prints:
             log.thread.join(max(until - time.monotonic(), 0))
         for log in self._logs:
             log.end()
+        with self._lock:
+            more, self._more = self._more, 0
+        if more > 0:
+            told = f"processes have failed {more:,} times more; `dtpnode logs {self._first[:12]}` tells of each"
+            sys.stderr.write(f"dtpnode: session {self._first[:12]}: {told}\n")
+
+    def _printed(self, node: str, text: str) -> None:
+        """Passes on what calls have printed, of a part of a log."""
+        text = self._calls(text)
+        if text:
+            self._output(node, text)
+
+    def _calls(self, text: str) -> str:
+        """What calls have printed, of a part of a log. What a node has added of processes that have failed is told on
+        standard error, in few lines: a future has it with the stack of its call."""
+        if FAILED not in text:
+            return text
+        out: list[str] = []
+        failed = False
+        for line in text.splitlines(keepends=True):
+            if line.startswith(FAILED):
+                failed = True
+                self._failure(line[len(FAILED) :].rstrip())
+                continue
+            failed = failed and line.startswith("    ")
+            if not failed:
+                out.append(line)
+        return "".join(out)
+
+    def _failure(self, words: str) -> None:
+        node, _, why = words.partition(":")
+        what = node.partition(" at item ")[2] or why  # An item is tried several times, and told once.
+        with self._lock:
+            if what in self._told:
+                return
+            if len(self._told) == FEW:
+                self._more += 1
+                return
+            self._told.add(what)
+        sys.stderr.write(f"dtpnode: session {self._first[:12]}: a process has failed on {words}\n")
 
 
 class _Log:
@@ -53,6 +104,7 @@ class _Log:
         self._control, self._output, self._job = control, output, job
         self._lock = threading.Lock()  # guards what follows, and is held while lines are passed on
         self._told: dict[str, str] = {}  # the end of what was passed on, by node
+        self._lines: dict[str, tuple[int, int]] = {}  # lines and bytes passed on, or counted as dropped, by node
         self._over = False  # nothing more is
         self.thread = threading.Thread(target=self._follow, name="dtpnode-prints", daemon=True)
         self.thread.start()
@@ -80,10 +132,32 @@ class _Log:
         node, text = part.get("node", ""), part.get("text", "")
         with self._lock:
             more = beyond(self._told.get(node, ""), text) if fresh else text
+            more = self._since(node, more) if fresh and more == text else more
+            self._count(node, more)
             self._told[node] = (self._told.get(node, "") + more)[-MARK:]
             if more and not self._over:
                 self._output(part.get("name") or node, more)
             return bool(more)
+
+    def _since(self, node: str, text: str) -> str:
+        """A log from its beginning, which may say how much of it was dropped: less what was passed on of that."""
+        mark = MARKED.match(text)
+        lines, size = self._lines.get(node, (0, 0))
+        if mark is None or lines == 0:
+            return text
+        n, b = number(mark[1]) - lines, number(mark[2]) - size
+        if n <= 0:
+            return text[text.index("\n") + 1 :]
+        return f"... {n:,} line{'s' * (n > 1)} ({b:,} bytes)" + text[mark.end() :]
+
+    def _count(self, node: str, text: str) -> None:
+        lines, size = self._lines.get(node, (0, 0))
+        lines, size = lines + text.count("\n"), size + len(text.encode("utf-8", "replace"))
+        for mark in MARKED.finditer(text) if "\n... " in text or text.startswith("... ") else ():
+            end = text.index("\n", mark.end())
+            size -= len(text[mark.start() : end + 1].encode("utf-8", "replace"))
+            lines, size = lines - 1 + number(mark[1]), size + number(mark[2])
+        self._lines[node] = lines, size
 
     def _follow(self) -> None:
         while not self._over:
@@ -111,6 +185,10 @@ class _Log:
         except Error as e:
             return e.status != 404
         return True
+
+
+def number(words: str) -> int:
+    return int(words.replace(",", ""))
 
 
 def beyond(end: str, text: str) -> str:

@@ -313,7 +313,8 @@ class Receiver:
             self._taken(len(left))
             self._change.notify_all()
         if not self.abandoned and not isinstance(why, (NoDaemon, httpx.TransportError)):
-            logger.critical("the session %s is broken: %s", self.name or self._title, why)
+            first = str(why).partition("\n")[0]  # Futures have the rest.
+            logger.critical("the session %s is broken: %s", self.name[:12] or self._title, first)
         for f in left:
             f.set_exception(broken_by(why))
 

@@ -51,6 +51,7 @@ COLUMNS = ("first", "last", "kind", "reason")  # of a report
 FINAL = ("done", "partial", "failed", "cancelled")
 
 NOTHING: Any = object()  # stands for an argument that was not given
+FEW = 3  # ranges of items without a value that are named, a line each; the others are counted
 HEAD = 40  # bytes in front of a sum, of which pyexec/partial.go has the layout
 
 
@@ -198,6 +199,7 @@ class _Run(Receiver):
         self.cancelled = False
         self._stopped = False
         self._notes = Notes(control)
+        self._prints: Prints | None = None
         self._along = Along()
         self._parts: list[Part] = []
         self._numbers = 0  # items that are sent, or on their way to be
@@ -507,6 +509,20 @@ class _Run(Receiver):
             )
         return None
 
+    def tell_missing(self) -> None:
+        """Names the first items that are not in the total, a line each, where what items print is wanted here."""
+        if self._prints is None or self.failed or self.cancelled:
+            return
+        missing = self.missing()
+        for (first, last), kind, why in missing[:FEW]:
+            what = f"item {first:,} has" if last == first + 1 else f"items {first:,} to {last - 1:,} have"
+            why = why.partition("\n")[0]
+            words = f"{what} raised {why}" if kind == "raised" else f"{what} no value: {why}"
+            sys.stderr.write(f"dtpnode: reduction {self.name[:12]}: {words}\n")
+        more = sum(last - first for (first, last), _, _ in missing[FEW:])
+        if more:
+            sys.stderr.write(f"dtpnode: reduction {self.name[:12]}: and {more:,} items more; .report names each\n")
+
     def cancel(self) -> None:
         self.cancelled = True
         for part in list(self._parts):
@@ -712,6 +728,7 @@ def _main(run: _Run, future: Reduction, partial: bool) -> None:
     finally:
         run.fed.set()
         _feeding.discard(run)
+    run.tell_missing()
     run.hang_up()
     with contextlib.suppress(InvalidStateError):  # It was cancelled meanwhile.
         outcome()

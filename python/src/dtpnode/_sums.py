@@ -19,7 +19,6 @@ is a pickle of details then.
 """
 
 import pickle
-import sys
 import traceback
 from typing import Any, Callable
 
@@ -34,7 +33,6 @@ SHOWN = 200  # characters of an item
 DEEP = 8_000  # characters of a traceback
 FRAMES = 1000  # of a traceback, the last: to format a million takes minutes
 LARGE = 1 << 20  # bytes of the pickle of an exception, which is left out if it has more
-PRINTED = 10  # tracebacks that a process prints
 
 CAUSE = 16 << 10  # bytes of what is told of an exception of the operator
 
@@ -44,7 +42,7 @@ EMPTY = (None, 0, None, None)
 def code(fn: Callable[..., Any], op: Callable[[Any, Any], Any], tail: bytes) -> dict[str, Any]:
     """What the code of a reduction's jobs has of its own, as pyexec/child/code.py takes it: an item runs fn, and op
     adds two values. tail is the pickle in ends."""
-    state: dict[str, Any] = {"at": None, "printed": 0}
+    state: dict[str, Any] = {"at": None}
 
     def process(item: Any, blob: Any, at: int) -> Any:
         number = int.from_bytes(item[:NUMBER], "little")
@@ -60,9 +58,6 @@ def code(fn: Callable[..., Any], op: Callable[[Any, Any], Any], tail: bytes) -> 
             raise
         except BaseException as e:
             told = details(e, number, f"at the item {number}, {show(item, blob, at)}")
-            if state["printed"] < PRINTED:
-                state["printed"] += 1
-                sys.stdout.write(f"{told[3].rstrip()}\n{told[4]}\n")
             return None, 1, ends, ({told[2]: [[number, number + 1]]}, [told])
 
     def reduce(a: Any, b: Any) -> Any:
