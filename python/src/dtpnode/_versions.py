@@ -1,9 +1,8 @@
 """Versions of what a program has imported, which nodes compare with their own."""
 
-import importlib.metadata
+import functools
 import os
 import sys
-from collections.abc import Iterable
 
 _FOLDERS = {"site-packages", "dist-packages"}
 
@@ -14,7 +13,11 @@ _OWN = frozenset(
 )
 _TOOLS = ("ipykernel", "ipython", "jupyterlab", "notebook", "pytest", "mypy")
 
-_distributions: dict[str, list[str]] = {}  # by the modules that they have, once that was asked
+# importlib.metadata reads the whole metadata and the list of files of all that is installed, for a second and more. What
+# is needed here is in a few lines of what is imported.
+
+_distributions: dict[str, str] = {}  # folders of metadata by the top-level modules; empty for a module of none
+_texts: dict[str, str] = {}  # heads of METADATA, by their folders
 
 
 def imported() -> dict[str, tuple[str, str]]:
@@ -23,16 +26,77 @@ def imported() -> dict[str, tuple[str, str]]:
     tops = {name.partition(".")[0] for name, module in list(sys.modules.items()) if _installed(module)}
     if not tops:
         return {}
-    if not tops <= _distributions.keys():
-        _distributions.update(dict.fromkeys(tops, []))
-        _distributions.update(importlib.metadata.packages_distributions())
+    new = tops - _distributions.keys()
+    if new:
+        _distributions.update(_owners(new))
     skip = _OWN | _needed(_TOOLS)
     out: dict[str, tuple[str, str]] = {}
     for top in sorted(tops):
-        for name in _distributions.get(top, [])[:1]:
-            if _plain(name) not in skip:
-                out[top] = (name, importlib.metadata.version(name))
+        folder = _distributions[top]
+        if not folder:
+            continue
+        name, version = (_lines(folder, field)[:1] for field in ("Name", "Version"))
+        if name and version and _plain(name[0]) not in skip:
+            out[top] = (name[0], version[0])
     return out
+
+
+def _folders() -> dict[str, str]:
+    """The folders of metadata of all that is installed, by their names, those that are found first."""
+    out: dict[str, str] = {}
+    for path in dict.fromkeys(sys.path):
+        try:
+            names = os.listdir(path or ".")
+        except OSError:
+            continue  # Such as an archive.
+        for name in names:
+            if name.endswith(".dist-info"):
+                out.setdefault(_plain(name.partition("-")[0]), os.path.join(path, name))
+    return out
+
+
+def _owners(tops: set[str]) -> dict[str, str]:
+    """The folders of metadata of the distributions that modules are of; most are called like their modules."""
+    out = dict.fromkeys(tops, "")
+    left = set(tops)
+    others = _folders()
+    for top in tops:
+        folder = others.get(_plain(top))
+        if folder is not None and _has(folder, {top}):
+            out[top] = folder
+            left.discard(top)
+    for folder in others.values():
+        if not left:
+            break
+        for top in _has(folder, left):
+            out[top] = folder
+            left.discard(top)
+    return out
+
+
+def _has(folder: str, tops: set[str]) -> set[str]:
+    """Which of the modules are of a distribution."""
+    files = "\n" + _read(os.path.join(folder, "RECORD"))
+    if len(files) > 1:
+        return {top for top in tops if f"\n{top}/" in files or f"\n{top}." in files}
+    return tops & set(_read(os.path.join(folder, "top_level.txt")).split())
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as f:
+            return f.read()
+    except OSError:
+        return ""
+
+
+def _lines(folder: str, field: str) -> list[str]:
+    """The values of a field in the metadata of a distribution."""
+    text = _texts.get(folder)
+    if text is None:
+        text = _texts[folder] = "\n" + _read(os.path.join(folder, "METADATA")).partition("\n\n")[0] + "\n"
+    start = f"\n{field}: "
+    return [part.partition("\n")[0].strip() for part in text.split(start)[1:]]
 
 
 def compared(but: frozenset[str] = frozenset()) -> dict[str, tuple[str, str]]:
@@ -74,19 +138,18 @@ def _plain(name: str) -> str:
     return name.lower().replace("_", "-").replace(".", "-")
 
 
-def _needed(names: Iterable[str]) -> frozenset[str]:
+@functools.cache
+def _needed(names: tuple[str, ...]) -> frozenset[str]:
     """Distributions, with all that they need in turn."""
     out: set[str] = set()
+    folders = _folders()
     left = [_plain(n) for n in names]
     while left:
         name = left.pop()
-        if name in out:
-            continue
-        try:
-            needs = importlib.metadata.requires(name) or []
-        except importlib.metadata.PackageNotFoundError:
+        if name in out or name not in folders:
             continue
         out.add(name)
+        needs = _lines(folders[name], "Requires-Dist")
         left += [_plain(_name(n)) for n in needs if "extra ==" not in n]
     return frozenset(out)
 
