@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/backlog"
 	"github.com/dtpnode/dtpnode/node/control"
 	"github.com/dtpnode/dtpnode/node/jobs"
 )
@@ -114,7 +115,25 @@ func (b growthBook) Append(ctx context.Context, name string, req api.AppendReque
 	return b.d.jobs.AppendTo(ctx, name, req)
 }
 
-func (b growthBook) Attend(name string) (leave func()) { return b.d.jobs.Attend(name) }
+func (b growthBook) Attend(name string, by backlog.Process) (kept uint64, leave func()) {
+	return b.d.jobs.Attend(name, by)
+}
+
+func (b growthBook) Keep(name string, k *api.ExchangeKeep) (uint64, error) {
+	return b.d.jobs.Keep(name, k)
+}
+
+func (b growthBook) CancelKept(name string, req api.CancelKept) (api.KeptCalls, error) {
+	return b.d.jobs.CancelKept(name, req)
+}
+
+func (b growthBook) MoveKept(name string, req api.MoveKept) (api.KeptCalls, error) {
+	return b.d.jobs.MoveKept(name, req)
+}
+
+func (b growthBook) Kept(ctx context.Context, name string) (api.KeptCalls, error) {
+	return b.d.jobs.Kept(ctx, name)
+}
 
 type recoveryBook struct{ d *Daemon }
 

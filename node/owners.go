@@ -205,6 +205,13 @@ var requests = map[string]request{
 			return d.jobs.ServeUnits(arg)
 		},
 	},
+	"backlog": {
+		access: members.ForLook,
+		owner:  byJobs((*jobs.Room).KnownOwner),
+		answer: func(_ context.Context, d *Daemon, _ tasks.PeerID, j *jobs.Job, _ string) ([]byte, error) {
+			return d.jobs.ServeKept(j.Name)
+		},
+	},
 	"early": {
 		access: members.ForAll, // what is said counts only of units that the asker was given
 		answer: func(_ context.Context, d *Daemon, from tasks.PeerID, _ *jobs.Job, arg string) ([]byte, error) {

@@ -122,6 +122,7 @@ func TestRequestsAreForWhoMayMakeThem(t *testing.T) {
 		"partials":           {look, nil},
 		"items":              {all, nil}, // it names no job; see TestItemsAreKeptForTheJobsOwn
 		"units":              {look, nil},
+		"backlog":            {look, nil},
 		"early":              {all, nil}, // it names no job; what comes of units that the asker was not given is dropped
 		"note":               {all, nil}, // it names no job; one note of each worker counts, on jobs of this node's user
 		"watch":              {look, nil},

@@ -187,6 +187,10 @@ type AppendRequest struct {
 	// Near says which nodes have run some of the items before, and are faster with them. It is a hint: without it, or
 	// where a node is gone, the items run all the same.
 	Near []NearItems `json:"near,omitempty"`
+	// Upto is as ExchangeAppend.Upto, and is not sent as JSON.
+	Upto uint64 `json:"-"`
+	// OfKept says that the items are made of calls that this daemon keeps.
+	OfKept bool `json:"-"`
 
 	Open        float64 `json:"open_seconds,omitempty"` // as in a JobRequest
 	AllowCopies bool    `json:"allow_copies,omitempty"`

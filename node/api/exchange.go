@@ -18,6 +18,14 @@ package api
 // closes the connection after the last answer, whose Rest has UnitsEvent.Over or Failed. A connection that breaks off
 // loses nothing: appends that were not answered are sent again with their numbers over another one, which begins with
 // the first unit that was not told.
+//
+// Whoever appends may hand over calls that it will append later (ExchangeAppend.Keep), so that they are appended when
+// it has ended without closing the job. For that it numbers its calls from 0, in the order in which they come into the
+// session, which may be of several jobs, and says with each append how far it has come (ExchangeAppend.Upto). The first
+// answer over a connection, to whoever appends, says which calls are kept from before (ExchangeAnswer.Kept); what was
+// handed over and is not among them is to be handed over again. POST /v1/jobs/{id}/backlog/cancel has calls never run
+// (CancelKept), POST /v1/jobs/{id}/backlog/move has them kept for the job id from then on (MoveKept), and GET
+// /v1/jobs/{id}/backlog tells how many there are (KeptCalls).
 const ExchangeProtocol = "dtpnode-exchange"
 
 // MaxExchange bounds a frame with an append, in bytes.
@@ -30,6 +38,48 @@ type ExchangeAppend struct {
 	Close bool     `msgpack:"close"` // nothing is appended after this
 	// Near says which nodes are faster with some of the items.
 	Near []NearItems `msgpack:"near,omitempty"`
+	// Upto is the number behind the last call that is in this append or an earlier one, as far as calls have numbers.
+	// Those with lower numbers that are in none were cancelled.
+	Upto uint64 `msgpack:"upto,omitempty"`
+	// Keep hands calls over. Seq is 0 then, and nothing is appended.
+	Keep *ExchangeKeep `msgpack:"keep,omitempty"`
+}
+
+// ExchangeKeep is calls with consecutive numbers that the daemon keeps until an append says that it comes behind them,
+// or whoever is connected has ended. Calls are a head, which many may share, and a tail. In an append, a call is the
+// item
+//
+//	0  four bytes with the length of the head, little-endian, the head, then the tail
+//	1  four bytes: how many items before this one, of the same append, has the same head; then the tail
+//
+// Where calls cannot be kept the answer says why (ExchangeAnswer.Unkept), and none of those that follow is kept before
+// a frame with Again comes.
+type ExchangeKeep struct {
+	First uint64     `msgpack:"first"` // number of the first call
+	Heads [][]byte   `msgpack:"heads"`
+	Runs  [][2]int64 `msgpack:"runs"` // how many calls, and the index of the head that they have, in order
+	Ends  []byte     `msgpack:"ends"` // where each tail ends in Tails, four bytes each, little-endian
+	Tails []byte     `msgpack:"tails"`
+	// Most is how many calls are to be on their way at a time; 0 for any number.
+	Most  int64 `msgpack:"most,omitempty"`
+	Again bool  `msgpack:"again,omitempty"` // whoever asks has heard what was not kept
+}
+
+// KeptCalls is how many calls of a job are kept that are not in it yet.
+type KeptCalls struct {
+	Waiting int64 `json:"waiting"`
+	// After is the number behind the last call that is kept, or 0.
+	After uint64 `json:"after"`
+}
+
+// CancelKept has calls never run, as half-open ranges of their numbers. Those that are in the job do.
+type CancelKept struct {
+	Calls [][2]uint64 `json:"calls"`
+}
+
+// MoveKept has calls that are kept for the job From kept for another one. No append to From may be unanswered.
+type MoveKept struct {
+	From string `json:"from"`
 }
 
 // ExchangeAnswer tells of an append, or of units.
@@ -46,6 +96,10 @@ type ExchangeAnswer struct {
 	// Status is that of HTTP which goes with Failed, or with UnitsEvent.Failed: from 500 on, and with 404, another attempt
 	// over another connection may go well.
 	Status int `msgpack:"status,omitempty"`
+	// Kept is the number behind the last call that is kept; it is told at first, and for each frame with calls to be kept.
+	Kept *uint64 `msgpack:"kept,omitempty"`
+	// Unkept is why calls are not kept that were handed over, in JSON (Error).
+	Unkept []byte `msgpack:"unkept,omitempty"`
 	// Rest is a UnitsEvent in JSON with all that it has beside these.
 	Rest []byte `msgpack:"rest,omitempty"`
 }

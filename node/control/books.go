@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/backlog"
 )
 
 // Books are the parts of a daemon that its users ask. Every error that is an *api.Error is told as it is; any other is
@@ -88,8 +89,17 @@ type Jobs interface {
 type Growth interface {
 	// Append returns when a majority of the replicas of the job's ledger has the append on disk.
 	Append(ctx context.Context, name string, req api.AppendRequest) (api.Appended, error)
-	// Attend says that a program is connected that appends to a job, until leave is called.
-	Attend(name string) (leave func())
+	// Attend says that a program is connected that appends to a job, and runs as a process, until leave is called. kept is
+	// the number behind the last of its calls that is kept from before.
+	Attend(name string, by backlog.Process) (kept uint64, leave func())
+	// Keep keeps calls that are not appended yet, and tells the number behind the last one that is kept.
+	Keep(name string, k *api.ExchangeKeep) (after uint64, err error)
+	// CancelKept has calls never run that are not in the job.
+	CancelKept(name string, req api.CancelKept) (api.KeptCalls, error)
+	// MoveKept has the calls of another job kept for this one.
+	MoveKept(name string, req api.MoveKept) (api.KeptCalls, error)
+	// Kept tells how many calls of a job are kept.
+	Kept(ctx context.Context, name string) (api.KeptCalls, error)
 }
 
 // Recoveries has jobs go on whose ledger has lost most of its copies.

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/backlog"
 	"github.com/dtpnode/dtpnode/node/control"
 )
 
@@ -60,11 +61,27 @@ func (f *fake) Join(_ context.Context, req api.JoinRequest) (api.NodeStatus, err
 	return f.Status(), f.ask("join", req.Token)
 }
 
-func (f *fake) Attend(name string) (leave func()) {
+func (f *fake) Attend(name string, _ backlog.Process) (kept uint64, leave func()) {
 	_ = f.ask("attend", name)
-	return func() {
+	return 7, func() {
 		_ = f.ask("leave", name)
 	}
+}
+
+func (f *fake) Keep(name string, k *api.ExchangeKeep) (uint64, error) {
+	return k.First + uint64(len(k.Ends)/4), f.ask("keep", name, k.First)
+}
+
+func (f *fake) CancelKept(name string, req api.CancelKept) (api.KeptCalls, error) {
+	return api.KeptCalls{}, f.ask("cancel kept", name, req.Calls)
+}
+
+func (f *fake) MoveKept(name string, req api.MoveKept) (api.KeptCalls, error) {
+	return api.KeptCalls{}, f.ask("move kept", name, req.From)
+}
+
+func (f *fake) Kept(_ context.Context, name string) (api.KeptCalls, error) {
+	return api.KeptCalls{Waiting: 3}, f.ask("kept", name)
 }
 
 func (f *fake) Append(_ context.Context, name string, req api.AppendRequest) (api.Appended, error) {

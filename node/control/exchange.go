@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/backlog"
 	"github.com/dtpnode/dtpnode/wire"
 )
 
@@ -28,9 +29,18 @@ type exchange struct {
 	conn net.Conn
 	out  *bufio.Writer
 
+	kept   *uint64 // what is told at first of the calls that are kept; nil to tell nothing
+	unkept bool    // calls were not kept, and whoever asks has not heard of it
+
 	takes  sync.Once     // closes taking
 	taking chan struct{} // closed when whoever asks can take descriptors
 }
+
+// lastWords is how long what was sent is read, at most, by somebody who has gone.
+const lastWords = 10 * time.Second
+
+// maxAppends is how many appends may wait while one is made. The frames behind them are read later.
+const maxAppends = 8
 
 // crowded is the pause before a descriptor is sent again, where the system has too many on their way: whoever is to
 // read them is slow.
@@ -62,7 +72,9 @@ func exchangeRoute(mux router, g Growth, o Outputs) {
 		x := &exchange{growth: g, outputs: o, job: job(r), conn: conn, out: bufio.NewWriterSize(conn, 64<<10),
 			taking: make(chan struct{})}
 		if r.URL.Query().Get("appends") != "" {
-			defer g.Attend(job(r))()
+			kept, leave := g.Attend(job(r), backlog.Peer(conn))
+			defer leave()
+			x.kept = &kept
 		}
 		x.run(r.Context(), both.Reader, ask)
 	})
@@ -80,6 +92,9 @@ func (x *exchange) run(ctx context.Context, in *bufio.Reader, ask api.UnitsReque
 	if err != nil {
 		return
 	}
+	if x.kept != nil && x.send(&api.ExchangeAnswer{Kept: x.kept}) != nil {
+		return
+	}
 	var reading sync.WaitGroup
 	// An item that runs at once must not be told of before anybody listens: its value would come with its partial alone.
 	ask.Listening = func() {
@@ -88,9 +103,19 @@ func (x *exchange) run(ctx context.Context, in *bufio.Reader, ask api.UnitsReque
 			x.take(ctx, in)
 		})
 	}
-	tell := func(ev api.UnitsEvent) error { return x.tell(ctx, ev) }
+	var untold error
+	tell := func(ev api.UnitsEvent) error {
+		err := x.tell(ctx, ev)
+		untold = err
+		return err
+	}
 	if err := x.outputs.Units(ctx, x.job, ask, tell); err != nil {
 		_ = x.tell(ctx, api.UnitsEvent{Failed: api.AsError(err)})
+	}
+	if untold != nil && ctx.Err() == nil {
+		// Whoever asks has ended, or gone. What it had sent before is still read: it may be calls that are to be kept.
+		_ = x.conn.SetReadDeadline(time.Now().Add(lastWords))
+		reading.Wait()
 	}
 	stop()
 	_ = x.conn.Close()
@@ -98,34 +123,79 @@ func (x *exchange) run(ctx context.Context, in *bufio.Reader, ask api.UnitsReque
 	reading.Wait()
 }
 
-// take carries out appends, in order, until the connection ends or one is refused.
+// take carries out appends, in order, until the connection ends or one is refused. What is to be kept does not wait for
+// them: it is kept since they may take long.
 func (x *exchange) take(ctx context.Context, in *bufio.Reader) {
+	appends := make(chan api.ExchangeAppend, maxAppends)
+	var appending sync.WaitGroup
+	appending.Go(func() {
+		for a := range appends {
+			if x.append(ctx, a) != nil {
+				_ = x.conn.Close() // none is made behind one that was refused
+				break
+			}
+		}
+		for range appends {
+		}
+	})
+	defer appending.Wait()
+	defer close(appends)
 	for {
 		b, err := wire.ReadFrame(in, api.MaxExchange)
 		if err != nil {
 			return
 		}
 		var a api.ExchangeAppend
-		answer := api.ExchangeAnswer{}
 		err = wire.Unmarshal(b, &a)
-		if err == nil && a.Seq == 0 && len(a.Data) == 0 && !a.Close {
-			x.takes.Do(func() { close(x.taking) })
-			continue
-		}
-		if err == nil {
-			answer.Seq = a.Seq
-			req := api.AppendRequest{Seq: a.Seq, Data: a.Data, Close: a.Close, Near: a.Near}
-			_, err = x.growth.Append(ctx, x.job, req)
-		}
-		if err != nil {
-			e := api.AsError(err)
-			answer.Status = e.Status
-			answer.Failed, _ = json.Marshal(e)
-		}
-		if x.send(&answer) != nil || err != nil {
+		switch {
+		case err != nil:
+			_ = x.refuse(0, err)
 			return
+		case a.Keep != nil:
+			x.keep(a.Keep)
+		case a.Seq == 0 && len(a.Data) == 0 && !a.Close:
+			x.takes.Do(func() { close(x.taking) })
+		default:
+			appends <- a
 		}
 	}
+}
+
+// append makes one append, and tells what came of it. The error is that it was refused: that nobody hears the answer is
+// none.
+func (x *exchange) append(ctx context.Context, a api.ExchangeAppend) error {
+	req := api.AppendRequest{Seq: a.Seq, Data: a.Data, Close: a.Close, Near: a.Near, Upto: a.Upto}
+	if _, err := x.growth.Append(ctx, x.job, req); err != nil {
+		_ = x.refuse(a.Seq, err)
+		return err
+	}
+	_ = x.send(&api.ExchangeAnswer{Seq: a.Seq})
+	return nil
+}
+
+// refuse tells why an append was not made.
+func (x *exchange) refuse(seq uint64, why error) error {
+	e := api.AsError(why)
+	said, err := json.Marshal(e)
+	if err != nil {
+		return err
+	}
+	return x.send(&api.ExchangeAnswer{Seq: seq, Status: e.Status, Failed: said})
+}
+
+// keep has calls kept, and tells which are. When that has failed, others have no place behind them before whoever asks
+// has heard of it. What has come from somebody who is gone is kept all the same.
+func (x *exchange) keep(k *api.ExchangeKeep) {
+	if x.unkept = x.unkept && !k.Again; x.unkept {
+		return
+	}
+	after, err := x.growth.Keep(x.job, k)
+	a := api.ExchangeAnswer{Kept: &after}
+	if err != nil {
+		x.unkept = true
+		a.Unkept, _ = json.Marshal(api.AsError(err))
+	}
+	_ = x.send(&a)
 }
 
 // tell sends what is told of units.

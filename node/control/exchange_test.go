@@ -77,6 +77,14 @@ func TestExchange(t *testing.T) {
 		}
 		return err
 	}
+	if err := hear(); err != nil || heard[0].Kept == nil || *heard[0].Kept != 7 {
+		t.Fatalf("told at first: %+v, %v; want which calls are kept", heard, err)
+	}
+	say(api.ExchangeAppend{Keep: &api.ExchangeKeep{First: 7, Ends: make([]byte, 8)}})
+	if err := hear(); err != nil || heard[1].Kept == nil || *heard[1].Kept != 9 {
+		t.Fatalf("told of calls that were handed over: %+v, %v", heard, err)
+	}
+	heard = nil
 	say(api.ExchangeAppend{Seq: 1, Data: [][]byte{[]byte("a"), []byte("b")}})
 	say(api.ExchangeAppend{Seq: 2, Close: true})
 	for range 2 {

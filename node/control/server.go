@@ -107,11 +107,24 @@ func routes(b Books, log *slog.Logger) http.Handler {
 	accept(mux, "POST /v1/jobs/{id}/append", func(r *http.Request, req api.AppendRequest) (api.Appended, error) {
 		return b.Growth.Append(r.Context(), job(r), req)
 	})
+	backlogRoutes(mux, b.Growth)
 	recoveryRoutes(mux, b.Recoveries)
 	outputRoutes(mux, b.Outputs, log)
 	exchangeRoute(mux, b.Growth, b.Outputs)
 	datasetRoutes(mux, b.Datasets)
 	return mux
+}
+
+func backlogRoutes(mux router, g Growth) {
+	handle(mux, "GET /v1/jobs/{id}/backlog", func(r *http.Request) (api.KeptCalls, error) {
+		return g.Kept(r.Context(), job(r))
+	})
+	accept(mux, "POST /v1/jobs/{id}/backlog/cancel", func(r *http.Request, req api.CancelKept) (api.KeptCalls, error) {
+		return g.CancelKept(job(r), req)
+	})
+	accept(mux, "POST /v1/jobs/{id}/backlog/move", func(r *http.Request, req api.MoveKept) (api.KeptCalls, error) {
+		return g.MoveKept(job(r), req)
+	})
 }
 
 func datasetRoutes(mux router, s Datasets) {

@@ -2,10 +2,12 @@ package jobs
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/node/backlog"
 )
 
 // A program that appends to a job over an exchange may be killed, and then nobody ever closes the job: it would hold
@@ -16,33 +18,44 @@ import (
 // attended is which jobs have a program connected that appends to them.
 type attended struct {
 	mu   sync.Mutex
-	by   map[string]int       // how many, by the names of the jobs
-	left map[string]time.Time // since when there is none, of jobs that were looked at
+	by   map[string][]*backlog.Process // by the names of the jobs
+	left map[string]time.Time          // since when there is none, of jobs that were looked at
 }
 
-// come notes that a program has come. leave is to be called when it has gone.
-func (a *attended) come(name string) (leave func()) {
+// come notes that a program has come, which runs as a process. leave is to be called when it has gone.
+func (a *attended) come(name string, by backlog.Process) (leave func()) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.by == nil {
-		a.by = map[string]int{}
+		a.by = map[string][]*backlog.Process{}
 	}
-	a.by[name]++
+	a.by[name] = append(a.by[name], &by)
 	delete(a.left, name)
 	return func() {
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		if a.by[name]--; a.by[name] == 0 {
+		a.by[name] = slices.DeleteFunc(a.by[name], func(p *backlog.Process) bool { return p == &by })
+		if len(a.by[name]) == 0 {
 			delete(a.by, name)
 		}
 	}
+}
+
+// of are the processes of the programs that are connected to a job.
+func (a *attended) of(name string) (all []backlog.Process) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, p := range a.by[name] {
+		all = append(all, *p)
+	}
+	return all
 }
 
 // alone is for how long nobody has been connected to a job, as far as that was looked at.
 func (a *attended) alone(name string, now time.Time) time.Duration {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.by[name] > 0 {
+	if slices.ContainsFunc(a.by[name], func(p *backlog.Process) bool { return !p.Ended() }) { // a fork may hold others
 		return 0
 	}
 	since, ok := a.left[name]
@@ -66,9 +79,6 @@ func (a *attended) keep(names map[string]bool) {
 	}
 }
 
-// Attend notes that a program is connected that appends to a job. leave is to be called when it has gone.
-func (r *grower) Attend(name string) (leave func()) { return r.attended.come(name) }
-
 // attendEvery is the time between two looks at who is connected.
 const attendEvery = time.Second
 
@@ -85,13 +95,27 @@ func (r *grower) closeAbandoned() {
 			for _, j := range r.book.Candidates("") {
 				if within := r.abandonedAfter(j); within > 0 {
 					names[j.Name] = true
-					if r.attended.alone(j.Name, now) > within {
-						r.abandon(j)
-					}
+					r.lookAlone(j, now, within)
 				}
 			}
 			r.attended.keep(names)
+			r.dropBacklogs()
 		}
+	}
+}
+
+// lookAlone appends what is kept of a job whose program is gone, and then closes it if that was long enough ago.
+func (r *grower) lookAlone(j *Job, now time.Time, within time.Duration) {
+	alone := r.attended.alone(j.Name, now)
+	if b := r.kept.get(j.Name); b != nil && b.Waiting() > 0 {
+		r.settle(j.ID(), b)
+		if b.Gone(now, within) {
+			r.drain(j, b, within)
+		}
+		return
+	}
+	if alone > within {
+		r.abandon(j)
 	}
 }
 

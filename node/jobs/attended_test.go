@@ -3,6 +3,8 @@ package jobs
 import (
 	"testing"
 	"time"
+
+	"github.com/dtpnode/dtpnode/node/backlog"
 )
 
 // TestAttended: a job is alone from the first look without a program on, until one comes.
@@ -17,7 +19,7 @@ func TestAttended(t *testing.T) {
 	}
 	want(10, 0)
 	want(15, 5*time.Second)
-	first, second := a.come("job"), a.come("job")
+	first, second := a.come("job", backlog.Process{}), a.come("job", backlog.Process{})
 	want(20, 0)
 	first()
 	want(30, 0)

@@ -47,6 +47,7 @@ type growth struct {
 	data    *tasks.Dataset
 	appends uint64
 	closed  bool
+	hashes  []string // of the items of each append, as far as it has one blob of them
 }
 
 // take adds appends that the engine reports.
@@ -62,6 +63,13 @@ func (g *growths) take(e engine.Grown) {
 		g.of[e.ID] = of
 	}
 	of.pending = append(of.pending, e.Appends...)
+	for _, a := range e.Appends {
+		hash := ""
+		if len(a.Files) == 1 {
+			hash = a.Files[0].Items
+		}
+		of.hashes = append(of.hashes, hash)
+	}
 	of.settle()
 }
 
@@ -111,6 +119,16 @@ func (g *growths) told(id tasks.JobID) (appends uint64, closed bool) {
 		return 0, false
 	}
 	return of.appends + uint64(len(of.pending)), of.closed
+}
+
+// hashes are those of the items of each append that is known here, in order.
+func (g *growths) hashes(id tasks.JobID) []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if of := g.of[id]; of != nil {
+		return slices.Clip(of.hashes)
+	}
+	return nil
 }
 
 // forget drops what is known of a job's growth, and returns its description, nil if that was not here.
@@ -166,6 +184,9 @@ func (r *teller) tellOpen(j *Job, st *api.JobStatus) {
 	}
 	if st.Open && st.State == api.Running && st.Done+lost >= st.Units {
 		st.Phase = "waiting for more, or to be closed"
+		if n := r.kept.waiting(j.Name); n > 0 {
+			st.Phase = fmt.Sprintf("%d calls wait to be appended", n)
+		}
 		if lost > 0 {
 			st.Phase = fmt.Sprintf("%d entries are given up; %s", lost, st.Phase)
 		}
@@ -292,6 +313,11 @@ func (r *grower) AppendTo(ctx context.Context, name string, req api.AppendReques
 			return api.Appended{Seq: appends, Appends: appends, Units: j.units(), Closed: true}, nil
 		}
 	}
+	if closes && req.Seq == 0 {
+		if err := r.drainFirst(ctx, j); err != nil {
+			return out, err
+		}
+	}
 	files, err := r.planAppend(ctx, j, req)
 	if err != nil {
 		return out, err
@@ -303,7 +329,14 @@ func (r *grower) AppendTo(ctx context.Context, name string, req api.AppendReques
 	if err := r.spreadItems(ctx, j, id, files); err != nil {
 		return out, err
 	}
-	return r.appendParts(ctx, j, engine.Append{ID: id, Seq: req.Seq, Files: files, Close: req.Close, Near: near})
+	if err := r.sends(j, req, files); err != nil {
+		return out, err
+	}
+	out, err = r.appendParts(ctx, j, engine.Append{ID: id, Seq: req.Seq, Files: files, Close: req.Close, Near: near})
+	if err == nil {
+		r.sent(j, req, files)
+	}
+	return out, err
 }
 
 // nearOf is what an append says of nodes that are near its items, in the words of the cores.

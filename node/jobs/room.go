@@ -175,6 +175,7 @@ type base struct {
 	workers  *worker.Workers
 	book     *Book
 
+	kept    backlogs           // calls that wait to be appended to jobs of this node's user
 	early   early              // values that are told before they are committed
 	placing singleflight.Group // blobs that jobs ship and that are being brought, by their hashes
 }
@@ -257,6 +258,7 @@ func (r *Room) Restore() { r.waiting = r.loadFinished() }
 func (r *Room) Begin() {
 	r.spawn(r.sweepOften)
 	r.spawn(r.cancelOften)
+	r.restoreBacklogs()
 	r.spawn(r.closeAbandoned)
 	r.spawn(r.StopRevoked) // for members that were revoked while this daemon did not run
 	r.spawn(func() { r.awaitEnds(r.waiting) })

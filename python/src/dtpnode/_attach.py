@@ -11,6 +11,18 @@ from ._receiver import Job, Receiver
 from ._session import REDUCE, parts_of
 
 
+class _Call(LateFuture):
+    """The future of a call that another process has submitted."""
+
+    def cancel(self) -> bool:
+        return self.cancelled()  # It is not this process's to cancel.
+
+    def never(self) -> None:
+        """Tells that there is no such call."""
+        self.cancel_here()
+        self.set_running_or_notify_cancel()
+
+
 class Attached(Receiver):
     """What an executor has sent, as futures, from any process of its user and on any node of the pool.
 
@@ -23,14 +35,22 @@ class Attached(Receiver):
     Calls are numbered from 0, in the order in which the executor has sent them, which is that of submission without
     those that were cancelled before. ``session[n]`` is the future of a call; ``len`` counts those that are known, and
     grows while the executor submits more. An executor sends as many calls as the pool runs within half a second, so
-    that those which wait can be cancelled: these are not there yet, and are lost where its process is killed.
+    that those which wait can be cancelled. Its daemon keeps these, once they have waited for a moment: they are
+    counted, too, and ``running()`` of their futures is false. Where one of them is cancelled before it is sent there is
+    a future too many, which is cancelled when the session ends, and not counted any more.
+
+    Where the session's process is killed its daemon sends what it keeps, at once if it can tell that the process has
+    ended, and else a minute later. Calls of the last moment before, less than a second, may be missing; so may some
+    where more than 256 MiB of calls have waited, or the daemon's disk was full, of which a warning is logged by
+    ``concurrent.futures``.
 
     The futures cannot be cancelled, and are settled as those of the executor are. Results are there for as long as
     nodes keep them (``dtpnode up --keep-results``), but for large ones that the executor's program has taken: of those
     from 1 MiB on the first 256 MiB of a session are kept, and the others may be a ``ResultTaken``.
 
     ``name`` is that of the session's first job, as ``Executor.name`` and ``dtpnode ps`` tell it. Where the
-    session's process was killed its daemon closes the job a minute later; ``finish`` does so at once.
+    session's process was killed its daemon closes the job a minute after that, and after all calls that it keeps are
+    sent; ``finish`` does so at once.
     """
 
     def __init__(self, control: Control, name: str) -> None:
@@ -42,24 +62,62 @@ class Attached(Receiver):
             raise Error(f"the job {name} is a reduction, which has a total and no futures", "client.reduction has it")
         super().__init__(control, first["title"])
         self.name = first["id"]
-        self._futures: list[Future[Any]] = []
+        self._futures: list[_Call] = []
+        self._names: set[str] = set()  # of the jobs that are known
+        self._learn(parts)
+
+    def _learn(self, parts: list[tuple[int, dict[str, Any]]]) -> None:
+        """Follows those of a session's jobs that were not known before."""
         for before, status in parts:
+            if status["id"] in self._names:
+                continue
             job = Job(status["id"], before, closing=True)
+            self._names.add(job.name)
+            waiting = self._waiting(job.name) if status is parts[-1][1] else 0
             with self._lock:
                 self._know(job, int(status["units"]))
+                self._expect(job, waiting)
             self._follow(job)
 
+    def _waiting(self, job: str) -> int:
+        """How many calls the daemon of a job's program keeps that are not in it yet, as far as it can be asked."""
+        try:
+            return int(self._control.call("GET", f"/v1/jobs/{job}/backlog")["waiting"])
+        except Error:
+            return 0
+
     def _know(self, job: Job, units: int) -> None:
-        """Makes futures of a job's units, up to a number of them. The caller holds _lock."""
+        """Makes futures of a job's units, up to a number of them, as running. The caller holds _lock."""
+        self._expect(job, units - job.units)
         for unit in range(job.units, units):
-            future: Future[Any] = LateFuture()
-            future.set_running_or_notify_cancel()
-            at = job.before + unit
-            while len(self._futures) <= at:
-                self._futures.append(future)
-            self._futures[at] = future
-            job.sent[unit] = future
+            future = self._futures[job.before + unit]
+            if not future.done():
+                future.set_running_or_notify_cancel()
         job.units = max(job.units, units)
+
+    def _expect(self, job: Job, n: int) -> None:
+        """Makes futures of the n calls that come into a job next. The caller holds _lock."""
+        for unit in range(job.units, job.units + n):
+            while len(self._futures) <= job.before + unit:
+                self._futures.append(_Call())
+            job.sent[unit] = self._futures[job.before + unit]
+
+    def _over(self, job: Job) -> None:
+        """Takes back what waited and never came. It may have gone on to another job."""
+        units = int(self._status(job)["units"])
+        parts = parts_of(self._control, self.name)
+        with self._lock:
+            never = [job.sent.pop(unit) for unit in sorted(job.sent) if unit >= units]
+        super()._over(job)
+        self._learn(parts)
+        last = max(parts, key=lambda part: part[0])
+        if last[1]["id"] != job.name:
+            return
+        with self._lock:
+            del self._futures[job.before + units :]
+        for future in never:
+            assert isinstance(future, _Call)
+            future.never()
 
     def _take(self, job: Job, first: int, n: int) -> list["Future[Any] | None"]:
         with self._lock:
@@ -111,4 +169,6 @@ class Attached(Receiver):
     def __repr__(self) -> str:
         with self._lock:
             done = sum(f.done() for f in self._futures)
-            return f"<dtpnode.Attached to {self.name}: {done} of {len(self._futures)} calls are settled>"
+            wait = sum(not f.done() and not f.running() for f in self._futures)
+            waiting = f", {wait} wait to be sent" if wait else ""
+            return f"<dtpnode.Attached to {self.name}: {done} of {len(self._futures)} calls are settled{waiting}>"

@@ -36,13 +36,30 @@ class Exchange:
         except httpx.WriteError:  # What is to be read may say why.
             pass
 
-    def send(self, seq: int, items: list[bytes], close: bool = False, near: Sequence[Mapping[str, Any]] = ()) -> None:
+    def send(
+        self,
+        seq: int,
+        items: list[bytes],
+        close: bool = False,
+        near: Sequence[Mapping[str, Any]] = (),
+        upto: int = 0,
+    ) -> None:
         """Appends items, or closes the job. Seq counts the appends of the job from 1. Near says which nodes are faster
-        with some of the items (NearItems of the schema)."""
+        with some of the items (NearItems of the schema), and upto is the number behind the last call, where calls have
+        numbers."""
         append = {"seq": seq, "data": items, "close": close}
         if near:
             append["near"] = near
-        body = msgpack.packb(append)
+        if upto:
+            append["upto"] = upto
+        self._write(append)
+
+    def keep(self, calls: Mapping[str, Any]) -> None:
+        """Hands calls over that the daemon is to keep (ExchangeKeep of node/api/exchange.go)."""
+        self._write({"seq": 0, "data": [], "close": False, "keep": calls})
+
+    def _write(self, frame: Mapping[str, Any]) -> None:
+        body = msgpack.packb(frame)
         self._stream.write(_LENGTH.pack(len(body)) + body)
 
     def answers(self) -> Iterator[dict[str, Any]]:
@@ -73,7 +90,7 @@ class Exchange:
                         return
                     at += n
             answer: dict[str, Any] = msgpack.unpackb(body)
-            for name in ("rest", "failed"):
+            for name in ("rest", "failed", "unkept"):
                 if answer.get(name):
                     answer[name] = json.loads(answer[name])
             if answer.get("held"):

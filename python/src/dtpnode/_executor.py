@@ -337,6 +337,8 @@ class _Feed:
     def cancel(self) -> None:
         for slot in self.slots:
             slot.cancel()
+        if self.slots:
+            self._session.drop()
 
 
 def _results(feed: _Feed, end: float | None) -> Iterator[Any]:

@@ -89,6 +89,24 @@ class LateFuture(Future[Any]):
     """A future whose result may stay in a file until somebody asks for it."""
 
     _load: "Callable[[], tuple[Any, BaseException | None]] | None" = None
+    _kept: "tuple[Callable[[LateFuture, int], bool], int] | None" = None
+
+    def cancel(self) -> bool:
+        """Cancels the call if it is not on its way: it never runs then, also where this process is killed."""
+        kept = self._kept
+        return super().cancel() if kept is None else kept[0](self, kept[1])
+
+    def cancel_here(self) -> bool:
+        """Cancels the call in this process alone."""
+        return super().cancel()
+
+    def keep(self, cancel: "Callable[[LateFuture, int], bool]", number: int) -> None:
+        """Notes that the daemon keeps the call under a number, and how it is cancelled then."""
+        self._kept = cancel, number
+
+    def keep_no_more(self) -> None:
+        """Notes that the daemon does not keep the call any more."""
+        self._kept = None
 
     def set_later(self, load: "Callable[[], tuple[Any, BaseException | None]]") -> None:
         """Settles the future; load gives the result, or the exception, and is called once if somebody asks for it."""

@@ -39,8 +39,9 @@ ROOM = 2.0  # seconds between attempts to have a disk take more that was full
 AGAIN = (404, 500, 502, 503, 504)  # statuses of refusals that another attempt may not meet
 
 
-Append = tuple[int, list[bytes], bool, list[dict[str, Any]]]
-"""An append: its number, the items, whether it is the last one, and which nodes are near some of the items."""
+Append = tuple[int, list[bytes], bool, list[dict[str, Any]], int]
+"""An append: its number, the items, whether it is the last one, which nodes are near some of the items, and the number
+behind its last call in the session."""
 
 
 @dataclass(eq=False)
@@ -58,6 +59,7 @@ class Job:
     busy: bool = False  # something that has come is being taken: futures may be about to be settled
     over: bool = False  # nothing is received from it any more
     exchange: Exchange | None = None
+    greeted: bool = False  # over this connection the daemon has said which calls it keeps
     receiver: threading.Thread | None = None
 
     def first(self) -> int:
@@ -106,7 +108,7 @@ class Receiver:
                     first = job.first()
                 exchange = Exchange(self._control, job.name, first, not job.closing)
                 with self._lock:
-                    job.exchange = exchange
+                    job.exchange, job.greeted = exchange, False
                     again = list(job.unanswered)
                 if self._left(job):  # Whoever ends the session looks for this exchange from now on.
                     return
@@ -161,6 +163,8 @@ class Receiver:
         for name in ("early", "values"):
             for run in answer.get(name) or ():
                 self._values(job, run["first"], run["values"])
+        if "kept" in answer:
+            self._told_kept(job, answer["kept"], answer.get("unkept"))
         if answer.get("held"):
             self._held(job, answer["held"])
         seq = answer.get("seq", 0)
@@ -184,6 +188,9 @@ class Receiver:
             return False
         self._over(job)
         return True
+
+    def _told_kept(self, job: Job, after: int, why: dict[str, Any] | None) -> None:
+        """Is told that the daemon keeps calls up to a number, and why it does not keep those behind them."""
 
     def _append_refused(self, job: Job, error: Error) -> Error:
         """What the refusal of an append comes to."""

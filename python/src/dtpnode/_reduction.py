@@ -345,7 +345,7 @@ class _Run(Receiver):
             if not batch:
                 return
             part.seq += 1
-            append = part.seq, batch, False, list[dict[str, Any]]()
+            append = part.seq, batch, False, list[dict[str, Any]](), 0
             part.unanswered.append(append)
             part.units, part.size = part.units + len(batch), part.size + size
             self._numbers, self._bytes = self._numbers + len(batch), self._bytes + size
@@ -375,7 +375,7 @@ class _Run(Receiver):
             self._check()
             part.seq += 1
             part.closing = True
-            append = part.seq, list[bytes](), True, list[dict[str, Any]]()
+            append = part.seq, list[bytes](), True, list[dict[str, Any]](), 0
             part.unanswered.append(append)
             exchange = part.exchange
         hand(exchange, append)

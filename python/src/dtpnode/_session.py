@@ -28,11 +28,13 @@ from ._calls import Batch
 from ._control import Control, seen
 from ._errors import DiskFull, Error, NoDaemon, TooLarge
 from ._exchange import Exchange
+from ._held import LateFuture
+from ._kept import Kept
 from ._notes import Notes
 from ._opening import open_job
 from ._pickles import MAX_ITEM
 from ._prints import Output, Prints
-from ._receiver import PATIENCE, RETRY, ROOM, Append, Job, Receiver, broken_by
+from ._receiver import AGAIN, PATIENCE, RETRY, ROOM, Append, Job, Receiver, broken_by, logger
 from ._taken import Takings
 from ._unpicklable import unpicklable
 from ._versions import Fresh
@@ -44,9 +46,11 @@ MAX_BATCH = 8 << 20  # bytes of items in one append, unless one item is larger
 MAX_CALLS = 20_000  # items in one append
 # Of one job. The daemon takes 16 MiB of records of appends, of which one has up to 1.3 kB, and 1 GiB of items.
 MAX_APPENDS = 8_000
-MAX_ITEMS = 900 << 20  # bytes
+MAX_ITEMS = 640 << 20  # bytes; what is kept fits into the job beside them (MAX_KEPT)
 AHEAD = 0.5  # seconds of work that is on its way
+SOON = 5.0  # seconds for which a daemon is waited for that only needs to know
 MAX_NEAR = 1024  # nodes that an append may name
+IDLE = 0.4  # seconds for which an append may be on its way before anybody looks, where nothing else waits
 LOOK = 5.0  # seconds between looks at how many slots there are, while calls wait
 
 
@@ -102,7 +106,11 @@ class Session(Receiver):
         self._stale = False  # nodes were not told the versions of what the next calls need
         self._workers = workers
         self._prints = Prints(control, output) if output is not None else None
-        self._waiting: "deque[Call]" = deque()
+        self._waiting: "deque[Call]" = deque()  # those that wait longest are in _kept
+        self._kept = Kept(workers)
+        self._cancelling: "dict[Future[Any], Call | None]" = {}  # with their calls once these are not sent any more
+        self._dropped = False  # results of a map are not wanted any more, and their calls may be kept
+        self._dozing = False  # the sender waits for whatever comes
         self._flying = 0  # calls that are on their way
         self._rate = _Rate()
         self._looked = time.monotonic()
@@ -129,7 +137,7 @@ class Session(Receiver):
             self._waiting.extend(calls)
             # Who waits for each call before the next one is spared the change to another thread.
             direct = not self._job.unanswered and not self._rolls() and self._sending.acquire(blocking=False)
-            if not direct:
+            if not direct or self._dozing:
                 self._change.notify()
         if direct:
             try:
@@ -167,10 +175,18 @@ class Session(Receiver):
         with self._lock:
             self.closed = True
             if cancel:
+                first, kept = self._kept.number, len(self._kept.calls)
+                dropped += self._kept.clear()
                 dropped.extend(self._waiting)
+                self._kept.number += len(self._waiting)
                 self._waiting.clear()
             self._change.notify_all()
+        if dropped and kept and not self.abandoned:
+            with contextlib.suppress(Error, httpx.TransportError):  # The job is closed soon, which ends them, too.
+                self._cancel_kept([[first, first + kept]], SOON)
         for call in dropped:
+            if isinstance(call.future, LateFuture):
+                call.future.keep_no_more()
             call.future.cancel()
             call.future.set_running_or_notify_cancel()
 
@@ -233,15 +249,35 @@ class Session(Receiver):
                 self.room.lacks(e)
                 since = time.monotonic()
                 time.sleep(ROOM)
+        self._move(job, old, since)
+        self._finish(old)
+
+    def _move(self, job: Job, old: Job, since: float) -> None:
+        """Has calls that are kept for a job kept for the next one. All appends to it are answered."""
+        while True:
+            try:
+                moved = self._control.call("POST", f"/v1/jobs/{job.name}/backlog/move", {"from": old.name})
+                break
+            except DiskFull as e:
+                self.room.lacks(e)
+                since = time.monotonic()
+                time.sleep(ROOM)
+            except (Error, httpx.TransportError) as e:
+                if isinstance(e, Error) and not isinstance(e, NoDaemon) and e.status not in AGAIN:
+                    raise
+                if time.monotonic() - since > PATIENCE:
+                    raise
+                time.sleep(RETRY)
         with self._lock:
             self._job = job
-        self._finish(old)
+            self._kept.told_kept(moved["after"], self._waiting, True)
 
     def _send(self) -> None:
         try:
             while self._ready():
                 with self._sending:
                     self._pump()
+                    self._keep()
                 self._look()
             with self._lock:
                 over = self.broken is not None
@@ -251,21 +287,33 @@ class Session(Receiver):
             self._fail(e)
 
     def _ready(self) -> bool:
-        """Waits until there is something to send, or it is time to look how many slots there are while calls wait;
-        false if there will be nothing."""
+        """Waits until there is something to send or to be kept, or it is time to look how many slots there are while
+        calls wait; false if there will be nothing."""
         with self._lock:
+            number = -1
             while True:
                 if self.broken is not None:
                     return False
-                if self._waiting:
-                    if not self._job.unanswered and self._room() > 0:
-                        return True
-                    if not self._change.wait(LOOK):
-                        return True
-                    continue
-                elif self.closed and not self._job.unanswered:
+                unanswered, waiting = bool(self._job.unanswered), bool(self._waiting or self._kept.calls)
+                if waiting and not unanswered and self._room() > 0 or self._dropped:
+                    return True
+                if not waiting and self.closed and not unanswered:
                     return False
-                self._change.wait()
+                keeps = self._job.exchange is not None and self._job.greeted
+                soon = self._kept.wait(self._waiting, unanswered) if keeps else None
+                if soon is not None and soon <= 0:
+                    return True
+                if waiting or unanswered:
+                    wait: float | None = min(LOOK if soon is None else soon, LOOK if waiting else IDLE)
+                else:
+                    # Who submits call after call wakes nobody: an append of its may yet be on its way for long.
+                    self._dozing = number == self._kept.number
+                    wait = None if self._dozing else IDLE
+                number = self._kept.number
+                woken = self._change.wait(wait)
+                self._dozing = False
+                if not woken and waiting and soon is None:
+                    return True
 
     def _look(self) -> None:
         """Looks how many slots the pool has, now and then."""
@@ -283,26 +331,33 @@ class Session(Receiver):
 
     def _pump(self) -> None:
         """Sends the next calls, if there is room. The caller holds _sending."""
+        if self._job.unanswered:
+            return
         if self._rolls():
             self._roll()
         with self._lock:
             job = self._job
             if job.unanswered:
                 return
-            batch, calls = Batch(), list[Call]()
+            batch, calls, taken = Batch(), list[Call](), list[Call]()
+            kept = len(self._kept.calls)
             try:
-                self._fill(batch, calls)
+                self._fill(batch, calls, taken)
                 near: list[dict[str, Any]] = []
                 if any(call.near is not None for call in calls):
                     batch, near = by_node(calls)
-                append = job.seq + 1, batch.items, False, near
+                append = job.seq + 1, batch.items, False, near, self._kept.number
                 units = range(job.units, job.units + len(calls))
                 futures = {unit: call.future for unit, call in zip(units, calls)}
             except BaseException:  # Such as a KeyboardInterrupt in the thread that submits: nothing is lost by it.
-                self._waiting.extendleft(reversed(calls))
+                self._kept.number -= len(taken)
+                self._kept.calls.extendleft(reversed(taken[:kept]))
+                self._waiting.extendleft(reversed(taken[kept:]))
                 raise
             if not calls:
                 return
+            unkept: list[Call | None] = [call if call.running else None for call in taken[kept:]]
+            self._kept.append(self._kept.number - len(unkept), unkept)
             job.unanswered.append(append)
             job.sent.update(futures)
             job.seq, job.units, job.size = append[0], units.stop, job.size + batch.size
@@ -310,24 +365,128 @@ class Session(Receiver):
             exchange = job.exchange
         self._hand(exchange, append)
 
-    def _fill(self, batch: Batch, calls: list[Call]) -> None:
-        """Puts waiting calls into a batch. The caller holds _lock."""
+    def _fill(self, batch: Batch, calls: list[Call], taken: list[Call]) -> None:
+        """Puts waiting calls into a batch. Taken are those, and all that were cancelled. The caller holds _lock."""
         room = min(self._room(), MAX_CALLS)
-        while self._waiting and len(calls) < room:
-            call = self._waiting[0]
+        kept = self._kept
+        while len(calls) < room:
+            source = kept.calls or self._waiting
+            if not source:
+                return
+            call = source[0]
             if calls and batch.size + len(call.function) + len(call.arguments) > MAX_BATCH:
                 return
-            self._waiting.popleft()
+            taken.append(source.popleft())
+            kept.number += 1
+            if call.future in self._cancelling:
+                self._cancelling[call.future] = call
+                continue
+            if source is kept.calls and isinstance(call.future, LateFuture):
+                call.future.keep_no_more()
             if call.start():
                 calls.append(call)
                 batch.add(call.function, call.arguments)
+
+    def _keep(self) -> None:
+        """Hands over what has waited for a moment. The caller holds _sending, so that it stays in order."""
+        if self._dropped:
+            self._drop()
+        with self._lock:
+            job = self._job
+            exchange = job.exchange
+            if exchange is None or not job.greeted:
+                return
+            frames = self._kept.take(self._waiting, bool(job.unanswered), self._cancel)
+            why = self._kept.why if not self._kept.told else ""
+            self._kept.told = self._kept.told or bool(why)
+        if why:
+            logger.warning("calls that wait are lost if this process is killed, for now: %s", why)
+        try:
+            for frame in frames:
+                exchange.keep(frame)
+        except httpx.TransportError:
+            exchange.close()  # What was not kept is handed over again over the next connection.
+        except BaseException:
+            exchange.close()
+            raise
+
+    def drop(self) -> None:
+        """Is told that calls of a map were cancelled in this process, of which the daemon may keep some."""
+        self._dropped = True
+
+    def _drop(self) -> None:
+        """Has kept calls never run that a map has cancelled."""
+        self._dropped = False
+        with self._lock:
+            at = self._kept.number
+            numbers = [n for n, call in enumerate(self._kept.calls, at) if call.future.cancelled()]
+        runs: list[list[int]] = []
+        for n in numbers:
+            if runs and runs[-1][1] == n:
+                runs[-1][1] = n + 1
+            else:
+                runs.append([n, n + 1])
+        if runs:
+            with contextlib.suppress(Error, httpx.TransportError):  # They are not sent in any case.
+                self._cancel_kept(runs, 0.0)
+
+    def _cancel(self, future: LateFuture, number: int) -> bool:
+        """Cancels a call that is kept; true if it never runs, also where this process is killed at once."""
+        if os.getpid() != self._pid:
+            return future.cancel_here()
+        with self._lock:
+            if future.running() or future.done() or self.broken is not None:
+                return future.cancel_here()
+            self._cancelling.setdefault(future, None)  # It is not sent from now on.
+        cancelled = False
+        try:
+            self._cancel_kept([[number, number + 1]], PATIENCE)
+            cancelled = True
+        except (Error, httpx.TransportError):
+            pass
+        except BaseException:  # Such as a KeyboardInterrupt: nobody has been told yet that it runs or not.
+            cancelled = True
+            raise
+        finally:
+            self._cancelled(future, cancelled)
+        return cancelled and future.cancelled()
+
+    def _cancelled(self, future: LateFuture, cancelled: bool) -> None:
+        """Ends the cancelling of a call. If it has failed the call is sent after all."""
+        with self._lock:
+            call = self._cancelling.pop(future, None)
+            future.keep_no_more()
+            if not cancelled and call is not None and self.broken is None:
+                self._waiting.append(call)
+                self._change.notify()
+                return
+            broken = self.broken
+        if cancelled:
+            future.cancel_here()
+        if call is None:
+            return
+        if call.start() and broken is not None:
+            future.set_exception(broken_by(broken))
+
+    def _cancel_kept(self, calls: list[list[int]], patience: float) -> None:
+        """Has the daemon never run calls, as ranges of their numbers. One that is away is waited for."""
+        since = time.monotonic()
+        while True:
+            try:
+                self._control.call("POST", f"/v1/jobs/{self._job.name}/backlog/cancel", {"calls": calls})
+                return
+            except (Error, httpx.TransportError) as e:
+                lasts = isinstance(e, Error) and not isinstance(e, NoDaemon) and e.status not in AGAIN
+                if lasts or self.broken is not None or time.monotonic() - since > patience:
+                    raise
+                time.sleep(RETRY)
 
     def _finish(self, job: Job) -> None:
         """Lets a job end when all of its calls have run."""
         with self._lock:
             job.seq += 1
             job.closing = True
-            append = job.seq, list[bytes](), True, list[dict[str, Any]]()
+            append = job.seq, list[bytes](), True, list[dict[str, Any]](), 0
             job.unanswered.append(append)
             exchange = job.exchange
         self._hand(exchange, append)
@@ -357,7 +516,7 @@ class Session(Receiver):
     def _taken(self, n: int) -> None:
         self._flying -= n
         self._rate.add(n)
-        if n and self._waiting:
+        if n and (self._waiting or self._kept.calls):
             self._change.notify()
 
     def _over(self, job: Job) -> None:
@@ -365,17 +524,33 @@ class Session(Receiver):
         if job is self._job:
             self._notes.close()
 
+    def _told_kept(self, job: Job, after: int, why: dict[str, Any] | None) -> None:
+        with self._lock:
+            whole, job.greeted = why is not None or not job.greeted, True
+            if job is not self.__dict__.get("_job"):  # It is being opened.
+                return
+            self._kept.told_kept(after, self._waiting, whole)
+            if why is not None:
+                self._kept.refused(str(why.get("error")))
+            if self._waiting:
+                self._change.notify()
+
     def _answered(self) -> None:
-        if self._waiting or self.closed:  # Else nobody waits for it, and a thread would be woken for nothing.
+        if not self._job.unanswered:
+            self._kept.answered()
+        # Else nobody waits for it, and a thread would be woken for nothing.
+        if self._waiting or self._kept.calls or self.closed:
             self._change.notify_all()
 
     def _fail(self, why: BaseException) -> None:
         super()._fail(why)
         self._notes.close()
         with self._lock:
-            waiting = list(self._waiting)
+            waiting = self._kept.clear() + list(self._waiting)
             self._waiting.clear()
         for call in waiting:
+            if isinstance(call.future, LateFuture):
+                call.future.keep_no_more()
             if call.start():
                 call.future.set_exception(broken_by(why))
 

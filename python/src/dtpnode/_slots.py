@@ -37,6 +37,9 @@ class Slot:
     def done(self) -> bool:
         return bool(self._state >= _CANCELLED)
 
+    def cancelled(self) -> bool:
+        return self._state == _CANCELLED
+
     def set_running_or_notify_cancel(self) -> bool:
         with self._line.lock:
             if self._state == _CANCELLED:
