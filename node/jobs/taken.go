@@ -20,8 +20,8 @@ const (
 	largeValue = 1 << 20 // bytes
 	// keepTaken is how many bytes of values that were taken are kept of a job.
 	keepTaken = 256 << 20
-	// takenSoon is how long a generation that is to seal waits for its values to be taken, all in all: its slot is not free
-	// meanwhile. Most of what it has was taken long before, and what is taken later is left out of merges.
+	// takenSoon is how long a generation that is to seal waits for its values to be taken, all in all: its slot is not
+	// free meanwhile. Most of what it has was taken long before, and what is taken later is left out of merges.
 	takenSoon = 100 * time.Millisecond
 	// maxTaken bounds what is noted of one job, in ranges of units.
 	maxTaken = 100_000
