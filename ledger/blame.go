@@ -106,8 +106,8 @@ const provenFactor = 10
 
 // addingFailed books that results could not be added. That fails the job when it has happened often enough, on two
 // nodes where there are two, since there is no result without it; a node on which it happens again and again gets no
-// more. A crash may be a rare accident where some results were added before, and there it must happen more often; an exception
-// is none.
+// more. A crash may be a rare accident where some results were added before, and must happen more
+// often; an exception is none.
 func (h *Home) addingFailed(from tasks.PeerID, f Failure) {
 	b := &h.blame
 	b.adding.book(from, f)

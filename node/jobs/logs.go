@@ -147,7 +147,7 @@ func (r *teller) LogsFor(who tasks.PeerID, name string) []byte {
 	return out.encode()
 }
 
-// logText is a reading of a node's log of a job. Its beginning may have been dropped: at and lost say how much that was.
+// logText is a reading of a node's log of a job. Its beginning may have been dropped: at and lost say how much it was.
 type logText struct {
 	began int64        // tells a log from one that a node has begun after a restart
 	at    int64        // bytes of the log before text

@@ -77,8 +77,8 @@ func (j *Job) Printed(node, line string) {
 }
 
 // crashed adds the failure of a child to the log of what the children printed, where users look for the reason: a child
-// that crashes may have printed nothing. unit is what it was at, -1 if that is not known, and is named where there is no
-// file that names it. It leaves out failures of this host alone, since other nodes run that work.
+// that crashes may have printed nothing. unit is what it was at, -1 if that is not known, and is named where no
+// file names it. It leaves out failures of this host alone, since other nodes run that work.
 func (j *Job) crashed(node string, f *exec.Failure, unit int64) {
 	if f.Host != "" {
 		return

@@ -247,6 +247,11 @@ class Processes:
             _shut(process)
 
 
+def owned(control: Control) -> bool:
+    """Whether this process has started the daemon that is talked to, which ends with it."""
+    return any(d.control.socket == control.socket for processes in list(_living) for d in processes.daemons)
+
+
 def _shut(process: "subprocess.Popen[bytes]") -> None:
     if process.stdin is not None:
         process.stdin.close()

@@ -2,6 +2,7 @@
 
 import operator
 import os
+import sys
 import threading
 import time
 import weakref
@@ -17,7 +18,7 @@ from ._control import Control
 from ._held import LateFuture
 from ._prints import Output, to_stdout
 from ._reduction import NOTHING, Reduction, begin
-from ._session import Call, Session, code_of
+from ._session import Call, Session, calls, code_of
 from ._slots import Line, Slot
 
 # Of a map, what is submitted before its results are taken. What is more follows as they are.
@@ -142,7 +143,8 @@ class Executor(_Executor):
         ``Unpicklable`` and ``TooLarge`` say that the call cannot be sent, ``BrokenExecutor`` that nothing can any more,
         and ``RuntimeError`` that the executor was shut down.
         """
-        future: Future[Any] = LateFuture()
+        future = LateFuture()
+        future.interrupted = self._session.interrupted
         but = self._session.along.modules
         call = Call(future, _pickles.function(fn, but), _pickles.arguments(args, kwargs, but))
         self._session.compare(call.function, call.arguments)
@@ -234,6 +236,7 @@ class Executor(_Executor):
 
     def __enter__(self) -> "Executor":
         self._within.append(True)
+        self._session.cancels = True
         return self
 
     def __exit__(
@@ -241,6 +244,7 @@ class Executor(_Executor):
     ) -> None:
         """Shuts down and waits, but cancels all calls, also those that run, at a KeyboardInterrupt."""
         self._within.clear()
+        self._session.cancels = False
         if kind is not None and issubclass(kind, KeyboardInterrupt):
             self._session.abandon()
             for reduction in list(self._reductions):
@@ -357,8 +361,18 @@ def _at_exit() -> None:
     living = list(_living)
     for session in living:
         session.close()
-    for session in living:
-        session.join()
+    try:
+        for session in living:
+            ended = session.was_interrupted or getattr(sys, "last_type", None) is KeyboardInterrupt
+            if ended and not session.abandoned:
+                session.waits()
+        for session in living:
+            session.join()
+    except KeyboardInterrupt:  # It is no error of the interpreter's end, which would show a traceback of this.
+        n = sum(session.on_their_way() for session in living)
+        for session in living:
+            session.abandon()
+        sys.stderr.write(f"cancelled {calls(n)}\n")
 
 
 threading._register_atexit(_at_exit)  # type: ignore[attr-defined]

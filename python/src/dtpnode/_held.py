@@ -89,6 +89,7 @@ class LateFuture(Future[Any]):
     """A future whose result may stay in a file until somebody asks for it."""
 
     _load: "Callable[[], tuple[Any, BaseException | None]] | None" = None
+    interrupted: "Callable[[], None] | None" = None  # is told of a KeyboardInterrupt while somebody waits for it
     _kept: "tuple[Callable[[LateFuture, int], bool], int] | None" = None
 
     def cancel(self) -> bool:
@@ -114,12 +115,16 @@ class LateFuture(Future[Any]):
         self.set_result(None)
 
     def result(self, timeout: float | None = None) -> Any:
-        value = super().result(timeout)
-        if self._load is None:
-            return value
         try:
+            value = super().result(timeout)
+            if self._load is None:
+                return value
             self._read()
             return super().result()
+        except KeyboardInterrupt:
+            if self.interrupted is not None and not self.done():
+                self.interrupted()
+            raise
         finally:
             self = None  # type: ignore[assignment]  # An exception refers to this frame, as in the standard library.
 

@@ -20,6 +20,7 @@ import httpx
 from . import _pickles, _sums
 from ._along import Along
 from ._archive import pack
+from ._cluster import owned
 from ._control import Control
 from ._errors import DiskFull, Error, ItemLost, JobFailed, NoDaemon, RemoteError, TooLarge, unwritten
 from ._notes import Notes
@@ -160,9 +161,11 @@ class Reduction(Future[Any]):
                 self._interrupted = True
                 short = self.name[:8]
                 until = "" if self._run.fed.is_set() else " while this process lives to send the rest of its items"
+                other = f"client.reduction({short!r}) gives its total to another process"
+                if self._run.owned():
+                    until, other = " as long as this process", "the daemon, and the job with it, ends with this process"
                 sys.stderr.write(
-                    f"interrupted: job {short} goes on{until}; .result() waits again, .cancel() ends it, and "
-                    f"client.reduction({short!r}) gives its total to another process\n"
+                    f"interrupted: job {short} goes on{until}; .result() waits again, .cancel() ends it, and {other}\n"
                 )
             raise
 
@@ -224,6 +227,10 @@ class _Run(Receiver):
             self._look()
         with self._lock:
             return self._done, self._numbers
+
+    def owned(self) -> bool:
+        """Whether the daemon ends with this process, and the jobs that it leads with it."""
+        return owned(self._control)
 
     def whole(self) -> Any:
         """The total of all that have a value."""
@@ -740,8 +747,13 @@ _feeding: "weakref.WeakSet[_Run]" = weakref.WeakSet()
 
 def _at_exit() -> None:
     """Waits until all items of reductions are sent, when the interpreter ends: their jobs then go on by themselves."""
-    for run in list(_feeding):
-        run.fed.wait()
+    try:
+        for run in list(_feeding):
+            run.fed.wait()
+    except KeyboardInterrupt:  # It is no error of the interpreter's end, which would show a traceback of this.
+        for run in list(_feeding):
+            sys.stderr.write(f"cancelled the reduction {run.name[:12]}, of which not all items were sent\n")
+            run.cancel()
 
 
 threading._register_atexit(_at_exit)  # type: ignore[attr-defined]

@@ -10,6 +10,7 @@ import contextlib
 import functools
 import os
 import re
+import sys
 import threading
 import time
 from collections import deque
@@ -25,6 +26,7 @@ from ._affinity import Near
 from ._along import Along
 from ._archive import pack
 from ._calls import Batch
+from ._cluster import owned
 from ._control import Control, seen
 from ._errors import DiskFull, Error, NoDaemon, TooLarge
 from ._exchange import Exchange
@@ -112,6 +114,8 @@ class Session(Receiver):
         self._dropped = False  # results of a map are not wanted any more, and their calls may be kept
         self._dozing = False  # the sender waits for whatever comes
         self._flying = 0  # calls that are on their way
+        self.was_interrupted = False  # somebody who waited for a call
+        self.cancels = False  # a KeyboardInterrupt cancels all, as its with block does
         self._rate = _Rate()
         self._looked = time.monotonic()
         self._slots = control.slots()
@@ -166,6 +170,35 @@ class Session(Receiver):
             raise broken_by(self.broken)
         if self.closed:
             raise RuntimeError("cannot schedule new futures after shutdown")
+
+    def on_their_way(self) -> int:
+        """How many calls have no result yet."""
+        with self._lock:
+            return self._flying + len(self._waiting)
+
+    def interrupted(self) -> None:
+        """Says, once, what becomes of the calls when whoever waits for one of them is interrupted."""
+        if self.was_interrupted or self.cancels:
+            return
+        self.was_interrupted = True
+        sys.stderr.write(
+            f"interrupted: session {self.name[:12]} goes on with {calls(self.on_their_way())}; "
+            f".shutdown(cancel_futures=True) cancels those that no node has yet, and {self._elsewhere()}\n"
+        )
+
+    def waits(self) -> None:
+        """Says what the end of the interpreter waits for."""
+        n = self.on_their_way()
+        if n:
+            sys.stderr.write(
+                f"waiting for {calls(n)} of session {self.name[:12]}: Ctrl-C cancels them and leaves, and "
+                f"{self._elsewhere()}\n"
+            )
+
+    def _elsewhere(self) -> str:
+        if owned(self._control):
+            return "the daemon ends with this process, and with it what has not run by then"
+        return f"client.attach({self.name[:12]!r}) has their futures in another process"
 
     def close(self, cancel: bool = False) -> None:
         """Takes no more calls; with cancel, those that are not on their way are cancelled."""
@@ -553,6 +586,11 @@ class Session(Receiver):
                 call.future.keep_no_more()
             if call.start():
                 call.future.set_exception(broken_by(why))
+
+
+def calls(n: int) -> str:
+    """So many calls in words."""
+    return f"{n:,} call" + "s" * (n != 1)
 
 
 def by_node(calls: list[Call]) -> tuple[Batch, list[dict[str, Any]]]:
