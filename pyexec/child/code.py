@@ -11,7 +11,8 @@ here is told.
 
     begin()          on the submitting side before all others; what it returns goes to each start
     start(given)     once in each process that runs items, before its first item
-    process(item)    for each item; required
+    process(item)    for each item; required. An exception with the attribute ends_job fails the whole job at once: it
+                     is a tuple of words, and of up to 16 KiB for whoever has submitted the code
     reduce(a, b)     of two results, or sums of results, the sum; it may change and return a, never b, and is to be
                      associative and commutative
     told(e, value)   what is told of an exception that reduce has raised as it added value: words, and up to 16 KiB for

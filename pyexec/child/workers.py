@@ -324,6 +324,9 @@ class Generation(Worker):
             except (MemoryError, SystemExit):
                 raise
             except BaseException as e:
+                ends = getattr(e, "ends_job", None)
+                if isinstance(ends, tuple):
+                    raise Failed("abort", ends[0], cause=ends[1]) from None
                 sys.stdout.write(trace(e))
                 raise Failed("exception", f"{described(e)}; the item is {self.shown(item, items, at)}") from None
             self.total = self.add(self.total, value)

@@ -174,6 +174,27 @@ class Odd(Exception):
         super().__init__(f"{one} and {two}")
 
 
+def test_fail_fast(client):
+    """The first item that raises, or ends its process, ends it, whatever else there would be to run."""
+    def work(n):
+        if n == 300:
+            raise ZeroDivisionError("three hundred")
+        return n
+
+    f = client.reduce(work, itertools.count(), fail_fast=True, partial=True)
+    with pytest.raises(ZeroDivisionError, match="three hundred") as e:
+        f.result(LIMIT)
+    cause = str(e.value.__cause__)
+    assert "work(300)" in cause and 'raise ZeroDivisionError("three hundred")' in cause and "_sums" not in cause
+    assert client.job(f.name).wait(LIMIT)["state"] == "failed"
+    with pytest.raises(dtpnode.ItemLost, match="item 7: .*exit status 3"):
+        client.reduce(lambda n: n if n != 7 else os._exit(3), itertools.count(), fail_fast=True).result(LIMIT)
+    stopped = client.reduce(lambda n: time.sleep(0.01) or n, itertools.count(), fail_fast=True)
+    until(lambda: stopped.progress[0] > 0, "none has run")
+    stopped.stop()
+    assert stopped.total > 0 and stopped.counted > 1
+
+
 def test_operator_returns_nothing(client):
     with pytest.raises(TypeError, match="op, list.extend, returned None for two values, of list and list: op must"):
         client.reduce(lambda n: [n], range(100), op=list.extend).result(LIMIT)

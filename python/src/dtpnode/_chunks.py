@@ -2,12 +2,19 @@
 
 It is shipped by value, so that nodes need coffea and not this package, and so it imports nothing of it.
 
-A sum is the tuple (accumulated, skipped): what coffea.processor.accumulate makes of the outputs of chunks, None without
-any, and a list of what was skipped: tuples of the chunk's (dataset, filename, treename, first entry, last entry), with
--1 for both entries of a whole file, and of the reason in words.
+A sum is the tuple
+
+    accumulated  what coffea.processor.accumulate makes of the outputs of chunks, None without any
+    skipped      what was skipped: a list of tuples, of the place of a chunk (dataset, filename, treename, first entry,
+                 entry behind the last one; -1 for both of a whole file) and of the reason in words
+    failed       in the same way the chunks that have raised, of a run that goes on then
+    first        of these the one that comes first: its place, its exception as a pickle or None, that in words, and its
+                 traceback; None if none has raised
 """
 
 import functools
+import os
+import traceback
 import warnings
 from typing import Any, Callable
 
@@ -17,58 +24,163 @@ QUIET = r"Skipping bad file after|Performed attempt"  # What coffea warns of, an
 class Sum:
     """A sum in the process that makes it. It travels as the tuple, compressed by LZ4 at a level unless that is None."""
 
-    __slots__ = ("accumulated", "level", "own", "skipped")
+    __slots__ = ("failed", "first", "level", "own", "skipped", "sum")
 
-    def __init__(self, accumulated: Any, skipped: list[Any], level: int | None, own: bool) -> None:
-        self.accumulated = accumulated
-        self.skipped = skipped
+    def __init__(self, parts: tuple[Any, list[Any], list[Any], Any], level: int | None, own: bool) -> None:
+        self.sum, self.skipped, self.failed, self.first = parts
         self.level = level
         self.own = own  # Whether nobody else refers to what is accumulated, so that it may be changed in place.
 
+    @property
+    def parts(self) -> tuple[Any, list[Any], list[Any], Any]:
+        return self.sum, self.skipped, self.failed, self.first
+
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         if self.level is None:
-            return tuple, ([self.accumulated, self.skipped],)
+            return tuple, (list(self.parts),)
         import cloudpickle
         import lz4.frame
         from coffea.processor.executor import _decompress
 
-        plain = cloudpickle.dumps((self.accumulated, self.skipped), 5)
+        plain = cloudpickle.dumps(self.parts, 5)
         return _decompress, (lz4.frame.compress(plain, compression_level=self.level),)
 
 
-def chunks(function: Callable[[Any], Any], level: int | None, name: str) -> Callable[[Any], Sum]:
-    """What runs coffea's function of a chunk, or of a file in preprocessing. name stands for it where it fails."""
+def chunks(
+    function: Callable[[Any], Any],
+    level: int | None,
+    name: str,
+    folder: str | None,
+    apart: str | None = None,
+    recoverable: bool = False,
+) -> Callable[[Any], Sum]:
+    """What runs coffea's function of a chunk, or of a file in preprocessing. name stands for it where it fails. It runs
+    in the working folder of whoever has begun the run, where a node has one of that name, so that relative names mean
+    what they mean there; None is for the process's own. apart is the file in that which has the processor, if it is too
+    large to travel with the code. What raises is part of the sum in a run that is recoverable."""
     quiet = False
 
     def chunk(item: Any) -> Sum:
-        nonlocal quiet
+        nonlocal quiet, function
+        if apart is not None and isinstance(function, functools.partial):
+            with open(apart, "rb") as f:
+                function = with_processor(function, f.read())
         if not quiet:  # Once a process, since each change of the filters has all warnings told again.
             warnings.filterwarnings("ignore", QUIET)
             quiet = True
+        if folder is not None:
+            enter(folder, item)
         caught: list[BaseException] = []
-        out = watched(function, caught)(item)
+        try:
+            out = watched(function, caught, item)(item)
+        except MemoryError:
+            raise
+        except Exception as e:
+            if not recoverable:
+                raise
+            why = words(e)
+            return Sum((None, [], [(place(item), why)], (place(item), pickled(e), why, trace(e))), level, False)
         skipped = [(place(item), words(caught[0]))] if out is None and caught else []
-        return Sum(out, skipped, level, False)
+        return Sum((out, skipped, [], None), level, False)
 
     chunk.__name__ = chunk.__qualname__ = name
     return chunk
 
 
-def watched(function: Callable[[Any], Any], caught: list[BaseException]) -> Callable[[Any], Any]:
+def enter(folder: str, item: Any) -> None:
+    """Changes to the folder. That a node has none is told where the item's file is named relative to it."""
+    try:
+        os.chdir(folder)
+    except OSError as e:
+        file = place(item)[1]
+        if "://" not in file and not os.path.isabs(file) and not os.path.exists(file):
+            raise FileNotFoundError(
+                f"{file} is named relative to the folder {folder}, which {os.uname().nodename} lacks ({e.strerror}): "
+                "give files by names that hold on all nodes"
+            ) from None
+
+
+PROCESSOR = "processor_instance"  # the argument in which coffea hands a processor on
+APART = b""  # stands for one that is in a file
+
+
+def with_processor(function: "functools.partial[Any]", processor: bytes) -> "functools.partial[Any]":
+    """coffea's function, in whose partials there is one with a processor, with another processor."""
+    args = tuple(with_processor(a, processor) if isinstance(a, functools.partial) else a for a in function.args)
+    keywords = dict(function.keywords)
+    if isinstance(keywords.get(PROCESSOR), bytes):
+        keywords[PROCESSOR] = processor
+    return functools.partial(function.func, *args, **keywords)
+
+
+def watched(function: Callable[[Any], Any], caught: list[BaseException], item: Any) -> Callable[[Any], Any]:
     """The function, with what was raised last inside of coffea's retries in caught: these return None for a file that
-    they skip, and keep to themselves why."""
+    they skip, and keep to themselves why.
+
+    coffea skips an OSError, and what a damaged file comes to where events are read as the processor asks for them is
+    mostly another exception. Where an OSError is to be skipped, that is one."""
     if not isinstance(function, functools.partial) or getattr(function.func, "__name__", "") != "automatic_retries":
         return function
     retries, skipped, inner, *rest = function.args
+    skips = skipped is True or bool(skipped) and issubclass(OSError, skipped)
 
     def remembering(*args: Any, **kwargs: Any) -> Any:
         try:
             return inner(*args, **kwargs)
         except Exception as e:
             caught[:] = [e]
-            raise
+            why = unreadable(e) if skips else None
+            if why is None:
+                raise
+            raise OSError(f"could not read {place(item)[1]}: {words(why)}") from e
 
     return functools.partial(function.func, retries, skipped, remembering, *rest, **function.keywords)
+
+
+READS = f"{os.sep}uproot{os.sep}"  # what is in the path of code that reads ROOT files,
+BETWEEN = f"{os.sep}awkward{os.sep}", f"{os.sep}rich{os.sep}"  # of what has no part in that,
+COFFEA = f"{os.sep}coffea{os.sep}"  # and of what has files of events read
+
+
+def unreadable(e: BaseException | None) -> BaseException | None:
+    """The exception by which a file of events could not be read, if that is what e comes from: it has left uproot,
+    which was called by coffea and not by the processor. That a file has no such tree is another matter."""
+    seen: set[int] = set()
+    while e is not None and id(e) not in seen:
+        seen.add(id(e))
+        if not isinstance(e, (KeyError, MemoryError, OSError)):
+            caller, at = "", e.__traceback__
+            while at is not None:
+                file = at.tb_frame.f_code.co_filename
+                if READS in file and COFFEA in caller:
+                    return e
+                if not any(part in file for part in (READS, *BETWEEN)):
+                    caller = file
+                at = at.tb_next
+        e = e.__cause__ or e.__context__
+    return None
+
+
+def pickled(e: BaseException) -> bytes | None:
+    import cloudpickle
+
+    try:
+        out: bytes = cloudpickle.dumps(e, 5)
+    except Exception:
+        return None
+    return out if len(out) <= LARGE else None
+
+
+def trace(e: BaseException) -> str:
+    """The traceback of an exception, without the frame that has caught it."""
+    tb = e.__traceback__ and e.__traceback__.tb_next
+    text = "".join(traceback.format_exception(type(e), e, tb, limit=-FRAMES))
+    return text if len(text) <= DEEP else text[: DEEP // 2] + "\n…\n" + text[-DEEP // 2 :]
+
+
+LARGE = 1 << 20  # bytes of the pickle of an exception, which is left out if it has more
+DEEP = 8_000  # characters of a traceback
+FRAMES = 100  # of a traceback, the last
 
 
 def place(item: Any) -> tuple[str, str, str, int, int]:
@@ -83,7 +195,10 @@ def place(item: Any) -> tuple[str, str, str, int, int]:
 
 
 def words(e: BaseException) -> str:
-    """An exception in a line, with its causes where its own words do not have them."""
+    """An exception in a line, with its causes where its own words do not have them. Those in which coffea wraps it say
+    which chunk that was, as who tells it does, too."""
+    while type(e) is Exception and e.__cause__ is not None and str(e).startswith("Failed "):
+        e = e.__cause__
     said = f"{type(e).__name__}: {e}".strip()
     while e.__cause__ is not None:
         e = e.__cause__
@@ -102,12 +217,14 @@ def add(level: int | None, a: Any, b: Any) -> Sum:
     from coffea.processor.accumulator import add as added
     from coffea.processor.accumulator import iadd
 
-    total = a if not isinstance(a, tuple) else Sum(a[0], a[1], level, True)
-    accumulated, skipped = b if isinstance(b, tuple) else (b.accumulated, b.skipped)
-    if total.accumulated is None:
-        total.accumulated, total.own = accumulated, isinstance(b, tuple) or b.own
+    total = Sum(a, level, True) if isinstance(a, tuple) else a
+    accumulated, skipped, failed, first = b if isinstance(b, tuple) else b.parts
+    if total.sum is None:
+        total.sum, total.own = accumulated, isinstance(b, tuple) or b.own
     elif accumulated is not None:
-        total.accumulated = (iadd if total.own else added)(total.accumulated, accumulated)
+        total.sum = (iadd if total.own else added)(total.sum, accumulated)
         total.own = True
     total.skipped += skipped
+    total.failed += failed
+    total.first = min(filter(None, (total.first, first)), key=lambda f: f[0], default=None)
     return total

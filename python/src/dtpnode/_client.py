@@ -100,6 +100,7 @@ class Client:
         op: Callable[[Any, Any], Any] = operator.add,
         initial: Any = NOTHING,
         partial: bool = False,
+        fail_fast: bool = False,
         initializer: Callable[..., object] | None = None,
         initargs: tuple[Any, ...] = (),
         name: str | None = None,
@@ -116,8 +117,8 @@ class Client:
             332833500
         """
         return begin(
-            self.control, fn, iterables, op, initial, partial, code_of(initializer, initargs, imports), name, output,
-            take_along(env, modules, files),
+            self.control, fn, iterables, op, initial, partial, fail_fast, code_of(initializer, initargs, imports), name,
+            output, take_along(env, modules, files),
         )
 
     def reduction(self, name: str) -> Reduction:

@@ -188,6 +188,7 @@ class Executor(_Executor):
         op: Callable[[Any, Any], Any] = operator.add,
         initial: Any = NOTHING,
         partial: bool = False,
+        fail_fast: bool = False,
         chunksize: int = 1,
         name: str | None = None,
     ) -> "Reduction":
@@ -211,15 +212,20 @@ class Executor(_Executor):
         way ``Reduction.total`` and ``report`` have that total and what is missing in it, each item with its reason. An
         op that raises ends the reduction with its exception, and one that ends its process three times, on two nodes
         where there are two, with a ``JobFailed`` that names it: there is no total then. It must not return None for two
-        values. It is a job of its own, with the initializer and the modules of this executor, and
-        goes on when this process has ended: see ``Reduction``. Items are read as there is room, by another thread, so
-        that iterables may be longer than memory. ``name`` is the title of the job; ``chunksize`` makes no difference.
+        values. With ``fail_fast`` the first item that raises, or ends its process three times, ends the reduction with
+        that as well, in place of all others being run first.
+
+        It is a job of its own, with the initializer and the modules of this executor, and goes on when this process has
+        ended: see ``Reduction``. Items are read as there is room, by another thread, so that iterables may be longer
+        than memory. ``name`` is the title of the job; ``chunksize`` makes no difference.
         """
         if chunksize < 1:
             raise ValueError("chunksize must be >= 1.")
         self._session.check()
         along = self._session.along
-        reduction = begin(self._control, fn, iterables, op, initial, partial, self._code, name, self._output, along)
+        reduction = begin(
+            self._control, fn, iterables, op, initial, partial, fail_fast, self._code, name, self._output, along
+        )
         within = self._within
         reduction.within = lambda: bool(within)
         self._reductions.add(reduction)

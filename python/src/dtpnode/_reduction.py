@@ -216,6 +216,7 @@ class _Run(Receiver):
         self._read = False  # there are no more
         self.fed = threading.Event()  # all items are sent, or none is sent any more
         self.failed = False  # as a whole
+        self.fail_fast = False
         self.kept = False  # a job has all of its items, and may have its total when its user has mended a node
         self.raised: BaseException | None = None  # what op has raised on a node
         self.unread: BaseException | None = None  # what has come of reading or pickling items
@@ -571,6 +572,8 @@ class _Run(Receiver):
             if (job.name, first) not in self._lost_at:
                 self._lost_at.add((job.name, first))
                 self._lost.append((job.before + first, job.before + last, {**lost, "job": job.name}))
+        if self.fail_fast and not self._stopped:
+            raise item_lost(lost, job.before + first, job.before + last, job.name)
 
     def _over(self, job: Job) -> None:
         with self._lock:
@@ -661,6 +664,7 @@ def begin(
     op: Callable[[Any, Any], Any],
     initial: Any,
     partial: bool,
+    fail_fast: bool,
     code: dict[str, Any],
     title: str | None,
     output: Output | None,
@@ -676,11 +680,12 @@ def begin(
     but = along.modules
     fn, op = _pickles.checked(fn, "the function", but), _pickles.checked(op, "op", but)
     tail = _pickles.value((op,) if initial is NOTHING else (op, initial), "initial", but)
-    own = _sums.code(fn, op, tail)
+    own = _sums.code(fn, op, tail, fail_fast)
     own["unpicklable"] = of_sum(code["unpicklable"])
     title = title or f"reduce {getattr(fn, '__qualname__', type(fn).__name__)}"
     own_initial = initial if initial is NOTHING else pickle.loads(tail)[1]  # a copy, which op may change
     run = _Run(control, title + REDUCE, op, own_initial)
+    run.fail_fast = fail_fast
     run.open(pack({**code, **own}, along), Prints(control, output) if output is not None else None, along)
     future = Reduction(run)
     threading.Thread(target=run.read, args=(items,), name="dtpnode-items", daemon=True).start()

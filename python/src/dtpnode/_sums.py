@@ -39,9 +39,19 @@ CAUSE = 16 << 10  # bytes of what is told of an exception of the operator
 EMPTY = (None, 0, None, None)
 
 
-def code(fn: Callable[..., Any], op: Callable[[Any, Any], Any], tail: bytes) -> dict[str, Any]:
+class Ends(Exception):
+    """Has the job fail with what an item has raised: ends_job is as pyexec/child/code.py takes it."""
+
+    def __init__(self, words: str, cause: bytes) -> None:
+        super().__init__(words)
+        self.ends_job = words, cause
+
+
+def code(
+    fn: Callable[..., Any], op: Callable[[Any, Any], Any], tail: bytes, fail_fast: bool = False
+) -> dict[str, Any]:
     """What the code of a reduction's jobs has of its own, as pyexec/child/code.py takes it: an item runs fn, and op
-    adds two values. tail is the pickle in ends."""
+    adds two values. tail is the pickle in ends. With fail_fast an item that raises ends the job."""
     state: dict[str, Any] = {"at": None}
 
     def process(item: Any, blob: Any, at: int) -> Any:
@@ -58,6 +68,8 @@ def code(fn: Callable[..., Any], op: Callable[[Any, Any], Any], tail: bytes) -> 
             raise
         except BaseException as e:
             told = details(e, number, f"at the item {number}, {show(item, blob, at)}")
+            if fail_fast:
+                raise Ends(f"{told[2]}, {told[4]}", small(told)) from None
             return None, 1, ends, ({told[2]: [[number, number + 1]]}, [told])
 
     def reduce(a: Any, b: Any) -> Any:

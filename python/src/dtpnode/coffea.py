@@ -14,11 +14,14 @@ costs the time of what it had under way, and no chunk is in the total twice.
 """
 
 import functools
+import os
 import sys
+import tempfile
 import threading
-import time
 import warnings
-from typing import TYPE_CHECKING, Any, Callable, Iterable
+from concurrent.futures import Future
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, Callable, Iterable, Mapping
 
 import cloudpickle
 from coffea.processor.accumulator import accumulate
@@ -28,9 +31,10 @@ from coffea.util import rich_bar
 from . import _chunks
 from ._along import Environment, Files, Modules
 from ._client import Client
-from ._errors import Error
+from ._errors import Error, ItemLost
 from ._pickles import by_value
 from ._prints import Output, to_stdout
+from ._receiver import remade
 from ._reduction import Reduction
 
 if TYPE_CHECKING:
@@ -41,7 +45,14 @@ __all__ = ["DtpnodeExecutor"]
 cloudpickle.register_pickle_by_value(_chunks)
 
 LOOK = 0.2  # seconds between looks at the progress of a job that a bar shows
-SHOWN = 5  # skipped chunks that the warning names
+SHOWN = 5  # missing chunks that a warning names
+LOOKS = "get_metadata"  # what Runner calls the function that looks into files
+LARGE = 8 << 20  # bytes of a processor that travels as a file of its own: code may have 64 MiB
+PROCESSOR = "dtpnode-processor"  # the name of that file
+IMPORTS = ("coffea.processor", "coffea.nanoevents", "coffea.nanoevents.methods.nanoaod", "numpy.ma")  # once a node
+
+Missing = tuple[tuple[str, str, str, int, int], str]
+"""A chunk, or a file with -1 for both entries, as _chunks.place has it, and why it is missing."""
 
 
 class DtpnodeExecutor(ExecutorBase):  # type: ignore[misc]
@@ -57,7 +68,13 @@ class DtpnodeExecutor(ExecutorBase):  # type: ignore[misc]
     scripts that have them: sums are always made where the values are, and all slots of the pool are used.
 
     ``skipped`` has what ``Runner(skipbadfiles=...)`` has skipped, each a tuple of (dataset, filename, treename, first
-    entry, last entry) and the reason in words; it is that of the last run. ``report`` is the same as a DataFrame.
+    entry, last entry) and the reason in words. ``failed`` has in the same way what else is missing in a result: chunks
+    that have raised or were lost, and files whose entries could not be counted. Both are of the last run, and
+    ``report`` is both as a DataFrame. Where ``skipbadfiles`` is True, or has OSError, a chunk is skipped, too, whose
+    file is found to be damaged as its events are processed: coffea's other executors end the run then.
+
+    Chunks run in the working folder of this process, on nodes that have one of that name, so that relative names of
+    files mean the same as here. With ``files`` they run in a folder that has these.
 
     ``env``, ``modules`` and ``files`` go along, as with ``Executor``, and ``output`` takes what chunks print.
 
@@ -83,7 +100,7 @@ class DtpnodeExecutor(ExecutorBase):  # type: ignore[misc]
         modules: Modules = (),
         files: Files = (),
         output: Output | None = to_stdout,
-        skipped: list[Any] | None = None,
+        last: "Last | None" = None,
     ) -> None:
         super().__init__(status, unit, desc, compression, function_name)
         self.client = client
@@ -96,7 +113,7 @@ class DtpnodeExecutor(ExecutorBase):  # type: ignore[misc]
         self.modules = modules
         self.files = files
         self.output = output
-        self.skipped: list[tuple[tuple[str, str, str, int, int], str]] = skipped if skipped is not None else []
+        self.last = last if last is not None else Last()  # of copies, too: Runner makes one for files, one for chunks
 
     def __repr__(self) -> str:
         return f"<dtpnode.coffea.DtpnodeExecutor, {self.client!r}>"
@@ -105,54 +122,108 @@ class DtpnodeExecutor(ExecutorBase):  # type: ignore[misc]
         return dict(self.__dict__, client=None, output=None)
 
     @property
+    def skipped(self) -> "list[Missing]":
+        """What the last run has skipped."""
+        return self.last.skipped
+
+    @property
+    def failed(self) -> "list[Missing]":
+        """What else is missing in what the last run has given."""
+        return self.last.failed
+
+    @property
     def report(self) -> "pandas.DataFrame":
-        """What the last run has skipped, a row for each chunk: dataset, file, tree, first, last, reason."""
+        """What is missing in the last run's result, a row for each chunk or file: dataset, file, tree, first, last (the
+        entry behind the last one; both are -1 for a file), kind (``skipped`` or ``failed``) and reason."""
         import pandas
 
-        rows = [(*place, reason) for place, reason in self.skipped]
-        return pandas.DataFrame(rows, columns=["dataset", "file", "tree", "first", "last", "reason"])
+        rows = [(*place, "skipped", reason) for place, reason in self.skipped]
+        rows += [(*place, "failed", reason) for place, reason in self.failed]
+        return pandas.DataFrame(rows, columns=["dataset", "file", "tree", "first", "last", "kind", "reason"])
 
     def __call__(self, items: Iterable[Any], function: Callable[[Any], Any], accumulator: Any) -> tuple[Any, Any]:
-        """Runs function over items, and returns what they accumulate on top of accumulator, with 0, or the exception for
-        which something is missing. Runner calls it, for files first and then for chunks."""
+        """Runs function over items, and returns what they accumulate on top of accumulator, with 0, or the exception
+        for which something is missing. Runner calls it, for files first and then for chunks."""
         todo = list(items)
-        looks = self.function_name == "get_metadata"
+        looks = self.function_name == LOOKS
         if looks:
-            self.skipped.clear()  # A run begins with it.
             todo.sort(key=_chunks.place)  # It comes as a set, of which the order says nothing.
+        self.last.begins(looks)
         if not todo:
             return accumulator, 0
-        client = self.client if self.client is not None else _shared()
-        what = "files" if looks else self.function_name or "chunks"
-        future = client.reduce(
-            _chunks.chunks(own(function), self.compression, self.function_name or "chunk"), todo,
-            op=functools.partial(_chunks.add, self.compression), name=f"coffea {what}",
-            output=self.output, env=self.env, modules=self.modules, files=self.files,
-        )
-        total, problem = self._wait(future, len(todo), looks)
-        accumulated, skipped = total if isinstance(total, tuple) else (total.accumulated, total.skipped)
-        self._tell(skipped, self.unit)
+        with tempfile.TemporaryDirectory(prefix="dtpnode-") as folder:
+            future = self._begin(todo, own(function), folder)
+            total, problem, crashed = self._wait(future, todo, looks)
+        accumulated, skipped, failed, first = total if isinstance(total, tuple) else total.parts
+        self._tell("was skipped", "were skipped", skipped, self.skipped)
+        how = "could not be read" if looks else "failed"
+        self._tell(how, how, failed + crashed, self.failed)
+        if first is not None and (not crashed or first[0] < min(crashed)[0]):
+            at, pickled, words, text = first
+            problem = remade(pickled, words, text, f"at {shown(at)}")
         return accumulate([accumulated], accumulator), problem
 
-    def _wait(self, future: Reduction, n: int, looks: bool) -> tuple[Any, Any]:
-        """The total, and 0 or what is wrong with it."""
+    def _begin(self, todo: list[Any], function: Callable[[Any], Any], folder: str) -> Reduction:
+        """Begins the job. It is another thread that does so, since an interrupt in the midst of that would leave a job
+        behind of which nobody knows."""
+        client = self.client if self.client is not None else _shared()
+        name = self.function_name or "chunk"
+        files: Any = self.files
+        function, processor = apart(function)
+        if processor is not None:
+            path = os.path.join(folder, PROCESSOR)
+            with open(path, "wb") as f:
+                f.write(processor)
+            files = {**named(files), PROCESSOR: path}
+        work = _chunks.chunks(
+            function, self.compression, name,
+            None if self.files else os.getcwd(),  # Files that go along stand in processes' own folders.
+            PROCESSOR if processor is not None else None,
+            self.recoverable,
+        )
+        begun: Future[Reduction] = Future()
+
+        def begin() -> None:
+            try:
+                begun.set_result(client.reduce(
+                    work, todo, op=functools.partial(_chunks.add, self.compression), fail_fast=not self.recoverable,
+                    name="coffea files" if name == LOOKS else f"coffea {name}", imports=IMPORTS,
+                    output=self.output, env=self.env, modules=self.modules, files=files,
+                ))
+            except BaseException as e:
+                begun.set_exception(e)
+
+        threading.Thread(target=begin, name="dtpnode-coffea", daemon=True).start()
         try:
-            self._watch(future, n)
+            return begun.result()
+        except KeyboardInterrupt:
+            begun.add_done_callback(lambda f: f.exception() or f.result().cancel())
+            raise
+
+    def _wait(self, future: Reduction, todo: list[Any], looks: bool) -> tuple[Any, Any, list[Missing]]:
+        """The total, 0 or why something is missing in it, and what was lost."""
+        future.within = lambda: True  # An interrupt does not have the job go on.
+        try:
+            self._watch(future, len(todo))
             error = future.exception()
         except KeyboardInterrupt:
-            future.within = lambda: True
             if looks:
                 future.cancel()
                 raise
-            return self._stop(future, n), 0
+            return self._stop(future, len(todo)), 0, []
         if error is None:
-            return future.result(), 0
-        if self.recoverable:
-            try:
-                return future.total, error
-            except Error:
-                pass  # No chunk has a value.
-        raise error
+            return future.result(), 0, []
+        missing = [(m["first"], m["last"], m["reason"]) for m in future.missing]
+        if isinstance(error, ItemLost) and missing:
+            error = lost(error, todo[missing[0][0]])
+        if not self.recoverable:
+            raise error
+        try:
+            total = future.total
+        except Error:
+            raise error from None  # No chunk has a value, or there is no total.
+        gone = [(i, " ".join(why.split())) for first, last, why in missing for i in range(first, last)]
+        return total, error, [(_chunks.place(todo[i]), why) for i, why in gone]
 
     def _watch(self, future: Reduction, n: int) -> None:
         """Draws the bar until the total is there."""
@@ -184,35 +255,90 @@ class DtpnodeExecutor(ExecutorBase):  # type: ignore[misc]
         )
         return total
 
-    def _tell(self, skipped: list[Any], unit: str) -> None:
-        if not skipped:
+    def _tell(self, was: str, were: str, missing: list[Missing], kept: list[Missing]) -> None:
+        if not missing:
             return
-        self.skipped.extend(sorted(skipped))
-        lines = [f"  {place[1]} {_entries(place)}: {why}" for place, why in sorted(skipped)[:SHOWN]]
-        if len(skipped) > SHOWN:
-            lines.append(f"  and {len(skipped) - SHOWN:,} more, which the executor's `skipped` has")
-        s = "s were" if len(skipped) > 1 else " was"
-        warnings.warn("\n".join([f"{len(skipped):,} {unit}{s} skipped:", *lines]), stacklevel=4)
+        missing = sorted(missing)
+        kept.extend(missing)
+        lines = [f"  {shown(place)}: {why}" for place, why in missing[:SHOWN]]
+        if len(missing) > SHOWN:
+            lines.append(f"  and {len(missing) - SHOWN:,} more, which the executor's `report` has")
+        what = f"1 {self.unit} {was}" if len(missing) == 1 else f"{len(missing):,} {self.unit}s {were}"
+        warnings.warn("\n".join([f"{what}:", *lines]), stacklevel=4)
 
 
-def _entries(place: tuple[str, str, str, int, int]) -> str:
-    return f"{place[2]} entries {place[3]} to {place[4] - 1}" if place[3] >= 0 else place[2]
+class Last:
+    """What is missing in what the last run has given."""
+
+    def __init__(self) -> None:
+        self.skipped: list[Missing] = []
+        self.failed: list[Missing] = []
+        self._looked = False  # into files, with which a run begins unless it knows them
+
+    def begins(self, looks: bool) -> None:
+        if looks or not self._looked:
+            self.skipped.clear()
+            self.failed.clear()
+        self._looked = looks
+
+
+def shown(place: tuple[str, str, str, int, int]) -> str:
+    """A chunk, or a file, in words."""
+    _, file, tree, first, last = place
+    return f"{file}, {tree} entries {first:,} to {last - 1:,}" if first >= 0 else f"{file}, {tree}"
+
+
+def lost(error: ItemLost, item: Any) -> ItemLost:
+    """What is told of an item that was lost, with the chunk's name in place of its number."""
+    return ItemLost(f"{shown(_chunks.place(item))}: {error.message.partition(': ')[2]}", error.hint)
+
+
+def named(files: Files) -> dict[str, str | os.PathLike[str]]:
+    """Files that go along, by their names."""
+    if isinstance(files, Mapping):
+        return dict(files)
+    paths = [files] if isinstance(files, (str, os.PathLike)) else files
+    return {os.path.basename(os.fspath(path)): path for path in paths}
 
 
 def own(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """coffea's function with its processor pickled again, so that modules of the user's own go along with it: coffea
     refers to these by their names, which the nodes do not know."""
-    if not isinstance(function, functools.partial):
+    packed = processor_of(function)
+    if not isinstance(function, functools.partial) or packed is None:
         return function
-    args = tuple(own(a) if isinstance(a, functools.partial) else a for a in function.args)
-    keywords = dict(function.keywords)
-    packed = keywords.get("processor_instance")
-    if isinstance(packed, bytes):
-        import lz4.frame
+    import lz4.frame
 
-        processor = cloudpickle.loads(lz4.frame.decompress(packed))
-        keywords["processor_instance"] = lz4.frame.compress(by_value(processor), compression_level=1)
-    return functools.partial(function.func, *args, **keywords)
+    processor = cloudpickle.loads(lz4.frame.decompress(packed))
+    if isinstance(processor, FunctionType):
+        placed(processor)
+    return _chunks.with_processor(function, lz4.frame.compress(by_value(processor), compression_level=1))
+
+
+def placed(fn: FunctionType) -> None:
+    """Gives a function of the user's own, and those that it calls, the names of their files, which coffea's pickle of
+    them lacks: tracebacks show their lines then."""
+    for f in fn, *fn.__globals__.values():
+        if isinstance(f, FunctionType):
+            was = getattr(sys.modules.get(f.__module__), f.__name__, None)
+            if isinstance(was, FunctionType) and was.__code__ == f.__code__:
+                f.__code__ = was.__code__
+
+
+def processor_of(function: Any) -> bytes | None:
+    """The processor that coffea has packed into its function, None without one."""
+    if not isinstance(function, functools.partial):
+        return None
+    packed = function.keywords.get(_chunks.PROCESSOR)
+    return packed if isinstance(packed, bytes) else next(filter(None, map(processor_of, function.args)), None)
+
+
+def apart(function: Any) -> tuple[Any, bytes | None]:
+    """The function, and the processor by itself if that is large, which the function lacks then."""
+    packed = processor_of(function)
+    if packed is None or len(packed) <= LARGE:
+        return function, None
+    return _chunks.with_processor(function, _chunks.APART), packed
 
 
 _lock = threading.Lock()
