@@ -72,7 +72,7 @@ SIM_TIME ?=
 ROUNDS ?= 10
 CHAOS  ?= 10m
 soak:
-	DTPNODE_SEEDS=$(SEEDS) DTPNODE_FIRST=$(FIRST) DTPNODE_SIM_TIME=$(SIM_TIME) $(GO) test -count=1 -timeout 24h -run "TestExactlyOnce|TestRetried|TestGrowing|TestLiars|TestUsurpers|TestRulers|TestRecovering" -v ./sim
+	DTPNODE_SEEDS=$(SEEDS) DTPNODE_FIRST=$(FIRST) DTPNODE_SIM_TIME=$(SIM_TIME) $(GO) test -count=1 -timeout 24h -run "TestExactlyOnce|TestRetried|TestGrowing|TestLinked|TestLiars|TestUsurpers|TestRulers|TestRecovering" -v ./sim
 	DTPNODE_LONG=24h $(GO) test -count=1 -timeout 24h -run TestLongJobs -v ./sim
 	$(GO) test -count=$(ROUNDS) -timeout 24h -run 'Killed|RandomKills|Paused|SeparateHosts' ./e2e
 	DTPNODE_CHAOS_TIME=$(CHAOS) $(GO) test -count=1 -timeout 24h -run 'Chaos|FaultyNetwork' -v ./e2e

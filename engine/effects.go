@@ -62,6 +62,12 @@ type (
 		Appends []tasks.Append
 		Units   tasks.Range
 	}
+	// ReadLinks asks what the units of an append depend on, which is in its blobs of items (exec.Links); answer with Links.
+	// It comes again for as long as this peer leads the job and was not told.
+	ReadLinks struct {
+		ID     tasks.JobID
+		Append tasks.Append
+	}
 	// Regrown tells that an open job's ledger was recovered from a copy that lacks some appends, so that all that is here
 	// of its units is void, with outputs and what Grown has told. Grown follows for each append from the first on, and
 	// Prepare. An append that was told to be in the log may be there no more, so whoever made it has to repeat all of
@@ -232,7 +238,8 @@ func (StartGen) IsEffect() {}
 
 func (Grown) IsEffect() {}
 
-func (Regrown) IsEffect() {}
+func (Regrown) IsEffect()   {}
+func (ReadLinks) IsEffect() {}
 
 func (Appended) IsEffect() {}
 

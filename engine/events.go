@@ -125,6 +125,11 @@ type (
 		// where another node leads the job.
 		Near []steal.Near
 	}
+	// Links answers ReadLinks: what the units of an append of a job depend on.
+	Links struct {
+		ID tasks.JobID
+		ledger.Links
+	}
 	// StopJob ends a job that this peer leads, with a result of what is done.
 	StopJob struct {
 		ID     tasks.JobID
@@ -226,6 +231,7 @@ type (
 )
 
 func (Tick) IsEvent()          {}
+func (Links) IsEvent()         {}
 func (PeerUp) IsEvent()        {}
 func (PeerDown) IsEvent()      {}
 func (Able) IsEvent()          {}

@@ -383,6 +383,11 @@ func (p *Peer) carryOutGrowth(j *jobState, e ledger.Effect) {
 		for _, id := range e.Tell {
 			p.sendAsHome(j, id, Message{Grow: &Grow{Appends: []tasks.Append{e.Append}}})
 		}
+	case ledger.ReadLinks:
+		p.emit(ReadLinks{ID: j.id, Append: e.Append})
+	case ledger.Ready:
+		p.schedule(steal.Work{Job: j.id, Ranges: e.Ranges})
+		j.reports.urgent = true
 	case ledger.Appended:
 		p.sendGrowth(j, j.desc.Submitter, e.Seq-1)
 	case ledger.Refused:

@@ -62,6 +62,8 @@ func (p *Peer) handleOrder(ev Event) {
 	switch ev := ev.(type) {
 	case Append:
 		p.append(ev)
+	case Links:
+		p.stepIfLed(ev.ID, ev.Links)
 	case StopJob:
 		p.stepIfLed(ev.ID, ledger.Stop{Reason: ev.Reason})
 	case CancelJob:

@@ -154,7 +154,7 @@ func (p *Peer) carryOut(j *jobState, effects []ledger.Effect) {
 			p.violated(e.By, j.id, what)
 		case ledger.Concluded:
 			j.led.spares = e.Spares
-		case ledger.Grown, ledger.Appended, ledger.Refused:
+		case ledger.Grown, ledger.Appended, ledger.Refused, ledger.ReadLinks, ledger.Ready:
 			p.carryOutGrowth(j, e)
 		default:
 			p.tellNodes(j, e)

@@ -150,3 +150,67 @@ func (it *Items) Close() error {
 	}
 	return it.file.Close()
 }
+
+// An item may name units of its job whose results it takes (tasks.File, Depends). It begins with them then:
+//
+//	4 bytes         k, how many it names, little-endian as all numbers
+//	k times 8 bytes their numbers in the job, each less than the item's own
+//	                the item itself
+//
+// maxNamed bounds k: what takes more results takes sums of them.
+const maxNamed = 1 << 16
+
+// LinkedItem makes an item that names units.
+func LinkedItem(on []int64, item []byte) []byte {
+	out := make([]byte, 0, 4+8*len(on)+len(item))
+	out = binary.LittleEndian.AppendUint32(out, uint32(len(on)))
+	for _, u := range on {
+		out = binary.LittleEndian.AppendUint64(out, uint64(u))
+	}
+	return append(out, item...)
+}
+
+// Links reads which units each item names. Those of item i are on[first[i]] up to on[first[i+1]]. Its error is under
+// ErrItems if an item does not tell.
+func (it *Items) Links() (first []uint32, on []int64, err error) {
+	first = make([]uint32, 1, it.n+1)
+	at := int64(0)
+	for i := range it.n {
+		end, err := it.end(i)
+		if err != nil {
+			return nil, nil, err
+		}
+		named, err := it.named(at, end)
+		if err != nil {
+			return nil, nil, fmt.Errorf("item %d: %w", i, err)
+		}
+		on = append(on, named...)
+		first, at = append(first, uint32(len(on))), end
+	}
+	return first, on, nil
+}
+
+// named is which units the item names whose bytes are from first up to last.
+func (it *Items) named(first, last int64) ([]int64, error) {
+	var head [4]byte
+	base := int64(itemsHead) + 8*it.n
+	if last-first < int64(len(head)) {
+		return nil, fmt.Errorf("%w: its %d bytes do not say whose results it takes", ErrItems, last-first)
+	}
+	if _, err := it.r.ReadAt(head[:], base+first); err != nil {
+		return nil, fmt.Errorf("could not read whose results it takes: %w", err)
+	}
+	k := int64(binary.LittleEndian.Uint32(head[:]))
+	if k > maxNamed || k*8 > last-first-int64(len(head)) {
+		return nil, fmt.Errorf("%w: it takes %d results, in %d bytes, want at most %d", ErrItems, k, last-first, maxNamed)
+	}
+	b := make([]byte, 8*k)
+	if _, err := it.r.ReadAt(b, base+first+int64(len(head))); err != nil {
+		return nil, fmt.Errorf("could not read whose results it takes: %w", err)
+	}
+	on := make([]int64, k)
+	for i := range on {
+		on[i] = int64(binary.LittleEndian.Uint64(b[8*i:]))
+	}
+	return on, nil
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -84,5 +85,52 @@ func FuzzItems(f *testing.F) {
 				t.Errorf("item %d has %d bytes in a blob of %d", i, len(item), len(content))
 			}
 		}
+		first, on, err := it.Links()
+		if err == nil && (int64(len(first)) != it.Len()+1 || int(first[len(first)-1]) != len(on) || 8*len(on) > len(content)) {
+			t.Errorf("%d items name %d units, in %d bytes", it.Len(), len(on), len(content))
+		}
 	})
+}
+
+// Items that name units come out of a blob with these, and what does not tell which is refused.
+func TestItemsNameUnits(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		want := rapid.SliceOfN(rapid.SliceOfN(rapid.Int64(), 0, 5), 1, 10).Draw(rt, "on")
+		items := make([][]byte, len(want))
+		for i, on := range want {
+			items[i] = LinkedItem(on, []byte("item"))
+		}
+		blob, err := PackItems(items)
+		if err != nil {
+			rt.Fatal(err)
+		}
+		it, err := ReadItems(blob)
+		if err != nil {
+			rt.Fatal(err)
+		}
+		first, on, err := it.Links()
+		if err != nil || len(first) != len(want)+1 {
+			rt.Fatalf("%d items of %d: %v", len(first)-1, len(want), err)
+		}
+		for i := range want {
+			if got := on[first[i]:first[i+1]]; !slices.Equal(got, want[i]) {
+				rt.Fatalf("item %d names %v, want %v", i, got, want[i])
+			}
+		}
+	})
+	for name, item := range map[string][]byte{
+		"too short": {1, 0, 0}, "more than it has": {1, 0, 0, 0, 9, 9}, "too many": append([]byte{1, 0, 1, 0}, make([]byte, 8<<16)...),
+	} {
+		blob, err := PackItems([][]byte{item})
+		if err != nil {
+			t.Fatal(err)
+		}
+		it, err := ReadItems(blob)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := it.Links(); !errors.Is(err, ErrItems) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }

@@ -69,6 +69,8 @@ func (h *Home) audit() {
 	h.mend(h.audits.misses(open, h.cfg.Audits))
 	h.retry()
 	h.giveUpUnread()
+	h.askForLinks()
+	h.doom()
 }
 
 // misses takes the units that an audit has missed, and returns those that so many audits in a row have missed.

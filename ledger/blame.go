@@ -313,6 +313,7 @@ func (h *Home) asideNow(l Lost) {
 		return about.Intersect(l.Range) == about
 	})
 	h.rest.stale = true
+	h.doomBy(&l)
 	if h.record.lostToCode() >= h.cfg.MaxLost {
 		h.stop("given up: too many ranges failed, the last " + l.Range.String() + ": " + l.Reason)
 	}

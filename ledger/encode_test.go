@@ -66,7 +66,7 @@ func TestEveryFieldIsEncoded(t *testing.T) {
 			items := file // which has either a name or items
 			items.Data = []byte("xy")
 			items.URL, items.Items, items.Bytes = "", string(tasks.NameOf(items.Data)), 2
-			file.Items, file.Data = "", nil
+			file.Items, file.Data, file.Depends = "", nil, false
 			for i, a := range []tasks.Append{{Sig: []byte("1")}, {Sig: []byte("2"), Close: true}} {
 				a.Seq, a.Files = r.Growth.Count()+1, []tasks.File{file, items}[i:]
 				if _, changed := r.Apply(Entry{Append: &a}); !changed {

@@ -35,7 +35,7 @@ func (h *Home) checkEnd() {
 	case h.ending.proposed.Within(h.cfg.Propose, h.now):
 		return
 	}
-	accounted := !h.record.Growth.Open && h.open().Empty()
+	accounted := !h.record.Growth.Open && h.unaccounted().Empty()
 	if !accounted && !(h.stopping.begun && (h.drained() || h.now-h.stopping.begunAt >= h.cfg.StopWait)) {
 		return
 	}

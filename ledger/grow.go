@@ -154,7 +154,8 @@ type Append struct{ tasks.Append }
 
 // Effects of appends.
 type (
-	// Grown tells that an append is in the record. Its units are put to work on this node, from where others steal them.
+	// Grown tells that an append is in the record. Its units are put to work on this node, from where others steal them,
+	// but for those that depend on others: there are none in Units then.
 	Grown struct {
 		Append tasks.Append
 		Units  tasks.Range
@@ -253,6 +254,11 @@ func (h *Home) grown(a tasks.Append, changed bool) {
 			n.knows = count
 			tell = append(tell, id)
 		}
+	}
+	if a.Depends() {
+		h.dependent.follow(&a, units, nil)
+		h.emit(ReadLinks{a})
+		units.Last = units.First
 	}
 	h.emit(Grown{Append: a, Units: units, Tell: tell})
 }

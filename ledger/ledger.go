@@ -42,6 +42,7 @@ type Home struct {
 
 	nodes     nodes     // who is there, and what each reported last
 	growing   growing   // appends on their way to the record
+	dependent dependent // units that wait for others
 	dealing   dealing   // who was given which share, and who merges for whom
 	audits    audits    // what the last audits found
 	offers    offers    // partials on their way to a commit
@@ -103,6 +104,7 @@ func New(cfg Config, record *Record, data *tasks.Dataset, deal bool) *Home {
 	for _, p := range record.Done.Parts() {
 		h.kept.add(newKeeping(p))
 	}
+	h.dependent.followAll(record)
 	return h
 }
 
@@ -127,6 +129,7 @@ func (h *Home) Resume(now time.Duration) []Effect {
 	h.dealing.on = false // it is with the nodes already
 	h.replicas.resumed = true
 	h.expect(h.cfg.Submitter)
+	h.askForLinks()
 	if h.record.Stop != nil {
 		h.windUp()
 	}
@@ -200,6 +203,8 @@ func (h *Home) work(ev Event) {
 		h.notReduced(ev)
 	case Append:
 		h.appendNext(ev.Append)
+	case Links:
+		h.links(ev)
 	case Stop:
 		h.stop(ev.Reason)
 	}
@@ -231,6 +236,9 @@ func (h *Home) applied(ev Applied) {
 	case e.Fold != nil:
 		h.foldApplied(*e.Fold, ev.Changed)
 	case e.Uncommit != nil && ev.Changed:
+		if k := h.kept.find(*e.Uncommit); k != nil {
+			h.undone(k.Cover)
+		}
 		h.kept.remove([]merge.ID{*e.Uncommit})
 		h.checkFold()
 		h.rest.stale, h.ending.ordered, h.ending.proposed = true, false, tasks.Moment{}
@@ -251,8 +259,16 @@ func (h *Home) applied(ev Applied) {
 
 func (h *Home) emit(e Effect) { h.out = append(h.out, e) }
 
-// open is what is wanted and neither committed nor set aside.
+// open is what is to be run: it is wanted, neither committed nor set aside, and waits for no other units.
 func (h *Home) open() tasks.Cover {
+	if h.dependent.blocked.Empty() {
+		return h.unaccounted()
+	}
+	return h.unaccounted().Minus(h.dependent.blocked)
+}
+
+// unaccounted is what is wanted and neither committed nor set aside.
+func (h *Home) unaccounted() tasks.Cover {
 	if h.rest.stale {
 		h.rest.cover, h.rest.stale = h.record.Open(), false
 	}

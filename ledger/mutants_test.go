@@ -18,6 +18,7 @@ func TestMutants(t *testing.T) {
 		mutant.OneNodesWord: "TestTwoNodesMustFail",
 		mutant.ForgetAway:   "TestAwayForAMoment",
 		mutant.DoubleAppend: "TestAppendsCountOnce",
+		mutant.EarlyUnit:    "TestUnitsWaitForOthers",
 	} {
 		cmd := exec.Command(os.Args[0], "-test.run=^"+test+"$", "-test.v")
 		cmd.Env = append(os.Environ(), "DTPNODE_MUTANT="+string(bug))

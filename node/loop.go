@@ -71,6 +71,8 @@ func (d *Daemon) obeyLedger(e engine.Effect) {
 		d.jobs.Grown(e)
 	case engine.Regrown:
 		d.jobs.Regrown(e)
+	case engine.ReadLinks:
+		d.spawn(func() { d.jobs.ReadLinks(e) })
 	case engine.Appended:
 		d.jobs.Appended(e)
 	case engine.KeepBlob:

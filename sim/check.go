@@ -155,6 +155,9 @@ func (w *world) allowance() time.Duration {
 	if w.cfg.Liars > 0 {
 		return LiarAllowance
 	}
+	if w.cfg.Linked {
+		return levels * Allowance
+	}
 	return Allowance
 }
 

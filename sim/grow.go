@@ -41,6 +41,7 @@ func (w *world) planGrowth() {
 	}
 	c, files := &w.client, w.job.Data.Files
 	first := c.rng.IntN(len(files)/2 + 1)
+	w.linkUnits(files[first:])
 	data, err := tasks.NewDataset(slices.Clone(files[:first]))
 	if err != nil {
 		w.fail("%v", err)
@@ -139,6 +140,10 @@ func (w *world) grew(n *node, e engine.Effect) {
 		}
 		if n.knows = e.Units.Last; n.knows > w.job.Want.Last && n.honest && w.honestHome() {
 			w.fail("%s takes the job to have grown to %d units, of %d that were appended", n.id, n.knows, w.job.Want.Last)
+		}
+	case engine.ReadLinks:
+		if e.ID == w.id {
+			w.readLinks(n, e.Append)
 		}
 	case engine.Regrown:
 		if e.ID != w.id {

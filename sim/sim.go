@@ -76,6 +76,7 @@ type Config struct {
 	BadCode    bool    // Terminate crashes everywhere until Calm, when the user has repaired the cause
 
 	Appends   int     // steps by which the job grows (grow.go); 0 for a job that does not
+	Linked    bool    // units of these depend on others (linked.go)
 	Base      int     // outputs of an earlier job with which the job begins (base.go)
 	BaseShare float64 // share of the units that these cover
 
@@ -249,6 +250,7 @@ type world struct {
 	over      bool
 	trace     *tracer
 	client    client
+	committed tasks.Cover // what was seen to be committed, of a job with linked units
 	check
 	ends
 	recovery
@@ -540,7 +542,7 @@ func (w *world) carryOut(n *node, e engine.Effect) {
 		w.jobNews(n, e)
 	case engine.Look:
 		w.look(n, e)
-	case engine.Grown, engine.Regrown, engine.Appended:
+	case engine.Grown, engine.Regrown, engine.Appended, engine.ReadLinks:
 		w.grew(n, e)
 	case engine.Stolen:
 		w.res.Steals++
@@ -599,6 +601,7 @@ func (w *world) child(n *node, e engine.Effect) {
 		if g.job == w.id {
 			w.leased(e.Packet)
 			w.checkKnown(n, e.Packet)
+			w.checkReady(n, e.Packet)
 			w.checkWhole(n, e.Packet)
 		} else if s := w.side(g.job); s != nil {
 			s.ran += e.Packet.Len()

@@ -130,6 +130,8 @@ func describeLedger(e engine.Effect) (code byte, a, b int64) {
 		return 123, int64(len(e.Files)), int64(e.Files[0])
 	case engine.Grown:
 		return 124, e.Units.First, e.Units.Last
+	case engine.ReadLinks:
+		return 126, int64(e.Append.Seq), 0
 	case engine.Appended:
 		return 125, int64(e.Seq), hashText(e.Reason)
 	}

@@ -49,6 +49,11 @@ func (a *Append) Units() (n int64) {
 	return n
 }
 
+// Depends reports whether units of the append depend on others.
+func (a *Append) Depends() bool {
+	return slices.ContainsFunc(a.Files, func(f File) bool { return f.Depends })
+}
+
 // Check refuses an append that no job takes, whoever signed it.
 func (a *Append) Check() error {
 	switch {
@@ -82,6 +87,9 @@ func (a *Append) Check() error {
 // checkItems refuses a blob of items that there cannot be. Whoever works for the job asks others for a blob by this
 // hash, and takes so many bytes.
 func (f *File) checkItems() error {
+	if f.Depends && f.Items == "" {
+		return fmt.Errorf("the file %q has no items, and so none that depend on others", f.URL)
+	}
 	if f.Items != "" && (f.URL != "" || !JobID(f.Items).Valid() || f.Bytes <= 0 || f.Bytes > MaxItems) {
 		return fmt.Errorf("%q of %d bytes, beside the file %q, is no blob of items", f.Items, f.Bytes, f.URL)
 	}
@@ -154,7 +162,7 @@ func AppendParts(files []File) (parts [][]File) {
 func (a *Append) SameFiles(b *Append) bool {
 	return slices.EqualFunc(a.Files, b.Files, func(f, g File) bool {
 		return f.URL == g.URL && f.Part == g.Part && f.Entries == g.Entries && f.Bytes == g.Bytes &&
-			f.UUID == g.UUID && f.Items == g.Items && slices.Equal(f.Clusters, g.Clusters)
+			f.UUID == g.UUID && f.Items == g.Items && f.Depends == g.Depends && slices.Equal(f.Clusters, g.Clusters)
 	})
 }
 
@@ -174,6 +182,9 @@ func (a *Append) Sum(before AppendSum) (sum AppendSum) {
 		}
 		number(h, f.Entries, f.Bytes, int64(len(f.Clusters)))
 		number(h, f.Clusters...)
+		if f.Depends {
+			number(h, -1) // where the length of a text, or whether the job is closed, would follow
+		}
 	}
 	if a.Close {
 		number(h, 1)

@@ -138,6 +138,12 @@ func (c Cover) from(u int64) int {
 	return lo
 }
 
+// Has reports whether a unit is in c.
+func (c Cover) Has(u int64) bool {
+	i := c.from(u)
+	return i < len(c) && c[i].First <= u
+}
+
 // Intersects reports whether c and o share a unit.
 func (c Cover) Intersects(o Cover) bool {
 	if len(c) < len(o) {

@@ -18,6 +18,9 @@ type File struct {
 	Bytes    int64   `msgpack:"b"` // compressed
 	// Items is the hex SHA-256 of a blob of items, each of which is a unit, in place of a file: URL is empty then.
 	Items string `msgpack:"h,omitempty"`
+	// Depends says that each item names the units of the job whose results it takes: exec.PackLinked has the layout. It is
+	// run once these are committed.
+	Depends bool `msgpack:"l,omitempty"`
 	// Data is that blob itself, if it has at most MaxItemsData bytes: nobody has to fetch it then, nor is it kept apart.
 	Data []byte `msgpack:"d,omitempty"`
 	// UUID is the identifier that was written into the file when it was made; copies of the file have the same. It is

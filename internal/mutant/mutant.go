@@ -41,6 +41,7 @@ const (
 	AnyClaim         Bug = "any-claim"
 	DoubleAppend     Bug = "double-append"
 	LostAppend       Bug = "lost-append"
+	EarlyUnit        Bug = "early-unit"
 	UnsignedAppend   Bug = "unsigned-append"
 	AnyRuntime       Bug = "any-runtime"
 )
@@ -82,6 +83,7 @@ var bugs = []struct {
 	{AnyClaim, "a node is believed to have run what others were given"},
 	{DoubleAppend, "an append that comes again makes the job grow again"},
 	{LostAppend, "an append is acknowledged before it is in the log"},
+	{EarlyUnit, "units are run before those that they depend on are committed"},
 	{UnsignedAppend, "whoever says so makes a job grow"},
 	{AnyRuntime, "a node works for a job that needs what none of its runtimes offers"},
 	{NeverFold, "committed partials are not merged further, and commits do not wait for that"},
