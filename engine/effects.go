@@ -62,8 +62,8 @@ type (
 		Appends []tasks.Append
 		Units   tasks.Range
 	}
-	// ReadLinks asks what the units of an append depend on, which is in its blobs of items (exec.Links); answer with Links.
-	// It comes again for as long as this peer leads the job and was not told.
+	// ReadLinks asks what the units of an append depend on, which is in its blobs of items (exec.Items.Links); answer
+	// with Links. It comes again for as long as this peer leads the job and was not told.
 	ReadLinks struct {
 		ID     tasks.JobID
 		Append tasks.Append

@@ -86,7 +86,8 @@ func FuzzItems(f *testing.F) {
 			}
 		}
 		first, on, err := it.Links()
-		if err == nil && (int64(len(first)) != it.Len()+1 || int(first[len(first)-1]) != len(on) || 8*len(on) > len(content)) {
+		whole := int64(len(first)) == it.Len()+1 && int(first[len(first)-1]) == len(on) && 8*len(on) <= len(content)
+		if err == nil && !whole {
 			t.Errorf("%d items name %d units, in %d bytes", it.Len(), len(on), len(content))
 		}
 	})
@@ -119,7 +120,9 @@ func TestItemsNameUnits(t *testing.T) {
 		}
 	})
 	for name, item := range map[string][]byte{
-		"too short": {1, 0, 0}, "more than it has": {1, 0, 0, 0, 9, 9}, "too many": append([]byte{1, 0, 1, 0}, make([]byte, 8<<16)...),
+		"too short":        {1, 0, 0},
+		"more than it has": {1, 0, 0, 0, 9, 9},
+		"too many":         append([]byte{1, 0, 1, 0}, make([]byte, 8<<16)...),
 	} {
 		blob, err := PackItems([][]byte{item})
 		if err != nil {

@@ -11,10 +11,10 @@ import (
 
 // Units of an open job may depend on others before them: an item may name those whose results it takes (tasks.File,
 // Depends), as a task of a graph does. Such a unit is run once all that it depends on is committed. The home alone sees
-// to that. It withholds the unit until then, and so all other nodes are given only what can be run; that a unit waits is
-// no loss, which an audit would mend. What each item names is in its blob, which all that have a copy of the ledger have
-// on disk: the home asks for it (ReadLinks) and is told (Links), and so does one that takes over. All else follows from
-// the record.
+// to that. It withholds the unit until then, and so all other nodes are given only what can be run; that a unit waits
+// is no loss, which an audit would mend. What each item names is in its blob, which all that have a copy of the ledger
+// have on disk: the home asks for it (ReadLinks) and is told (Links), and so does one that takes over. All else follows
+// from the record.
 //
 // A unit that depends on one which is set aside is set aside as well, since it can never run. One that depends on units
 // which are committed no more, since their outputs were lost, waits again.

@@ -33,7 +33,8 @@ func newGraph(t *testing.T, deps [][]int64, sizes ...int) *graph {
 			l.First = append(l.First, uint32(len(l.On)))
 		}
 		g.links = append(g.links, l)
-		file := tasks.File{Items: strings.Repeat("0", 63) + string(rune('1'+i)), Bytes: 8, Entries: int64(n), Depends: true}
+		hash := strings.Repeat("0", 63) + string(rune('1'+i))
+		file := tasks.File{Items: hash, Bytes: 8, Entries: int64(n), Depends: true}
 		g.apply(Entry{Append: &tasks.Append{Seq: uint64(i + 1), Files: []tasks.File{file}, Close: i == len(sizes)-1}})
 		first += n
 	}
@@ -177,7 +178,7 @@ func TestBadLinks(t *testing.T) {
 	}{
 		"a later unit":  {Links{Seq: 1, First: []uint32{0, 0, 1}, On: []int64{1}}, "the item 1 names the item 1"},
 		"a negative":    {Links{Seq: 1, First: []uint32{0, 0, 1}, On: []int64{-1}}, "the item 1 names the item -1"},
-		"too few items": {Links{Seq: 1, First: []uint32{0, 1}, On: []int64{0}}, "it has 2 items, and what they name is told of 1"},
+		"too few items": {Links{Seq: 1, First: []uint32{0, 1}, On: []int64{0}}, "what they name is told of 1"},
 		"unordered":     {Links{Seq: 1, First: []uint32{0, 3, 1}, On: []int64{0}}, "it has 2 items"},
 		"nothing":       {Links{Seq: 1}, "it has 2 items"},
 		"a flaw":        {Links{Seq: 1, Flaw: "it is cut off"}, "it is cut off"},

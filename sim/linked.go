@@ -22,8 +22,8 @@ func Linked(seed uint64) Config {
 	return c
 }
 
-// levels is how many levels the units of a file have. Each waits for outputs of the one before, and so the timeouts that
-// Allowance is for may have to pass for each.
+// levels is how many levels the units of a file have. Each waits for outputs of the one before, and so the timeouts
+// that Allowance is for may have to pass for each.
 const levels = 3
 
 // linkUnits makes items of files, each of which names others.
