@@ -198,13 +198,18 @@ class session:
         if found := self.proof.GetOutputList():
             output.AddAll(found)
         interpreter = root().gInterpreter
-        if not hasattr(root(), "usersel"):
+        # To ask PyROOT for it would look at what it points to, which is gone if it was an object of the user's.
+        if not _usersel:
+            _usersel.append(True)
             interpreter.Declare("TSelector *usersel = nullptr;")
         interpreter.ProcessLine("usersel = gProof->GetSelector();")
 
     def GetOutputList(self) -> Any:
         """The output of the last ``Process``, a TList, also after the session's end; empty before the first."""
         return self.results[1] if self.results[1] is not None else root().TList()
+
+
+_usersel: list[bool] = []  # not empty once ROOT has the variable of that name
 
 
 def _tell() -> None:
