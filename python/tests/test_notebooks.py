@@ -7,6 +7,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+import sdist
+
 EXAMPLES = Path(__file__).parents[2] / "examples" / "python"
 WITH_ROOT = ("treeplayer.ipynb",)  # which roottests runs
 
@@ -18,6 +20,7 @@ def test_notebook(name, cache, tmp_path, monkeypatch):
     monkeypatch.setenv("DTPNODE_CACHE", cache)
     samples = os.environ.get("DTPNODE_SAMPLES") or EXAMPLES.parents[2] / "shared" / "data"  # real data, where there are
     monkeypatch.setenv("NANOAOD", f"{samples}/nano*.root")
+    monkeypatch.setenv("PHYSLITE", str(sdist.coffea() / "tests" / "samples" / "PHYSLITE_example.root"))
     notebook = nbformat.read(EXAMPLES / name, as_version=4)
     assert not any(cell.get("outputs") for cell in notebook.cells), "notebooks are kept without outputs"
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(EXAMPLES)}}).execute()
