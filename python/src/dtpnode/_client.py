@@ -68,6 +68,7 @@ class Client:
         self.state = path
         self._maps = Maps(self.control, Affinity(path))
         self._closing: list[Callable[[], None]] = []
+        self.closed = False
 
     @property
     def slots(self) -> int:
@@ -218,6 +219,7 @@ class Client:
 
     def close(self) -> None:
         """Ends the connections to the daemon. Jobs go on, unless the client has started the daemon, which ends too."""
+        self.closed = True
         closing, self._closing = self._closing, []
         for close in closing:
             close()

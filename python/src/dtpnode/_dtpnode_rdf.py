@@ -35,9 +35,9 @@ class Lacking(Exception):
 class Piece:
     """A range, pickled, with what it is in words."""
 
-    def __init__(self, pickled: bytes, words: str, files: tuple[str, ...]) -> None:
+    def __init__(self, pickled: bytes, words: str, files: tuple[tuple[str, str], ...]) -> None:
         self.pickled, self.words = pickled, words
-        self.files = files  # of this host, that it reads
+        self.files = files  # that it reads: each name as the range has it, and the whole path
 
     def __repr__(self) -> str:
         return self.words
@@ -65,7 +65,8 @@ class Run:
 
     mapper is ROOT's function for a range, pickled; execution is its number in the session, and living are those that
     have not ended. headers, libraries and files are names in the working folder. outputs are, by the folders in the
-    working folder into which Snapshots write, the folders that the client makes of them.
+    working folder into which Snapshots write, the folders that the client makes of them. afresh has the graph built for
+    each range, and not cloned.
     """
 
     def __init__(
@@ -77,11 +78,12 @@ class Run:
         libraries: tuple[str, ...],
         files: tuple[str, ...],
         outputs: dict[str, str],
+        afresh: bool,
     ) -> None:
         self.__qualname__ = "RDataFrame"  # by which a call is shown
         self.mapper, self.execution, self.living = mapper, execution, living
         self.headers, self.libraries, self.files = headers, libraries, files
-        self.outputs = outputs
+        self.outputs, self.afresh = outputs, afresh
 
     def __call__(self, piece: Piece) -> Done:
         try:
@@ -92,11 +94,12 @@ class Run:
                 "environment go along that has it (env=)",
                 node()[0],
             ) from None
-        for file in piece.files:
-            if not os.path.exists(file):
-                raise Lacking(f"{node()[1]} has no file {file}", node()[0])
+        for _, path in piece.files:
+            if not os.path.exists(path):
+                raise Lacking(f"{node()[1]} has no file {path}", node()[0])
         some = pickle.loads(piece.pickled)
         mapper = _mapper(self, some)
+        stand(self, piece)
         prepare(os.getcwd(), self.headers, self.libraries)
         with self._folders():
             result = mapper(some)
@@ -162,14 +165,36 @@ def _mapper(run: Run, some: Any) -> Any:
 
     for number in list(_executions):
         # A later one than this one may go on, though this one does not know it.
-        if number < run.execution and number not in run.living:
-            name = _executions.pop(number)[0]
-            _graph_cache._ACTIONS_REGISTER.pop(name, None)
-            _graph_cache._RDF_REGISTER.pop(name, None)
+        over = number < run.execution and number not in run.living
+        if over or number == run.execution and run.afresh:
+            _graph_cache._ACTIONS_REGISTER.pop(_executions[number][0], None)
+            _graph_cache._RDF_REGISTER.pop(_executions[number][0], None)
+        if over:
+            del _executions[number]
     known = _executions.get(run.execution)
     if known is None:
         known = _executions[run.execution] = some.exec_id, pickle.loads(run.mapper)
     return known[1]
+
+
+def stand(run: Run, piece: Piece) -> None:
+    """Changes to a folder from which the relative names of input files lead to these: so names are what they are where
+    the dataframe was made, as code of the user's may ask for them. What goes along is there, too."""
+    names = [(name, path) for name, path in piece.files if not os.path.isabs(name)]
+    if not names:
+        return
+    home = os.getcwd()
+    up = max(os.path.normpath(name).split(os.sep).count(os.pardir) for name, _ in names)
+    here = os.path.join(home, *["in"] * up)
+    os.makedirs(here, exist_ok=True)
+    if here != home:
+        names += [(name, os.path.join(home, name)) for name in run.files]
+    for name, path in names:
+        link = os.path.normpath(os.path.join(here, name))
+        os.makedirs(os.path.dirname(link), exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            os.symlink(path, link)
+    os.chdir(here)
 
 
 def prepare(folder: str, headers: tuple[str, ...], libraries: tuple[str, ...]) -> None:
@@ -245,6 +270,7 @@ def _compile() -> None:
             found.globalend = min(found.globalstart + 1, found.globalend)
         return found, entries
 
+    stand(run, piece)
     prepare(os.getcwd(), run.headers, run.libraries)
     if hasattr(some, "end"):
         some.end = min(some.start + 1, some.end)

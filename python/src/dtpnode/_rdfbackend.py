@@ -2,21 +2,23 @@
 
 import contextlib
 import dataclasses
+import functools
 import importlib
 import itertools
 import math
 import os
+import re
 import sys
 import threading
 import warnings
 import weakref
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
 
 import ROOT
-from ROOT._distrdf import DataFrame, HeadNode, Ranges
+from ROOT._distrdf import DataFrame, HeadNode, Operation, Ranges
 from ROOT._distrdf.Backends import Base
 
 from . import _pickles
@@ -26,7 +28,7 @@ from ._errors import Error, ItemLost, NodeWarning
 from ._executor import Executor
 from ._held import LateFuture
 from ._progress import Bar
-from ._rdfsnapshot import Snapshots
+from ._rdfsnapshot import Snapshots, writes_rntuple
 from ._session import Call
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ else:
     _spec.loader.exec_module(task)
 
 SLICES = 8  # ranges for each slot
+SMALL = 10_000  # entries without a source, for fewer of which there are no more ranges than slots
 LOOKED = 8  # files that are asked for the number of their clusters
 TRIES = 10  # nodes that may lack what a range needs
 FAR = 1e6  # seconds: what it costs to have a range run on a node that lacks what it needs
@@ -130,6 +133,9 @@ class Pools:
                 pool.end(number, lambda: self._drop(pool))
 
     def _pool(self, options: Options, files: dict[str, str]) -> Pool:
+        client = self._client()
+        if client is None or client.closed:
+            raise Error("the client of this RDataFrame was closed", "make another client, and the dataframe with that")
         stats = sorted((name, path, _state(path)) for name, path in files.items())
         key = repr((options.env, options.modules, stats))
         pool = self._pools.get(key)
@@ -139,8 +145,6 @@ class Pools:
             if not other.living:  # Processes that have ROOT take memory, of which nodes need not have two lots.
                 other.close()
                 del self._pools[k]
-        client = self._client()
-        assert client is not None  # Who asks has it.
         pool = self._pools[key] = Pool(client, options, files)
         return pool
 
@@ -217,11 +221,13 @@ class Backend(Base.BaseBackend):  # type: ignore[misc]
     def optimize_npartitions(self) -> int:
         """How many ranges there are, unless its user says: several for each slot, but no more than there are entries,
         or clusters as far as the first files tell. Each file is divided into the same number of ranges."""
-        most = SLICES * max(self.client.slots, 1)
-        head = self._head()
+        slots = max(self.client.slots, 1)
+        most, head = SLICES * slots, self._head()
+        if head is None:
+            return slots
         entries = getattr(head, "nentries", None)
         if entries is not None:
-            return max(min(most, int(entries)), 1)
+            return max(min(most, max(slots, int(entries) // SMALL), int(entries)), 1)
         files = list(getattr(head, "inputfiles", ()))
         if not files or len(files) >= most:
             return most
@@ -248,7 +254,7 @@ class Backend(Base.BaseBackend):  # type: ignore[misc]
 
     def ProcessAndMerge(self, ranges: list[Any], mapper: Any, reducer: Callable[[Any, Any], Any]) -> Any:
         """Runs the ranges of a graph, and merges what they give in their order."""
-        merged = Tree(len(ranges), reducer)
+        merged = Tree(len(ranges), exact(reducer))
         for some in self._run(ranges, mapper):
             for at, result in some:
                 merged.add(at, result)
@@ -260,6 +266,7 @@ class Backend(Base.BaseBackend):  # type: ignore[misc]
     ) -> Any:
         """As ProcessAndMerge, in the order in which ranges end; what is there so far is drawn each time."""
         total: Any = None
+        reducer = exact(reducer)
         with _canvas(len(drawables)) as canvas:
             for some in self._run(ranges, mapper):
                 for _, result in some:
@@ -293,6 +300,64 @@ def _clusters(rntuple: bool, name: str, file: str) -> int:
         return 1 << 20
 
 
+# ROOT 6.40 loses what a Report says when it is pickled, but keeps its cuts, and keeps the cuts as they were when it
+# merges two Reports, so that what is merged next is added to the first one alone. Both make each from the other. C++
+# lets explicit instantiations name members that are private.
+_REPORTS = """
+#include <ROOT/RDF/RMergeableValue.hxx>
+namespace dtpnode {
+using Report = ROOT::RDF::RCutFlowReport;
+using Cut = ROOT::RDF::TCutInfo;
+using Merging = ROOT::Detail::RDF::RMergeableReport;
+template <typename Tag, typename Tag::Member M> struct Reach { friend typename Tag::Member reach(Tag) { return M; } };
+struct Add { using Member = void (Report::*)(Cut &&); friend Member reach(Add); };
+struct Cuts { using Member = std::vector<Cut> Merging::*; friend Member reach(Cuts); };
+template struct Reach<Add, &Report::AddCut>;
+template struct Reach<Cuts, &Merging::fCutInfoVec>;
+
+std::unique_ptr<Merging> unpickled(const ROOT::Detail::RDF::RMergeableValue<Report> &value)
+{
+   auto cuts = dynamic_cast<const Merging &>(value).*reach(Cuts{});
+   Report report;
+   for (const auto &cut : cuts)
+      (report.*reach(Add{}))(Cut(cut));
+   return std::make_unique<Merging>(report, cuts);
+}
+
+std::unique_ptr<Merging> merged(const ROOT::Detail::RDF::RMergeableValue<Report> &value)
+{
+   auto report = value.GetValue();
+   return std::make_unique<Merging>(report, std::vector<Cut>(report.begin(), report.end()));
+}
+}
+"""
+
+
+@functools.cache
+def _reports() -> Any:
+    ROOT.gInterpreter.Declare(_REPORTS)
+    return ROOT.dtpnode
+
+
+def mend(result: Any, how: str) -> Any:
+    """A result whose Reports are as they should be after they were unpickled, or merged."""
+    for i, value in enumerate(result.mergeables or ()):
+        if re.search("RCutFlowReport|RMergeableReport", str(getattr(type(value), "__cpp_name__", ""))):
+            result.mergeables[i] = getattr(_reports(), how)(value)
+    return result
+
+
+def exact(reducer: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """ROOT's reducer, whose results can be merged again."""
+
+    def reduce(a: Any, b: Any) -> Any:
+        both = a.mergeables is not None and b.mergeables is not None
+        result = reducer(a, b)
+        return mend(result, "merged") if both else result
+
+    return reduce
+
+
 class Tree:
     """Merges results in their order, as soon as neighbours are there, always in the same pairs."""
 
@@ -321,8 +386,7 @@ class Execution:
     def __init__(self, backend: Backend, pool: Pool, number: int, ranges: list[Any]) -> None:
         self._backend, self._pool, self._number = backend, pool, number
         self._session = pool.executor._session
-        self._names: dict[str, str] = {}  # of trees in files, as the user has them, by those with absolute paths
-        self._ranges = [self._absolute(r) for r in ranges]
+        self._ranges = ranges
         self._words = [words(r, len(ranges)) for r in ranges]
         self._tries = [0] * len(ranges)
         self._waiting: dict["Future[Any]", int] = {}
@@ -336,7 +400,7 @@ class Execution:
         names = [tuple(sorted(map(os.path.basename, s))) for s in (backend.headers, backend.shared_libraries)]
         files = tuple(sorted(backend.sent()))
         living = tuple(self._pool.living)
-        run = task.Run(pickled, self._number, living, names[0], names[1], files, snapshots.folders)
+        run = task.Run(pickled, self._number, living, names[0], names[1], files, snapshots.folders, afresh(mapper))
         self._function = _pickles.function(run, but)
         bar = Bar("RDataFrame", backend.options.progress, unit="ranges")
         try:
@@ -350,7 +414,7 @@ class Execution:
                     done = self._done(at, future)
                     if done is not None:
                         snapshots.take(done)
-                        some.append((at, self._renamed(done.result)))
+                        some.append((at, mend(done.result, "unpickled")))
                         bar.advance()
                     del future, done
                 over.clear()
@@ -364,8 +428,8 @@ class Execution:
         but = self._session.along.modules
         calls = []
         for at in places:
-            some, files = self._ranges[at]
-            piece = task.Piece(_pickles.by_value(some, but), self._words[at], files)
+            some = self._ranges[at]
+            piece = task.Piece(_pickles.by_value(some, but), self._words[at], files_of(some))
             future: "Future[Any]" = LateFuture()
             calls.append(Call(future, self._function, _pickles.arguments((piece,), {}, but), near=near))
             self._waiting[future] = at
@@ -382,6 +446,8 @@ class Execution:
             self._pool.tell(f"{e}; what it should have run goes to other nodes")
             self._send([at], Near(self._good or self._home(), FAR))
             return None
+        except CancelledError:
+            raise Error(f"{self._words[at]} was cancelled: the client was closed, or the run interrupted") from None
         except ItemLost as e:
             raise ItemLost(f"{self._words[at]}: {e.message}", e.hint) from e.__cause__
         except Exception as e:
@@ -396,46 +462,46 @@ class Execution:
         """The node of the daemon that is talked to."""
         return str(self._backend.client.control.call("GET", "/v1/status").get("id") or "")
 
-    def _absolute(self, some: Any) -> tuple[Any, tuple[str, ...]]:
-        """A range with paths that other processes find, and the files of this host among them."""
-        if not hasattr(some, "filenames"):
-            return some, ()
-        files = [absolute(f) for f in some.filenames]
-        for theirs, ours, tree in zip(files, some.filenames, some.treenames):
-            self._names[f"{theirs}/{tree}"] = f"{ours}/{tree}"
-        friends, more = some.friendinfo, []
-        if friends is not None:
-            friends = ROOT.Internal.TreeUtils.RFriendInfo(friends)
-            for names in friends.fFriendFileNames:
-                for i in range(len(names)):
-                    names[i] = absolute(str(names[i]))
-                    more.append(str(names[i]))
-        samples = some.samples and [s and _absolute_sample(s) for s in some.samples]
-        here = tuple(f for f in [*files[some.first_file_idx : some.last_file_idx], *more] if os.path.exists(f))
-        return dataclasses.replace(some, filenames=files, friendinfo=friends, samples=samples), here
 
-    def _renamed(self, result: Any) -> Any:
-        """A result with the names of files that ROOT compares with those that the user has given."""
-        entries = result.entries_in_trees
-        if entries is not None:
-            known = entries.trees_with_entries
-            entries.trees_with_entries = {self._names.get(name, name): n for name, n in known.items()}
-        return result
+# Actions of which ROOT makes clones for other ranges that give what new ones would. Those of a Report end the process,
+# those of HistoND may be wrong, and of what writes an RNTuple there are none.
+CLONED = frozenset(
+    "AsNumpy Count Graph GraphAsymmErrors Histo1D Histo2D Histo3D Max Mean Min Profile1D Profile2D Snapshot StdDev Sum"
+    .split()
+)
 
 
-def absolute(path: str) -> str:
-    """The path of a file as any process of this host finds it; a URL as it is."""
-    path = str(path)
-    if path.startswith("file:"):
-        path = "/" + path[5:].lstrip("/") if path.startswith("file:/") else path[5:]
-    return path if "://" in path or path.startswith("/") else os.path.abspath(path)
+def operations(mapper: Any) -> list[Any]:
+    """The operations of a graph that a mapper runs."""
+    nodes = mapper.keywords["computation_graph_callable"].args[0].values()
+    return [node.operation for node in nodes if node.operation is not None]
 
 
-def _absolute_sample(sample: Any) -> Any:
-    s = sample._sample
-    files = [absolute(f) for f in s.GetFileNameGlobs()]
-    made = ROOT.RDF.Experimental.RSample(s.GetSampleName(), s.GetTreeNames(), files, s.GetMetaData())
-    return Ranges.SerializableRSample(made)
+def afresh(mapper: Any) -> bool:
+    """Whether a graph is to be built for each range, since clones of it would give something else."""
+    for operation in operations(mapper):
+        if isinstance(operation, Operation.Transformation):
+            continue
+        if operation.name not in CLONED or isinstance(operation, Operation.Snapshot) and writes_rntuple(operation):
+            return True
+    return False
+
+
+def files_of(some: Any) -> tuple[tuple[str, str], ...]:
+    """The files of this host that a range reads: each name as the range has it, and where that is."""
+    if not hasattr(some, "filenames"):
+        return ()
+    names = [str(f) for f in some.filenames]
+    if some.friendinfo is not None:
+        names += [str(name) for friend in some.friendinfo.fFriendFileNames for name in friend]
+    here = os.getcwd()
+    out = {}
+    for name in names:
+        plain = re.split("[?#]", name.removeprefix("file:"))[0]
+        path = os.path.join(here, plain)
+        if "://" not in plain and os.path.exists(path):
+            out[plain] = path
+    return tuple(out.items())
 
 
 def words(some: Any, n: int) -> str:

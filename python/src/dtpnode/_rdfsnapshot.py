@@ -16,11 +16,25 @@ from typing import TYPE_CHECKING, Any
 
 import ROOT
 from ROOT._distrdf.Operation import Snapshot
+from ROOT._distrdf.PythonMergeables import SnapshotResult
 
 from ._errors import Error
 
 if TYPE_CHECKING:
     from . import _dtpnode_rdf as task
+
+
+def writes_rntuple(operation: Any) -> bool:
+    """Whether an operation of a graph writes an RNTuple."""
+    form = getattr(operation.args[3], "fOutputFormat", None) if len(operation.args) == 4 else None
+    return bool(form == ROOT.RDF.ESnapshotOutputFormat.kRNTuple)
+
+
+class _RNTuples(SnapshotResult):  # type: ignore[misc]
+    """Files with RNTuples, which ROOT's own result would read as trees."""
+
+    def GetValue(self, backend: Any) -> Any:
+        return backend.make_dataframe(self.treename, self.filenames)
 
 
 class Snapshots:
@@ -30,7 +44,9 @@ class Snapshots:
     def __init__(self, mapper: Any, one_file: bool) -> None:
         self._one_file = one_file
         self.folders: dict[str, str] = {}
-        self._targets: dict[str, str] = {}  # the file that the user names
+        self._targets: dict[str, str] = {}  # the whole path of the file that the user names
+        self._names: dict[str, str] = {}  # that file as the user names it
+        self._rntuples: set[str] = set()  # those of RNTuples
         self._parts: dict[str, dict[str, str]] = {}  # where each file is, by its name at the end
         self._moved: list[tuple[Any, str]] = []  # operations, and what they are to write meanwhile
         for node in mapper.keywords["computation_graph_callable"].args[0].values():
@@ -48,6 +64,9 @@ class Snapshots:
             self.drop()
             raise Error(f"could not write the Snapshot {operation.args[1]}: {e.strerror}: {folder}") from None
         self.folders[name], self._targets[name], self._parts[name] = folder, target, {}
+        self._names[name] = str(operation.args[1])
+        if writes_rntuple(operation):
+            self._rntuples.add(name)
         self._moved.append((operation, os.path.join(name, os.path.basename(target))))
 
     @contextlib.contextmanager
@@ -75,14 +94,16 @@ class Snapshots:
                 except OSError as e:
                     raise Error(f"could not write {path}: {e.strerror}") from None
             part.content = None
-            self._parts[folder][os.path.join(os.path.dirname(self._targets[folder]), name)] = path
+            self._parts[folder][name] = path
         for made in done.result.mergeables or ():
             if hasattr(made, "filenames"):
+                if self._rntuples.intersection(map(os.path.dirname, made.filenames)):
+                    made.__class__ = _RNTuples
                 made.filenames = [self._final(name) for name in made.filenames]
 
     def _final(self, path: str) -> str:
         folder, name = os.path.split(path)
-        return os.path.join(os.path.dirname(self._targets[folder]), name) if folder in self._targets else path
+        return os.path.join(os.path.dirname(self._names[folder]), name) if folder in self._names else path
 
     def finish(self, total: Any) -> None:
         """Gives the files their names, or makes one of them."""
@@ -92,8 +113,8 @@ class Snapshots:
                 if self._one_file and parts:
                     self._gather(name, target, total)
                     continue
-                for final, path in parts.items():
-                    os.replace(path, final)
+                for last, path in parts.items():
+                    os.replace(path, os.path.join(os.path.dirname(target), last))
                 self._warn(target, set(parts))
         except OSError as e:
             raise Error(f"could not give the files of a Snapshot their names: {e}") from None
@@ -103,9 +124,10 @@ class Snapshots:
     def _gather(self, name: str, target: str, total: Any) -> None:
         parts = self._parts[name]
         for made in total.mergeables:
-            if parts.keys().isdisjoint(getattr(made, "filenames", ())):
+            named = [self._final(os.path.join(name, part)) for part in parts]
+            if set(named).isdisjoint(getattr(made, "filenames", ())):
                 continue
-            paths = [parts[final] for final in made.filenames if final in parts]
+            paths = [parts[os.path.basename(n)] for n in made.filenames if os.path.basename(n) in parts]
             whole = os.path.join(self.folders[name], "whole.root")
             merger = ROOT.TFileMerger(False)
             merger.SetFastMethod(True)
@@ -116,23 +138,27 @@ class Snapshots:
             if not (added and merger.Merge()):
                 raise Error(f"ROOT could not gather the Snapshot's {len(paths)} files into {target}", "see above")
             os.replace(whole, target)
-            made.filenames = [target]
+            made.filenames = [self._names[name]]
 
     def _warn(self, target: str, now: set[str]) -> None:
-        """Warns of files of an earlier run, which whoever reads all files by their names would take for parts of this."""
+        """Warns of files of an earlier run, which look as if they were parts of this one."""
         folder, base = os.path.split(target.partition(".root")[0])
         pattern = re.compile(re.escape(base) + r"_\d+\.root")
-        old = sorted(n for n in os.listdir(folder) if pattern.fullmatch(n) and os.path.join(folder, n) not in now)
+        old = sorted(n for n in os.listdir(folder) if pattern.fullmatch(n) and n not in now)
         if old:
             more = f" and {len(old) - 1} more" if len(old) > 1 else ""
             warnings.warn(
-                f"{os.path.join(folder, old[0])}{more} are of an earlier Snapshot, and no part of this one", stacklevel=2
+                f"{os.path.join(folder, old[0])}{more} are of an earlier Snapshot, and no part of this one",
+                stacklevel=2,
             )
 
     def drop(self) -> None:
         """Removes all that has no name."""
         for folder in self.folders.values():
-            shutil.rmtree(folder, ignore_errors=True)
+            gone = f"{folder}-gone"
+            with contextlib.suppress(OSError):
+                os.rename(folder, gone)  # Ranges that run still, for nobody, find it no more.
+            shutil.rmtree(gone, ignore_errors=True)
 
 
 class _Opened:
