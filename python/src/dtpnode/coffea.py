@@ -13,11 +13,13 @@ processes that make it, on their nodes, and between nodes up a tree: this proces
 costs the time of what it had under way, and no chunk is in the total twice.
 """
 
+import contextlib
 import functools
 import os
 import sys
 import tempfile
 import threading
+import time
 import warnings
 from concurrent.futures import Future
 from types import FunctionType
@@ -31,7 +33,7 @@ from coffea.util import rich_bar
 from . import _chunks
 from ._along import Environment, Files, Modules
 from ._client import Client
-from ._errors import Error, ItemLost
+from ._errors import Error, ItemLost, NoDaemon
 from ._pickles import by_value
 from ._prints import Output, to_stdout
 from ._receiver import remade
@@ -50,6 +52,10 @@ LOOKS = "get_metadata"  # what Runner calls the function that looks into files
 LARGE = 8 << 20  # bytes of a processor that travels as a file of its own: code may have 64 MiB
 PROCESSOR = "dtpnode-processor"  # the name of that file
 IMPORTS = ("coffea.processor", "coffea.nanoevents", "coffea.nanoevents.methods.nanoaod", "numpy.ma")  # once a node
+
+PATIENCE = 60.0  # seconds for which a daemon may be away as a job is to begin
+RETRY = 0.2  # seconds between attempts to reach it
+TELL = 3.0  # seconds after which that is told
 
 Missing = tuple[tuple[str, str, str, int, int], str]
 """A chunk, or a file with -1 for both entries, as _chunks.place has it, and why it is missing."""
@@ -183,13 +189,16 @@ class DtpnodeExecutor(ExecutorBase):  # type: ignore[misc]
         )
         begun: Future[Reduction] = Future()
 
+        def reduce() -> Reduction:
+            return client.reduce(
+                work, todo, op=functools.partial(_chunks.add, self.compression), fail_fast=not self.recoverable,
+                name="coffea files" if name == LOOKS else f"coffea {name}", imports=IMPORTS,
+                output=self.output, env=self.env, modules=self.modules, files=files,
+            )
+
         def begin() -> None:
             try:
-                begun.set_result(client.reduce(
-                    work, todo, op=functools.partial(_chunks.add, self.compression), fail_fast=not self.recoverable,
-                    name="coffea files" if name == LOOKS else f"coffea {name}", imports=IMPORTS,
-                    output=self.output, env=self.env, modules=self.modules, files=files,
-                ))
+                begun.set_result(patiently(reduce))
             except BaseException as e:
                 begun.set_exception(e)
 
@@ -197,7 +206,9 @@ class DtpnodeExecutor(ExecutorBase):  # type: ignore[misc]
         try:
             return begun.result()
         except KeyboardInterrupt:
-            begun.add_done_callback(lambda f: f.exception() or f.result().cancel())
+            sys.stderr.write("interrupted: the job is cancelled as soon as it has begun; Ctrl-C again not to wait\n")
+            with contextlib.suppress(Exception):
+                begun.result().cancel()
             raise
 
     def _wait(self, future: Reduction, todo: list[Any], looks: bool) -> tuple[Any, Any, list[Missing]]:
@@ -265,6 +276,23 @@ class DtpnodeExecutor(ExecutorBase):  # type: ignore[misc]
             lines.append(f"  and {len(missing) - SHOWN:,} more, which the executor's `report` has")
         what = f"1 {self.unit} {was}" if len(missing) == 1 else f"{len(missing):,} {self.unit}s {were}"
         warnings.warn("\n".join([f"{what}:", *lines]), stacklevel=4)
+
+
+def patiently(begin: Callable[[], Reduction]) -> Reduction:
+    """Begins a job, and waits for a daemon that is away, as all else does: a run has several jobs, and its daemon may be
+    killed between them."""
+    since, told = time.monotonic(), False
+    while True:
+        try:
+            return begin()
+        except NoDaemon as e:
+            away = time.monotonic() - since
+            if away > PATIENCE:
+                raise
+            if away > TELL and not told:
+                sys.stderr.write(f"waiting {PATIENCE:.0f} s for the daemon to come back: {e.message}\n")
+                told = True
+        time.sleep(RETRY)
 
 
 class Last:
