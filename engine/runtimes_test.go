@@ -105,8 +105,8 @@ func TestLeadComesToWhoCanRunTheJob(t *testing.T) {
 	}
 }
 
-// TestLeadOnly has a job led by a host that can run none of it, though it has the runtime, or since it has none: another
-// does all of the work.
+// TestLeadOnly has a job led by a host that can run none of it, though it has the runtime, or since it has none:
+// another does all of the work.
 func TestLeadOnly(t *testing.T) {
 	for _, has := range [][]tasks.Offer{{{"root", "root=2"}}, {{"test"}}} {
 		g := mixed(t)

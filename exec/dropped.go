@@ -41,8 +41,8 @@ func (d Dropped) Text(of, why string) string {
 	if d.Lines == 1 {
 		lines, were = "line", "was"
 	}
-	return fmt.Sprintf("... %s %s (%s bytes) of %s %s dropped here (%s)", grouped(d.Lines), lines, grouped(d.Bytes), of, were,
-		why)
+	return fmt.Sprintf("... %s %s (%s bytes) of %s %s dropped here (%s)",
+		grouped(d.Lines), lines, grouped(d.Bytes), of, were, why)
 }
 
 // grouped is a number with a comma after each three digits.

@@ -38,8 +38,8 @@ type Sink interface {
 	// Failed reports the end of a generation that failed. It is the last call, and nothing of the
 	// generation counts. Kill and a failed Seal end a generation without it.
 	Failed(*Failure)
-	// Output offers a line that the child printed. Where the sink cannot keep up lines are dropped, for which one comes that
-	// DroppedIn reads.
+	// Output offers a line that the child printed. Where the sink cannot keep up lines are dropped, for which one comes
+	// that DroppedIn reads.
 	Output(line string)
 }
 

@@ -64,8 +64,8 @@ func Bundle(source []byte, modules []string) ([]byte, error) {
 		return nil, err
 	}
 	if out.Len() > MaxCode {
-		return nil, fmt.Errorf("the modules have %d bytes as an archive, and may have %d: pack an environment that has them, for --env",
-			out.Len(), MaxCode)
+		return nil, fmt.Errorf("the modules have %d bytes as an archive, and may have %d: pack an environment that has "+
+			"them, for --env", out.Len(), MaxCode)
 	}
 	return out.Bytes(), nil
 }

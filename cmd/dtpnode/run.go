@@ -180,7 +180,8 @@ func newRun(g *globals) *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&opts.tree, "tree", "", "path of the tree in the files")
-	f.StringArrayVar(&opts.files, "files", nil, "file, glob, URL or @list; repeatable; of code in Python FILE or NAME=FILE, to stand in its working folder")
+	f.StringArrayVar(&opts.files, "files", nil, "file, glob, URL or @list; repeatable; of code in Python FILE or "+
+		"NAME=FILE, to stand in its working folder")
 	opts.readFlags(f)
 	f.BoolVar(&opts.duplicates, "allow-duplicates", false, "count a file that is named twice twice")
 	f.Int64VarP(&opts.n, "entries", "n", -1, "number of entries, over all files; -1 for all")

@@ -21,9 +21,10 @@ type alongFlags struct {
 
 // add adds the flags.
 func (a *alongFlags) add(f *pflag.FlagSet) {
-	f.StringVar(&a.env, "env", "", "of code in Python: `environment` it runs in, a lock file (pylock.toml, requirements.txt "+
-		"with hashes), a tarball (venv-pack, conda-pack), or a name that nodes have one by")
-	f.StringArrayVar(&a.modules, "modules", nil, "of code in Python: `module` that nodes lack, a path or a name; repeatable")
+	f.StringVar(&a.env, "env", "", "of code in Python: `environment` it runs in, a lock file (pylock.toml, "+
+		"requirements.txt with hashes), a tarball (venv-pack, conda-pack), or a name that nodes have one by")
+	f.StringArrayVar(&a.modules, "modules", nil,
+		"of code in Python: `module` that nodes lack, a path or a name; repeatable")
 }
 
 // refuse refuses them for selectors.
@@ -31,13 +32,15 @@ func (a *alongFlags) refuse() error {
 	if a.env == "" && len(a.modules) == 0 {
 		return nil
 	}
-	return usagef("could not use --env or --modules with a selector: they are for code in Python, JOB.py; --extra and --lib " +
-		"have files go along with a selector")
+	return usagef("could not use --env or --modules with a selector: they are for code in Python, JOB.py; --extra and " +
+		"--lib have files go along with a selector")
 }
 
 // setAlong names in a spec what goes along with code in Python, and returns what nodes need for it. Where there are
 // modules the code is an archive with them, which done removes once the daemon has read it.
-func (o *runOptions) setAlong(ctx context.Context, g *globals, spec *pyexec.Spec) (needs []string, done func(), err error) {
+func (o *runOptions) setAlong(
+	ctx context.Context, g *globals, spec *pyexec.Spec,
+) (needs []string, done func(), err error) {
 	done = func() {}
 	if o.along.env != "" {
 		env, err := pyexec.ParseEnv(o.along.env)

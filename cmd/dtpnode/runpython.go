@@ -29,8 +29,8 @@ const pythonLong = `A file that ends in .py is code in Python: its function proc
 all is. --items N are the numbers from 0 to N-1, --items FILE the lines of a file as bytes, - of standard input; with
 --open they may come by ` + "`dtpnode append JOB --items FILE`" + `. An item at which process raises has that as its
 result. What nodes lack goes along: --env, an environment; --modules, which the code imports; --files FILE or NAME=FILE,
-which stand in the working folder of each process. Functions of a notebook, objects as items and results, and coffea go through the Python package,
-dtpnode.Client().`
+which stand in the working folder of each process. Functions of a notebook, objects as items and results, and coffea
+go through the Python package, dtpnode.Client().`
 
 // withPackage is the advice for what the command cannot do.
 const withPackage = "functions and objects go through the Python package: dtpnode.Client()"

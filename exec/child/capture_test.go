@@ -2,6 +2,7 @@ package child
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -49,7 +50,8 @@ func TestCaptureLines(t *testing.T) {
 		got = append(got, l)
 	}
 	c.close(time.Minute)
-	if want := []string{"one", "two", long[:maxLine] + " [... 2048 bytes of this line were dropped]", "no end"}; strings.Join(got, "|") != strings.Join(want, "|") {
+	want := []string{"one", "two", long[:maxLine] + " [... 2048 bytes of this line were dropped]", "no end"}
+	if !slices.Equal(got, want) {
 		t.Errorf("%d lines: %.80q", len(got), got)
 	}
 }

@@ -3,12 +3,12 @@
 //
 // A program appends to its job no more calls than the pool runs soon, so that those which wait can be cancelled. What
 // has waited for some time it hands over to its daemon (api.ExchangeKeep), which keeps it in a file in the job's
-// folder. As long as the program lives, its own appends say how far they have come, and nothing else is done with what is kept.
-// When it is gone, the daemon appends the rest.
+// folder. As long as the program lives, its own appends say how far they have come, and nothing else is done with what
+// is kept. When it is gone, the daemon appends the rest.
 //
 // Each call is in the job once, wherever the program or the daemon is killed. The program numbers its calls in the
-// order in which it appends them, and each of its appends says below which number all calls are in the job, or were cancelled.
-// Before an append is given to the engine, its number, the hash of its items and how far it comes are on file (Send).
+// order in which it appends them, and each of its appends says below which number all calls are in the job, or were
+// cancelled. Before an append is given to the engine, its number, the hash of its items and how far it comes are on file (Send).
 // The job's ledger takes one append with a number, and refuses others. So what the ledger has says, after any crash,
 // from which call on the next append is to be made: Machine decides that, and has no input or output of its own.
 //

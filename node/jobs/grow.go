@@ -176,6 +176,9 @@ func (r *teller) tellOpen(j *Job, st *api.JobStatus) {
 	if !j.s.Desc.Open {
 		return
 	}
+	if !j.s.Complete { // The description of a job that has just come back may be without what is known of its growth.
+		st.Units = max(st.Units, r.book.growths.whole(j.s.ID, j.s.Desc).Want.Len())
+	}
 	appends, closed := r.book.growths.told(j.s.ID)
 	st.Appends, st.Open = max(st.Appends, appends), !closed && !st.State.Halted()
 	var lost int64

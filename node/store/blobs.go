@@ -216,7 +216,7 @@ func (b *Blobs) Ship(data []byte) (hash string, err error) {
 	return hash, err
 }
 
-// ShipFile is Ship for a file that may be too large for memory. Where it is the runtime's own, and so stays as it is, it
+// ShipFile is Ship for a file that may be too large for memory. Where it is the runtime's own, and stays as it is, it
 // gets a second name. It is copied where it is on another file system, or foreign: its user may write to it.
 func (b *Blobs) ShipFile(path string, foreign bool) (hash string, size int64, err error) {
 	h := sha256.New()

@@ -20,7 +20,7 @@ func stateOf(path string) (s fileState, err error) {
 	return fileState{uint64(st.Dev), st.Ino, st.Size, st.Mtim, st.Ctim}, nil //nolint:unconvert // of other types elsewhere
 }
 
-// Sound reports whether the file at path is what its hash says. The file is read, unless that was done before and nobody
+// Sound reports whether the file at path is what its hash says. It is read, unless that was done before and nobody
 // has touched it since. One that is damaged, or gone, is no longer known: its bytes are to be taken from elsewhere.
 func (b *Blobs) Sound(hash, path string) bool {
 	state, err := stateOf(path)

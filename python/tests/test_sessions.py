@@ -267,6 +267,9 @@ def test_client_and_daemon_killed(cache):
             process.stdin.close()
             process.stdout.close()
             cluster.restart(0)
+            until(lambda: len(stand()) == 2, "the daemon is back")
+            session = next(s["id"] for s in stand() if "(reduce)" not in s["title"])
+            assert len(client.attach(session)) == 1  # at once, though it may not know yet that the call is committed
             until(lambda: [s["state"] for s in stand()] == ["done"] * 2, "both end")
             total = client.reduction(next(s["id"] for s in stand() if "(reduce)" in s["title"]))
             with pytest.raises(dtpnode.Incomplete, match="before the last one"):
