@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import time
 import warnings
 from pathlib import Path
 
@@ -332,6 +333,24 @@ def test_a_file_that_cannot_be_read(client, trees, tmp_path):
     frame = ROOT.RDataFrame("t", [trees[0], str(tmp_path / "bad.root")], executor=client)
     with pytest.raises(RuntimeError, match="bad.root"):
         frame.Count().GetValue()
+
+
+def test_a_node_that_lacks_something(client, tmp_path, monkeypatch):
+    """What it should have run goes to the other one, and a warning says so, once."""
+    from ROOT._distrdf.Backends.Base import BaseBackend
+
+    def here(seen=str(tmp_path / "seen"), limit=120):
+        task, end = sys.modules["_dtpnode_rdf"], time.monotonic() + limit
+        while not task.node()[1].endswith("1") and not os.path.exists(seen) and time.monotonic() < end:
+            time.sleep(0.01)  # The other node takes a range first.
+        if task.node()[1].endswith("1"):
+            Path(seen).touch()
+            raise task.Lacking(f"{task.node()[1]} has no file far.root", task.node()[0])
+
+    monkeypatch.setattr(BaseBackend, "initialization", staticmethod(here))
+    frame = ROOT.RDataFrame(100, executor=client, npartitions=8)
+    with pytest.warns(dtpnode.NodeWarning, match="1 has no file far.root; what it should have run goes to other"):
+        assert frame.Count().GetValue() == 100
 
 
 def test_a_client_that_is_closed(cluster):

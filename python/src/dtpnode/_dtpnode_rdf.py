@@ -226,6 +226,7 @@ def leave(run: Run, piece: Piece) -> None:
     if name in _compiled or os.path.exists(path) or len(os.listdir("/proc/self/task")) > 1:
         return  # What begins threads, such as to read from afar, is nothing for a process that forks.
     _compiled.add(name)
+    temp = ""
     try:
         temp = tempfile.mkdtemp(dir=_folder, prefix="tmp")
         for file in {*run.headers, *run.libraries, *run.files}:
