@@ -78,6 +78,7 @@ class Reduction(Future[Any]):
         self._run = run
         self._thread: threading.Thread  # that settles it
         self._interrupted = False
+        self.tells = True  # what is missing, by lines on standard error, in place of whoever has begun it
         self.within: Callable[[], bool] = lambda: False  # whether it is in a block that cancels it when it is left so
 
     @property
@@ -519,7 +520,7 @@ class _Run(Receiver):
 
     def tell_missing(self) -> None:
         """Names the first items that are not in the total, a line each, where what items print is wanted here."""
-        if self._prints is None or self.failed or self.cancelled:
+        if self._prints is None or self.failed or self.cancelled or self._stopped:
             return
         missing = self.missing()
         for (first, last), kind, why in missing[:FEW]:
@@ -740,7 +741,8 @@ def _main(run: _Run, future: Reduction, partial: bool) -> None:
     finally:
         run.fed.set()
         _feeding.discard(run)
-    run.tell_missing()
+    if future.tells:
+        run.tell_missing()
     run.hang_up()
     with contextlib.suppress(InvalidStateError):  # It was cancelled meanwhile.
         outcome()

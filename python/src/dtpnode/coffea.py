@@ -214,6 +214,7 @@ class DtpnodeExecutor(ExecutorBase):  # type: ignore[misc]
     def _wait(self, future: Reduction, todo: list[Any], looks: bool) -> tuple[Any, Any, list[Missing]]:
         """The total, 0 or why something is missing in it, and what was lost."""
         future.within = lambda: True  # An interrupt does not have the job go on.
+        future.tells = False  # A warning names chunks, and not items.
         try:
             self._watch(future, len(todo))
             error = future.exception()
