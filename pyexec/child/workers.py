@@ -1,5 +1,6 @@
 """What forks do: generations, merges and sessions. Each answers requests, with the method that their op names."""
 
+import copy
 import fcntl
 import os
 import pickle
@@ -45,6 +46,16 @@ class Streams:
                 file = open(fd, "w", buffering=1, closefd=False)
             setattr(sys, name, file)
         self.files = sys.stdout, sys.stderr
+
+
+def own(value: Any) -> Any:
+    """A copy of what an item has returned. It may be an object that the next item returns again, as a buffer or a
+    histogram that was booked once, and the sum may be changed in place: as values that travel apart, those that are
+    added are each of their own. What has no copy is taken as it is, and has no pickle either as a rule."""
+    try:
+        return copy.deepcopy(value)
+    except Exception:
+        return value
 
 
 class Failed(Exception):
@@ -329,7 +340,7 @@ class Generation(Worker):
                     raise Failed("abort", ends[0], cause=ends[1]) from None
                 sys.stdout.write(trace(e))
                 raise Failed("exception", f"{described(e)}; the item is {self.shown(item, items, at)}") from None
-            self.total = self.add(self.total, value)
+            self.total = self.add(self.total, own(value))
             page.phase = "process"
             at += 1
         return at

@@ -3,6 +3,7 @@
 import pickle
 import types
 
+import numpy
 import pytest
 
 from dtpnode import _modules, _pickles
@@ -108,3 +109,11 @@ def test_functions_go():
     for i in range(10):
         called(eval(f"lambda x: x + {i}"), 1)
     assert len(_pickles._kept) == before
+
+
+@pytest.mark.parametrize("order", "CF")
+@pytest.mark.parametrize("n", [8_000, 9_000, 3_000_000])
+def test_arrays(pool, n, order):
+    array = numpy.arange(float(n)).reshape((-1, 4), order=order)
+    assert pool.submit(numpy.sum, array).result() == array.sum()
+    assert pool.submit(lambda: array.sum()).result() == array.sum()

@@ -342,3 +342,42 @@ def test_arrays(client):
     total, peak = client.reduce(fill, range(6), op=add, imports=["numpy"]).result(LIMIT)
     assert total.sum() == 6 and (total[:6] == 1).all()
     assert peak < 3.5 * total.nbytes, peak
+
+
+def test_objects_that_items_use_again(pool):
+    """What fn returns may be an object that it changes for the next item, and op may change its first argument."""
+    buffer, template = [0], {"n": 0}
+
+    def same(i):
+        buffer[0] = i
+        return buffer
+
+    def often_empty(i):
+        return template if i % 2 == 0 else {"n": 1}
+
+    def merged(a, b):
+        a["n"] += b["n"]
+        return a
+
+    assert pool.reduce(same, range(100), op=lambda a, b: [a[0] + b[0]]).result() == [4950]
+    assert pool.reduce(same, range(100), op=lambda a, b: max(a, b)).result() == [99]
+    assert pool.reduce(often_empty, range(100), op=merged).result() == {"n": 50}
+
+
+def test_items_larger_than_a_batch(pool):
+    items = [bytes(9 << 20), bytes(9 << 20), b"", bytes(1 << 20), bytes(20 << 20)]
+    assert pool.reduce(len, items).result() == sum(map(len, items))
+    assert pool.reduce(len, items[:1]).result() == len(items[0])
+
+
+def test_load_of_a_reduction(client, tmp_path):
+    """What `dtpnode get` writes of a reduction is read as its total, and what is missing is told."""
+    total = client.reduce(lambda i: 1 / i, range(5), initial=10, partial=True)
+    assert total.result() == pytest.approx(10 + 1 + 1 / 2 + 1 / 3 + 1 / 4)
+    path = tmp_path / "total"
+    with open(path, "wb") as f:
+        for block in client.control.download(f"/v1/jobs/{total.name}/result"):
+            f.write(block)
+    with pytest.raises(ZeroDivisionError):
+        dtpnode.load(path)
+    assert dtpnode.load(path, partial=True) == total.result()

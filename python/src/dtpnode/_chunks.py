@@ -35,6 +35,9 @@ class Sum:
     def parts(self) -> tuple[Any, list[Any], list[Any], Any]:
         return self.sum, self.skipped, self.failed, self.first
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Sum":
+        return self  # It is of one chunk, whose processor was made for it, and add sees to the rest.
+
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         if self.level is None:
             return tuple, (list(self.parts),)

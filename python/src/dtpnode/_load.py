@@ -41,23 +41,20 @@ def load(path: str | os.PathLike[str], *, partial: bool = False) -> Any:
 
 def is_sum(found: Any) -> bool:
     """Whether a value is the sum of a reduction, of which _sums.py has the form."""
-    if not isinstance(found, tuple) or len(found) != 5:
+    if not isinstance(found, tuple) or len(found) != 4:
         return False
-    value, counted, ends, raised, broken = found
+    value, counted, ends, raised = found
     return (
         (value is None or isinstance(value, tuple) and len(value) == 1)
         and type(counted) is int
         and (ends is None or isinstance(ends, tuple) and len(ends) == 2 and isinstance(ends[1], bytes))
         and (raised is None or isinstance(raised, tuple) and len(raised) == 2 and isinstance(raised[0], dict))
-        and (broken is None or isinstance(broken, tuple) and len(broken) == 5)
     )
 
 
 def total(found: Any, partial: bool) -> Any:
     """The total of a reduction's sum."""
-    value, counted, ends, raised, broken = found
-    if broken is not None:
-        raise exception(broken)
+    value, counted, ends, raised = found
     if raised is not None and not (partial and value is not None):
         raise exception(raised[1][0])
     if (ends is None or counted != ends[0]) and not partial:

@@ -169,7 +169,7 @@ def _dumps(value: Any, parts: dict[str, Any], but: frozenset[str], what: str = F
 _ADVICE = (
     ("generator", "send list(...) of what it yields, or make it in the function itself"),
     ("_io.", "send the path of the file, and open it in the function itself"),
-    ("lock", "calls run in other processes, which share no lock: return what is to be added up, and do that here"),
+    ("_thread.", "calls run in other processes, which share no lock: return what is to be added up, and do that here"),
 )
 
 
@@ -206,7 +206,7 @@ class _Bounded(io.BytesIO):
         return out.getvalue()
 
     def write(self, data: Any) -> int:
-        self._take(len(data))
+        self._take(memoryview(data).nbytes)  # It may be the buffer of an array, which has no len.
         return super().write(data)
 
     def offered(self, buffer: pickle.PickleBuffer) -> bool:

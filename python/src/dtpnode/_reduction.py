@@ -302,7 +302,8 @@ class _Run(Receiver):
                     self._waiting.append(arguments)
                     self._weight += len(arguments)
                     self._change.notify_all()
-                    while (len(self._waiting) > MAX_CALLS or self._weight > MAX_BATCH) and not self._ends():
+                    # One item alone is never enough: send keeps it back until it is known whether another follows.
+                    while len(self._waiting) > 1 and self._full() and not self._ends():
                         self._change.wait()
                     if self._ends():
                         return
@@ -312,6 +313,9 @@ class _Run(Receiver):
             with self._lock:
                 self._read = True
                 self._change.notify_all()
+
+    def _full(self) -> bool:
+        return len(self._waiting) > MAX_CALLS or self._weight > MAX_BATCH
 
     def _ends(self) -> bool:
         return self.cancelled or self._stopped or self.broken is not None
