@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -64,10 +66,46 @@ func Open(path string, log *slog.Logger) (*Backlog, error) {
 	case err != nil:
 		return nil, err
 	}
-	if b.file = f; damaged > 0 {
-		log.Error("records of calls that wait are damaged: these calls are lost", "file", path, "records", damaged)
+	b.file = f
+	if damaged.doubt {
+		return b, b.distrust(damaged)
+	}
+	if damaged.records > 0 {
+		log.Error("records of calls that wait are damaged: calls that they had are lost if their program has ended",
+			"file", path, "records", damaged.records)
 	}
 	return b, nil
+}
+
+// distrust begins anew where nobody knows which of the calls that are on file have run or were cancelled: none runs a
+// second time. A program that lives hands over again what waits.
+func (b *Backlog) distrust(damaged damage) error {
+	b.log.Error("the record of calls that wait is damaged, and does not tell which of them were cancelled or have run: "+
+		"those that wait are lost if their program has ended", "file", b.path, "records", damaged.records,
+		"calls", b.m.Waiting(), "numbers", fmt.Sprint(slices.Collect(b.m.wait())))
+	b.m = Machine{}
+	return b.clear()
+}
+
+// Explained reports whether it is known of all appends in the ledger, which has so many, which calls are in them. If it
+// is not, all calls that wait are given up, since any of them may have run.
+func (b *Backlog) Explained(appends uint64) (bool, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.m.unexplained(appends) {
+		return true, nil
+	}
+	lost := slices.Collect(b.m.wait())
+	b.log.Error("nothing tells any more which of the calls that wait are in their job already: they are given up",
+		"calls", b.m.Waiting(), "numbers", fmt.Sprint(lost), "appends", appends, "known", b.m.through)
+	c := Cancelled{lost}
+	if b.file != nil {
+		if err := b.write('c', c); err != nil {
+			return false, fmt.Errorf("could not note which calls are given up: %w", err)
+		}
+	}
+	b.carryOut(b.m.Step(time.Now(), c))
+	return false, nil
 }
 
 // Come notes that the program is connected, which runs as a process.
@@ -153,12 +191,17 @@ func (b *Backlog) Cancel(calls []Span) error {
 	return nil
 }
 
-// Sends notes an append that is about to be given to the engine.
+// Sends notes an append that is about to be given to the engine. That outlives the host: if the ledger had the append
+// and nothing said so here, its calls would run twice.
 func (b *Backlog) Sends(s Send) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.file != nil {
-		if err := b.write('s', s); err != nil {
+		err := b.write('s', s)
+		if err == nil {
+			err = b.file.f.Sync()
+		}
+		if err != nil {
 			return fmt.Errorf("could not note what is appended: %w", err)
 		}
 	}
@@ -303,17 +346,22 @@ func (b *Backlog) TakeFrom(o *Backlog) error {
 	}
 	// The appends of the old job say nothing of the new one, whose numbers begin anew. One file alone has the calls at
 	// any time: it is written anew where it is, and then renamed.
-	o.m.sends = nil
+	o.m.sends, o.m.through, o.m.based = nil, 0, true
 	if o.file != nil {
 		if err := o.shorten(); err != nil {
 			return err
 		}
-		if err := os.Rename(o.path, b.path); err != nil {
+		err := os.Rename(o.path, b.path)
+		if err == nil {
+			err = errors.Join(durable.Sync(filepath.Dir(b.path)), durable.Sync(filepath.Dir(o.path)))
+		}
+		if err != nil {
 			return fmt.Errorf("could not keep the calls that wait for the next job: %w", err)
 		}
 		b.file = o.file
 	}
 	b.m.kept, b.m.cancelled, b.m.upto, b.m.most = o.m.kept, o.m.cancelled, o.m.upto, o.m.most
+	b.m.based = true
 	if b.owner == (Process{}) { // it may be killed before it connects to the next job
 		b.owner = o.owner
 	}
@@ -350,14 +398,15 @@ func (b *Backlog) room() (err error) {
 func (b *Backlog) shorten() error {
 	f, err := b.rewrite(b.path + aside)
 	if err == nil {
-		err = os.Rename(b.path+aside, b.path)
+		err = errors.Join(f.f.Sync(), os.Rename(b.path+aside, b.path))
 	}
 	if err != nil {
 		return fmt.Errorf("could not shorten the file of calls that wait: %w", err)
 	}
 	old := b.file
 	b.file = f
-	return old.f.Close()
+	// After a power cut the old one could be back otherwise.
+	return errors.Join(old.f.Close(), durable.Sync(filepath.Dir(b.path)))
 }
 
 // aside ends the name of a file that is to take the place of another.
@@ -366,7 +415,8 @@ const aside = ".new"
 // head is what the file begins with if it is written now.
 func (b *Backlog) head() *head {
 	s := b.m.state()
-	return &head{Upto: s.Upto, Most: s.Most, Cancelled: s.Cancelled, Sends: s.Sends, Owner: b.owner}
+	return &head{Upto: s.Upto, Most: s.Most, Cancelled: s.Cancelled, Sends: s.Sends, Owner: b.owner,
+		Through: s.Through, Based: s.Based}
 }
 
 // rewrite writes what is needed of the file to another path.
@@ -422,7 +472,8 @@ func (b *Backlog) clear() error {
 	return err
 }
 
-// sync has what was written outlive the host, about once a second: that it outlives processes needs nothing.
+// sync has what was written outlive the host, about once a second: that it outlives processes needs nothing. What tells
+// of appends does not wait for it.
 func (b *Backlog) sync() {
 	if b.file == nil || b.syncing || time.Since(b.synced) < time.Second {
 		return

@@ -243,6 +243,78 @@ func TestDamage(t *testing.T) {
 	}
 }
 
+// TestFlippedByte: whichever byte of a file is flipped, no call runs twice, and none that was cancelled.
+func TestFlippedByte(t *testing.T) {
+	path := filepath.Join(t.TempDir(), Name)
+	b := open(t, path)
+	ledger := []string{"a", "b", "c"}
+	for n, hash := range ledger {
+		keep(t, b, uint64(3*n), 3)
+		if err := b.Cancel([]Span{{8, 9}}); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Sends(Send{Seq: uint64(n) + 1, Items: hash, Upto: uint64(n) + 1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := numbered(3, 4, 5, 6, 7)
+	for at := range whole {
+		data := slices.Clone(whole)
+		data[at] ^= byte(1 << (at % 8))
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		b := open(t, path)
+		b.Settle(func(seq uint64) (string, bool) { return ledger[seq-1], seq <= 3 })
+		if _, err := b.Explained(3); err != nil {
+			t.Fatal(err)
+		}
+		got := rest(t, b, 4)
+		for i, call := range got {
+			if !slices.Contains(all, call) || slices.Contains(got[:i], call) {
+				t.Fatalf("with byte %d flipped these run: %q", at, got)
+			}
+		}
+	}
+	if err := os.WriteFile(path, whole, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b = open(t, path)
+	b.Settle(func(seq uint64) (string, bool) { return ledger[seq-1], seq <= 3 })
+	if ok, err := b.Explained(3); !ok || err != nil {
+		t.Errorf("all is explained, and it is said: %v, %v", ok, err)
+	}
+	if got := rest(t, b, 4); !slices.Equal(got, all) {
+		t.Errorf("there are %q, want %q", got, all)
+	}
+}
+
+// TestUnexplained: where the ledger has an append of which the file does not tell, none of the calls that wait runs.
+func TestUnexplained(t *testing.T) {
+	path := filepath.Join(t.TempDir(), Name)
+	b := open(t, path)
+	keep(t, b, 0, 3)
+	if err := b.Sends(Send{Seq: 1, Items: "a", Upto: 1}); err != nil {
+		t.Fatal(err)
+	}
+	ledger := []string{"a", "b"}
+	for known := range uint64(3) {
+		b = open(t, path)
+		b.Settle(func(seq uint64) (string, bool) { return ledger[min(seq, 2)-1], seq <= known })
+		ok, err := b.Explained(known)
+		if err != nil || ok != (known < 2) {
+			t.Errorf("with %d appends in the ledger all are explained: %v, %v", known, ok, err)
+		}
+		if waits := []int64{3, 2, 0}[known]; b.Waiting() != waits {
+			t.Errorf("with %d appends in the ledger %d calls wait, want %d", known, b.Waiting(), waits)
+		}
+	}
+}
+
 // TestProcess tells whether a process has ended, also where its parent does not want to know.
 func TestProcess(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), "cat")

@@ -2,6 +2,7 @@ package backlog
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -33,6 +34,8 @@ type head struct {
 	Cancelled []Span  `msgpack:"c"`
 	Sends     []Send  `msgpack:"s"`
 	Owner     Process `msgpack:"p"`
+	Through   uint64  `msgpack:"t"`
+	Based     bool    `msgpack:"b"`
 }
 
 // frame is where calls are in a file.
@@ -78,7 +81,7 @@ func create(path string, h *head) (*file, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := durable.Place(path, durable.Bytes(b)); err != nil {
+	if err := durable.PlaceSynced(path, durable.Bytes(b)); err != nil {
 		return nil, err
 	}
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
@@ -144,17 +147,22 @@ func (f *file) calls(fr frame) (*api.ExchangeKeep, error) {
 	return k, err
 }
 
+// damage is what cannot be read of a file.
+type damage struct {
+	records int
+	doubt   bool // one of them may have said which calls are not to run
+}
+
 // load opens a file, and tells on what is in it, in order. What a kill has cut off at its end is taken away.
-// damaged counts records that cannot be read.
-func load(path string, on func(h *head, e Event)) (f *file, damaged int, err error) {
+func load(path string, on func(h *head, e Event)) (f *file, damaged damage, err error) {
 	o, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
-		return nil, 0, err
+		return nil, damaged, err
 	}
 	f = &file{f: o}
 	info, err := o.Stat()
 	if err != nil {
-		return nil, 0, errors.Join(err, o.Close())
+		return nil, damaged, errors.Join(err, o.Close())
 	}
 	in := bufio.NewReaderSize(io.NewSectionReader(o, 0, info.Size()), 1<<20)
 	for {
@@ -166,14 +174,36 @@ func load(path string, on func(h *head, e Event)) (f *file, damaged int, err err
 			err = f.tell(body, size, on)
 		}
 		if err != nil {
-			damaged++
+			damaged.records++
+			// Of calls no more is lost than they are, and what the ledger has of which no Send tells is seen there.
+			damaged.doubt = damaged.doubt || body[0] != 'k' && body[0] != 's' && body[0] != 'p' || hides(body)
 		}
 		f.size += int64(size)
+	}
+	// Where lengths are wrong nobody knows what is behind them. A kill has cut off one record, with none behind it.
+	rest := make([]byte, info.Size()-f.size)
+	if _, err := o.ReadAt(rest, f.size); err != nil {
+		return nil, damaged, errors.Join(err, o.Close())
+	}
+	if hides(rest) || damaged.records > 0 && len(rest) > 0 {
+		damaged.records, damaged.doubt = damaged.records+1, true
 	}
 	if err := o.Truncate(f.size); err != nil {
 		return nil, damaged, errors.Join(err, o.Close())
 	}
 	return f, damaged, nil
+}
+
+// hides reports whether there is a whole record in what is no record.
+func hides(rest []byte) bool {
+	for at := 0; at+recordHead <= len(rest); at++ {
+		n, body := int64(binary.LittleEndian.Uint32(rest[at:])), rest[at+recordHead-1:]
+		if n > 0 && n <= int64(len(body)) && bytes.IndexByte([]byte("hcspk"), body[0]) >= 0 &&
+			binary.LittleEndian.Uint32(rest[at+4:]) == crc32.Checksum(body[:n], castagnoli) {
+			return true
+		}
+	}
+	return false
 }
 
 // next reads the next record of a file of which so many bytes are left; size is 0 where there is no whole one.
@@ -190,10 +220,18 @@ func next(in *bufio.Reader, left int64) (size int, body []byte, err error) {
 	if _, err := io.ReadFull(in, body); err != nil {
 		return 0, nil, err
 	}
-	if size = len(top) + int(n); binary.LittleEndian.Uint32(top[4:]) != crc32.Checksum(body, castagnoli) {
-		return size, nil, errors.New("it is damaged")
+	size = len(top) + int(n)
+	sum, kind := binary.LittleEndian.Uint32(top[4:]), body[0]
+	if sum == crc32.Checksum(body, castagnoli) {
+		return size, body, nil
 	}
-	return size, body, nil
+	for _, body[0] = range []byte("hcspk") { // the kind itself may be what is damaged
+		if sum == crc32.Checksum(body, castagnoli) {
+			return size, body, nil
+		}
+	}
+	body[0] = kind
+	return size, body, errors.New("it is damaged")
 }
 
 // tell tells of one record.
@@ -204,7 +242,9 @@ func (f *file) tell(body []byte, size int, on func(*head, Event)) error {
 		if err := wire.Unmarshal(rest, h); err != nil {
 			return err
 		}
-		on(h, Loaded{Upto: h.Upto, Most: h.Most, Cancelled: h.Cancelled, Sends: h.Sends})
+		on(h, Loaded{
+			Upto: h.Upto, Most: h.Most, Cancelled: h.Cancelled, Sends: h.Sends, Through: h.Through, Based: h.Based,
+		})
 	case 'p':
 		h := &head{}
 		if err := wire.Unmarshal(rest, &h.Owner); err != nil {

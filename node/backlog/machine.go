@@ -32,6 +32,8 @@ type Machine struct {
 	sends     []Send // that are not known to be in the ledger, by number
 	upto      uint64 // calls below are in the ledger, or were cancelled
 	most      int64  // calls that the program would have on their way at a time; 0 for any number
+	through   uint64 // up to this number of an append, upto says what the ledger has; if based
+	based     bool
 
 	present  bool      // the program may come to append
 	dead     bool      // it was there, and has ended
@@ -52,6 +54,8 @@ type (
 		Most      int64
 		Cancelled []Span
 		Sends     []Send
+		Through   uint64 // as Machine.through
+		Based     bool
 	}
 	// Kept says that calls are on file.
 	Kept struct {
@@ -121,6 +125,7 @@ func (m *Machine) Step(now time.Time, e Event) []Effect {
 	case Loaded:
 		m.upto, m.most = max(m.upto, e.Upto), e.Most
 		m.cancel(e.Cancelled)
+		m.through, m.based = e.Through, e.Based
 		for _, s := range e.Sends {
 			m.send(s)
 		}
@@ -195,6 +200,9 @@ func (m *Machine) send(s Send) {
 	if s.Own {
 		m.own++
 	}
+	if !m.based { // all earlier ones are in the ledger, and have none of the calls that wait
+		m.through, m.based = s.Seq-1, true
+	}
 	if !slices.Contains(m.sends, s) {
 		m.sends = append(m.sends, s)
 	}
@@ -204,7 +212,7 @@ func (m *Machine) send(s Send) {
 func (m *Machine) counted(e Counted) []Effect {
 	for _, s := range m.sends {
 		if s.Seq == e.Seq && s.Items == e.Items {
-			m.upto = max(m.upto, s.Upto)
+			m.upto, m.through = max(m.upto, s.Upto), max(m.through, s.Seq)
 		}
 	}
 	m.sends = slices.DeleteFunc(m.sends, func(s Send) bool { return s.Seq <= e.Seq })
@@ -221,6 +229,10 @@ func from(spans []Span, number uint64) []Span {
 	}
 	return spans
 }
+
+// unexplained reports whether a ledger with so many appends has one of which nothing says which calls are in it. Any
+// that wait may be.
+func (m *Machine) unexplained(appends uint64) bool { return m.based && appends > m.through }
 
 // cleared has the file go if nothing in it is needed.
 func (m *Machine) cleared() []Effect {
@@ -289,5 +301,8 @@ func (m *Machine) look(now time.Time, unfinished int64) []Effect {
 
 // state is what a file begins with that is written now.
 func (m *Machine) state() Loaded {
-	return Loaded{Upto: m.upto, Most: m.most, Cancelled: slices.Clone(m.cancelled), Sends: slices.Clone(m.sends)}
+	return Loaded{
+		Upto: m.upto, Most: m.most, Cancelled: slices.Clone(m.cancelled), Sends: slices.Clone(m.sends), Through: m.through,
+		Based: m.based,
+	}
 }

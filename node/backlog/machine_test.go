@@ -318,6 +318,9 @@ func (w *world) drain() {
 			w.step(Counted{s.Seq, w.log[s.Seq-1].Items})
 		}
 	}
+	if w.m.unexplained(uint64(len(w.log))) && len(w.m.sends) == 0 {
+		w.Fatalf("nothing tells of an append that was on file: %d, known up to %d", len(w.log), w.m.through)
+	}
 	for _, e := range w.step(Look{Patience: patience}) {
 		a, ok := e.(Append)
 		if !ok {

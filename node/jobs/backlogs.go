@@ -283,18 +283,18 @@ func (r *grower) drain(j *Job, b *backlog.Backlog, patience time.Duration) {
 			defer r.kept.mu.Unlock()
 			delete(r.kept.draining, j.Name)
 		}()
-		n := b.Waiting()
+		n, some := b.Waiting(), false
 		for r.ctx.Err() == nil && b.Waiting() > 0 && r.kept.get(j.Name) == b && b.Gone(time.Now(), patience) {
 			made, err := r.appendKept(j, b, patience)
 			if err != nil {
 				r.log.Warn("could not append calls whose program is gone; it is tried again", "job", api.Short(j.Name),
 					"calls", b.Waiting(), "reason", err)
 			}
-			if !made {
+			if some = some || made; !made {
 				Sleep(r.ctx, appendAgain)
 			}
 		}
-		if left := b.Waiting(); left < n {
+		if left := b.Waiting(); some && left < n {
 			r.log.Info("appended calls whose program is gone", "job", api.Short(j.Name), "calls", n-left)
 		}
 	})
@@ -310,6 +310,9 @@ func (r *grower) appendKept(j *Job, b *backlog.Backlog, patience time.Duration) 
 	r.loop.Ask(func(p *engine.Peer) { next = p.NextAppend(id) })
 	if next != known+1 {
 		return false, nil // one of the program's own is on its way, or may be
+	}
+	if ok, err := b.Explained(known); !ok || err != nil {
+		return false, err
 	}
 	st := r.StatusOf(j)
 	items, upto, err := b.Next(backlog.Look{Patience: patience, Unfinished: max(st.Units-st.Done, 0)})
