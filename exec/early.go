@@ -41,13 +41,13 @@ func (l EarlyList) InMemory() (n int) {
 }
 
 // Held is values that lie one after the other in a file which a process has open: they are read when they are wanted,
-// also after the process has ended.
+// also after the process has ended, for as long as its generation has not.
 type Held struct {
 	FD   int      `msgpack:"fd"`   // of the process
 	At   int64    `msgpack:"at"`   // where the first value begins, in the file
 	Ends []uint64 `msgpack:"ends"` // where each ends, counted from At
 
-	File io.ReaderAt `msgpack:"-"` // the file, opened by the driver
+	File io.ReaderAt `msgpack:"-"` // the file, opened by the driver, which closes it when the generation ends
 }
 
 // ErrHeld says that values are not where a process says that they are.

@@ -161,6 +161,7 @@ func (g *Generation) Kill() {
 // run is the one goroutine of a generation. It ends when the child has closed its socket, and then reaps the process.
 func (g *Generation) run() {
 	defer close(g.done)
+	defer g.letGo()
 	defer g.p.Close()
 	frames := make(chan *Reply)
 	go g.read(frames)
@@ -238,8 +239,7 @@ func (g *Generation) handle(r *Reply) bool {
 }
 
 // open opens the file in which the process holds values of a packet, or forgets these values. It is opened by the
-// process's descriptor, since it may have no name. One file is enough for all packets; it is closed when nobody refers
-// to it any more.
+// process's descriptor, since it may have no name. One file is enough for all packets; letGo closes it.
 func (g *Generation) open(d *exec.Done) {
 	if d.Held == nil {
 		return
@@ -259,9 +259,20 @@ func (g *Generation) open(d *exec.Done) {
 			d.Held = nil
 			return
 		}
+		g.letGo()
 		g.held, g.heldFD = f, d.Held.FD
 	}
 	d.Held.File = g.held
+}
+
+// letGo closes the file in which the process has held values. What was not handed out of it by then comes with the
+// generation's partial or, where there is none, from the generation that runs the units again: a file without a name
+// that stayed open here would take room of a full disk, which nobody could free.
+func (g *Generation) letGo() {
+	if g.held != nil {
+		_ = g.held.Close() // it was only read
+		g.held = nil
+	}
 }
 
 func (g *Generation) pop(id uint64) bool {

@@ -8,6 +8,8 @@ import (
 	"os"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/dtpnode/dtpnode/exec"
 	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/node/api"
@@ -121,25 +123,37 @@ func (s *stream) hurry(runs []run) error {
 	}
 	batch := earlyBatch{send: s.emit}
 	for _, r := range runs {
-		file := s.file(r.values)
-		all := tasks.CoverOf(tasks.R(r.first, r.first+int64(r.values.Len())))
-		for _, part := range s.fresh(all).Minus(s.hasty) {
-			var err error
-			if file != nil {
-				s.hasty = s.hasty.Add(part)
-				err = errors.Join(batch.flush(), s.emit(api.UnitsEvent{Held: heldPart(r, file, part)}))
-			} else {
-				err = s.hurryPart(r, part, &batch)
-			}
-			if err != nil {
-				return err
-			}
+		if err := s.hurryRun(r, &batch); err != nil {
+			return err
 		}
 	}
 	return batch.flush()
 }
 
-// file is the file that has values, if it is asked for and has all of them: how long it is, a process says.
+// hurryRun sends the values of a run that were not sent yet.
+func (s *stream) hurryRun(r run, batch *earlyBatch) error {
+	file := s.file(r.values)
+	if file != nil {
+		defer file.Close() // it was only read
+	}
+	all := tasks.CoverOf(tasks.R(r.first, r.first+int64(r.values.Len())))
+	for _, part := range s.fresh(all).Minus(s.hasty) {
+		var err error
+		if file != nil {
+			s.hasty = s.hasty.Add(part)
+			err = errors.Join(batch.flush(), s.emit(api.UnitsEvent{Held: heldPart(r, file, part)}))
+		} else {
+			err = s.hurryPart(r, part, batch)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// file is the file that has values, if it is asked for and has all of them: how long it is, a process says. It has a
+// descriptor of its own, since the generation may end meanwhile, which closes its own. The caller closes it.
 func (s *stream) file(values exec.Early) *os.File {
 	held, ok := values.(*exec.Held)
 	if !ok || !s.files || held.Len() == 0 {
@@ -149,11 +163,34 @@ func (s *stream) file(values exec.Early) *os.File {
 	if !ok {
 		return nil
 	}
-	info, err := file.Stat()
-	if err != nil || info.Size() < held.At+int64(held.Ends[held.Len()-1]) {
+	again := dup(file)
+	if again == nil {
 		return nil
 	}
-	return file
+	info, err := again.Stat()
+	if err != nil || info.Size() < held.At+int64(held.Ends[held.Len()-1]) {
+		_ = again.Close() // it was only read
+		return nil
+	}
+	return again
+}
+
+// dup is a file with another descriptor; nil if the file is closed.
+func dup(file *os.File) *os.File {
+	raw, err := file.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	again := -1
+	err = raw.Control(func(fd uintptr) { // it is not closed meanwhile
+		if n, err := unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0); err == nil {
+			again = n
+		}
+	})
+	if err != nil || again < 0 {
+		return nil
+	}
+	return os.NewFile(uintptr(again), file.Name())
 }
 
 // heldPart is some of the values of a run that lie in a file.

@@ -3,7 +3,9 @@
 import os
 import subprocess
 import tempfile
+import threading
 import time
+from collections import deque
 
 import pytest
 
@@ -20,10 +22,16 @@ class Disk:
     def __init__(self, pid, folder):
         self.filler = f"/proc/{pid}/root{folder}/filler"
 
-    def fill(self):
+    def fill(self, rest=0):
         with open(self.filler, "wb", buffering=0) as f, pytest.raises(OSError, match="No space left"):
             while True:
                 f.write(bytes(4096))
+        with open(self.filler, "r+b") as f:
+            f.truncate(os.path.getsize(self.filler) - rest)
+
+    def free(self):
+        about = os.statvfs(os.path.dirname(self.filler))
+        return about.f_bavail * about.f_frsize
 
     def empty(self):
         os.remove(self.filler)
@@ -95,3 +103,23 @@ def test_full_disk_of_this_host(client, monkeypatch):
                 begin()
             assert "TMPDIR" in e.value.hint
     assert client.reduce(abs, range(3)).result() == 3
+
+
+def test_what_failed_is_given_back(small, capfd):
+    """What a generation has written for which there was no room takes none of it from others, nor from itself."""
+    client, disk = small
+    with client.executor() as pool:
+        assert pool.submit(abs, -1).result() == 1
+        disk.fill(4 << 20)
+        results = pool.map(lambda i: os.urandom(1 << 20), range(6))
+        taken = threading.Thread(target=deque, args=(map(len, results), 0))
+        taken.start()
+        said(capfd, "wait, and will go on when there is room")
+        end = time.monotonic() + LIMIT / 4
+        while disk.free() < 3 << 20:
+            assert time.monotonic() < end, "nothing was given back"
+            time.sleep(0.01)
+        disk.empty()
+        taken.join(LIMIT)
+        assert not taken.is_alive()
+        assert pool.submit(abs, -2).result(LIMIT) == 2

@@ -224,7 +224,7 @@ class Receiver:
     def _held(self, job: Job, run: dict[str, Any]) -> None:
         """Takes values that lie in a file. Large ones stay there until somebody asks for their futures' results. Where
         the file does not have them all is asked for again, over another connection: then they come with a partial."""
-        file = self._files.known(run["file"])
+        file = self._files.known(run.pop("file"))  # The answer stays until the next one, which may not come for long.
         if run["at"] + run["ends"][-1] > os.fstat(file.fd).st_size:
             raise httpx.ReadError("a file of the daemon lacks values")
         small: list[bytes] = []
