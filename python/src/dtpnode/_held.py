@@ -91,19 +91,32 @@ class LateFuture(Future[Any]):
     _load: "Callable[[], tuple[Any, BaseException | None]] | None" = None
     interrupted: "Callable[[], None] | None" = None  # is told of a KeyboardInterrupt while somebody waits for it
     _kept: "tuple[Callable[[LateFuture, int], bool], int] | None" = None
+    _cancelling = False  # It is not handed over from then on.
 
     def cancel(self) -> bool:
-        """Cancels the call if it is not on its way: it never runs then, also where this process is killed."""
-        kept = self._kept
+        """Cancels the call if it is not on its way: it never runs then, also where this process is killed.
+
+        A call that has waited for some tenths of a second is kept by the daemon, which is asked: that takes some
+        milliseconds, and up to 5 minutes where the daemon does not answer, since nobody could promise it before. What
+        must not wait, such as an event loop, calls it in a thread. ``shutdown(cancel_futures=True)`` of the executor
+        cancels all that wait with one request."""
+        with self._condition:
+            kept = self._kept
+            self._cancelling = self._cancelling or kept is None
         return super().cancel() if kept is None else kept[0](self, kept[1])
 
     def cancel_here(self) -> bool:
         """Cancels the call in this process alone."""
         return super().cancel()
 
-    def keep(self, cancel: "Callable[[LateFuture, int], bool]", number: int) -> None:
-        """Notes that the daemon keeps the call under a number, and how it is cancelled then."""
-        self._kept = cancel, number
+    def keep(self, cancel: "Callable[[LateFuture, int], bool]", number: int) -> bool:
+        """Notes that the daemon keeps the call under a number, and how it is cancelled then. False if it is cancelled
+        already, or just being."""
+        with self._condition:
+            if self._cancelling or self.cancelled():
+                return False
+            self._kept = cancel, number
+            return True
 
     def keep_no_more(self) -> None:
         """Notes that the daemon does not keep the call any more."""

@@ -12,6 +12,7 @@ from collections import deque
 from itertools import accumulate, islice
 from typing import TYPE_CHECKING, Any, Callable, Sequence
 
+from ._errors import Error
 from ._held import LateFuture
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Kept:
         # Of an append that is not answered, the calls that were not kept when it was made; None if they were cancelled.
         self._sent: "list[Call | None]" = []
         self._sent_first, self._sent_at, self._sent_kept = 0, 0.0, True
+        self.cancelled: list[list[int]] = []  # of the calls that are just being handed over, as ranges of numbers
         self.why = ""  # calls are not kept
         self.told = False  # and their user knows it
 
@@ -74,6 +76,11 @@ class Kept:
         """Is told why calls were not kept, after told_kept."""
         self.why, self._again, self._pause = why, True, time.monotonic() + PAUSE
 
+    def pause(self, why: Exception) -> None:
+        """Is told that handing over has failed: where that is not for the connection it is not tried again at once."""
+        if isinstance(why, Error):
+            self._pause = time.monotonic() + PAUSE
+
     def wait(self, waiting: "deque[Call]", unanswered: bool) -> float | None:
         """In how many seconds it is time to look again whether something is to be handed over; None for never."""
         if self._until is not None or not (waiting or unanswered and not self._sent_kept):
@@ -85,7 +92,9 @@ class Kept:
         return max(due, self._pause, now) - now
 
     def take(self, waiting: "deque[Call]", unanswered: bool, cancel: Cancel) -> list[dict[str, Any]]:
-        """What is to be handed over now. Calls of waiting that are count as kept."""
+        """What is to be handed over now. Calls of waiting that are count as kept, also those that were cancelled, of
+        which the daemon is to be told before (cancelled)."""
+        self.cancelled = []
         now, frames = time.monotonic(), list[dict[str, Any]]()
         if self._until is not None or now < self._pause:
             return frames
@@ -114,10 +123,13 @@ class Kept:
             calls.append(call)
             size, last = size + more, call.function
         if calls:
+            numbers = list[int]()
             for number, call in enumerate(calls, first):
-                if isinstance(call.future, LateFuture):
-                    call.future.keep(cancel, number)
+                future = call.future
+                if not future.keep(cancel, number) if isinstance(future, LateFuture) else future.cancelled():
+                    numbers.append(number)
                 waiting.popleft()
+            self.cancelled = runs_of(numbers)
             self.calls.extend(calls)
             self._sizes.append((first + len(calls), size))
             self._size += size
@@ -166,3 +178,14 @@ class Kept:
         self.number += len(calls)
         self.calls.clear()
         return calls
+
+
+def runs_of(numbers: Sequence[int]) -> list[list[int]]:
+    """Numbers in order as ranges, each from the first to the one behind the last."""
+    runs: list[list[int]] = []
+    for n in numbers:
+        if runs and runs[-1][1] == n:
+            runs[-1][1] = n + 1
+        else:
+            runs.append([n, n + 1])
+    return runs

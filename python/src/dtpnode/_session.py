@@ -31,7 +31,7 @@ from ._control import Control, seen
 from ._errors import DiskFull, Error, NoDaemon, TooLarge
 from ._exchange import Exchange
 from ._held import LateFuture
-from ._kept import Kept
+from ._kept import Kept, runs_of
 from ._notes import Notes
 from ._opening import open_job
 from ._pickles import MAX_ITEM
@@ -174,7 +174,8 @@ class Session(Receiver):
     def on_their_way(self) -> int:
         """How many calls have no result yet."""
         with self._lock:
-            return self._flying + len(self._waiting)
+            waiting = sum(not call.future.cancelled() for call in (*self._kept.calls, *self._waiting))
+            return self._flying + waiting
 
     def interrupted(self) -> None:
         """Says, once, what becomes of the calls when whoever waits for one of them is interrupted."""
@@ -430,14 +431,19 @@ class Session(Receiver):
             if exchange is None or not job.greeted:
                 return
             frames = self._kept.take(self._waiting, bool(job.unanswered), self._cancel)
+            cancelled = self._kept.cancelled
             why = self._kept.why if not self._kept.told else ""
             self._kept.told = self._kept.told or bool(why)
         if why:
             logger.warning("calls that wait are lost if this process is killed, for now: %s", why)
         try:
+            if cancelled:  # They never run, so that this is known before they are there.
+                self._cancel_kept(cancelled, 0.0)
             for frame in frames:
                 exchange.keep(frame)
-        except httpx.TransportError:
+        except (Error, httpx.TransportError) as e:
+            with self._lock:
+                self._kept.pause(e)
             exchange.close()  # What was not kept is handed over again over the next connection.
         except BaseException:
             exchange.close()
@@ -452,13 +458,7 @@ class Session(Receiver):
         self._dropped = False
         with self._lock:
             at = self._kept.number
-            numbers = [n for n, call in enumerate(self._kept.calls, at) if call.future.cancelled()]
-        runs: list[list[int]] = []
-        for n in numbers:
-            if runs and runs[-1][1] == n:
-                runs[-1][1] = n + 1
-            else:
-                runs.append([n, n + 1])
+            runs = runs_of([n for n, call in enumerate(self._kept.calls, at) if call.future.cancelled()])
         if runs:
             with contextlib.suppress(Error, httpx.TransportError):  # They are not sent in any case.
                 self._cancel_kept(runs, 0.0)
