@@ -1,8 +1,12 @@
 """Large results that were taken are not kept for ever."""
 
+import pickle
+from concurrent.futures import wait
+
 import pytest
 
 import dtpnode
+from dtpnode._taken import Takings
 
 SIZE, CALLS = 24 << 20, 24
 KEPT = 256 << 20  # bytes that stay of those that were taken
@@ -23,3 +27,32 @@ def test_what_was_taken_goes(client):
         with pytest.raises(dtpnode.ResultTaken, match="256 MiB"):
             raise gone[0]
         assert session[0].result() == b"kept" * (SIZE // 4)
+
+
+def test_what_could_not_be_read_is_not_taken(pool, monkeypatch):
+    """The nodes keep it, and result() tries again."""
+    taken = []
+    monkeypatch.setattr(Takings, "add", lambda self, *value: taken.append(value))
+    future = pool.submit(bytes, 2 << 20)
+    wait([future])
+    with monkeypatch.context() as m:
+        m.setattr(pickle, "load", raising(MemoryError()))
+        with pytest.raises(dtpnode.RemoteError, match="could not read the result: MemoryError") as e:
+            future.result()
+        assert "it has 2,097," in e.value.hint and "the nodes keep it" in e.value.hint
+        assert "MemoryError" in str(future.exception())
+        with pytest.raises(dtpnode.RemoteError, match="MemoryError"):
+            list(pool.map(bytes, [2 << 20]))
+        m.setattr(pickle, "load", raising(KeyboardInterrupt()))
+        with pytest.raises(KeyboardInterrupt):
+            future.result()
+    assert not taken
+    assert future.result() == bytes(2 << 20) and future.exception() is None
+    assert len(taken) == 1
+
+
+def raising(error):
+    def load(_file):
+        raise error
+
+    return load

@@ -78,17 +78,18 @@ class Value:
     """A value in a file."""
 
     def __init__(self, file: File, at: int, size: int) -> None:
-        self._file, self._at, self._size = file, at, size
+        self._file, self._at, self.size = file, at, size
 
     def open(self) -> io.BufferedReader:
         """The value, to be read from its first byte on. What reads much of it at once gets that without a copy."""
-        return io.BufferedReader(_Part(self._file, self._at, self._size), BUFFER)
+        return io.BufferedReader(_Part(self._file, self._at, self.size), BUFFER)
 
 
 class LateFuture(Future[Any]):
     """A future whose result may stay in a file until somebody asks for it."""
 
     _load: "Callable[[], tuple[Any, BaseException | None]] | None" = None
+    _taken: "Callable[[], object] | None" = None
     interrupted: "Callable[[], None] | None" = None  # is told of a KeyboardInterrupt while somebody waits for it
     _kept: "tuple[Callable[[LateFuture, int], bool], int] | None" = None
     _cancelling = False  # It is not handed over from then on.
@@ -122,9 +123,12 @@ class LateFuture(Future[Any]):
         """Notes that the daemon does not keep the call any more."""
         self._kept = None
 
-    def set_later(self, load: "Callable[[], tuple[Any, BaseException | None]]") -> None:
-        """Settles the future; load gives the result, or the exception, and is called once if somebody asks for it."""
-        self._load = load
+    def set_later(
+        self, load: "Callable[[], tuple[Any, BaseException | None]]", taken: "Callable[[], object] | None" = None
+    ) -> None:
+        """Settles the future; load gives the result, or the exception, when somebody asks for it, and taken is told
+        that it did. Where load itself raises, the next one who asks has it try again."""
+        self._load, self._taken = load, taken
         self.set_result(None)
 
     def result(self, timeout: float | None = None) -> Any:
@@ -145,12 +149,18 @@ class LateFuture(Future[Any]):
         error = super().exception(timeout)
         if self._load is None:
             return error
-        self._read()
+        try:
+            self._read()
+        except Exception as e:
+            return e
         return super().exception()
 
     def _read(self) -> None:
         with self._condition:
-            if self._load is not None:
-                self._result, self._exception = self._load()
-                self._load = None
-
+            if self._load is None:
+                return
+            self._result, self._exception = self._load()
+            self._load = None
+            taken, self._taken = self._taken, None
+        if taken is not None:
+            taken()

@@ -1,6 +1,7 @@
 """Results on their way from the jobs of a session to its futures."""
 
 import contextlib
+import functools
 import logging
 import os
 import pickle
@@ -369,34 +370,39 @@ def settle(future: "Future[Any] | None", value: bytes) -> None:
 def settle_later(
     future: "Future[Any] | None", value: Value, taken: "Callable[[], object] | None" = None
 ) -> None:
-    """Gives a future the value of its item, which is in a file; taken is called when it was read."""
-
-    def load() -> tuple[Any, BaseException | None]:
-        got = read(value)
-        if taken is not None:
-            taken()
-        return got
-
+    """Gives a future the value of its item, which is in a file; taken is called when it was read well: what could not be
+    read is not to be deleted on the nodes."""
+    load = functools.partial(read, value)
     if isinstance(future, (LateFuture, Slot)):
-        future.set_later(load)
+        future.set_later(load, taken)
     elif future is not None:
-        result, error = load()
+        try:
+            result, error = load()
+        except BaseException as e:
+            future.set_exception(e)
+            return
         if error is None:
             future.set_result(result)
         else:
             future.set_exception(error)
+        if taken is not None:
+            taken()
 
 
 def read(value: Value) -> tuple[Any, BaseException | None]:
-    """The result of an item, or what it has raised."""
+    """The result of an item, or what it has raised. What cannot be read is a RemoteError, and may be read later."""
     try:
         with value.open() as file:
             first = file.read(1)
             if first == b"\0":
                 return pickle.load(file), None
             return None, raised(first + file.read()) if first == b"\1" else gone()
-    except BaseException as e:
-        return None, unreadable(e)
+    except Exception as e:
+        error = unreadable(e)
+        if isinstance(e, MemoryError):
+            error.hint = f"it has {value.size:,} bytes as a pickle"
+        error.hint += "; the nodes keep it, and result() reads it again"
+        raise error from None
 
 
 def gone() -> ResultTaken:

@@ -53,9 +53,12 @@ class Slot:
     def set_exception(self, error: BaseException) -> None:
         self._settle(_RAISED, error)
 
-    def set_later(self, load: "Callable[[], tuple[Any, BaseException | None]]") -> None:
-        """Settles it; load gives the result, or the exception, when somebody asks for it."""
-        self._settle(_LATER, load)
+    def set_later(
+        self, load: "Callable[[], tuple[Any, BaseException | None]]", taken: "Callable[[], object] | None" = None
+    ) -> None:
+        """Settles it; load gives the result, or the exception, when somebody asks for it, and taken is told that it
+        did. Where load raises, so does result, and the nodes keep what could not be read."""
+        self._settle(_LATER, (load, taken))
 
     def _settle(self, state: int, value: Any) -> None:
         self._value = value
@@ -71,7 +74,10 @@ class Slot:
         state, value = self._state, self._value
         self._value = None
         if state == _LATER:
-            value, error = value()
+            load, taken = value
+            value, error = load()
+            if taken is not None:
+                taken()
             if error is not None:
                 state, value = _RAISED, error
         if state == _CANCELLED:
