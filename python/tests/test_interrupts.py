@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+ROUNDS, SWEEP = 900, 300  # SWEEP is microseconds, about as long as a submit takes
+
 SCRIPT = """
 import pathlib, sys, time, dtpnode
 
@@ -43,3 +45,29 @@ def test_twice(client, tmp_path):
     assert program.returncode == -signal.SIGINT and rest == "cancelled 1 call\n", rest
     assert client.job(name).wait(120)["state"] == "cancelled"
     assert not Path(args[2]).exists()
+
+
+def test_in_submit(pool):
+    """Whatever a KeyboardInterrupt has cut short, the executor goes on, and its end is not waited for for ever."""
+    armed, cut = False, 0
+
+    def interrupt(_number, _frame):
+        if armed:
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for n in range(ROUNDS):
+            try:
+                armed = True
+                signal.setitimer(signal.ITIMER_REAL, 1e-6 * (1 + n % SWEEP))
+                pool.submit(abs, -n)
+                armed = False
+            except KeyboardInterrupt:
+                armed = False
+                cut += 1
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            assert pool.submit(abs, -n).result(60) == n
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert cut, "nothing was interrupted"

@@ -139,8 +139,14 @@ class Session(Receiver):
         with self._lock:
             self._check()
             self._waiting.extend(calls)
-            # Who waits for each call before the next one is spared the change to another thread.
-            direct = not self._job.unanswered and not self._rolls() and self._sending.acquire(blocking=False)
+            # Who waits for each call before the next one is spared the change to another thread; but not the main thread,
+            # as a KeyboardInterrupt between any two of its steps would leave an append half made, or _sending locked.
+            direct = (
+                threading.get_ident() != threading.main_thread().ident
+                and not self._job.unanswered
+                and not self._rolls()
+                and self._sending.acquire(blocking=False)
+            )
             if not direct or self._dozing:
                 self._change.notify()
         if direct:
