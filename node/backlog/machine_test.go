@@ -84,7 +84,7 @@ func TestMachine(t *testing.T) {
 	}
 }
 
-// world is a program, its daemon, and a ledger elsewhere, each of which may be slow, and the first two of which may die.
+// world is a program, its daemon, and a ledger elsewhere. Each of them may be slow, and the first two may die.
 type world struct {
 	*testing.T
 	rnd *rand.Rand
@@ -115,8 +115,8 @@ type sent struct {
 	calls []uint64
 }
 
-// TestExactlyOnce plays many lives: each call that the program was told to be kept is in the ledger once at the end, and
-// none that it was told to be cancelled.
+// TestExactlyOnce plays many lives: each call that the program was told to be kept is in the ledger once at the end,
+// and none that it was told to be cancelled.
 func TestExactlyOnce(t *testing.T) {
 	for seed := range uint64(4000) {
 		w := &world{T: t, rnd: rand.New(rand.NewPCG(seed, 7)), alive: true}
