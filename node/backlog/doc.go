@@ -8,10 +8,11 @@
 //
 // Each call is in the job once, wherever the program or the daemon is killed. The program numbers its calls in the
 // order in which it appends them, and each of its appends says below which number all calls are in the job, or were
-// cancelled. Before an append is given to the engine, its number, the hash of its items and how far it comes are on file
-// (Send), and outlive the host. Where the ledger has an append of which the file, since damaged, does not tell, nothing
-// more is appended: that is the loss of a call, and not a call that runs twice. The job's ledger takes one append with a number, and refuses others. So what the ledger has says, after any crash,
-// from which call on the next append is to be made: Machine decides that, and has no input or output of its own.
+// cancelled. Before an append is given to the engine, its number, the hash of its items and how far it comes are on
+// file (Send), and outlive the host. Where the ledger has an append of which the file, since damaged, does not tell,
+// nothing more is appended: calls are lost rather than run twice. The job's ledger takes one append with a number, and
+// refuses others. So what the ledger has says, after any crash, from which call on the next append is to be made:
+// Machine decides that, and has no input or output of its own.
 //
 //	machine.go   what is to be done          file.go      what is on disk
 //	items.go     appends of what is kept     process.go   whether a program has ended
