@@ -34,6 +34,7 @@ type cluster struct {
 	steady bool     // nothing fails, and nothing changes
 	turns  int      // times that something could happen: after some hundred the job goes on to its end
 	file   *os.File // with the values of the first hundred units; nil for none
+	closed *os.File // as that of a generation which is over
 }
 
 // calm is after how many turns nothing fails any more, and the job goes on to its end.
@@ -164,6 +165,9 @@ func (c *cluster) held(first int64, values exec.EarlyList) *exec.Held {
 	h := &exec.Held{File: c.file}
 	for u := range first {
 		h.At += int64(len(fmt.Sprint("value of ", u)))
+	}
+	if c.draw(4, "generation over") == 0 {
+		h.File = c.closed
 	}
 	if c.draw(4, "cut off") == 0 {
 		h.At += 10_000
@@ -298,10 +302,13 @@ func (c *cluster) room() *Room {
 // TestEachUnitIsToldOnce: whatever happens to partials and sources while a job is followed, each unit that was asked
 // for is told once, with its value, or as lost; and no other.
 func TestEachUnitIsToldOnce(t *testing.T) {
-	file := valueFile(t)
+	file, closed := valueFile(t), valueFile(t)
+	if err := closed.Close(); err != nil {
+		t.Fatal(err)
+	}
 	rapid.Check(t, func(rt *rapid.T) {
 		c := &cluster{
-			file: file,
+			file: file, closed: closed,
 			draw: func(n int, what string) int { return rapid.IntRange(0, n-1).Draw(rt, what) },
 			list: Listing{Kind: "valued", Units: tasks.R(0, 30), Open: rapid.Bool().Draw(rt, "open")},
 		}

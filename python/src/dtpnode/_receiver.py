@@ -370,8 +370,8 @@ def settle(future: "Future[Any] | None", value: bytes) -> None:
 def settle_later(
     future: "Future[Any] | None", value: Value, taken: "Callable[[], object] | None" = None
 ) -> None:
-    """Gives a future the value of its item, which is in a file; taken is called when it was read well: what could not be
-    read is not to be deleted on the nodes."""
+    """Gives a future the value of its item, which is in a file; taken is called when it was read well, as what could
+    not be read is not to be deleted on the nodes."""
     load = functools.partial(read, value)
     if isinstance(future, (LateFuture, Slot)):
         future.set_later(load, taken)

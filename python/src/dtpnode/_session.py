@@ -139,8 +139,8 @@ class Session(Receiver):
         with self._lock:
             self._check()
             self._waiting.extend(calls)
-            # Who waits for each call before the next one is spared the change to another thread; but not the main thread,
-            # as a KeyboardInterrupt between any two of its steps would leave an append half made, or _sending locked.
+            # Who waits for each call before the next one is spared the change to another thread; but not the main
+            # thread: a KeyboardInterrupt between two of its steps would leave an append half made, or _sending locked.
             direct = (
                 threading.get_ident() != threading.main_thread().ident
                 and not self._job.unanswered
