@@ -1,7 +1,22 @@
 """What all tests of the package share, those of its folder tests and those with PyROOT: a client of the cluster that
 each folder has, and that no test is skipped, which would look as if it had passed."""
 
+import os
+
 import pytest
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "long: for make soak alone, which sets DTPNODE_PYTHON_LONG")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leaves out what is marked as long, unless it is asked for."""
+    if os.environ.get("DTPNODE_PYTHON_LONG"):
+        return
+    long = [item for item in items if item.get_closest_marker("long")]
+    config.hook.pytest_deselected(items=long)
+    items[:] = [item for item in items if not item.get_closest_marker("long")]
 
 
 @pytest.fixture

@@ -113,6 +113,7 @@ def compare(book, distributed, local):
         same(value(ours[name]), value(theirs[name]))
 
 
+@pytest.mark.long
 def test_operations_over_trees(client, trees):
     compare(book, ROOT.RDataFrame("t", trees, executor=client), ROOT.RDataFrame("t", trees))
 
@@ -161,6 +162,7 @@ def test_variations(client, trees):
     assert sorted(ours.GetKeys()) == sorted(map(str, theirs.GetKeys()))
 
 
+@pytest.mark.long
 def test_samples(client, trees):
     """DefinePerSample, with the metadata of a specification in JSON."""
     spec = {"samples": {
@@ -175,6 +177,7 @@ def test_samples(client, trees):
          total(ROOT.RDF.Experimental.FromSpec("spec.json")))
 
 
+@pytest.mark.long
 def test_friends(client, trees):
     def chains():
         main, friend = ROOT.TChain("t"), ROOT.TChain("f")
@@ -198,6 +201,7 @@ def test_graphs_at_once(client, trees):
     assert [s.GetValue() for s in sums] == [sum(range(i * ENTRIES, (i + 1) * ENTRIES)) for i in range(FILES)]
 
 
+@pytest.mark.long
 def test_the_same_bits_each_time(client, trees):
     def total():
         return ROOT.RDataFrame("t", trees, executor=client).Define("y", "std::sin(x) / 3").Sum("y").GetValue()
@@ -205,6 +209,7 @@ def test_the_same_bits_each_time(client, trees):
     assert len({total() for _ in range(3)}) == 1
 
 
+@pytest.mark.long
 def test_snapshot_of_each_range(client, data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     frame = ROOT.RDataFrame("t", f"{data}/t*.root", executor=client, npartitions=4).Filter("n != 3")
@@ -217,7 +222,7 @@ def test_snapshot_of_each_range(client, data, tmp_path, monkeypatch):
         ROOT.RDataFrame(10, executor=client, npartitions=2).Define("x", "1.").Snapshot("out", "some.root", ["x"])
 
 
-@pytest.mark.parametrize("form", ["kTTree", "kRNTuple"])
+@pytest.mark.parametrize("form", ["kTTree", pytest.param("kRNTuple", marks=pytest.mark.long)])
 def test_snapshot_into_one_file(client, data, tmp_path, form):
     options = ROOT.RDF.RSnapshotOptions()
     options.fLazy = True
@@ -231,6 +236,7 @@ def test_snapshot_into_one_file(client, data, tmp_path, form):
     same(value(ROOT.RDataFrame("out", f"{tmp_path}/one.root").AsNumpy(["x", "n"])), value(local.AsNumpy(["x", "n"])))
 
 
+@pytest.mark.long
 def test_snapshot_where_no_file_system_is_shared(client, data, tmp_path, monkeypatch):
     """Nodes do not see the hidden folder: the files come as parts of results."""
     from dtpnode import _rdfsnapshot
@@ -257,6 +263,7 @@ def test_snapshot_where_no_file_system_is_shared(client, data, tmp_path, monkeyp
     assert all(name.startswith("far_") for name in os.listdir(tmp_path))
 
 
+@pytest.mark.long
 def test_nothing_is_left_of_a_snapshot_that_fails(client, data, tmp_path):
     ROOT.RDF.Distributed.DistributeCppCode(
         'double thrice(double x) { if (x == 2345) throw std::runtime_error("odd"); return 3 * x; }'
@@ -305,6 +312,7 @@ def test_a_range_that_raises_is_named(client, trees):
         frame.Sum("y").GetValue()
 
 
+@pytest.mark.long
 def test_a_range_that_ends_its_process_is_named(client, trees):
     frame = ROOT.RDataFrame("t", trees, executor=client, npartitions=3)
     frame = frame.Define("y", "if (x == 2000) raise(9); return x;")
@@ -312,6 +320,7 @@ def test_a_range_that_ends_its_process_is_named(client, trees):
         frame.Sum("y").GetValue()
 
 
+@pytest.mark.long
 def test_live_drawing(client, trees):
     frame = ROOT.RDataFrame("t", trees, executor=client)
     histogram, count = frame.Histo1D(("live", "", 10, 0.0, 3000.0), "x"), frame.Count()
@@ -335,6 +344,7 @@ def test_a_file_that_cannot_be_read(client, trees, tmp_path):
         frame.Count().GetValue()
 
 
+@pytest.mark.long
 def test_a_node_that_lacks_something(client, tmp_path, monkeypatch):
     """What it should have run goes to the other one, and a warning says so, once."""
     from ROOT._distrdf.Backends.Base import BaseBackend
