@@ -163,7 +163,17 @@ def _own_class(f: Any) -> list[Any]:
 
 
 def merge(total: dict[str, Any], outputs: Outputs) -> None:
-    """Adds outputs to a total by their names. Of those without a Merge the first is kept."""
+    """Adds outputs to a total by their names. Of those without a Merge the first is kept. None belongs to the directory
+    that happens to be the current one: a file that is closed deletes what it owns."""
+    was = root().TH1.AddDirectoryStatus()
+    root().TH1.AddDirectory(False)
+    try:
+        _merge(total, outputs)
+    finally:
+        root().TH1.AddDirectory(was)
+
+
+def _merge(total: dict[str, Any], outputs: Outputs) -> None:
     for name, text in outputs:
         o = pickle.loads(text)
         if name not in total:
