@@ -12,8 +12,8 @@ type Dropped struct {
 	Bytes int64 // with an end of line for each
 }
 
-// droppedMark begins the line that stands for dropped ones on their way to a Sink. The character in front is a separator
-// that text hardly has.
+// droppedMark begins the line that stands for dropped ones on their way to a Sink. The character in front is a
+// separator that text hardly has.
 const droppedMark = "\x1edropped "
 
 // Line is what a Sink's Output is given where lines were dropped.

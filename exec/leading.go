@@ -4,8 +4,8 @@ package exec
 // requests allow it: leading takes merging, which needs no code of the user's then.
 type Leading interface {
 	// Leads is a runtime that describes such jobs for a version of the kind, and makes programs of their descriptions that
-	// only merge: their Session does nothing, they try nothing, and their generations take no packet. What cannot be led so
-	// is ErrNotLed.
+	// only merge: their Session does nothing, they try nothing, and their generations take no packet. What cannot be led
+	// so is ErrNotLed.
 	Leads(version string) Runtime
 }
 

@@ -193,8 +193,8 @@ func (r *teller) keptHere(name string) (out api.KeptCalls) {
 // ServeKept answers the request "backlog".
 func (r *teller) ServeKept(name string) ([]byte, error) { return json.Marshal(r.keptHere(name)) }
 
-// Attend notes that a program is connected that appends to a job, which runs as a process. leave is to be called when it
-// has gone.
+// Attend notes that a program is connected that appends to a job, which runs as a process. leave is to be called when
+// it has gone.
 func (r *grower) Attend(name string, by backlog.Process) (kept uint64, leave func()) {
 	left := r.attended.come(name, by)
 	// A daemon that has just come back may have to hear of the job first, but it knows what is on its disk.
