@@ -17,8 +17,8 @@ import (
 // cannot make the environment, or has no slots. Others do all of the work then, and this node merges. If every one of
 // them lacks it as well the job ends, since it would wait for ever.
 
-// leadsOnly is a runtime that leads a job for which this host has none, as why says, where other members have one. It is
-// for jobs of a version that their user has named.
+// leadsOnly is a runtime that leads a job for which this host has none, as why says, where other members have one. It
+// is for jobs of a version that their user has named.
 func (r *Room) leadsOnly(j *Job, why error) (exec.Runtime, bool) {
 	var lacks *exec.NeedsError
 	if !errors.As(why, &lacks) || !r.othersHave(lacks.Needs) {

@@ -42,8 +42,8 @@ func TestLogsAreToldOnce(t *testing.T) {
 	}
 }
 
-// TestLogsSayWhatTheyLack prints more than is kept between two looks: each look has one line for what it has missed, and
-// all lines are told or counted there.
+// TestLogsSayWhatTheyLack prints more than is kept between two looks: each look has one line for what it has missed,
+// and all lines are told or counted there.
 func TestLogsSayWhatTheyLack(t *testing.T) {
 	var got []string
 	l := &logWriter{told: map[tasks.PeerID]logText{}, part: func(p api.LogPart) error {
