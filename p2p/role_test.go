@@ -121,7 +121,7 @@ func TestDepart(t *testing.T) {
 
 // An ephemeral member that vanishes is forgotten; one that is only slow to come back is not.
 func TestEphemeralMembersAreForgotten(t *testing.T) {
-	short := func(c *Config) { c.EphemeralFor = 400 * time.Millisecond }
+	short := func(c *Config) { c.EphemeralFor = 3 * time.Second } // longer than a busy host needs to connect two nodes
 	a, b := couple(t, short)
 	cc := config(t, "c")
 	c := open(t, cc)
