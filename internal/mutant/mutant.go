@@ -41,7 +41,6 @@ const (
 	AnyClaim         Bug = "any-claim"
 	DoubleAppend     Bug = "double-append"
 	LostAppend       Bug = "lost-append"
-	EarlyUnit        Bug = "early-unit"
 	UnsignedAppend   Bug = "unsigned-append"
 	AnyRuntime       Bug = "any-runtime"
 )
@@ -83,7 +82,6 @@ var bugs = []struct {
 	{AnyClaim, "a node is believed to have run what others were given"},
 	{DoubleAppend, "an append that comes again makes the job grow again"},
 	{LostAppend, "an append is acknowledged before it is in the log"},
-	{EarlyUnit, "units are run before those that they depend on are committed"},
 	{UnsignedAppend, "whoever says so makes a job grow"},
 	{AnyRuntime, "a node works for a job that needs what none of its runtimes offers"},
 	{NeverFold, "committed partials are not merged further, and commits do not wait for that"},
@@ -111,6 +109,7 @@ const (
 	EndlessCredit Bug = "endless-credit"  // a thief is given work on credit, whatever became of what it took before
 	AckBeforeSync Bug = "ack-before-sync" // a replica acknowledges entries before they are on disk
 	TailFirst     Bug = "tail-first"      // the log before a snapshot is dropped before the snapshot is on disk
+	EarlyUnit     Bug = "early-unit"      // units are run before those that they depend on are committed
 	// a file that a host cannot see counts as failed, and is struck out after three tries
 	BlindStrikes Bug = "blind-strikes"
 )
