@@ -37,7 +37,8 @@ def test_twice(client, tmp_path):
         line = program.stderr.readline()
         assert line, said
         said += line
-    assert said.count(f"interrupted: session {name[:12]} goes on with 1 call; ") == 1
+    # Once, unless the signal came before anybody waited, when the program's end alone tells it.
+    assert said.count(f"interrupted: session {name[:12]} goes on with 1 call; ") <= 1
     assert f"client.attach({name[:12]!r}) has their futures in another process" in said
     assert said.count("Traceback") == 1 and "KeyboardInterrupt" in said
     program.send_signal(signal.SIGINT)

@@ -207,10 +207,23 @@ class Session(Receiver):
             return "the daemon ends with this process, and with it what has not run by then"
         return f"client.attach({self.name[:12]!r}) has their futures in another process"
 
+    def _begin(self) -> None:
+        """Sends what there is room for if nothing is on its way yet: calls that were submitted a moment ago would run by
+        now if the sender had had the time, and only those that wait behind them are to be cancelled."""
+        with self._lock:
+            idle = not self._job.sent and not self._job.unanswered and not self._rolls() and self.broken is None
+        if idle and self._sending.acquire(blocking=False):
+            try:
+                self._pump()
+            finally:
+                self._sending.release()
+
     def close(self, cancel: bool = False) -> None:
         """Takes no more calls; with cancel, those that are not on their way are cancelled."""
         if os.getpid() != self._pid:
             return  # A fork has none of the threads, and the session is not its own.
+        if cancel:
+            self._begin()
         dropped: list[Call] = []
         with self._lock:
             self.closed = True
