@@ -2,35 +2,43 @@ package pyexec
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
-	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestInterpreterThatDoesNotAnswer is ended with all that it has started, once nobody waits for it, and holds up none
 // of those of other environments.
 func TestInterpreterThatDoesNotAnswer(t *testing.T) {
-	said := filepath.Join(t.TempDir(), "pid")
-	exe := script(t, "python", fmt.Sprintf("sleep 1000 & echo $! > %s.new; mv %s.new %s; wait", said, said, said))
+	// All that the interpreter starts has the pipe open: its end says that the last of them has ended.
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := unix.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	exe := script(t, "python", fmt.Sprintf("exec 9>%s; sleep 1000 & echo started >&9; wait", pipe))
 	ctx, cancel := context.WithCancel(t.Context())
-	var pid string
+	ended := make(chan error, 1)
 	go func() {
 		defer cancel()
-		for pid == "" && t.Context().Err() == nil {
-			b, _ := os.ReadFile(said)
-			pid = strings.TrimSpace(string(b))
-			time.Sleep(time.Millisecond)
+		f, err := os.Open(pipe) // once it has been started
+		if err == nil {
+			_, err = io.ReadFull(f, make([]byte, len("started\n")))
+			cancel()
+			_, more := io.Copy(io.Discard, f)
+			err = errors.Join(err, more, f.Close())
 		}
+		ended <- err
 	}()
 	if _, err := look(ctx, exe); err == nil {
 		t.Error("it has answered")
 	}
-	<-ctx.Done()
-	for runs(pid) {
-		time.Sleep(time.Millisecond)
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 	r := &Runtime{places: places{opening: map[string]*opening{}}}
 	done := r.openingOf("silent")
@@ -39,11 +47,4 @@ func TestInterpreterThatDoesNotAnswer(t *testing.T) {
 	if len(r.places.opening) > 0 {
 		t.Error("what nobody waits for is kept")
 	}
-}
-
-// runs reports whether a process is there that has not ended.
-func runs(pid string) bool {
-	b, err := os.ReadFile(filepath.Join("/proc", pid, "stat"))
-	_, state, _ := strings.Cut(string(b), ") ")
-	return err == nil && !strings.HasPrefix(state, "Z")
 }

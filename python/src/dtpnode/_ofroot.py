@@ -1,4 +1,6 @@
-"""Pickles of objects of ROOT, from which they are made in processes that have not used ROOT yet. pyexec/child/root.py is the same for results, on nodes that need not have this package.
+"""Pickles of objects of ROOT, from which they are made in processes that have not used ROOT yet.
+
+For results pyexec/child/root.py is the same: nodes need not have this package, and it none of what nodes have.
 
 The pickle of such an object names the function that makes it, and that ends the process by a crash as long as ROOT has
 not been begun, which the first use of the module does.
