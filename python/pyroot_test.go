@@ -3,6 +3,7 @@ package python
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/dtpnode/dtpnode/rootexec/roottest"
@@ -22,8 +23,9 @@ func TestPyROOT(t *testing.T) {
 	// RDataFrames have a process of their own: ROOT is told by them that threads use it, and stays so.
 	const frames = "roottests/test_rdf.py"
 	for _, tests := range [][]string{{"roottests", "--ignore=" + frames}, {frames}} {
-		env := []string{"XDG_STATE_HOME=" + t.TempDir(), "DTPNODE_STATE="}
-		args := append([]string{"-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=5"}, tests...)
+		// Memory that was given back is overwritten, so that what uses objects of ROOT after their end crashes at once.
+		env := []string{"MALLOC_PERTURB_=255", "XDG_STATE_HOME=" + t.TempDir(), "DTPNODE_STATE="}
+		args := append(slices.Clone(pytest), tests...)
 		t.Log(run(t, here, env, filepath.Join(venv, "bin", "python"), args...))
 	}
 }

@@ -21,6 +21,10 @@ import (
 // limit ends what hangs, and is no measure of anything.
 const limit = 30 * time.Minute
 
+// pytest runs tests in Python, and ends with where every thread is once a test hangs.
+var pytest = []string{"-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=5",
+	"-o", "faulthandler_timeout=900", "-o", "faulthandler_exit_on_timeout=true"}
+
 // envTests names the only file of tests in Python that is to be run, below this folder.
 const envTests = "DTPNODE_PYTHON_TESTS"
 
@@ -51,7 +55,7 @@ func TestPython(t *testing.T) {
 	})
 	t.Run("pytest", func(t *testing.T) {
 		t.Parallel()
-		args := []string{"-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=5"}
+		args := slices.Clone(pytest)
 		if some := os.Getenv(envTests); some != "" {
 			t.Log(run(t, here, nil, exe, append(args, "-s", some)...))
 			return

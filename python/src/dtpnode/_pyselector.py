@@ -182,6 +182,8 @@ def _merge(total: dict[str, Any], outputs: Outputs) -> None:
             more = root().TList()
             more.Add(o)
             total[name].Merge(more)
+            # A list that is deleted looks at what it still has, and the object may be gone before the list is.
+            more.Clear("nodelete")
 
 
 @contextmanager

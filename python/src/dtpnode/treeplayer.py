@@ -156,6 +156,8 @@ class session:
         _look_in(workdir)
         self._connected()
         held, chain = self._session, self.chain
+        if self.results[1] is not None:
+            self.results[1].Clear("nodelete")  # What it has may go with the selector that made it, before the list does.
         if is_python(selector):
             held.process_python(chain, selector, option, int(nentries), int(firstentry))
             self.results = 0, root().TList()
