@@ -157,7 +157,7 @@ class session:
         self._connected()
         held, chain = self._session, self.chain
         if self.results[1] is not None:
-            self.results[1].Clear("nodelete")  # What it has may go with the selector that made it, before the list does.
+            self.results[1].Clear("nodelete")  # Its objects may go with the selector that made them, before it does.
         if is_python(selector):
             held.process_python(chain, selector, option, int(nentries), int(firstentry))
             self.results = 0, root().TList()
