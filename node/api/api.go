@@ -187,6 +187,9 @@ type AppendRequest struct {
 	// Near says which nodes have run some of the items before, and are faster with them. It is a hint: without it, or
 	// where a node is gone, the items run all the same.
 	Near []NearItems `json:"near,omitempty"`
+	// Depends says that each of Data begins with the units whose results it takes (exec.LinkedItem), and is run when all
+	// of these are committed.
+	Depends bool `json:"depends,omitempty"`
 	// Upto is as ExchangeAppend.Upto, and is not sent as JSON.
 	Upto uint64 `json:"-"`
 	// OfKept says that the items are made of calls that this daemon keeps.

@@ -37,7 +37,8 @@ type ExchangeAppend struct {
 	Data  [][]byte `msgpack:"data"`  // items
 	Close bool     `msgpack:"close"` // nothing is appended after this
 	// Near says which nodes are faster with some of the items.
-	Near []NearItems `msgpack:"near,omitempty"`
+	Near    []NearItems `msgpack:"near,omitempty"`
+	Depends bool        `msgpack:"depends,omitempty"` // as in AppendRequest
 	// Upto is the number behind the last call that is in this append or an earlier one, as far as calls have numbers.
 	// Those with lower numbers that are in none were cancelled.
 	Upto uint64 `msgpack:"upto,omitempty"`

@@ -164,7 +164,9 @@ func (x *exchange) take(ctx context.Context, in *bufio.Reader) {
 // append makes one append, and tells what came of it. The error is that it was refused: that nobody hears the answer is
 // none.
 func (x *exchange) append(ctx context.Context, a api.ExchangeAppend) error {
-	req := api.AppendRequest{Seq: a.Seq, Data: a.Data, Close: a.Close, Near: a.Near, Upto: a.Upto}
+	req := api.AppendRequest{
+		Seq: a.Seq, Data: a.Data, Close: a.Close, Near: a.Near, Depends: a.Depends, Upto: a.Upto,
+	}
 	if _, err := x.growth.Append(ctx, x.job, req); err != nil {
 		_ = x.refuse(a.Seq, err)
 		return err

@@ -501,7 +501,7 @@ func (r *grower) planAppend(ctx context.Context, j *Job, req api.AppendRequest) 
 		files = append(files, tasks.File{Entries: req.Items})
 	}
 	if len(req.Data) > 0 {
-		f, err := r.packItems(j, req.Data)
+		f, err := r.packItems(j, req.Data, req.Depends)
 		if err != nil {
 			return nil, err
 		}

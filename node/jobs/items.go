@@ -55,13 +55,20 @@ func itemsOf(files []tasks.File) (blobs []itemBlob) {
 	return blobs
 }
 
-// packItems makes a blob of items that are to be appended, and has it here for others.
-func (r *programs) packItems(j *Job, items [][]byte) (f tasks.File, err error) {
+// packItems makes a blob of items that are to be appended, and has it here for others. depends says that the items name
+// units whose results they take: what does not say which would end the job once it is in it.
+func (r *programs) packItems(j *Job, items [][]byte, depends bool) (f tasks.File, err error) {
 	blob, err := exec.PackItems(items)
+	if err == nil && depends {
+		var packed *exec.Items
+		if packed, err = exec.ReadItems(blob); err == nil {
+			_, _, err = packed.Links()
+		}
+	}
 	if err != nil {
 		return f, appendFailed(http.StatusBadRequest, err.Error())
 	}
-	f = tasks.File{Entries: int64(len(items)), Bytes: int64(len(blob))}
+	f = tasks.File{Entries: int64(len(items)), Bytes: int64(len(blob)), Depends: depends}
 	if len(blob) <= tasks.MaxItemsData {
 		f.Items, f.Data = store.HashOf(blob), blob
 		return f, nil
