@@ -19,6 +19,9 @@ type GenSpec struct {
 	// Submitter is the peer id of who has submitted the job: what its code keeps on a node is apart from that of others.
 	Submitter string
 	Host      Host // where the generation runs
+	// Values is the path of the socket at which programs reach values that units make for others (node/values). Empty: the
+	// job's units make none.
+	Values string
 	Limits
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/quorum"
 	"github.com/dtpnode/dtpnode/tasks"
+	"github.com/dtpnode/dtpnode/wire"
 )
 
 // secret stands in everything that is for a job's submitter alone.
@@ -125,6 +126,7 @@ func TestRequestsAreForWhoMayMakeThem(t *testing.T) {
 		"units":              {look, nil},
 		"backlog":            {look, nil},
 		"early":              {all, nil}, // it names no job; what comes of units that the asker was not given is dropped
+		"values":             {all, nil}, // of members that may work; see TestValuesAreForWorkers
 		"note":               {all, nil}, // it names no job; one note of each worker counts, on jobs of this node's user
 		"watch":              {look, nil},
 		"share":              {all, nil}, // the home may ask, too; a job that is not known here is nobody's
@@ -281,5 +283,26 @@ func TestABeginningOfANameOpensNoOthersLog(t *testing.T) {
 	if answer, err := d.serve(t.Context(), owner.net.ID(), "logs", []byte(mine.Name)); err != nil ||
 		!strings.HasSuffix(string(answer), "\nmine\n") || strings.Count(string(answer), "\n") != 2 { // behind its head
 		t.Errorf("got %q, error %v", answer, err)
+	}
+}
+
+// Values that units make for others are for members that may run units.
+func TestValuesAreForWorkers(t *testing.T) {
+	d := openWithout(t, "home")
+	defer d.Close()
+	request, err := wire.Marshal(&struct {
+		Job  string     `msgpack:"j"`
+		Want [][2]int64 `msgpack:"w"`
+	}{"job", [][2]int64{{1, 0}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for right, may := range map[p2p.Right]bool{p2p.Worker: true, p2p.Submitter: false, p2p.Read: false, p2p.Inviter: false} {
+		o := admit(t, d, string(right), right)
+		defer o.Close()
+		_, err := d.serve(t.Context(), o.net.ID(), "values", request)
+		if may != (err == nil) {
+			t.Errorf("%v asks: %v", right, err)
+		}
 	}
 }

@@ -316,12 +316,13 @@ type beginFrame struct {
 	Name      string `msgpack:"name"` // of the node
 	Submitter string `msgpack:"submitter"`
 	Kept      string `msgpack:"kept"`
+	Values    string `msgpack:"values"` // exec.GenSpec.Values
 }
 
 // beginning makes the frame of a generation.
 func beginning(spec exec.GenSpec) func(child.BeginFrame) any {
 	return func(b child.BeginFrame) any {
-		return beginFrame{b, spec.Host.ID, spec.Host.Name, spec.Submitter, spec.Host.Kept}
+		return beginFrame{b, spec.Host.ID, spec.Host.Name, spec.Submitter, spec.Host.Kept, spec.Values}
 	}
 }
 

@@ -575,6 +575,7 @@ func (r *ender) JobOver(e engine.JobOver) {
 	// that use it have gone.
 	dir := r.blobs.JobDir(e.ID)
 	r.blobs.ForgetFolder(dir)
+	r.values.Drop(e.ID)
 	trash, err := os.MkdirTemp(r.cfg.ScratchDir, ".old-*")
 	if err == nil {
 		err = os.Rename(dir, filepath.Join(trash, "job"))

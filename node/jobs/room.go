@@ -21,6 +21,7 @@
 //	programs, made ready and used
 //	  program.go    from sources, or from work       ships.go     what goes along
 //	  worked.go     for generations                  look.go      which files are there
+//	  values.go     what units hand to others
 //	copies, what is kept for the ledgers of jobs
 //	  ledgers.go    what copies are made of          merging.go   partials brought here and merged
 //	  fold.go       those that are committed         parts.go     those of results, for a retry
@@ -66,6 +67,7 @@ import (
 	"github.com/dtpnode/dtpnode/node/members"
 	"github.com/dtpnode/dtpnode/node/plan"
 	"github.com/dtpnode/dtpnode/node/store"
+	"github.com/dtpnode/dtpnode/node/values"
 	"github.com/dtpnode/dtpnode/node/worker"
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/quorum"
@@ -175,6 +177,7 @@ type base struct {
 	workers  *worker.Workers
 	book     *Book
 
+	values  *values.Store      // what units hand to others
 	kept    backlogs           // calls that wait to be appended to jobs of this node's user
 	early   early              // values that are told before they are committed
 	placing singleflight.Group // blobs that jobs ship and that are being brought, by their hashes
@@ -219,6 +222,7 @@ func New(ctx context.Context, cfg Config, limits worker.Limits, in Rooms, out Ou
 		planner:  in.Planner,
 		book:     NewBook(ctx, out.Net.ID(), cfg.KeepJobs, in.Ledgers, in.Results),
 	}
+	b.values = values.New(ctx, peersOfValues{b}, out.Spawn, out.Log)
 	d := newDescriptions(b)
 	p := &programs{b}
 	b.workers = worker.New(ctx, worker.Config{

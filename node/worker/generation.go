@@ -105,6 +105,9 @@ func (g *generation) start() (child exec.Generation, err error) {
 		}
 		spec := g.w.Limits.Spec(job, input, g.job.Seed(), g.workDir())
 		spec.Data, spec.Host = g.w.Data, g.w.Host
+		if spec.Values, err = g.of.Values(); err != nil {
+			return &exec.Failure{Kind: exec.KindDisk, Op: "start", Entry: -1, Msg: err.Error()}
+		}
 		child, err = p.Start(g.ctx, spec, g)
 		return err
 	})

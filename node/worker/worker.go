@@ -32,6 +32,8 @@ type Job interface {
 	Described() *tasks.Job
 	// Items has a blob of items here that does not come with its file (tasks.File.Items), and returns its path.
 	Items(ctx context.Context, f tasks.File) (path string, err error)
+	// Values is the path of the socket at which generations keep what units make for others; empty if none does.
+	Values() (socket string, err error)
 	// Early is told values of units that have run, from first on, and of which no partial is committed yet (exec.Done).
 	Early(first int64, values exec.Early)
 	// Taken are those of units that have run whose values the job's user has taken, so that they need not be kept. It may

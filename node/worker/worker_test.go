@@ -50,6 +50,7 @@ func (j *oneJob) Early(first int64, values exec.Early) {
 	}
 }
 
+func (j *oneJob) Values() (string, error)                        { return "", nil }
 func (j *oneJob) Taken(context.Context, tasks.Cover) tasks.Cover { return nil }
 func (j *oneJob) Printed(line string) {
 	j.mu.Lock()

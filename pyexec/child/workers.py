@@ -428,8 +428,15 @@ class Loader(Worker):
 
 def surroundings(r: Frame) -> dict[str, str]:
     """What user code may know of the node, as the environment of its process: the node's peer id and its name, the peer
-    id of who has submitted the job, and a folder for what the code keeps on the node from one job to another."""
-    names = {"DTPNODE_NODE": "node", "DTPNODE_NODE_NAME": "name", "DTPNODE_SUBMITTER": "submitter", "DTPNODE_KEPT": "kept"}
+    id of who has submitted the job, a folder for what the code keeps on the node from one job to another, and the socket
+    at which units find what others have made for them (node/values)."""
+    names = {
+        "DTPNODE_NODE": "node",
+        "DTPNODE_NODE_NAME": "name",
+        "DTPNODE_SUBMITTER": "submitter",
+        "DTPNODE_KEPT": "kept",
+        "DTPNODE_VALUES": "values",
+    }
     return {variable: r.get(name) or "" for variable, name in names.items()}
 
 

@@ -1,0 +1,84 @@
+package jobs
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/dtpnode/dtpnode/internal/durable"
+	"github.com/dtpnode/dtpnode/node/store"
+	"github.com/dtpnode/dtpnode/p2p"
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// What units of a job hand to others of it stays on the nodes that have run them (node/values). This file connects that
+// store with the jobs, and with the members that may work.
+
+// Values is the path of the socket at which generations of the job find the store. Only jobs that grow have units that
+// take results of others.
+func (w worked) Values() (string, error) {
+	_, desc := w.j.Prepared()
+	if desc == nil || !desc.Open {
+		return "", nil
+	}
+	return w.of.values.Socket(w.j.ID(), jobOfValues{w.of, w.j})
+}
+
+// jobOfValues is a job as the store needs it (values.Job).
+type jobOfValues struct {
+	of *programs
+	j  *Job
+}
+
+func (v jobOfValues) Dir() string { return v.of.blobs.JobDir(v.j.ID()) }
+
+// Item finds a unit's item. A blob that comes with its append gets a file of its own.
+func (v jobOfValues) Item(ctx context.Context, unit int64) (path string, at int64, err error) {
+	_, desc := v.j.Prepared()
+	if desc == nil || unit < 0 || unit >= desc.Data.Entries() {
+		return "", 0, fmt.Errorf("the job has no unit %d that is known here", unit)
+	}
+	i, at := desc.Data.Locate(unit)
+	f := desc.Data.Files[i]
+	if f.Items == "" {
+		return "", 0, fmt.Errorf("the unit %d is only a number", unit)
+	}
+	if len(f.Data) == 0 {
+		path, err = v.of.itemsPath(ctx, v.j, f)
+		return path, at, err
+	}
+	path = filepath.Join(v.Dir(), "items-"+f.Items)
+	if store.SizeOf(path) == int64(len(f.Data)) {
+		return path, at, nil
+	}
+	err = durable.Place(path, func(to *os.File) error {
+		_, err := to.Write(f.Data)
+		return err
+	})
+	return path, at, err
+}
+
+// peersOfValues are the members that may have values (values.Peers).
+type peersOfValues struct{ *base }
+
+func (p peersOfValues) Workers() (ids []tasks.PeerID) {
+	for _, m := range p.net.Members() {
+		if m.Up && !m.Self && m.Slots > 0 && p.net.HasRight(m.ID, p2p.Worker) {
+			ids = append(ids, m.ID)
+		}
+	}
+	return ids
+}
+
+func (p peersOfValues) AskValues(ctx context.Context, id tasks.PeerID, request []byte) ([]byte, error) {
+	return p.net.Request(ctx, id, "values", request)
+}
+
+// ServeValues answers the request "values" of a member that may work.
+func (r *programs) ServeValues(from tasks.PeerID, arg string) ([]byte, error) {
+	if !r.net.HasRight(from, p2p.Worker) {
+		return nil, fmt.Errorf("values of jobs are for members that may work, and %s may not", r.cluster.NameOf(from))
+	}
+	return r.values.Serve([]byte(arg))
+}

@@ -1,0 +1,190 @@
+package values
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+
+	"github.com/dtpnode/dtpnode/tasks"
+	"github.com/dtpnode/dtpnode/wire"
+)
+
+// maxSocketPath is what fits into the address of a Unix socket.
+const maxSocketPath = 107
+
+// maxRequest bounds a request of a child, in bytes.
+const maxRequest = 64 << 20
+
+// request is what a child asks.
+type request struct {
+	Op     string      `msgpack:"op"`
+	Unit   int64       `msgpack:"unit"`
+	Path   string      `msgpack:"path"`
+	Values []keptValue `msgpack:"values"`
+	Want   [][2]int64  `msgpack:"want"`
+}
+
+// keptValue is where a value is in the file that a child has written.
+type keptValue struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // the library looks at it
+
+	At, Size int64
+	Sum      []byte
+}
+
+// place is where a value is on this host.
+type place struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // the library looks at it
+
+	Path     string
+	At, Size int64
+}
+
+type keptAnswer struct {
+	Op string `msgpack:"op"`
+}
+
+type gotAnswer struct {
+	Op     string   `msgpack:"op"`
+	Values []*place `msgpack:"values"`
+}
+
+type itemAnswer struct {
+	Op   string `msgpack:"op"`
+	Path string `msgpack:"path"`
+	At   int64  `msgpack:"at"`
+}
+
+type failedAnswer struct {
+	Op  string `msgpack:"op"`
+	Why string `msgpack:"why"`
+}
+
+// Socket is the path at which children of a job reach the store. It is made with the first call.
+func (s *Store) Socket(id tasks.JobID, job Job) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if k := s.jobs[id]; k != nil {
+		return k.socket, nil
+	}
+	if s.ctx.Err() != nil {
+		return "", s.ctx.Err()
+	}
+	if s.sockets == "" {
+		if err := s.makeFolder(); err != nil {
+			return "", fmt.Errorf("could not make a folder for sockets: %w", err)
+		}
+	}
+	path := filepath.Join(s.sockets, id.Short()+".sock")
+	ctx, cancel := context.WithCancel(s.ctx)
+	l, err := new(net.ListenConfig).Listen(ctx, "unix", path)
+	if err != nil {
+		cancel()
+		return "", fmt.Errorf("could not listen for children of the job %s: %w", id.Short(), err)
+	}
+	k := &kept{
+		job: job, id: id, socket: path, byPath: map[string]*pack{}, units: map[int64][]slot{},
+		others: map[tasks.PeerID]tasks.Cover{}, flights: map[int64]chan struct{}{},
+	}
+	k.close = func() {
+		cancel()
+		_ = l.Close() // which removes the socket
+	}
+	s.jobs[id] = k
+	context.AfterFunc(ctx, func() { _ = l.Close() })
+	s.spawn(func() { s.listen(ctx, k, l) })
+	return path, nil
+}
+
+// makeFolder makes the folder of sockets, for this user alone, where paths are short enough.
+func (s *Store) makeFolder() (err error) {
+	const longest = len("/dtpnode-values-4294967295/123456789012.sock")
+	in := os.TempDir()
+	if len(in)+longest > maxSocketPath {
+		in = "/tmp"
+	}
+	if s.sockets, err = os.MkdirTemp(in, "dtpnode-values-"); err != nil {
+		return err
+	}
+	context.AfterFunc(s.ctx, func() { _ = os.RemoveAll(s.sockets) })
+	return nil
+}
+
+// listen serves the children of a job until it is dropped.
+func (s *Store) listen(ctx context.Context, k *kept, l net.Listener) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			if ctx.Err() == nil && !errors.Is(err, net.ErrClosed) {
+				s.log.Warn("children of a job cannot hand values over any more", "job", k.id.Short(), "reason", err)
+			}
+			return
+		}
+		s.spawn(func() { s.serve(ctx, k, c) })
+	}
+}
+
+// serve answers the requests of one child.
+func (s *Store) serve(ctx context.Context, k *kept, c net.Conn) {
+	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
+	defer stop()
+	defer c.Close()
+	for {
+		b, err := wire.ReadFrame(c, maxRequest)
+		if err != nil {
+			return // the child has ended
+		}
+		var r request
+		var answer any
+		if err = wire.Unmarshal(b, &r); err == nil {
+			answer, err = s.answer(ctx, k, &r)
+		}
+		if err != nil {
+			answer = &failedAnswer{"failed", err.Error()}
+		}
+		out, err := wire.Marshal(answer)
+		if err == nil {
+			err = wire.WriteFrame(c, out)
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+func (s *Store) answer(ctx context.Context, k *kept, r *request) (any, error) {
+	switch r.Op {
+	case "keep":
+		values := make([]slot, len(r.Values))
+		for i, v := range r.Values {
+			if len(v.Sum) != sha256.Size {
+				return nil, fmt.Errorf("value %d of the unit %d has a hash of %d bytes, want a SHA-256", i, r.Unit, len(v.Sum))
+			}
+			values[i] = slot{at: v.At, size: v.Size, sum: [sha256.Size]byte(v.Sum)}
+		}
+		if err := k.keep(r.Unit, r.Path, values); err != nil {
+			return nil, fmt.Errorf("could not keep the values of the unit %d: %w", r.Unit, err)
+		}
+		return &keptAnswer{"kept"}, nil
+	case "get":
+		found := s.get(ctx, k, r.Want)
+		out := &gotAnswer{"got", make([]*place, len(found))}
+		for i, v := range found {
+			if v != nil {
+				out.Values[i] = &place{Path: v.in.path, At: v.at, Size: v.size}
+			}
+		}
+		return out, nil
+	case "item":
+		path, at, err := k.job.Item(ctx, r.Unit)
+		if err != nil {
+			return nil, fmt.Errorf("could not find the item of the unit %d: %w", r.Unit, err)
+		}
+		return &itemAnswer{"item", path, at}, nil
+	}
+	return nil, fmt.Errorf("no request is called %q", r.Op)
+}

@@ -1,0 +1,205 @@
+package values
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/dtpnode/dtpnode/tasks"
+)
+
+// Job is what the store has to know of a job.
+type Job interface {
+	// Dir is the job's folder on this host. Who removes it has called Drop before.
+	Dir() string
+	// Item finds a unit's item: the blob of items at path, and the item's number there.
+	Item(ctx context.Context, unit int64) (path string, at int64, err error)
+}
+
+// Peers are the members that may have values.
+type Peers interface {
+	// Workers are the other members that are up and may work.
+	Workers() []tasks.PeerID
+	// AskValues sends one of them a request that its Store serves (Serve).
+	AskValues(ctx context.Context, id tasks.PeerID, request []byte) ([]byte, error)
+}
+
+// Store is the values on this node. Its methods may be called from any goroutine.
+type Store struct {
+	ctx   context.Context // of all that is fetched and served
+	peers Peers
+	log   *slog.Logger
+	spawn func(func())
+
+	mu      sync.Mutex
+	sockets string // folder of the sockets; empty before there is one
+	jobs    map[tasks.JobID]*kept
+}
+
+// New has no values. What it does ends with ctx; goroutines are started by spawn.
+func New(ctx context.Context, peers Peers, spawn func(func()), log *slog.Logger) *Store {
+	return &Store{ctx: ctx, peers: peers, log: log, spawn: spawn, jobs: map[tasks.JobID]*kept{}}
+}
+
+// kept is the values of one job.
+type kept struct {
+	job    Job
+	id     tasks.JobID
+	socket string
+	close  func()
+
+	mu      sync.Mutex
+	packs   []*pack
+	byPath  map[string]*pack // by the path under which a process writes it
+	units   map[int64][]slot
+	cover   tasks.Cover                  // the units
+	others  map[tasks.PeerID]tasks.Cover // what members have said that they have
+	flights map[int64]chan struct{}      // units that are being fetched; closed when that is over
+	made    int                          // files in the folder of values
+	// foreign is the pack of small values that come from other members, and foreignEnd is where its next one begins.
+	foreign    *pack
+	foreignEnd int64
+}
+
+// pack is a file with values. It is never changed but at its end.
+type pack struct{ path string }
+
+// slot is one value of a unit.
+type slot struct {
+	in   *pack
+	at   int64
+	size int64
+	sum  [sha256.Size]byte
+}
+
+// Bounds of one unit's outcome.
+const (
+	maxSlots = 1 << 20
+	maxSize  = 1 << 40 // bytes of one value
+)
+
+// of is what is kept of a job, nil if nothing ever was.
+func (s *Store) of(id tasks.JobID) *kept {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.jobs[id]
+}
+
+// Drop forgets the values of a job, whose folder is about to be removed.
+func (s *Store) Drop(id tasks.JobID) {
+	s.mu.Lock()
+	k := s.jobs[id]
+	delete(s.jobs, id)
+	s.mu.Unlock()
+	if k != nil {
+		k.close()
+	}
+}
+
+// folder is where packs of the job have names of the node's own.
+func (k *kept) folder() string { return filepath.Join(k.job.Dir(), "values") }
+
+// keep takes a unit's outcome, of a file that a process has written.
+func (k *kept) keep(unit int64, path string, values []slot) error {
+	if unit < 0 || unit >= tasks.MaxUnits || len(values) > maxSlots {
+		return fmt.Errorf("the unit %d has %d values, want up to %d", unit, len(values), maxSlots)
+	}
+	p, err := k.packOf(path)
+	if err != nil {
+		return err
+	}
+	info, err := os.Stat(p.path)
+	if err != nil {
+		return err
+	}
+	for i := range values {
+		v := &values[i]
+		if v.at < 0 || v.size < 0 || v.size > maxSize || v.at > info.Size()-v.size {
+			return fmt.Errorf("value %d of the unit %d is said to be at %d, of %d bytes, in a file of %d", i, unit, v.at,
+				v.size, info.Size())
+		}
+		v.in = p
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.enter(unit, values)
+	return nil
+}
+
+// enter has a unit's outcome be found. The caller holds the lock.
+func (k *kept) enter(unit int64, values []slot) {
+	k.units[unit] = values
+	k.cover = k.cover.Add(tasks.R(unit, unit+1))
+}
+
+// packOf gives a file that a process writes a name of the node's own, unless it has one.
+func (k *kept) packOf(path string) (*pack, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if p := k.byPath[path]; p != nil {
+		return p, nil
+	}
+	clean := filepath.Clean(path)
+	info, err := os.Lstat(clean)
+	switch {
+	case err != nil:
+		return nil, err
+	case !strings.HasPrefix(clean, k.job.Dir()+string(filepath.Separator)) || !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s is no file below the job's folder", path)
+	}
+	name, err := k.name()
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Link(clean, name); err != nil {
+		return nil, err
+	}
+	p := &pack{name}
+	k.byPath[path], k.packs = p, append(k.packs, p)
+	return p, nil
+}
+
+// name makes the name of another file in the folder of values. The caller holds the lock.
+func (k *kept) name() (string, error) {
+	if err := os.MkdirAll(k.folder(), 0o700); err != nil {
+		return "", err
+	}
+	k.made++
+	return filepath.Join(k.folder(), fmt.Sprintf("pack-%d", k.made)), nil
+}
+
+// here finds values that are on this host. Places of others are nil.
+func (k *kept) here(want [][2]int64, found []*slot) (lacking int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for i, w := range want {
+		if found[i] != nil {
+			continue
+		}
+		if of := k.units[w[0]]; w[1] >= 0 && w[1] < int64(len(of)) && of[w[1]].in != nil {
+			found[i] = &of[w[1]]
+		} else {
+			lacking++
+		}
+	}
+	return lacking
+}
+
+// read reads a part of a value.
+func (v *slot) read(from, most int64) ([]byte, error) {
+	out := make([]byte, min(v.size-from, most))
+	f, err := os.Open(v.in.path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if _, err := f.ReadAt(out, v.at+from); err != nil {
+		return nil, fmt.Errorf("could not read %d bytes at %d of %s: %w", len(out), v.at+from, v.in.path, err)
+	}
+	return out, nil
+}

@@ -1,0 +1,320 @@
+package values
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/dtpnode/dtpnode/tasks"
+	"github.com/dtpnode/dtpnode/wire"
+)
+
+const theJob = tasks.JobID("a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8f90")
+
+// folderJob is a job with a folder and no items.
+type folderJob struct{ dir string }
+
+func (j folderJob) Dir() string { return j.dir }
+func (j folderJob) Item(_ context.Context, unit int64) (string, int64, error) {
+	if unit == 7 {
+		return "blob", 3, nil
+	}
+	return "", 0, errors.New("there is no such unit")
+}
+
+// cluster is the stores of nodes that reach each other.
+type cluster struct {
+	mu     sync.Mutex
+	stores map[tasks.PeerID]*Store
+	asked  int
+	spoil  func(answer []byte) []byte // what becomes of answers on their way; nil for nothing
+}
+
+// seen is the cluster as one of its nodes sees it.
+type seen struct {
+	*cluster
+	self tasks.PeerID
+}
+
+func (c seen) Workers() (ids []tasks.PeerID) {
+	for id := range c.stores {
+		if id != c.self {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+func (c seen) AskValues(_ context.Context, id tasks.PeerID, request []byte) ([]byte, error) {
+	c.mu.Lock()
+	c.asked++
+	c.mu.Unlock()
+	answer, err := c.stores[id].Serve(request)
+	if err == nil && c.spoil != nil {
+		answer = c.spoil(answer)
+	}
+	return answer, err
+}
+
+// child is a process of a job on a node.
+type child struct {
+	t    *testing.T
+	conn net.Conn
+	dir  string
+}
+
+// node adds a node to the cluster, with a child of the job.
+func (c *cluster) node(t *testing.T, id tasks.PeerID) child {
+	var wg sync.WaitGroup
+	ctx, cancel := context.WithCancel(context.Background())
+	spawn := func(f func()) {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			f()
+		}()
+	}
+	s := New(ctx, seen{c, id}, spawn, slog.New(slog.DiscardHandler))
+	c.stores[id] = s
+	dir := t.TempDir()
+	path, err := s.Socket(theJob, folderJob{dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = conn.Close()
+		s.Drop(theJob)
+		cancel()
+		wg.Wait()
+		if _, err := os.Stat(path); err == nil {
+			t.Error("the socket is left")
+		}
+	})
+	return child{t, conn, dir}
+}
+
+func newCluster(t *testing.T) *cluster {
+	t.Cleanup(func() { goleak.VerifyNone(t) })
+	return &cluster{stores: map[tasks.PeerID]*Store{}}
+}
+
+// answer is any answer to a child.
+type answer struct {
+	Op     string   `msgpack:"op"`
+	Why    string   `msgpack:"why"`
+	Path   string   `msgpack:"path"`
+	At     int64    `msgpack:"at"`
+	Values []*place `msgpack:"values"`
+}
+
+func (c child) ask(r request) (a answer) {
+	c.t.Helper()
+	b, err := wire.Marshal(&r)
+	if err == nil {
+		err = wire.WriteFrame(c.conn, b)
+	}
+	if err == nil {
+		b, err = wire.ReadFrame(c.conn, 64<<20)
+	}
+	if err == nil {
+		err = wire.Unmarshal(b, &a)
+	}
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return a
+}
+
+// keep writes a file with values of a unit, and hands it over.
+func (c child) keep(unit int64, values ...[]byte) {
+	c.t.Helper()
+	path := filepath.Join(c.dir, fmt.Sprintf("made-%d", unit))
+	r := request{Op: "keep", Unit: unit, Path: path}
+	var all []byte
+	for _, v := range values {
+		sum := sha256.Sum256(v)
+		r.Values = append(r.Values, keptValue{At: int64(len(all)), Size: int64(len(v)), Sum: sum[:]})
+		all = append(all, v...)
+	}
+	if err := os.WriteFile(path, all, 0o600); err != nil {
+		c.t.Fatal(err)
+	}
+	if a := c.ask(r); a.Op != "kept" {
+		c.t.Fatal(a)
+	}
+	if err := os.Remove(path); err != nil { // as when the process has ended
+		c.t.Fatal(err)
+	}
+}
+
+// get reads values.
+func (c child) get(want ...[2]int64) (values [][]byte) {
+	c.t.Helper()
+	a := c.ask(request{Op: "get", Want: want})
+	if a.Op != "got" || len(a.Values) != len(want) {
+		c.t.Fatal(a)
+	}
+	for _, p := range a.Values {
+		if p == nil {
+			values = append(values, nil)
+			continue
+		}
+		all, err := os.ReadFile(p.Path)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		values = append(values, all[p.At:p.At+p.Size])
+	}
+	return values
+}
+
+func noise(n int) []byte {
+	b := make([]byte, n)
+	r := rand.New(rand.NewPCG(1, uint64(n)))
+	for i := range b {
+		b[i] = byte(r.Uint32())
+	}
+	return b
+}
+
+func TestValuesGoToWhereTheyAreNeeded(t *testing.T) {
+	c := newCluster(t)
+	one, two := c.node(t, "one"), c.node(t, "two")
+	c.node(t, "three")
+	large := noise(2*maxAnswer + 12345)
+	one.keep(4, []byte("four"), nil, large)
+	one.keep(5, []byte("five"))
+	got := two.get([2]int64{4, 0}, [2]int64{5, 0}, [2]int64{4, 2}, [2]int64{6, 0}, [2]int64{4, 3}, [2]int64{4, 1})
+	want := [][]byte{[]byte("four"), []byte("five"), large, nil, nil, {}}
+	for i := range want {
+		if (got[i] == nil) != (want[i] == nil) || !bytes.Equal(got[i], want[i]) {
+			t.Errorf("value %d has %d bytes, want %d", i, len(got[i]), len(want[i]))
+		}
+	}
+	was := c.asked
+	if again := two.get([2]int64{4, 2}, [2]int64{5, 0}); !bytes.Equal(again[0], large) || c.asked != was {
+		t.Errorf("what is here was asked for %d times", c.asked-was)
+	}
+	one.keep(8, []byte("eight"))
+	two.get([2]int64{8, 0}) // which tells what the first node has
+	was = c.asked
+	one.keep(9, []byte("nine"))
+	if got := two.get([2]int64{9, 0}); string(got[0]) != "nine" || c.asked > was+2 {
+		t.Errorf("%q after %d requests", got, c.asked-was)
+	}
+}
+
+func TestManyAskForTheSame(t *testing.T) {
+	c := newCluster(t)
+	one, two := c.node(t, "one"), c.node(t, "two")
+	one.keep(1, noise(3<<20))
+	k := c.stores["two"].of(theJob)
+	var wg sync.WaitGroup
+	for range 16 {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			if got := c.stores["two"].get(t.Context(), k, [][2]int64{{1, 0}}); got[0] == nil {
+				t.Error("it is not found")
+			}
+		}()
+	}
+	wg.Wait()
+	if c.asked != 1 {
+		t.Errorf("it was asked for %d times", c.asked)
+	}
+	if got := two.get([2]int64{1, 0}); !bytes.Equal(got[0], noise(3<<20)) {
+		t.Error("it is another value")
+	}
+}
+
+func TestDamagedValuesAreNotTaken(t *testing.T) {
+	c := newCluster(t)
+	one, two := c.node(t, "one"), c.node(t, "two")
+	one.keep(1, []byte("the value of a unit"))
+	c.spoil = func(answer []byte) []byte { return bytes.Replace(answer, []byte("value"), []byte("vague"), 1) }
+	if got := two.get([2]int64{1, 0}); got[0] != nil {
+		t.Errorf("taken: %q", got[0])
+	}
+	c.spoil = nil
+	if got := two.get([2]int64{1, 0}); string(got[0]) != "the value of a unit" {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestWhatCannotBeKept(t *testing.T) {
+	c := newCluster(t)
+	one := c.node(t, "one")
+	outside := filepath.Join(t.TempDir(), "outside")
+	inside := filepath.Join(one.dir, "inside")
+	for _, path := range []string{outside, inside} {
+		if err := os.WriteFile(path, []byte("0123456789"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink(outside, filepath.Join(one.dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	sum := make([]byte, sha256.Size)
+	for name, r := range map[string]request{
+		"is no file below":  {Op: "keep", Unit: 1, Path: outside},
+		"is no file":        {Op: "keep", Unit: 1, Path: filepath.Join(one.dir, "link")},
+		"no such file":      {Op: "keep", Unit: 1, Path: filepath.Join(one.dir, "gone")},
+		"of 10 bytes":       {Op: "keep", Unit: 1, Path: inside, Values: []keptValue{{At: 5, Size: 6, Sum: sum}}},
+		"in a file of 10":   {Op: "keep", Unit: 1, Path: inside, Values: []keptValue{{At: -1, Size: 6, Sum: sum}}},
+		"hash of 3 bytes":   {Op: "keep", Unit: 1, Path: inside, Values: []keptValue{{Size: 6, Sum: sum[:3]}}},
+		"the unit -1 has":   {Op: "keep", Unit: -1, Path: inside},
+		"no request is":     {Op: "forget"},
+		"no such unit":      {Op: "item", Unit: 8},
+		"below the job's f": {Op: "keep", Unit: 1, Path: one.dir + "/../" + filepath.Base(filepath.Dir(outside)) + "/outside"},
+	} {
+		a := one.ask(r)
+		if a.Op != "failed" || !strings.Contains(a.Why, name) && name != "of 10 bytes" {
+			t.Errorf("%s: %+v", name, a)
+		}
+	}
+	if a := one.ask(request{Op: "item", Unit: 7}); a.Op != "item" || a.Path != "blob" || a.At != 3 {
+		t.Error(a)
+	}
+	if got := one.get([2]int64{1, 0}, [2]int64{1, -1}); got[0] != nil || got[1] != nil {
+		t.Errorf("%q", got)
+	}
+}
+
+// FuzzServe has no request of a member do harm.
+func FuzzServe(f *testing.F) {
+	b, err := wire.Marshal(&ask{Job: theJob, Want: [][2]int64{{1, 0}, {-1, 1 << 60}}, From: 0})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b)
+	s := New(f.Context(), seen{&cluster{}, "one"}, func(f func()) { go f() }, slog.New(slog.DiscardHandler))
+	dir := f.TempDir()
+	if _, err := s.Socket(theJob, folderJob{dir}); err != nil {
+		f.Fatal(err)
+	}
+	path := filepath.Join(dir, "made")
+	if err := os.WriteFile(path, noise(100), 0o600); err != nil {
+		f.Fatal(err)
+	}
+	if err := s.of(theJob).keep(1, path, []slot{{size: 100}}); err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(_ *testing.T, request []byte) { _, _ = s.Serve(request) })
+}
