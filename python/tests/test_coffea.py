@@ -14,6 +14,7 @@ import threading
 import time
 import warnings
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -158,6 +159,25 @@ def test_skipped(executor, samples, tmp_path):
     assert "No such file" in whys[0] and "not a ROOT file" in whys[1] and "decompress" in whys[2]
     assert [len(w.message.args[0].splitlines()) for w in told if "skipped:" in str(w.message)] == [3, 2]
     assert executor.report["kind"].tolist() == ["skipped"] * 3
+
+
+def test_out_of_reach(executor, samples):
+    """What is not the file's fault does not skip it, and the exception ends with the file where it does not name it."""
+    good = str(samples / "nano_dy.root")
+    lacks = {"ZJets": [good, "root://127.0.0.1:1//store/x.root"]}  # No node has the library for such URLs.
+    with pytest.raises(ImportError, match="fsspec-xrootd") as e:
+        runner = processor.Runner(executor, schema=NanoAODSchema, metadata_cache={}, skipbadfiles=True)
+        runner(lacks, muons, treename="Events")
+    assert notes(e) == ["at root://127.0.0.1:1//store/x.root, Events"] and not executor.skipped
+    away = {"ZJets": [good, "http://127.0.0.1:1/x.root"]}
+    with pytest.raises(Exception, match="Cannot connect to host") as e:
+        processor.Runner(executor, schema=NanoAODSchema, metadata_cache={})(away, muons, treename="Events")
+    assert notes(e) == ["at http://127.0.0.1:1/x.root, Events"]
+
+
+def notes(e):
+    """What an exception ends with, where Python has such notes."""
+    return e.value.__notes__ if sys.version_info >= (3, 11) else mock.ANY
 
 
 def ill(events):

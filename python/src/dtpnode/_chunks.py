@@ -80,6 +80,7 @@ def chunks(
             raise
         except Exception as e:
             if not recoverable:
+                note(e, item)
                 raise
             why = words(e)
             return Sum((None, [], [(place(item), why)], (place(item), pickled(e), why, trace(e))), level, False)
@@ -147,10 +148,15 @@ COFFEA = f"{os.sep}coffea{os.sep}"  # and of what has files of events read
 
 def unreadable(e: BaseException | None) -> BaseException | None:
     """The exception by which a file of events could not be read, if that is what e comes from: it has left uproot,
-    which was called by coffea and not by the processor. That a file has no such tree is another matter."""
-    seen: set[int] = set()
-    while e is not None and id(e) not in seen:
-        seen.add(id(e))
+    which was called by coffea and not by the processor. That a file has no such tree is another matter, and that the
+    node lacks a library is not the file's fault: it would cost all files of that kind."""
+    chain: list[BaseException] = []
+    while e is not None and not any(e is other for other in chain):
+        chain.append(e)
+        e = e.__cause__ or e.__context__
+    if any(isinstance(e, ImportError) for e in chain):
+        return None
+    for e in chain:
         if not isinstance(e, (KeyError, MemoryError, OSError)):
             caller, at = "", e.__traceback__
             while at is not None:
@@ -160,7 +166,6 @@ def unreadable(e: BaseException | None) -> BaseException | None:
                 if not any(part in file for part in (READS, *BETWEEN)):
                     caller = file
                 at = at.tb_next
-        e = e.__cause__ or e.__context__
     return None
 
 
@@ -195,6 +200,20 @@ def place(item: Any) -> tuple[str, str, str, int, int]:
         int(getattr(item, "entrystart", -1)),
         int(getattr(item, "entrystop", -1)),
     )
+
+
+def shown(place: tuple[str, str, str, int, int]) -> str:
+    """A chunk, or a file, in words."""
+    _, file, tree, first, last = place
+    return f"{file}, {tree} entries {first:,} to {last - 1:,}" if first >= 0 else f"{file}, {tree}"
+
+
+def note(e: Exception, item: Any) -> None:
+    """Has an exception whose own words do not name the file end with what it was raised at, where Python has such
+    notes: that a host cannot be reached is of use to nobody who does not know for which file."""
+    at = place(item)
+    if at[1] not in str(e) and hasattr(e, "add_note"):
+        e.add_note(f"at {shown(at)}")
 
 
 def words(e: BaseException) -> str:

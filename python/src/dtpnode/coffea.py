@@ -166,7 +166,7 @@ class DtpnodeExecutor(ExecutorBase):  # type: ignore[misc]
         self._tell(how, how, failed + crashed, self.failed)
         if first is not None and (not crashed or first[0] < min(crashed)[0]):
             at, pickled, words, text = first
-            problem = remade(pickled, words, text, f"at {shown(at)}")
+            problem = remade(pickled, words, text, f"at {_chunks.shown(at)}")
         return accumulate([accumulated], accumulator), problem
 
     def _begin(self, todo: list[Any], function: Callable[[Any], Any], folder: str) -> Reduction:
@@ -272,7 +272,7 @@ class DtpnodeExecutor(ExecutorBase):  # type: ignore[misc]
             return
         missing = sorted(missing)
         kept.extend(missing)
-        lines = [f"  {shown(place)}: {why}" for place, why in missing[:SHOWN]]
+        lines = [f"  {_chunks.shown(place)}: {why}" for place, why in missing[:SHOWN]]
         if len(missing) > SHOWN:
             lines.append(f"  and {len(missing) - SHOWN:,} more, which the executor's `report` has")
         what = f"1 {self.unit} {was}" if len(missing) == 1 else f"{len(missing):,} {self.unit}s {were}"
@@ -311,15 +311,9 @@ class Last:
         self._looked = looks
 
 
-def shown(place: tuple[str, str, str, int, int]) -> str:
-    """A chunk, or a file, in words."""
-    _, file, tree, first, last = place
-    return f"{file}, {tree} entries {first:,} to {last - 1:,}" if first >= 0 else f"{file}, {tree}"
-
-
 def lost(error: ItemLost, item: Any) -> ItemLost:
     """What is told of an item that was lost, with the chunk's name in place of its number."""
-    return ItemLost(f"{shown(_chunks.place(item))}: {error.message.partition(': ')[2]}", error.hint)
+    return ItemLost(f"{_chunks.shown(_chunks.place(item))}: {error.message.partition(': ')[2]}", error.hint)
 
 
 def named(files: Files) -> dict[str, str | os.PathLike[str]]:
