@@ -187,7 +187,7 @@ def proof(
         >>> chain = ROOT.TChain("Events")                                           # doctest: +SKIP
         >>> chain.Add("data/*.root")                                                # doctest: +SKIP
         >>> with dtpnode.proof(chain) as session:                                   # doctest: +SKIP
-        ...     session.SetParameter("ptcut", 20.)
+        ...     session.SetParameter("ptcut", "20")
         ...     chain.Process("DiMuon.C+", "samesign")
         ...     chain.Draw("MET_pt>>met(100, 0, 200)", "nMuon > 1")
         ...     mass = session.GetOutputList().FindObject("mass")

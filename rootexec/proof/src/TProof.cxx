@@ -46,6 +46,12 @@ std::string stateIn(const char *option) {
   return at == kNPOS ? "" : given.Data() + at + 6;
 }
 
+/// Says that no process of a session runs in another program, as workers did under valgrind, where that is asked for.
+void tellOfWrappers(const char *where) {
+  ::Warning(where, "no process runs under valgrind or another program here: run the selector in one process of ROOT under "
+                   "it, without SetProof, over the file and the entries that matter");
+}
+
 } // namespace
 
 Bool_t TProof::Default(const char *where) {
@@ -55,6 +61,7 @@ Bool_t TProof::Default(const char *where) {
 }
 
 TProof *TProof::Open(const char *url, const char *conffile, const char *confdir, Int_t loglevel) {
+  if (TString(url).Contains("valgrind") || TString(conffile).BeginsWith("valgrind")) tellOfWrappers("TProof::Open");
   if (gProof && gProof->IsValid()) return gProof;
   auto p = std::make_unique<TProof>(url, conffile, confdir, loglevel);
   if (!p->IsValid()) return nullptr;
@@ -381,6 +388,7 @@ void TProof::ShowFeedback() const {
 //-- environment
 
 void TProof::AddEnvVar(const char *name, const char *value) {
+  if (TString(name).EndsWith("WRAPPERCMD")) tellOfWrappers("TProof::AddEnvVar");
   DelEnvVar(name);
   environment().Add(new TNamed(name, value));
 }
