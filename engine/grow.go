@@ -372,6 +372,10 @@ func (p *Peer) sendGrowth(j *jobState, to tasks.PeerID, has uint64) {
 	p.sendAsHome(j, to, Message{Grow: &Grow{Appends: slices.Clone(rest[:n])}})
 }
 
+// inputCost is how much longer a unit is taken to run where what it takes was not made: what that is, only the program
+// knows. It is the time in which some MB go from one host to another.
+const inputCost = 50 * time.Millisecond
+
 // carryOutGrowth carries out what a led job's ledger wants of its growth.
 func (p *Peer) carryOutGrowth(j *jobState, e ledger.Effect) {
 	switch e := e.(type) {
@@ -386,7 +390,11 @@ func (p *Peer) carryOutGrowth(j *jobState, e ledger.Effect) {
 	case ledger.ReadLinks:
 		p.emit(ReadLinks{ID: j.id, Append: e.Append})
 	case ledger.Ready:
-		p.schedule(steal.Work{Job: j.id, Ranges: e.Ranges})
+		work := steal.Work{Job: j.id, Ranges: e.Ranges}
+		for _, n := range e.Near {
+			work.Near = append(work.Near, steal.Near{To: n.Node, Ranges: n.Units, Cost: inputCost})
+		}
+		p.schedule(work)
 		j.reports.urgent = true
 	case ledger.Appended:
 		p.sendGrowth(j, j.desc.Submitter, e.Seq-1)

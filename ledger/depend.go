@@ -24,6 +24,7 @@ import (
 type dependent struct {
 	appends []*linked
 	blocked tasks.Cover
+	nodes   []tasks.PeerID // that have committed something, by the numbers that votes have for them
 }
 
 // linked is an append whose units depend on others. Until its blob was read, known is false and the rest is empty.
@@ -33,6 +34,24 @@ type linked struct {
 	known bool
 	left  []int32 // by unit, how many of those that it depends on are not committed
 	edges []edge  // in the order of on, and each once
+	votes []vote  // by unit, where most of what it takes was made
+}
+
+// vote is the node that has made most of what a unit takes, as far as this home has seen it committed: the one candidate
+// for a majority, and by how many it is ahead (Boyer and Moore, MJRTY, 1981). It is a hint and no more: a merge may have
+// been committed by another node than those that ran its units, and how large a result is nobody here knows.
+type vote struct{ node, ahead int32 }
+
+// count counts one result that a node has made.
+func (v *vote) count(node int32) {
+	switch {
+	case v.ahead == 0:
+		*v = vote{node, 1}
+	case v.node == node:
+		v.ahead++
+	default:
+		v.ahead--
+	}
 }
 
 // edge says that a unit depends on another.
@@ -51,9 +70,19 @@ type Links struct {
 type (
 	// ReadLinks asks what the units of an append depend on; answer with Links.
 	ReadLinks struct{ Append tasks.Append }
-	// Ready puts units to work on this node's scheduler, since all that they depend on is committed.
-	Ready struct{ Ranges tasks.Cover }
+	// Ready puts units to work on this node's scheduler, since all that they depend on is committed. Near says which nodes
+	// have made most of what some of them take.
+	Ready struct {
+		Ranges tasks.Cover
+		Near   []Near
+	}
 )
+
+// Near says that a node has what units take.
+type Near struct {
+	Node  tasks.PeerID
+	Units tasks.Cover
+}
 
 func (Links) isLedgerEvent()      {}
 func (ReadLinks) isLedgerEffect() {}
@@ -137,6 +166,7 @@ func (l *linked) read(ev *Links) (wrong string) {
 	}
 	slices.SortFunc(edges, func(a, b edge) int { return cmp.Or(cmp.Compare(a.on, b.on), cmp.Compare(a.unit, b.unit)) })
 	l.edges, l.left, l.known = slices.Clip(slices.Compact(edges)), make([]int32, n), true
+	l.votes = make([]vote, n)
 	return ""
 }
 
@@ -149,16 +179,22 @@ func (l *linked) users(r tasks.Range) []edge {
 	return l.edges[at(r.First):at(r.Last)]
 }
 
-// after follows units that are committed: those that waited for the last of them can be run.
-func (h *Home) after(c tasks.Cover) {
+// after follows units that are committed, with a partial of some node: those that waited for the last of them can be run.
+func (h *Home) after(c tasks.Cover, by tasks.PeerID) {
 	if len(h.dependent.appends) == 0 {
 		return
+	}
+	node := int32(slices.Index(h.dependent.nodes, by))
+	if node < 0 {
+		node = int32(len(h.dependent.nodes))
+		h.dependent.nodes = append(h.dependent.nodes, by)
 	}
 	h.dependent.blocked = h.dependent.blocked.Minus(c) // somebody has run some of them, perhaps when a home before led
 	var ready []tasks.Range
 	for _, l := range h.dependent.appends {
 		for _, r := range c {
 			for _, e := range l.users(r) {
+				l.votes[e.unit-l.units.First].count(node)
 				if l.left[e.unit-l.units.First]--; l.left[e.unit-l.units.First] == 0 {
 					ready = append(ready, tasks.R(e.unit, e.unit+1))
 				}
@@ -179,8 +215,31 @@ func (h *Home) unblock(c tasks.Cover) {
 	}
 	h.dependent.blocked = h.dependent.blocked.Minus(ready)
 	if ready = ready.Intersect(h.open()); !ready.Empty() && !h.stopping.begun && !h.Ended() {
-		h.emit(Ready{Ranges: ready})
+		h.emit(Ready{Ranges: ready, Near: h.dependent.near(ready)})
 	}
+}
+
+// near says which nodes have made most of what some units take, in the order of the nodes' first commits.
+func (d *dependent) near(c tasks.Cover) (out []Near) {
+	of := make([][]tasks.Range, len(d.nodes))
+	for _, l := range d.appends {
+		if !l.known {
+			continue
+		}
+		for _, r := range c.Intersect(tasks.CoverOf(l.units)) {
+			for u := r.First; u < r.Last; u++ {
+				if v := l.votes[u-l.units.First]; v.ahead > 0 {
+					of[v.node] = append(of[v.node], tasks.R(u, u+1))
+				}
+			}
+		}
+	}
+	for i, units := range of {
+		if len(units) > 0 {
+			out = append(out, Near{d.nodes[i], tasks.CoverOf(units...)})
+		}
+	}
+	return out
 }
 
 // undone follows units that are committed no more: those that depend on them wait again.

@@ -71,9 +71,11 @@ func (g *graph) ready() (out tasks.Cover) {
 	return out.Intersect(r.Open())
 }
 
-func (g *graph) commit(c tasks.Cover) {
+func (g *graph) commit(c tasks.Cover) { g.commitBy("a", c) }
+
+func (g *graph) commitBy(node tasks.PeerID, c tasks.Cover) {
 	g.seq++
-	p := merge.Partial{ID: merge.ID{Node: "a", Seq: g.seq}, Cover: c, Units: c.Len(), Holder: "a"}
+	p := merge.Partial{ID: merge.ID{Node: node, Seq: g.seq}, Cover: c, Units: c.Len(), Holder: node}
 	g.parts = append(g.parts, p)
 	g.apply(Entry{Commit: &p})
 }
@@ -190,5 +192,34 @@ func TestBadLinks(t *testing.T) {
 				t.Errorf("the job's stop is %+v, want %q", s, c.want)
 			}
 		})
+	}
+}
+
+func TestUnitsAreNearMostOfWhatTheyTake(t *testing.T) {
+	deps := [][]int64{{}, {}, {}, {}, {0, 1, 2}, {2, 3}, {0, 3}, {}}
+	g := newGraph(t, deps, len(deps))
+	g.answer()
+	one := func(units ...int64) (c tasks.Cover) {
+		for _, u := range units {
+			c = c.Add(tasks.R(u, u+1))
+		}
+		return c
+	}
+	near := map[tasks.PeerID]tasks.Cover{}
+	for _, by := range []struct {
+		node tasks.PeerID
+		made tasks.Cover
+	}{{"a", one(0, 1)}, {"b", one(2, 3, 7)}} {
+		g.out = nil
+		g.commitBy(by.node, by.made)
+		for _, e := range all[Ready](&g.desk) {
+			for _, n := range e.Near {
+				near[n.Node] = near[n.Node].Union(n.Units)
+			}
+		}
+	}
+	// The unit 6 takes as much of one node as of the other.
+	if !near["a"].Equal(one(4)) || !near["b"].Equal(one(5)) || len(near) != 2 {
+		t.Errorf("near: %v", near)
 	}
 }
