@@ -27,6 +27,8 @@ here is told.
                      has reduce is "sum"
     IMPORTS          names of modules that are imported when the code is loaded, so that not each process that runs items
                      does so; a module that cannot be is left to what needs it
+    PICKLER          a function that makes the class of picklers of results, sums and exceptions, of that of cloudpickle,
+                     which is used by default
     ITEMS            what process is given of an item that is bytes: "bytes", or with "pickle" the object that they are
                      a pickle of. Items that are only numbers are ints. With "blob" process is given the item's bytes,
                      all items that were appended with it, as a sequence of bytes, and the item's place in that: so
@@ -83,6 +85,8 @@ class Code:
         self.process: Callable[[Any], Any] = names["process"]
         self.show: Callable[..., str] = names.get("show") or repr
         self.unpicklable: Callable[[Any, str], str] = names.get("unpicklable") or (lambda value, root: "")
+        self.pickler: Callable[[Any], Any] = names.get("PICKLER") or (lambda base: base)
+        self._pickler: Any = None
         self.finish: Callable[[Any], Any] | None = names.get("finish")
         self.reduce: Callable[[Any, Any], Any] = names.get("reduce") or operator.add
         self.told: Callable[[BaseException, Any], tuple[str, bytes]] | None = names.get("told")
@@ -96,6 +100,28 @@ class Code:
             raise BadCode(f'MODE is {self.mode!r}, and must be "values" or "sum"')
         if self.items not in ("bytes", "pickle", "blob"):
             raise BadCode(f'ITEMS is {self.items!r}, and must be "bytes", "pickle" or "blob"')
+
+    def dumps(self, value: Any) -> bytes:
+        """Pickles a value so that another process reads it which has none of this one's code."""
+        file = io.BytesIO()
+        self.dump(value, file)
+        return file.getvalue()
+
+    def dump(self, value: Any, file: Any) -> None:
+        """Writes what dumps gives to a file. What is large in it, such as an array, is not copied in memory."""
+        if type(value) in _PLAIN:
+            pickle.dump(value, file, 5)
+            return
+        if self._pickler is None:
+            import cloudpickle  # Not before the code is loaded, which may bring one of its own.
+
+            self._pickler = self.pickler(cloudpickle.Pickler)
+        kind = self._pickler
+        if "cppyy" in sys.modules:
+            from .root import pickler
+
+            kind = pickler(kind)
+        kind(file, protocol=5).dump(value)
 
 
 def load(form: str, name: str, data: bytes, folder: str, files: Mapping[str, str]) -> Code:
@@ -166,31 +192,7 @@ _PLAIN = frozenset((int, float, str, bytes, bool, complex, type(None)))
 _LONG = frozenset((str, bytes))
 
 
-def dumps(value: Any) -> bytes:
-    """Pickles a value so that another process reads it which has none of this one's code."""
-    if type(value) in _PLAIN:
-        return pickle.dumps(value, 5)  # The same bytes, ten times as fast.
-    file = io.BytesIO()
-    dump(value, file)
-    return file.getvalue()
-
-
 def small(value: Any) -> bool:
     """Whether the pickle of a value is known to be small, without looking deep."""
     kind = type(value)
     return kind in _PLAIN and (kind not in _LONG or len(value) < LARGE)
-
-
-def dump(value: Any, file: Any) -> None:
-    """Writes what dumps gives to a file. What is large in it, such as an array, is not copied in memory."""
-    if type(value) in _PLAIN:
-        pickle.dump(value, file, 5)
-        return
-    import cloudpickle  # Not before the code is loaded, which may bring one of its own.
-
-    if "cppyy" in sys.modules:
-        from .root import pickler
-
-        pickler(cloudpickle.Pickler)(file, protocol=5).dump(value)
-    else:
-        cloudpickle.dump(value, file, 5)

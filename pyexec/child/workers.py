@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Callable
 
 from . import partial
-from .code import BadCode, Code, dump, dumps, lay, load, small
+from .code import BadCode, Code, lay, load, small
 from .frames import CODE_PHASES, Channel, Page
 from .items import BadItems, Items
 from .versions import advice
@@ -133,7 +133,7 @@ class Worker:
     def place(self, path: str, units: int, checks: int, total: tuple[Any] | None) -> None:
         """Writes a file with a sum. One that has no pickle has none on any node."""
         try:
-            partial.place(path, lambda f: partial.write_sum(f, units, checks, total, dump))
+            partial.place(path, lambda f: partial.write_sum(f, units, checks, total, self.code.dump))
         except (MemoryError, OSError):
             raise
         except Exception as e:
@@ -290,10 +290,10 @@ class Generation(Worker):
         """Writes the value of an item's result. What is large in it is not copied on its way."""
         try:
             if small(result):
-                run.write(b"\0" + dumps(result))
+                run.write(b"\0" + pickle.dumps(result, 5))
                 return
             run.write(b"\0")
-            dump(result, run)
+            self.code.dump(result, run)
         except (MemoryError, partial.NotWritten):
             raise
         except Exception as e:
@@ -317,7 +317,7 @@ class Generation(Worker):
                 raise
             except BaseException as e:
                 run.back()
-                run.write(b"\1" + raised_value(e, self.shown(item, items, at)))
+                run.write(b"\1" + raised_value(e, self.shown(item, items, at), self.code))
             early.append(run.next())
             at += 1
         run.end()
@@ -397,7 +397,7 @@ class Session(Merger):
         if made is None:
             return {"op": "begun"}
         with open(r["path"], "wb") as f:
-            f.write(dumps(made))
+            f.write(self.code.dumps(made))
         return {"op": "begun", "made": True}
 
     def do_finish(self, r: Frame) -> Frame:
@@ -476,6 +476,13 @@ def described(e: BaseException) -> str:
 
 def what_to_return(why: str) -> str:
     """What to do about a result that cannot be pickled, in words that say why it cannot."""
+    if "async_generator" in why:
+        return "return what it yields, as a list, from a function that runs it: asyncio.run(...)"
+    if "coroutine" in why:
+        return (
+            "the function is async, and nothing has run what calling it gives: send a function that does, as "
+            "lambda *args: asyncio.run(f(*args)), or one that is not async"
+        )
     if "generator" in why:
         return "return list(...) of what it yields"
     if "_io." in why:
@@ -503,7 +510,7 @@ def trace(e: BaseException) -> str:
         return described(e) + "\n"
 
 
-def raised_value(e: BaseException, item: str) -> bytes:
+def raised_value(e: BaseException, item: str, code: Code) -> bytes:
     """The value of an item whose call has raised: the exception as a pickle, which is None where it cannot be made,
     and words for whoever cannot read the pickle."""
     text = trace(e)
@@ -514,7 +521,7 @@ def raised_value(e: BaseException, item: str) -> bytes:
         text += "along (files=[…] in the Python package)\n"
     e.__traceback__ = None
     try:
-        pickled = dumps(e)
+        pickled = code.dumps(e)
     except BaseException:
         pickled = None
     return pickle.dumps((pickled, described(e), text, item), 5)

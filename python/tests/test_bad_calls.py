@@ -1,5 +1,6 @@
 """What users get wrong, or do without thinking of it, and what they are told."""
 
+import asyncio
 import functools
 import itertools
 import multiprocessing
@@ -68,6 +69,21 @@ def test_unpicklable_result(pool):
     assert "\nreturn what is in it that can be pickled" in str(e.value)
     with pytest.raises(pickle.PicklingError, match=r"the result, a generator: .*\nreturn list\(...\) of what"):
         pool.submit(lambda: (i for i in range(3))).result()
+
+    async def later(x):
+        return x
+
+    async def parts():
+        yield 1
+
+    with pytest.raises(pickle.PicklingError, match=r"the result, a coroutine: .*\nthe function is async.*asyncio\.run"):
+        pool.submit(later, 1).result()
+    with pytest.raises(pickle.PicklingError, match=r"the result, an async_generator: .*\nreturn what it yields, as a list"):
+        pool.submit(parts).result()
+    with pytest.raises(dtpnode.Unpicklable, match=r"args\[0\], a coroutine: .*\nsend the function that makes it") as e:
+        pool.submit(later, c := later(1))
+    c.close()
+    assert pool.submit(lambda: asyncio.run(later(1))).result() == 1
 
 
 @pytest.mark.parametrize(

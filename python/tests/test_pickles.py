@@ -1,6 +1,11 @@
 """Pickles of functions are kept, and are as if they were not."""
 
+import fnmatch
+import functools
+import json
+import os
 import pickle
+import pkgutil
 import types
 
 import numpy
@@ -117,3 +122,95 @@ def test_arrays(pool, n, order):
     array = numpy.arange(float(n)).reshape((-1, 4), order=order)
     assert pool.submit(numpy.sum, array).result() == array.sum()
     assert pool.submit(lambda: array.sum()).result() == array.sum()
+
+
+@functools.cache
+def fib(n):
+    """Calls itself by its name, which is that of what has the cache."""
+    return n if n < 2 else fib(n - 1) + fib(n - 2)
+
+
+class Shape:
+    def __init__(self, side):
+        self.side = side
+
+    @functools.lru_cache(maxsize=3)
+    def area(self):
+        return self.side**2
+
+    @functools.cached_property
+    def edge(self):
+        return 4 * self.side
+
+    @functools.singledispatchmethod
+    def scaled(self, by):
+        return by
+
+    @scaled.register
+    def _(self, by: int):
+        return self.side * by
+
+
+@functools.singledispatch
+def kind(x):
+    return "object"
+
+
+@kind.register
+def _(x: int):
+    return "int"
+
+
+@kind.register(list)
+def _(x):
+    return [kind(e) for e in x]
+
+
+def test_caches(pool):
+    """What functools.lru_cache has made goes along with its bounds and attributes, and without what it has kept, which
+    the calls of a process share; so do those of methods, also in what comes back."""
+    fib(20)
+    fib.note = ["a"]
+    there = pool.submit(lambda: (fib(50), fib.note, fib.cache_parameters(), fib.__doc__[:5], fib.cache_info().misses))
+    assert there.result() == (12586269025, ["a"], {"maxsize": None, "typed": False}, "Calls", 51)
+    assert pool.submit(fib, 30).result() == 832040
+    assert _pickles.function(fib) == _pickles.function(fib) and called(fib, 30) == 832040
+    shape = pool.submit(lambda side: Shape(side), 3).result()
+    assert isinstance(shape, Shape) and (shape.area(), shape.edge) == (9, 12)
+    assert pool.submit(shape.area).result() == 9
+    assert pool.submit(lambda: (Shape(5).area(), Shape(5).edge, Shape.area.cache_parameters()["maxsize"])).result() == (
+        25, 20, 3,
+    )
+
+    @functools.lru_cache
+    def local(x):
+        return x + 1
+
+    assert list(pool.map(local, range(3))) == [1, 2, 3]
+    here = functools.lru_cache(json.dumps)
+    assert pool.submit(here, (1,)).result() == "[1]"
+
+
+def test_caches_last(client):
+    """Calls that a process runs one after the other share the cache of the function that they call."""
+    @functools.cache
+    def number(x):
+        return os.urandom(8)
+
+    with client.executor(1) as pool:
+        assert len({pool.submit(number, 1).result() for _ in range(5)}) == 1
+
+
+def test_dispatch(pool):
+    """A function that chooses by the class of its argument has all choices there."""
+    assert pool.submit(kind, 1.0).result() == "object"
+    assert pool.submit(kind, [1, [2.0], "a"]).result() == ["int", ["object"], "object"]
+    assert pool.submit(lambda: (Shape(2).scaled(3), Shape(2).scaled("x"))).result() == (6, "x")
+    assert called(kind, 1) == "int"
+
+
+def test_names_are_enough():
+    """What another process has under its name is sent as that."""
+    pickled = _pickles.function(fnmatch._compile_pattern)
+    assert len(pickled) < 100 and pickle.loads(pickled) is fnmatch._compile_pattern
+    assert pickle.loads(_pickles.function(pkgutil.simplegeneric)) is pkgutil.simplegeneric

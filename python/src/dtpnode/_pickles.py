@@ -9,11 +9,14 @@ from typing import Any, NamedTuple
 
 import cloudpickle
 
+from . import _wrapped
 from ._calls import Fresh
 from ._errors import TooLarge, Unpicklable
 from ._modules import by_reference, registered, ship, some_as_files
 from ._ofroot import of_root, reduced
 from ._unpicklable import unpicklable
+
+cloudpickle.register_pickle_by_value(_wrapped)
 
 MAX_ITEM = (32 << 20) - (1 << 10)  # bytes; the daemon takes 32 MiB of items with what tells where each ends
 _PLAIN = frozenset((int, float, str, bytes, bool, complex, type(None)))
@@ -48,7 +51,7 @@ def function(fn: Any, but: frozenset[str] = NONE) -> bytes:
     """The pickle of a function, which another process reads that has none of this one's code, but for modules that go
     along as files. It is kept of functions that refer to nothing which can change in place: to make it takes longer
     than all else that is done for a call."""
-    if not isinstance(fn, (FunctionType, BuiltinFunctionType, type)):
+    if not isinstance(fn, (FunctionType, BuiltinFunctionType, type, _wrapped.CACHED)):
         name = getattr(fn, "__qualname__", None) or repr(fn)[:NAME]
         return by_value(Fresh(_dumps(fn, {"the function": fn}, but), name), but)
     if type(fn) is not FunctionType or but or some_as_files():
@@ -167,6 +170,8 @@ def _dumps(value: Any, parts: dict[str, Any], but: frozenset[str], what: str = F
 
 
 _ADVICE = (
+    ("async_generator", "send a list of what it yields, or make it in the function itself"),
+    ("coroutine", "send the function that makes it, and run it there: lambda *args: asyncio.run(f(*args))"),
     ("generator", "send list(...) of what it yields, or make it in the function itself"),
     ("_io.", "send the path of the file, and open it in the function itself"),
     ("_thread.", "calls run in other processes, which share no lock: return what is to be added up, and do that here"),
@@ -226,7 +231,7 @@ def _too_large(what: str) -> TooLarge:
     )
 
 
-class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+class _Pickler(_wrapped.pickler(cloudpickle.Pickler)):  # type: ignore[misc]
     def reducer_override(self, obj: Any) -> Any:
         return reduced(obj) if of_root(obj) else super().reducer_override(obj)
 

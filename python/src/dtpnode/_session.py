@@ -40,6 +40,7 @@ from ._receiver import AGAIN, PATIENCE, RETRY, ROOM, Append, Job, Receiver, brok
 from ._taken import Takings
 from ._unpicklable import unpicklable
 from ._versions import Fresh
+from ._wrapped import pickler
 
 cloudpickle.register_pickle_by_value(_calls)
 cloudpickle.register_pickle_by_value(_unpicklable)
@@ -663,7 +664,7 @@ def code_of(
 ) -> dict[str, Any]:
     """The code of a session's jobs, as pyexec/child/code.py takes it."""
     code: dict[str, Any] = {"process": _calls.call, "show": _calls.show, "MODE": "values", "ITEMS": "blob"}
-    code["unpicklable"], code["IMPORTS"] = unpicklable, list(imports)
+    code["unpicklable"], code["PICKLER"], code["IMPORTS"] = unpicklable, pickler, list(imports)
     if initializer is not None:
         code["start"] = lambda _given: initializer(*initargs)
     return code

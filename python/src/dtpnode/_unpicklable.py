@@ -1,9 +1,12 @@
 """What in a value keeps it from being pickled.
 
-It is shipped by value, so that nodes need not have this package, and so it imports nothing of it.
+It is shipped by value, so that nodes need not have this package, and so it imports nothing of it but what is shipped
+in the same way.
 """
 
 from typing import Any, Callable, Iterator
+
+from ._wrapped import CACHED, pickler
 
 DEPTH = 12  # levels that are looked through
 WIDTH = 1000  # parts of one value that are
@@ -21,9 +24,11 @@ def unpicklable(value: Any, root: str) -> str:
     _thread.lock: cannot pickle '_thread.lock' object". It is empty where nothing is found."""
     import cloudpickle
 
+    kind = pickler(cloudpickle.Pickler)
+
     def why(part: Any) -> str:
         try:
-            cloudpickle.dump(part, Nothing(), 5)
+            kind(Nothing(), protocol=5).dump(part)
         except RecursionError:
             return "it refers to itself too deeply"
         except Exception as e:
@@ -45,9 +50,9 @@ def unpicklable(value: Any, root: str) -> str:
                 break
         else:
             break
-    kind = type(value)
-    where = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    return f"{path}, a {where}: {reason}"
+    of = type(value)
+    where = of.__qualname__ if of.__module__ == "builtins" else f"{of.__module__}.{of.__qualname__}"
+    return f"{path}, {'an' if where[0] in 'aeiou' else 'a'} {where}: {reason}"
 
 
 def _parts(value: Any) -> Iterator[tuple[str, Any]]:
@@ -69,6 +74,8 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
         yield ".func", value.func
         yield ".args", value.args
         yield ".keywords", value.keywords
+    if type(value) is CACHED:
+        yield ".__wrapped__", value.__wrapped__
     code = getattr(value, "__code__", None)
     if code is not None:
         yield from _of_function(value, code)

@@ -1,0 +1,80 @@
+"""Pickles of what functools makes of functions, of which cloudpickle makes none that another process can read.
+
+It is shipped by value, so that nodes need not have this package, and so it imports nothing of it.
+"""
+
+import functools
+import operator
+import sys
+from types import FunctionType
+from typing import Any, Callable
+
+CACHED = type(functools.lru_cache(len))  # of what functools.lru_cache and functools.cache make
+MADE = ("__wrapped__", "cache_parameters", "register", "dispatch", "registry", "_clear_cache")  # attributes
+
+
+def reduced(obj: Any) -> Any:
+    """How such an object is pickled, as reducer_override says it: NotImplemented of all others, and of those that
+    another process imports by their names. A cache is empty in the other process."""
+    kind = type(obj)
+    if kind is CACHED:
+        if not importable(obj):
+            return cached, (obj.__wrapped__, obj.cache_parameters()), attributes(obj)
+    elif kind is FunctionType:
+        if "registry" in obj.__dict__ and obj.__code__ is functools.singledispatch(len).__code__ and not importable(obj):
+            others = [(cls, fn) for cls, fn in obj.registry.items() if cls is not object]
+            return dispatching, (obj.registry[object],), (others, attributes(obj)), None, None, register
+    elif kind is functools.cached_property and hasattr(obj, "lock"):  # as before Python 3.12
+        return functools.cached_property, (obj.func,), {"attrname": obj.attrname, "__doc__": obj.__doc__}
+    return NotImplemented
+
+
+def importable(obj: Any) -> bool:
+    """Whether another process finds an object by its name in a module that is there."""
+    import cloudpickle
+
+    name = getattr(obj, "__module__", None)
+    module = sys.modules.get(name) if isinstance(name, str) else None
+    if not isinstance(name, str) or module is None or name == "__main__":
+        return False
+    by_value = cloudpickle.list_registry_pickle_by_value()
+    parts = name.split(".")
+    if any(".".join(parts[:n]) in by_value for n in range(1, len(parts) + 1)):
+        return False
+    try:
+        return operator.attrgetter(obj.__qualname__)(module) is obj
+    except AttributeError:
+        return False
+
+
+def attributes(obj: Any) -> dict[str, Any]:
+    """The attributes that the user has given it."""
+    return {name: v for name, v in vars(obj).items() if name not in MADE}
+
+
+def cached(fn: Callable[..., Any], parameters: dict[str, Any]) -> Any:
+    """A function with a cache, which is empty."""
+    return functools.lru_cache(**parameters)(fn)
+
+
+def dispatching(fn: Callable[..., Any]) -> Any:
+    """A function that chooses another one by the class of its first argument."""
+    return functools.singledispatch(fn)
+
+
+def register(fn: Any, state: tuple[list[tuple[type, Callable[..., Any]]], dict[str, Any]]) -> None:
+    """Gives it the others. It may be told of them twice, where one of them refers to it."""
+    others, own = state
+    for kind, other in others:
+        fn.register(kind, other)
+    vars(fn).update(own)
+
+
+def pickler(base: Any) -> Any:
+    """A class of picklers, of that of cloudpickle, for such objects too."""
+
+    def reducer_override(self: Any, obj: Any) -> Any:
+        made = reduced(obj)
+        return base.reducer_override(self, obj) if made is NotImplemented else made
+
+    return type("Pickler", (base,), {"reducer_override": reducer_override})
