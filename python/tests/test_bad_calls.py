@@ -18,6 +18,9 @@ import dtpnode
 from dtpnode import _executor, _pickles, _session
 
 
+LIMIT = 60.0  # seconds after which what is waited for hangs
+
+
 class Config:
     def __init__(self):
         self.name = "a"
@@ -191,22 +194,95 @@ def test_endless_map(client, monkeypatch):
     assert next(taken) <= 2000 + 300 + 50
 
 
-def test_slow_map(client, monkeypatch):
-    """Of a source that is slow a map reads what comes in a moment, and the rest while results are waited for."""
-    monkeypatch.setattr(_executor, "MOMENT", 0)
+def late(gate, more=()):
+    """Ten numbers, and others when a gate opens."""
+    yield from range(10)
+    assert gate.wait(LIMIT), "it was waited for"
+    yield from more
+
+
+def test_slow_map(client):
+    """What has come of a source that is slow runs, and its results are given, while the next item is waited for."""
+    gate = threading.Event()
+    with client.executor() as pool:
+        results = pool.map(lambda x: x * x, late(gate, range(10, 300)))
+        assert [next(results) for _ in range(10)] == [n * n for n in range(10)]
+        with pytest.raises(TimeoutError):
+            list(pool.map(abs, late(threading.Event()), timeout=1.0))
+        gate.set()
+        assert list(results) == [n * n for n in range(10, 300)]
+        assert list(pool.map(abs, iter(()))) == []
+
+
+def test_map_of_what_raises(client):
+    """The exception of an iterable comes in the place of the item that it has in place of one."""
+    gate = threading.Event()
+    with client.executor() as pool:
+        with pytest.raises(ZeroDivisionError):
+            pool.map(abs, (1 // (3 - n) for n in range(10)))
+        results = pool.map(abs, late(gate, (1 // (3 - n) for n in range(2, 10))))
+        gate.set()
+        assert [next(results) for _ in range(11)] == [*range(10), 1]
+        with pytest.raises(ZeroDivisionError):
+            next(results)
+        with pytest.raises(StopIteration):
+            next(results)
+        late_pickle = pool.map(id, itertools.chain(range(30_000), [threading.Lock()]))
+        assert len(list(itertools.islice(late_pickle, 30_000))) == 30_000
+        with pytest.raises(dtpnode.Unpicklable, match="args"):
+            next(late_pickle)
+
+
+def test_map_after_shutdown(client):
+    """What a source gives after the executor was shut down is refused where its result would be."""
+    gate = threading.Event()
+    with client.executor() as pool:
+        results = pool.map(abs, late(gate, [10]))
+        assert next(results) == 0
+    gate.set()
+    assert [next(results) for _ in range(9)] == list(range(1, 10))
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        next(results)
+
+
+@pytest.mark.parametrize("most", [1, 7])
+def test_buffersize(pool, most):
+    """No more than so many calls are submitted whose results were not taken."""
     read = 0
 
-    def arguments():
+    def items():
         nonlocal read
-        for n in range(300):
+        for n in range(40):
             read = n + 1
             yield n
 
+    results = pool.map(abs, items(), buffersize=most)
+    for n, value in enumerate(results):
+        assert value == n and read <= n + 1 + most
+    assert n == 39
+    assert list(pool.map(pow, range(20), range(20), buffersize=most)) == [n**n for n in range(20)]
+    with pytest.raises(ValueError):
+        pool.map(abs, [], buffersize=0)
+    with pytest.raises(TypeError):
+        pool.map(abs, [], buffersize="1")
+
+
+def test_dropped_maps_read_no_more(client):
+    """A source without end is read no more when nobody can take its results."""
+    closed = threading.Event()
+
+    def endless():
+        try:
+            yield from itertools.count()
+        finally:
+            closed.set()
+
     with client.executor() as pool:
-        results = pool.map(lambda x: x * x, arguments())
-        assert read == 1
-        assert list(results) == [n * n for n in range(300)]
-        assert list(pool.map(lambda x: x * x, range(300))) == [n * n for n in range(300)]
+        assert next(pool.map(abs, endless())) == 0
+        assert closed.wait(LIMIT)
+        closed.clear()
+        pool.map(abs, endless())
+        assert closed.wait(LIMIT)
 
 
 def test_large_map(client, monkeypatch):

@@ -4,6 +4,7 @@ import collections
 import os
 import re
 import sqlite3
+import threading
 import time
 import warnings
 
@@ -229,6 +230,38 @@ def test_outcomes_are_lazy(client, monkeypatch):
     assert n <= 2_100 and session.closed
     assert [o.value for o in client.remote_map(abs, [-1], progress=False)] == [1], "another map goes on"
     assert list(client.remote_map(abs, [], progress=False)) == []
+
+
+def late(gate, more=()):
+    """Ten numbers, and others when a gate opens."""
+    yield from range(10)
+    assert gate.wait(60.0), "it was waited for"
+    yield from more
+
+
+def test_slow_items(client, manager):
+    """What has come of items that are slow runs, and has its outcome, while the next one is waited for; what they raise
+    comes behind all outcomes."""
+    gate = threading.Event()
+    outcomes = client.remote_map(abs, late(gate, (1 // (12 - n) for n in range(10, 20))), progress=False)
+    assert sorted(next(outcomes).value for _ in range(10)) == list(range(10))
+    gate.set()
+    assert sorted(next(outcomes).value for _ in range(2)) == [0, 1]
+    with pytest.raises(ZeroDivisionError):
+        next(outcomes)
+    assert list(outcomes) == []
+    gate.clear()
+    results = manager.remote_map(abs, late(gate, [10]), return_metadata=False, blocking=False, progress_bar=False)
+    assert sorted(next(results) for _ in range(10)) == list(range(10))
+    gate.set()
+    assert list(results) == [10]
+    with pytest.raises(dtpnode.Unpicklable):
+        list(client.remote_map(abs, iter([1, threading.Lock()]), progress=False))
+    assert [o.value for o in client.remote_map(lambda f: f(), [lambda: 7], progress=False)] == [7]
+    outcomes = client.remote_map(abs, late(gate), progress=False)
+    next(outcomes)
+    outcomes._executor.shutdown(wait=False)
+    assert len(list(outcomes)) == 9
 
 
 def test_executor_is_used_again(client):

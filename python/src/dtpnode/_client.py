@@ -203,8 +203,10 @@ class Client:
         which ends as a line, also in a log; by default where standard error is a terminal, or in a notebook.
 
         ``outcomes.close()`` ends the map early, as does dropping the iterator: all that has no outcome is cancelled.
-        Items may be without end: some 20,000 are read before outcomes are taken. ``Unpicklable`` and ``TooLarge`` are
-        raised for what cannot be sent, ``BrokenExecutor`` as by an executor.
+        Items without a length are read by another thread, so that they may be slow, or without end: each is submitted
+        as soon as it is there, some 20,000 before outcomes are taken. What they raise is raised when all that was read
+        has its outcome. ``Unpicklable`` and ``TooLarge`` are raised for what cannot be sent, ``BrokenExecutor`` as by an
+        executor.
         """
         key = by_item if affinity is True else affinity or None
         return Outcomes(self._maps, function, items, key, nodes, Bar(title, progress), (env, modules, files))

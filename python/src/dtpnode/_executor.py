@@ -1,5 +1,6 @@
 """A concurrent.futures.Executor over the pool."""
 
+import itertools
 import operator
 import os
 import sys
@@ -20,6 +21,7 @@ from ._prints import Output, to_stdout
 from ._reduction import NOTHING, Reduction, begin
 from ._session import Call, Session, calls, code_of
 from ._slots import Line, Slot
+from ._source import Source
 
 # Of a map, what is submitted before its results are taken. What is more follows as they are.
 AHEAD = 250_000  # calls, where nobody knows how many there will be
@@ -27,8 +29,7 @@ FIRST = 20_000  # of these, before the first result is taken
 AHEAD_BYTES = 1 << 30  # bytes of calls whose results were not taken, with their pickles
 CALL = 300  # bytes that a call has beside its pickle
 PART = 5_000  # calls that are submitted at once
-PAUSE = 0.01  # seconds after which what has come of such a source is submitted
-MOMENT = 0.2  # seconds for which a source without a length is waited for before a result is taken
+MOMENT = 0.2  # seconds for which errors of an iterable without a length are waited for
 
 
 class Executor(_Executor):
@@ -158,27 +159,43 @@ class Executor(_Executor):
         *iterables: Iterable[Any],
         timeout: float | None = None,
         chunksize: int = 1,
+        buffersize: int | None = None,
     ) -> Iterator[Any]:
         """Calls fn with an element of each iterable, and returns an iterator over the results in order.
 
         Calls that are not taken are cancelled where the iterator ends early. ``timeout`` is in seconds from this call
         on; a result that comes later is a ``TimeoutError``. Calls travel together in any case, so that ``chunksize``
-        makes no difference. Of iterables without a length 20,000 calls are submitted at once, later up to 250,000,
-        or what comes of them in a moment, and of all that many that they take 1 GiB of memory here, some three million
-        small ones; more follow as results are taken, so that an iterable needs not end, and may be slow.
+        makes no difference. Iterables without a length are read by another thread, so that they may be slow, or without
+        end: each call is submitted when its arguments are there, but 20,000 at first, and later 250,000 at most whose
+        results were not taken. What such an iterable raises is raised here if that is soon, and else in place of the
+        next result. Of all iterables as many calls are submitted as take 1 GiB of memory here, some three million small
+        ones, before results are taken. With ``buffersize``, as of Python 3.14, at most so many calls are submitted
+        whose results were not taken.
         """
         if chunksize < 1:
             raise ValueError("chunksize must be >= 1.")
+        if buffersize is not None and not isinstance(buffersize, int):
+            raise TypeError("buffersize must be an integer or None")
+        if buffersize is not None and buffersize < 1:
+            raise ValueError("buffersize must be None or > 0")
         end = None if timeout is None else time.monotonic() + timeout
         sized = bool(iterables) and any(isinstance(i, Sized) for i in iterables)
         function = _pickles.function(fn, self._session.along.modules)
-        feed = _Feed(self._session, function, zip(*iterables), None if sized else AHEAD)
+        arguments = zip(*iterables)
+        feed: _Feed
+        if sized and buffersize is None:
+            feed = _Feed(self._session, function, arguments)
+        else:
+            feed = _LateFeed(self._session, function, arguments, buffersize)
         try:
-            feed.fill()
+            feed.begin()
         except BaseException:
             feed.cancel()
             raise
-        return _results(feed, end)
+        results = _results(feed, end)
+        if isinstance(feed, _LateFeed):  # Results that nobody has begun to take do not end it by themselves.
+            weakref.finalize(results, feed.source.close).atexit = False  # type: ignore[misc]
+        return results
 
     def reduce(
         self,
@@ -262,73 +279,43 @@ class Executor(_Executor):
 class _Feed:
     """The calls of a map, which are submitted as there is room."""
 
-    def __init__(
-        self, session: Session, function: bytes, arguments: Iterator[tuple[Any, ...]], ahead: int | None
-    ) -> None:
+    def __init__(self, session: Session, function: bytes, arguments: Iterator[tuple[Any, ...]]) -> None:
         self._session, self._function, self._arguments = session, function, arguments
-        # At first fewer, so that the results of an iterable without end are not waited for.
-        self._ahead, self._most = ahead if ahead is None else min(ahead, FIRST), ahead
         self.slots: "deque[Slot]" = deque()
         self._line = Line()
-        self._bytes = 0
+        self._bytes = 0  # of calls that were read, and whose results were not taken
         self._over = False
-        self._slow = False  # The source took its time when it was read last,
-        self._waited = 0.0  # so many seconds.
-        self._part = PART if ahead is None else 1  # calls that were submitted at once
 
-    def fill(self) -> None:
-        """Submits as many calls as may be on their way. A source without a length, which may be a queue or files as
-        they come, is not waited for longer than a moment."""
-        self._slow, self._waited = False, 0.0
-        while not self._over and self._bytes < AHEAD_BYTES and (self._ahead is None or len(self.slots) < self._ahead):
-            self._submit()
-            if self._slow:
-                return
+    def _take(self, args: tuple[Any, ...]) -> tuple[Call, Slot]:
+        """The call with some arguments."""
+        arguments = _pickles.arguments(args, {}, self._session.along.modules)
+        slot = Slot(self._line, len(arguments) + CALL)
+        call = Call(cast("Future[Any]", slot), self._function, arguments)
+        self._session.compare(call.function, call.arguments)
+        return call, slot
 
-    def _read(self) -> Iterator[tuple[Any, ...]]:
-        """The arguments of the next calls."""
-        self._part = min(2 * self._part, PART)  # at first few, which are not held up by those that come later
-        for _ in range(self._part):
-            began = time.monotonic()
-            args = next(self._arguments, None)
-            took = time.monotonic() - began
-            self._waited += took
-            self._slow = self._ahead is not None and self._waited > MOMENT
-            if args is None:
-                self._over = True
-                return
-            yield args
-            if self._slow or self._ahead is not None and took > PAUSE:
-                return
+    def begin(self) -> None:
+        """Submits the first calls."""
+        while not self._over and self._bytes < AHEAD_BYTES:
+            calls: list[Call] = []
+            slots: list[Slot] = []
+            for args in itertools.islice(self._arguments, PART):
+                call, slot = self._take(args)
+                calls.append(call)
+                slots.append(slot)
+                self._bytes += slot.size
+                if self._bytes >= AHEAD_BYTES:
+                    break
+            else:
+                self._over = len(calls) < PART
+            if calls:
+                self._session.submit(calls)
+                self.slots.extend(slots)
 
-    def _submit(self) -> None:
-        calls: list[Call] = []
-        slots: list[Slot] = []
-        size = 0
-        for args in self._read():
-            arguments = _pickles.arguments(args, {}, self._session.along.modules)
-            slot = Slot(self._line, len(arguments) + CALL)
-            call = Call(cast("Future[Any]", slot), self._function, arguments)
-            self._session.compare(call.function, call.arguments)
-            calls.append(call)
-            slots.append(slot)
-            size += slot.size
-            if self._bytes + size >= AHEAD_BYTES:
-                break
-        self._bytes += size
-        if calls:
-            self._session.submit(calls)
-            self.slots.extend(slots)
-
-    def more(self) -> bool:
-        """Whether there is another result, for which a source that is slow may have to be waited for."""
+    def more(self, end: float | None) -> bool:
+        """Whether there is another result."""
         if not self.slots:
-            self.fill()
-        had = 0
-        # A result that is there is not held up, and as long as there is none the nodes are given more to do.
-        while self._slow and had < len(self.slots) and not self.slots[0].done():
-            had = len(self.slots)
-            self.fill()
+            self.begin()
         return bool(self.slots)
 
     def next(self, end: float | None) -> Any:
@@ -336,13 +323,13 @@ class _Feed:
         slot = self.slots[0]
         value = slot.result() if end is None else slot.result(end - time.monotonic())
         self.slots.popleft()
-        self._bytes -= slot.size
-        if not self._over and not self._slow and self._bytes < AHEAD_BYTES // 2:
-            if self._ahead is None or len(self.slots) <= self._ahead - PART:
-                self.fill()
-                if self._ahead is not None and self._most is not None:
-                    self._ahead = min(2 * self._ahead, self._most)
+        self._taken(slot.size)
         return value
+
+    def _taken(self, size: int) -> None:
+        self._bytes -= size
+        if not self._over and self._bytes < AHEAD_BYTES // 2:
+            self.begin()
 
     def cancel(self) -> None:
         for slot in self.slots:
@@ -351,9 +338,89 @@ class _Feed:
             self._session.drop()
 
 
+class _LateFeed(_Feed):
+    """The calls of a map over what may be slow, or without end. It is read by a thread of its own."""
+
+    def __init__(
+        self, session: Session, function: bytes, arguments: Iterator[tuple[Any, ...]], most: int | None
+    ) -> None:
+        super().__init__(session, function, iter(()))
+        self._most = AHEAD if most is None else most
+        # At first fewer, so that the results of an iterable without end are not waited for.
+        self._ahead = min(self._most, FIRST)
+        self._out = 0  # calls that were read, and whose results were not taken
+        self._error: BaseException | None = None
+        self.source = Source(arguments, self._take, self._send, self._full, self._ended)
+        self._change = threading.Condition(self.source.lock)  # of what results are waited for
+
+    def begin(self) -> None:
+        """Submits what comes in a moment, of which an error is raised here."""
+        self.source.start()
+        with self._change:
+            self._change.wait_for(lambda: self._over or self._out >= self._ahead or self._bytes >= AHEAD_BYTES, MOMENT)
+            if self._error is not None:
+                raise self._error
+
+    def _take(self, args: tuple[Any, ...]) -> tuple[Call, Slot]:
+        call, slot = super()._take(args)
+        with self._change:
+            self._out += 1
+            self._bytes += slot.size
+        return call, slot
+
+    def _full(self) -> bool:
+        if self._out < self._ahead and self._bytes < AHEAD_BYTES:
+            return False
+        self._change.notify_all()
+        return True
+
+    def _send(self, read: list[tuple[Call, Slot]]) -> None:
+        with self._change:
+            if self.source.closed:
+                return
+            self.slots.extend(slot for _, slot in read)
+            self._change.notify_all()
+        try:
+            self._session.submit([call for call, _ in read])
+        except BaseException as e:
+            for _, slot in read:
+                slot.set_exception(e)
+            raise
+
+    def _ended(self, error: BaseException | None) -> None:
+        with self._change:
+            self._over, self._error = True, error
+            self._change.notify_all()
+
+    def more(self, end: float | None) -> bool:
+        if self.slots:
+            return True
+        with self._change:
+            wait = None if end is None else end - time.monotonic()
+            if not self._change.wait_for(lambda: self.slots or self._over, wait):
+                raise TimeoutError()
+            if not self.slots and self._error is not None:
+                raise self._error
+            return bool(self.slots)
+
+    def _taken(self, size: int) -> None:
+        with self._change:
+            self._out -= 1
+            self._bytes -= size
+            least = self._ahead - min(PART, self._ahead // 4 + 1)
+            enough = self._out <= least and self._bytes < AHEAD_BYTES // 2
+            if self.source.waits and enough:
+                self._ahead = min(2 * self._ahead, self._most)
+                self.source.go_on()
+
+    def cancel(self) -> None:
+        self.source.close()
+        super().cancel()
+
+
 def _results(feed: _Feed, end: float | None) -> Iterator[Any]:
     try:
-        while feed.more():
+        while feed.more(end):
             yield feed.next(end)
     finally:
         feed.cancel()

@@ -1,13 +1,15 @@
 """A map whose results come as they are ready, with where and when each was made, over items that stay where they are
 cached."""
 
+import contextlib
+import itertools
 import pickle
 import queue
 import threading
 from concurrent.futures import BrokenExecutor, CancelledError, Future
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Callable, Generic, Iterable, Iterator, Sequence, Sized, TypeVar
+from typing import Any, Callable, Generic, Iterable, Iterator, NamedTuple, Sequence, Sized, TypeVar
 
 import cloudpickle
 
@@ -21,6 +23,7 @@ from ._here import measured_by
 from ._imports import imported_by
 from ._progress import Bar
 from ._session import MAX_CALLS, Call
+from ._source import Source
 from ._traces import readable
 from ._worker import fingerprint, user
 
@@ -127,6 +130,19 @@ class Maps:
             executor.shutdown(wait=False)
 
 
+Taken = tuple[int, Any, bytes, Call]
+"""An item that was read: its number, itself, the fingerprint of what stands for it, and its call."""
+
+Ready = tuple[int, Any, bytes, int, "Future[Any]"]
+"""An item that has run, with the bytes of its arguments and its result."""
+
+
+class Ended(NamedTuple):
+    """All items were read and submitted, or no more will be."""
+
+    error: BaseException | None
+
+
 class Outcomes(Iterator[Outcome[T]]):
     """The outcomes of a map, as they come. ``len`` is how many items there are, where that is known."""
 
@@ -148,71 +164,116 @@ class Outcomes(Iterator[Outcome[T]]):
         except BaseException:
             maps.give_back(self._executor, done=True)
             raise
-        self._items = enumerate(items)
-        self._ready: "queue.SimpleQueue[tuple[int, Any, bytes, int, Future[Any]]]" = queue.SimpleQueue()
+        self._ready: "queue.SimpleQueue[Ready | Ended]" = queue.SimpleQueue()
         self._futures: "dict[int, Future[Any]]" = {}
         self._bytes = 0
         self._ended = self._over = False
+        self._unsent = False  # Items that were read are not submitted yet, or could not be.
+        self._error: BaseException | None = None  # what the items have raised, or sending them
         self._ran: list[Ran] = []
         self._user = user()
         bar.start(len(items) if isinstance(items, Sized) else None)
+        # What may be slow, or without end, is read by a thread of its own.
+        late = not isinstance(items, Sized)
+        self._items: Iterator[tuple[int, Any]] = iter(()) if late else enumerate(items)
+        read = self._take, self._send, self._full, self._read_all
+        self._source = Source(enumerate(items), *read) if late else None
+        self._lock = self._source.lock if self._source is not None else threading.Lock()
         try:
-            self._fill()
+            self._begin()
         except BaseException:
             self.close()
             raise
 
+    def _begin(self) -> None:
+        if self._source is not None:
+            self._source.start()
+        else:
+            self._fill()
+
     def _fill(self) -> None:
         """Submits items as long as there is room."""
-        while not self._ended and len(self._futures) <= AHEAD - PART and self._bytes < AHEAD_BYTES:
-            part: list[tuple[int, Any, bytes]] = []
-            for index, item in self._items:
-                part.append((index, item, fingerprint(self._key(item)) if self._key is not None else b""))
-                if len(part) == PART:
-                    break
-            else:
-                self._ended = True
-            self._submit(part)
+        while not self._ended and self._room():
+            part = [self._take(item) for item in itertools.islice(self._items, PART)]
+            self._ended = len(part) < PART
+            self._send(part)
 
-    def _submit(self, part: list[tuple[int, Any, bytes]]) -> None:
-        near = dict(self._maps.affinity.near(p for _, _, p in part if p))
-        calls: list[Call] = []
-        for index, item, print_ in part:
-            call = Call(Future(), self._function, _pickles.arguments((item,), {}, self._but))
-            self._executor._session.compare(call.function, call.arguments)
-            call.near = near.get(print_)
-            if self._at is not None:
-                call.near = Near(self._at[index % len(self._at)], PINNED)
-            size = len(call.arguments)
-            self._bytes += size
+    def _room(self) -> bool:
+        """Whether so little is on its way that more is to be read."""
+        return len(self._futures) <= max(AHEAD - PART, AHEAD // 2) and self._bytes < AHEAD_BYTES
+
+    def _full(self) -> bool:
+        return len(self._futures) >= AHEAD or self._bytes >= AHEAD_BYTES
+
+    def _take(self, numbered: tuple[int, Any]) -> "Taken":
+        """Prepares an item for its way."""
+        index, item = numbered
+        call = Call(Future(), self._function, _pickles.arguments((item,), {}, self._but))
+        print_ = b""
+        if self._key is not None:
+            key = self._key(item)
+            with contextlib.suppress(Exception):  # It has a pickle by value alone, which is not always the same.
+                print_ = fingerprint(key)
+        self._executor._session.compare(call.function, call.arguments)
+        if self._at is not None:
+            call.near = Near(self._at[index % len(self._at)], PINNED)
+        with self._lock:
+            self._bytes += len(call.arguments)
             self._futures[index] = call.future
-            call.future.add_done_callback(partial(self._put, index, item, print_, size))
+        return index, item, print_, call
+
+    def _send(self, part: list["Taken"]) -> None:
+        near = dict(self._maps.affinity.near(p for _, _, p, _ in part if p)) if self._at is None else {}
+        calls: list[Call] = []
+        for index, item, print_, call in part:
+            call.near = call.near or near.get(print_)
+            call.future.add_done_callback(partial(self._put, index, item, print_, len(call.arguments)))
             calls.append(call)
         if calls:
+            self._unsent = True
             self._executor._session.submit(calls)
+            self._unsent = False
 
     def _put(self, index: int, item: Any, print_: bytes, size: int, future: "Future[Any]") -> None:
         self._ready.put((index, item, print_, size, future))
 
+    def _read_all(self, error: BaseException | None) -> None:
+        self._ready.put(Ended(error))
+
     def __next__(self) -> Outcome[T]:
-        if self._over or (self._ended and not self._futures):
-            self.close()
-            raise StopIteration
         try:
-            index, item, print_, size, future = self._ready.get()
-            del self._futures[index]
-            self._bytes -= size
-            outcome: Outcome[T] = self._outcome(index, item, future)
-            del future
-            if print_ and outcome.node and outcome.error is None:
-                self._ran.append(Ran(print_, outcome.node, outcome.seconds))
-            if len(self._ran) >= PART or not self._futures:
-                self._note()
-            self._bar.advance()
-            self._fill()
+            while not self._over and not (self._ended and not self._futures):
+                ready = self._ready.get()
+                if not isinstance(ready, Ended):
+                    return self._next(*ready)
+                self._ended, self._error = True, ready.error
+                if self._unsent and ready.error is not None:  # What was not sent has no outcome to wait for.
+                    raise ready.error
+            error, self._error = self._error, None
+            if error is not None and not self._over:
+                raise error
         except BaseException:
             self.close()
             raise
+        self.close()
+        raise StopIteration
+
+    def _next(self, index: int, item: Any, print_: bytes, size: int, future: "Future[Any]") -> Outcome[T]:
+        with self._lock:
+            del self._futures[index]
+            self._bytes -= size
+        outcome: Outcome[T] = self._outcome(index, item, future)
+        del future
+        if print_ and outcome.node and outcome.error is None:
+            self._ran.append(Ran(print_, outcome.node, outcome.seconds))
+        if len(self._ran) >= PART or not self._futures:
+            self._note()
+        self._bar.advance()
+        if self._source is None:
+            self._fill()
+        elif self._source.waits and self._room():
+            with self._lock:
+                self._source.go_on()
         return outcome
 
     def _note(self) -> None:
@@ -242,6 +303,8 @@ class Outcomes(Iterator[Outcome[T]]):
         if self._over:
             return
         self._over = True
+        if self._source is not None:
+            self._source.close()
         self._bar.stop()
         self._note()
         self._maps.give_back(self._executor, done=not self._futures)

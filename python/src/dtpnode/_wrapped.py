@@ -21,12 +21,17 @@ def reduced(obj: Any) -> Any:
         if not importable(obj):
             return cached, (obj.__wrapped__, obj.cache_parameters()), attributes(obj)
     elif kind is FunctionType:
-        if "registry" in obj.__dict__ and obj.__code__ is functools.singledispatch(len).__code__ and not importable(obj):
+        if "registry" in obj.__dict__ and _dispatches(obj) and not importable(obj):
             others = [(cls, fn) for cls, fn in obj.registry.items() if cls is not object]
             return dispatching, (obj.registry[object],), (others, attributes(obj)), None, None, register
     elif kind is functools.cached_property and hasattr(obj, "lock"):  # as before Python 3.12
         return functools.cached_property, (obj.func,), {"attrname": obj.attrname, "__doc__": obj.__doc__}
     return NotImplemented
+
+
+def _dispatches(fn: Any) -> bool:
+    """Whether functools.singledispatch has made a function."""
+    return fn.__code__ is functools.singledispatch(len).__code__  # type: ignore[attr-defined]
 
 
 def importable(obj: Any) -> bool:

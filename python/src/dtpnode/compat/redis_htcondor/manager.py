@@ -98,15 +98,19 @@ class Manager:
         ``progress_bar``
             shows a bar on a terminal or in a notebook, which ends as a line, also in a log.
 
+        ``vargs`` may be slow to come, as those of a generator: what has come runs meanwhile. To shuffle them, or to
+        reuse chunking, all of them are waited for.
+
         A function that has the parameter ``cache=None`` is given the cache of ``get_worker()``.
         """
-        arguments = list(vargs)
         if not skip_payload_check:
             _check_payload(func)
+        arguments: Iterable[Any] = vargs
         nodes = self._nodes_of(worker_names) if worker_names else None
         if reuse_chunking and nodes is None:
-            arguments, nodes = self._again(arguments)
+            arguments, nodes = self._again(list(vargs))
         if shuffle_chunks:
+            arguments = list(arguments)
             order = list(range(len(arguments)))
             random.shuffle(order)
             # Nodes are given by turns, so that each argument keeps its own only if there are as many.
