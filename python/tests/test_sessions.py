@@ -280,3 +280,20 @@ def test_client_and_daemon_killed(cache):
 def test_attach_to_nothing(client):
     with pytest.raises(dtpnode.Error, match="nosuchjob"):
         client.attach("nosuchjob")
+
+
+def test_rate_of_results():
+    """Results that come at once are no rate: of calls that take a second no more are sent ahead than run, whatever the
+    moments at which they end; of short ones many are, soon, and no more when they become long."""
+    rate = _session.Rate(0.0)
+    for second in range(1, 20):
+        for close in 0.0, 0.0001, 0.006, 0.012:  # four slots, of which two pairs end close together
+            rate.add(1, 4, second + close)
+            assert rate.per_second <= 8, (second, close, rate.per_second)
+    assert rate.per_second >= 2
+    for n in range(20):
+        rate.add(50, 4, 20 + 0.006 * n)
+    assert rate.per_second > 5_000
+    for second in range(21, 40):
+        rate.add(4, 4, second)
+    assert rate.per_second <= 8

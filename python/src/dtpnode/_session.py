@@ -117,7 +117,7 @@ class Session(Receiver):
         self._flying = 0  # calls that are on their way
         self.was_interrupted = False  # somebody who waited for a call
         self.cancels = False  # a KeyboardInterrupt cancels all, as its with block does
-        self._rate = _Rate()
+        self._rate = Rate(time.monotonic())
         self._looked = time.monotonic()
         self._slots = control.slots()
         self._job = self._open(title)
@@ -568,7 +568,7 @@ class Session(Receiver):
 
     def _taken(self, n: int) -> None:
         self._flying -= n
-        self._rate.add(n)
+        self._rate.add(n, self._slots, time.monotonic())
         if n and (self._waiting or self._kept.calls):
             self._change.notify()
 
@@ -640,23 +640,31 @@ def full(job: Job) -> bool:
     return job.seq >= MAX_APPENDS or job.size > MAX_ITEMS - max(MAX_BATCH, MAX_ITEM)
 
 
-class _Rate:
-    """How many calls are settled in a second, lately."""
+class Rate:
+    """How many calls are settled in a second, lately.
 
-    def __init__(self) -> None:
+    Slots that have begun together end together: their results come at once, now and then, and say nothing of how long
+    calls take. So it is looked at again when there are more results than these could be, or after a while.
+    """
+
+    def __init__(self, now: float) -> None:
         self.per_second = 0.0
-        self._n, self._since = 0, time.monotonic()
+        self._n, self._since = 0, now
 
-    def add(self, n: int) -> None:
+    def add(self, n: int, slots: int, now: float) -> None:
+        """Adds n results at a moment in seconds, of so many slots."""
         self._n += n
-        now = time.monotonic()
         took = now - self._since
-        if took < 0.005:
+        if took < LEAST or self._n <= ROUNDS * slots and took < MOST:
             return
         rate = self._n / took
         slower = rate <= self.per_second
         self.per_second += (min(took, 1.0) if slower else 1.0) * (rate - self.per_second)
         self._n, self._since = 0, now
+
+
+LEAST, MOST = 0.005, 0.5  # seconds after which the rate is looked at again
+ROUNDS = 2  # results of each slot which tell how long calls take
 
 
 def code_of(
