@@ -399,6 +399,50 @@ def test_deep_recursion(client):
     assert len(str(e.value.__cause__).splitlines()) < 5_000
 
 
+class Shy:
+    def __repr__(self):
+        raise OSError("not now")
+
+
+def ends(*args, **kwargs):
+    os._exit(3)
+
+
+@pytest.mark.parametrize(
+    "submit, call",
+    [
+        (lambda pool: pool.submit(ends, 3, x="a"), "ends(3, x='a')"),
+        (lambda pool: pool.submit(ends, Shy(), [1]), "ends(<to show it raised OSError>, [1])"),
+        (lambda pool: pool.submit(ends, "x" * 1000, 2), f"ends('{'x' * 79}…, 2)"),
+        (lambda pool: pool.submit(ends, np.zeros((2, 2))), "ends(array([[0., 0.],        [0., 0.]]))"),
+        (lambda pool: pool.submit(ends, bytes(2 << 20)), "ends(…)"),
+        (lambda pool: pool.submit(functools.partial(ends, 1), 2), "functools.partial(<function ends at "),
+        (lambda pool: [pool.submit(abs, -1), pool.submit(pow, 2, 3), pool.submit(ends, 7)][2], "ends(7)"),
+    ],
+    ids=["call", "no repr", "long", "array", "large", "partial", "among others"],
+)
+def test_lost_calls_are_shown(client, submit, call):
+    """The error of a call that is lost has the call as it was written."""
+    with client.executor(output=None) as pool:
+        lost = submit(pool)
+        with pytest.raises(dtpnode.ItemLost) as e:
+            lost.result()
+        text = str(e.value).partition(": ")[0]
+        assert re.fullmatch(r"item [0-2], " + re.escape(call) + (r"[^\n]*" if call[-1] == " " else ""), text), text
+        session = pool._session
+    assert all(job.shown.find(0) is None for job in session._jobs)
+
+
+def test_lost_in_a_map(client):
+    """Of many calls that were sent together, and others that have long had results, the one is named that is lost."""
+    with client.executor(output=None) as pool:
+        assert sum(pool.map(abs, range(5_000))) == sum(range(5_000))
+        results = pool.map(lambda n, x: n if n != 777 else os._exit(3), range(1_000), "x" * 1_000)
+        assert [next(results) for _ in range(777)] == list(range(777))
+        with pytest.raises(dtpnode.ItemLost, match=r"item 5,777, test_lost_in_a_map.<locals>.<lambda>\(777, 'x'\): "):
+            next(results)
+
+
 def test_closed_descriptors(client):
     """A call that closes what its process needs loses its own result alone."""
     with client.executor(output=None) as pool:

@@ -31,6 +31,7 @@ from ._errors import (
 from ._exchange import Exchange, refusal
 from ._held import AT_ONCE, LAZY, Files, LateFuture, Value
 from ._notes import Room
+from ._shown import Shown
 from ._slots import Slot
 from ._traces import readable
 
@@ -54,7 +55,8 @@ class Job:
     size: int = 0  # bytes of all items
     seq: int = 0  # of the last append
     units: int = 0  # appended, or on their way to be
-    sent: dict[int, "Future[Any]"] = field(default_factory=dict)  # by their units
+    sent: dict[int, "Future[Any]"] = field(default_factory=dict)  # by their units, in order
+    shown: "Shown" = field(default_factory=Shown)  # calls that were sent, to tell which is lost
     unanswered: "deque[Append]" = field(default_factory=deque)
     closing: bool = False  # nothing more is appended
     busy: bool = False  # something that has come is being taken: futures may be about to be settled
@@ -210,10 +212,14 @@ class Receiver:
     def _given_up(self, job: Job, lost: dict[str, Any]) -> None:
         """Takes the word that items were given up."""
         first, last = lost["units"]
-        error = item_lost(lost, job.before + first, job.before + last, job.name)
+        error = item_lost(lost, job.before + first, job.before + last, job.name, self._call(job, first))
         for future in self._take(job, first, last - first):
             if future is not None:
                 future.set_exception(error)
+
+    def _call(self, job: Job, unit: int) -> str:
+        """The call that is a unit, as its user has written it; empty if that is not known."""
+        return ""
 
     def _values(self, job: Job, first: int, values: list[bytes]) -> None:
         futures = self._take(job, first, len(values))
@@ -271,15 +277,17 @@ class Receiver:
             whole = not job.sent and not ended
         error = Error("the job has ended without it") if whole else self._why(job) or self._ended(job)
         with self._lock:
-            left = list(job.sent.values())
+            left = list(job.sent.items())
             job.sent.clear()
             self._taken(len(left))
             self._jobs.remove(job)
             self._change.notify_all()
             if not whole and ended:
                 self.broken = self.broken or error
-        for f in left:
-            f.set_exception(broken_by(error) if ended else ItemLost(str(error)))
+        for unit, f in left:
+            f.set_exception(broken_by(error) if ended else item_lost(
+                {"reason": str(error)}, job.before + unit, job.before + unit + 1, job.name, self._call(job, unit)
+            ))
         if not whole and ended:
             raise error
 
@@ -341,9 +349,12 @@ def broken_by(why: BaseException) -> BrokenExecutor:
     return error
 
 
-def item_lost(lost: dict[str, Any], first: int, last: int, job: str) -> ItemLost:
-    """Why items from first until before last were given up; job is the name of theirs."""
-    what = f"item {first:,}" if last == first + 1 else f"items {first:,} to {last - 1:,}"
+def item_lost(lost: dict[str, Any], first: int, last: int, job: str, call: str = "") -> ItemLost:
+    """Why items from first until before last were given up; job is the name of theirs, and call shows the first one."""
+    one = last == first + 1
+    what = f"item {first:,}" if one else f"items {first:,} to {last - 1:,}"
+    if call:
+        what += f", {call}" if one else f", which begin with {call}"
     words = [f"{what}: {lost.get('reason') or 'given up'}"]
     tries, nodes = lost.get("tries"), lost.get("nodes")
     if tries:

@@ -37,6 +37,7 @@ from ._opening import open_job
 from ._pickles import MAX_ITEM
 from ._prints import Output, Prints
 from ._receiver import AGAIN, PATIENCE, RETRY, ROOM, Append, Job, Receiver, broken_by, logger
+from ._shown import show
 from ._taken import Takings
 from ._unpicklable import unpicklable
 from ._versions import Fresh
@@ -413,6 +414,8 @@ class Session(Receiver):
             unkept: list[Call | None] = [call if call.running else None for call in taken[kept:]]
             self._kept.append(self._kept.number - len(unkept), unkept)
             job.unanswered.append(append)
+            job.shown.settled(next(iter(job.sent), units.start))
+            job.shown.add(units.start, batch.items, batch.size)
             job.sent.update(futures)
             job.seq, job.units, job.size = append[0], units.stop, job.size + batch.size
             self._flying += len(calls)
@@ -565,6 +568,18 @@ class Session(Receiver):
     def _left(self, job: Job) -> bool:
         with self._lock:
             return self.closed and settled(job)
+
+    def _idle(self, job: Job) -> None:
+        super()._idle(job)
+        if not job.sent:
+            with self._lock:
+                if not job.sent:  # Nothing may have been sent meanwhile.
+                    job.shown.clear()
+
+    def _call(self, job: Job, unit: int) -> str:
+        with self._lock:
+            found = job.shown.find(unit)
+        return show(*found) if found is not None else ""
 
     def _taken(self, n: int) -> None:
         self._flying -= n
