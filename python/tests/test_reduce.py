@@ -92,14 +92,17 @@ def test_missing(client, partial, monkeypatch, capfd):
     assert out == "" and "Traceback" not in err
     assert re.findall(r"item (\d+) has raised ValueError: \1\n", err) == ["3", "13", "23"] and "and 8 items more" in err
     again = client.reduction(f.name)  # as another process would
+    if partial:
+        assert again.result(LIMIT) == total
     assert again.total == total and again.report.to_dict("records") == rows == again.missing
     with monkeypatch.context() as m:
         m.setitem(sys.modules, "pandas", None)
         with pytest.raises(dtpnode.Error, match="(?s)there is no pandas here.*dtpnode\\[results\\].*\\.missing has them"):
             again.report
         assert again.missing == rows
-    with pytest.raises(ValueError, match="^3$"):
-        again.result()
+    if not partial:
+        with pytest.raises(ValueError, match="^3$"):
+            again.result()
 
 
 def test_all_missing(client):
@@ -187,8 +190,17 @@ def test_fail_fast(client):
     cause = str(e.value.__cause__)
     assert "work(300)" in cause and 'raise ZeroDivisionError("three hundred")' in cause and "_sums" not in cause
     assert client.job(f.name).wait(LIMIT)["state"] == "failed"
+    again = client.reduction(f.name)
+    for end in f, again:
+        before, at, after = end.missing
+        assert (before["first"], before["last"], before["kind"]) == (0, 300, "undone")
+        assert (at["first"], at["last"], at["kind"]) == (300, 301, "raised")
+        assert at["reason"] == "ZeroDivisionError: three hundred" and "no total" in after["reason"]
+        assert after["first"] == 301 and after["last"] == end.progress[1]
+    lost = client.reduce(lambda n: n if n != 7 else os._exit(3), itertools.count(), fail_fast=True)
     with pytest.raises(dtpnode.ItemLost, match="item 7: .*exit status 3"):
-        client.reduce(lambda n: n if n != 7 else os._exit(3), itertools.count(), fail_fast=True).result(LIMIT)
+        lost.result(LIMIT)
+    assert [(m["first"], m["kind"]) for m in lost.missing] == [(0, "undone"), (7, "lost"), (8, "undone")]
     stopped = client.reduce(lambda n: time.sleep(0.01) or n, itertools.count(), fail_fast=True)
     until(lambda: stopped.progress[0] > 0, "none has run")
     stopped.stop()
@@ -304,6 +316,9 @@ def test_executor(client):
     assert f.done() and f.result() == 70
     with pytest.raises(dtpnode.Error, match="client.reduction"):
         client.attach(f.name)
+    partial = client.reduce(int, range(3), partial=True)
+    with pytest.raises(dtpnode.Error, match="client.reduction"):
+        client.attach(partial.name)
     with pytest.raises(dtpnode.Error, match="no reduction"):
         client.reduction(pool.name)
     with pytest.raises(RuntimeError, match="shutdown"):

@@ -8,7 +8,7 @@ from ._control import Control
 from ._errors import Error
 from ._held import LateFuture
 from ._receiver import Job, Receiver
-from ._session import REDUCE, parts_of
+from ._session import PARTIAL, REDUCE, parts_of
 
 
 class _Call(LateFuture):
@@ -58,7 +58,7 @@ class Attached(Receiver):
         first = parts[0][1]
         if first.get("kind") != "Python":
             raise Error(f"the job {name} is no session of calls in Python: it runs {first.get('kind')}")
-        if first["title"].endswith(REDUCE):
+        if first["title"].endswith((REDUCE, PARTIAL)):
             raise Error(f"the job {name} is a reduction, which has a total and no futures", "client.reduction has it")
         super().__init__(control, first["title"])
         self.name = first["id"]

@@ -34,6 +34,7 @@ from ._session import (
     MAX_BATCH,
     MAX_CALLS,
     MAX_ITEMS,
+    PARTIAL,
     REDUCE,
     part_title,
     parts_of,
@@ -102,7 +103,8 @@ class Reduction(Future[Any]):
     @property
     def missing(self) -> list[dict[str, Any]]:
         """Waits for the end, and returns what is missing in the total, a mapping for each range of items: first, last
-        (the first that is not missing), kind (``raised`` or ``lost``) and reason."""
+        (the first that is not missing), kind and reason. The kind is ``raised`` or ``lost``, and ``undone`` of all other
+        items that were sent where there is no total, as with ``fail_fast``."""
         self._wait()
         return [dict(zip(COLUMNS, (*items, kind, why))) for items, kind, why in self._run.missing()]
 
@@ -220,6 +222,7 @@ class _Run(Receiver):
         self.fail_fast = False
         self.kept = False  # a job has all of its items, and may have its total when its user has mended a node
         self.raised: BaseException | None = None  # what op has raised on a node
+        self._ended_at: tuple[int, str] | None = None  # the item that has raised and ended it, and what in words
         self.unread: BaseException | None = None  # what has come of reading or pickling items
 
     # --- what is told
@@ -262,6 +265,12 @@ class _Run(Receiver):
         out = [((first, last), "lost", str(why.get("reason") or "")) for first, last, why in self._lost]
         for words, ranges in (raised[0] if raised else {}).items():
             out += [((first, last), "raised", words) for first, last in ranges]
+        if self.failed:
+            if self._ended_at is not None:
+                number, words = self._ended_at
+                out.append(((number, number + 1), "raised", words))
+            out += [(items, "undone", "there is no total: the reduction has ended before it was whole")
+                    for items in between([items for items, _, _ in out], self._numbers)]
         return sorted(out)
 
     # --- items
@@ -599,7 +608,11 @@ class _Run(Receiver):
             return None
         self.kept = status["state"] == "cannot finish" and not of_op(status)
         if status.get("cause"):
-            self.raised = exception(pickle.loads(base64.b64decode(status["cause"])))
+            details = pickle.loads(base64.b64decode(status["cause"]))
+            number, _, words, _, where = details
+            if number >= 0 and where.startswith(_sums.AT):
+                self._ended_at = number, words
+            self.raised = exception(details)
             raise self.raised
         return why_none(status, self._lost)
 
@@ -611,6 +624,16 @@ class _Run(Receiver):
             if not self.closed:
                 self.broken = self.broken or why
             self._change.notify_all()
+
+
+def between(some: list[tuple[int, int]], n: int) -> list[tuple[int, int]]:
+    """The ranges of the first n items that are in none of some ranges."""
+    out, at = [], 0
+    for first, last in [*sorted(some), (n, n)]:
+        if at < first:
+            out.append((at, first))
+        at = max(at, last)
+    return out
 
 
 def hand(exchange: Any, append: Append) -> None:
@@ -689,7 +712,7 @@ def begin(
     own["unpicklable"] = of_sum(code["unpicklable"])
     title = title or f"reduce {getattr(fn, '__qualname__', type(fn).__name__)}"
     own_initial = initial if initial is NOTHING else pickle.loads(tail)[1]  # a copy, which op may change
-    run = _Run(control, title + REDUCE, op, own_initial)
+    run = _Run(control, title + (PARTIAL if partial else REDUCE), op, own_initial)
     run.fail_fast = fail_fast
     run.open(pack({**code, **own}, along), Prints(control, output) if output is not None else None, along)
     future = Reduction(run)
@@ -704,12 +727,13 @@ def attached(control: Control, name: str) -> Reduction:
     """The total of a reduction that any process has begun, by the name of one of its jobs."""
     parts = parts_of(control, name)
     title = parts[0][1]["title"]
-    if parts[0][1].get("kind") != "Python" or not title.endswith(REDUCE):
+    if parts[0][1].get("kind") != "Python" or not title.endswith((REDUCE, PARTIAL)):
         raise Error(f"the job {name} is no reduction: it is {title!r}", "client.attach has the futures of an executor")
     run = _Run(control, title, operator.add, NOTHING)
     run.attach(parts)
     future = Reduction(run)
-    future._thread = threading.Thread(target=_main, args=(run, future, False), name="dtpnode-reduce", daemon=True)
+    partial = title.endswith(PARTIAL)
+    future._thread = threading.Thread(target=_main, args=(run, future, partial), name="dtpnode-reduce", daemon=True)
     future._thread.start()
     return future
 

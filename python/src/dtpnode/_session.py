@@ -698,7 +698,8 @@ def part_title(title: str, session: str, before: int) -> str:
     return f"{title} (session {session} after {before} calls)"
 
 
-REDUCE = " (reduce)"  # ends the titles of reductions, by which other processes know them
+# What ends the titles of reductions, by which other processes know them: of those whose result may lack items the second.
+REDUCE, PARTIAL = " (reduce)", " (reduce, partial)"
 PART = re.compile(r" \(session (\w+) after (\d+) calls\)$")
 
 

@@ -34,6 +34,8 @@ DEEP = 8_000  # characters of a traceback
 FRAMES = 1000  # of a traceback, the last: to format a million takes minutes
 LARGE = 1 << 20  # bytes of the pickle of an exception, which is left out if it has more
 
+AT = "at the item "  # begins where an item has raised, and not the operator
+
 CAUSE = 16 << 10  # bytes of what is told of an exception of the operator
 
 EMPTY = (None, 0, None, None)
@@ -67,7 +69,7 @@ def code(
         except MemoryError:
             raise
         except BaseException as e:
-            told = details(e, number, f"at the item {number}, {show(item, blob, at)}")
+            told = details(e, number, f"{AT}{number}, {show(item, blob, at)}")
             if fail_fast:
                 raise Ends(f"{told[2]}, {told[4]}", small(told)) from None
             return None, 1, ends, ({told[2]: [[number, number + 1]]}, [told])

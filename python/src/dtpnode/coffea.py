@@ -225,7 +225,7 @@ class DtpnodeExecutor(ExecutorBase):  # type: ignore[misc]
             return self._stop(future, len(todo)), 0, []
         if error is None:
             return future.result(), 0, []
-        missing = [(m["first"], m["last"], m["reason"]) for m in future.missing]
+        missing = [(m["first"], m["last"], m["reason"]) for m in future.missing if m["kind"] != "undone"]
         if isinstance(error, ItemLost) and missing:
             error = lost(error, todo[missing[0][0]])
         if not self.recoverable:
