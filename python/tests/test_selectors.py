@@ -1,5 +1,6 @@
 """A ROOT selector from Python: real ROOT, whose wheel is in the user's cache or is found elsewhere on the host."""
 
+import errno
 import sys
 import threading
 
@@ -111,8 +112,15 @@ def test_save(job, tmp_path):
     path = job.save(tmp_path / "out.root")
     with uproot.open(path) as f:
         assert f["h"].member("fEntries") == 4500
-    with pytest.raises(OSError):
+    with pytest.raises(FileNotFoundError, match=f"no such folder to write to: '{tmp_path}/nowhere'$"):
         job.save(tmp_path / "nowhere" / "out.root")
+    with pytest.raises(IsADirectoryError, match=f"'{tmp_path}'$"):
+        job.save(tmp_path)
+    long = tmp_path / ("n" * 252 + ".root")
+    with pytest.raises(OSError, match=f"'{long}'$") as e:
+        job.save(long)
+    assert e.value.errno == errno.ENAMETOOLONG
+    assert sorted(tmp_path.iterdir()) == [path]
 
 
 def test_partial(root_client, data, capfd):

@@ -1,6 +1,7 @@
 """Jobs that run over files, such as ROOT's selectors, and their results."""
 
 import contextlib
+import errno
 import html
 import os
 import shutil
@@ -183,18 +184,26 @@ class Job:
         return self._results
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Writes the output to a file, whole or not at all, when the job has ended, and returns the file's path."""
+        """Writes the output to a file, whole or not at all, when the job has ended, and returns the file's path. One that
+        cannot be written is an OSError, which names it: before the job is waited for if that is known by then."""
+        to = Path(path).absolute()
+        if to.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(to))
+        if not to.parent.is_dir():
+            raise FileNotFoundError(errno.ENOENT, "there is no such folder to write to", str(to.parent))
         status = self.wait()
         self._check(status)
         if status["state"] == "partial":
             warnings.warn(_partial(status), RuntimeWarning, stacklevel=2)
-        to = Path(path).absolute()
         temp = to.with_name(f".{to.name}.{os.getpid()}")
         try:
             self._fetch(str(temp))
             os.replace(temp, to)
+        except OSError as e:
+            raise OSError(e.errno, e.strerror, str(to)) from None  # The user knows nothing of the other file.
         finally:
-            temp.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temp.unlink(missing_ok=True)
         return to
 
     def _check(self, status: dict[str, Any]) -> None:
