@@ -355,6 +355,22 @@ class Generation(Worker):
         return {"op": "sealed", "units": self.units, "canary": self.checks}
 
 
+class Reader(pickle.Unpickler):
+    """Reads a sum that another process has written."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return super().find_class(module, name)
+        except (ImportError, AttributeError) as e:
+            raise Failed(
+                "exception",
+                f"could not read a sum, for {name} of the module {module} cannot be imported where sums are merged: "
+                f"{described(e)}, in {sys.executable} on {os.uname().nodename}; have the module go along (modules="
+                f"[{module.partition('.')[0]!r}] in the Python package), import it in the function's own module, and not "
+                "from a path that items add, or return what needs no such class",
+            ) from None
+
+
 class Merger(Worker):
     """Makes one sum of several. Values are merged by the node itself, without Python."""
 
@@ -376,7 +392,7 @@ class Merger(Worker):
                 if not some:
                     continue
                 self.page.phase = "read"
-                value = pickle.load(f)
+                value = Reader(f).load()
             total = self.add(total, value)
         return units, checks, total
 

@@ -230,6 +230,26 @@ def test_no_pickle(client):
         client.reduce(int, (1 // (3 - n) for n in range(9))).result(LIMIT)
 
 
+def test_class_is_not_there(client):
+    """A total whose class only the processes of items have: its name and module are told, and how it gets there."""
+    def make(n):
+        import sys
+        import types
+
+        if "only_there" not in sys.modules:
+            module = sys.modules["only_there"] = types.ModuleType("only_there")
+            module.__spec__ = None
+            exec("class C:\n    n = 1", module.__dict__)
+        return sys.modules["only_there"].C()
+
+    f = client.reduce(make, range(50), op=lambda a, b: a, output=None)
+    with pytest.raises(dtpnode.JobFailed) as e:
+        f.result(LIMIT)
+    text = str(e.value)
+    assert "C of the module only_there cannot be imported where sums are merged: ModuleNotFoundError: No module" in text
+    assert "modules=['only_there']" in text
+
+
 def test_cancelled_and_stopped(client, tmp_path):
     gate = str(tmp_path / "gate")
 
