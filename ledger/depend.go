@@ -37,9 +37,9 @@ type linked struct {
 	votes []vote  // by unit, where most of what it takes was made
 }
 
-// vote is the node that has made most of what a unit takes, as far as this home has seen it committed: the one candidate
-// for a majority, and by how many it is ahead (Boyer and Moore, MJRTY, 1981). It is a hint and no more: a merge may have
-// been committed by another node than those that ran its units, and how large a result is nobody here knows.
+// vote is the node that has made most of what a unit takes, as far as this home has seen it committed: the one
+// candidate for a majority, and by how many it is ahead (Boyer and Moore, MJRTY, 1981). It is a hint and no more: a merge
+// may have been committed by another node than those that ran its units, and how large a result is nobody here knows.
 type vote struct{ node, ahead int32 }
 
 // count counts one result that a node has made.
@@ -179,7 +179,7 @@ func (l *linked) users(r tasks.Range) []edge {
 	return l.edges[at(r.First):at(r.Last)]
 }
 
-// after follows units that are committed, with a partial of some node: those that waited for the last of them can be run.
+// after follows units that are committed, with a partial of some node: those that waited for the last of them can run.
 func (h *Home) after(c tasks.Cover, by tasks.PeerID) {
 	if len(h.dependent.appends) == 0 {
 		return

@@ -64,54 +64,82 @@ type failedAnswer struct {
 	Why string `msgpack:"why"`
 }
 
-// Socket is the path at which children of a job reach the store. It is made with the first call.
+// Socket is the path at which children of a job reach the store. It is made with the first call, and again where
+// something has removed it since.
 func (s *Store) Socket(id tasks.JobID, job Job) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if k := s.jobs[id]; k != nil {
-		return k.socket, nil
-	}
 	if s.ctx.Err() != nil {
 		return "", s.ctx.Err()
 	}
-	if s.sockets == "" {
-		if err := s.makeFolder(); err != nil {
-			return "", fmt.Errorf("could not make a folder for sockets: %w", err)
+	k := s.jobs[id]
+	if k == nil {
+		k = &kept{
+			job: job, id: id, byPath: map[string]*pack{}, units: map[int64][]slot{},
+			others: map[tasks.PeerID]tasks.Cover{}, flights: map[int64]chan struct{}{},
 		}
+		k.ctx, k.cancel = context.WithCancel(s.ctx)
+	} else if _, err := os.Lstat(k.socket); err == nil {
+		return k.socket, nil
 	}
-	path := filepath.Join(s.sockets, id.Short()+".sock")
-	ctx, cancel := context.WithCancel(s.ctx)
-	l, err := new(net.ListenConfig).Listen(ctx, "unix", path)
-	if err != nil {
-		cancel()
+	if err := s.open(k); err != nil {
 		return "", fmt.Errorf("could not listen for children of the job %s: %w", id.Short(), err)
 	}
-	k := &kept{
-		job: job, id: id, socket: path, byPath: map[string]*pack{}, units: map[int64][]slot{},
-		others: map[tasks.PeerID]tasks.Cover{}, flights: map[int64]chan struct{}{},
-	}
-	k.close = func() {
-		cancel()
-		_ = l.Close() // which removes the socket
-	}
 	s.jobs[id] = k
-	context.AfterFunc(ctx, func() { _ = l.Close() })
-	s.spawn(func() { s.listen(ctx, k, l) })
-	return path, nil
+	return k.socket, nil
 }
 
-// makeFolder makes the folder of sockets, for this user alone, where paths are short enough.
-func (s *Store) makeFolder() (err error) {
-	const longest = len("/dtpnode-values-4294967295/123456789012.sock")
-	in := os.TempDir()
-	if len(in)+longest > maxSocketPath {
-		in = "/tmp"
-	}
-	if s.sockets, err = os.MkdirTemp(in, "dtpnode-values-"); err != nil {
+// open begins to listen at a new socket. Children that are connected stay so.
+func (s *Store) open(k *kept) error {
+	own := filepath.Dir(k.job.Dir())
+	path, err := socketPath(own, k.id)
+	if err != nil {
 		return err
 	}
-	context.AfterFunc(s.ctx, func() { _ = os.RemoveAll(s.sockets) })
+	l, err := new(net.ListenConfig).Listen(k.ctx, "unix", path)
+	if err != nil {
+		return err
+	}
+	if k.listening != nil {
+		k.listening.(*net.UnixListener).SetUnlinkOnClose(false) //nolint:forcetypeassert // it listens at no other address
+		_ = k.listening.Close()
+	}
+	k.socket, k.listening = path, l
+	context.AfterFunc(k.ctx, func() { _ = l.Close() })
+	s.spawn(func() {
+		s.listen(k.ctx, k, l)
+		if k.ctx.Err() != nil {
+			k.remove(l, path)
+		}
+	})
 	return nil
+}
+
+// remove ends a listener, and removes its socket with the folder that was made for it.
+func (k *kept) remove(l net.Listener, path string) {
+	_ = l.Close()
+	if made := filepath.Dir(path); made != filepath.Dir(k.job.Dir()) {
+		_ = os.Remove(made)
+	}
+}
+
+// socketPath is where the socket of a job is: in the node's own folder or, where the path would be too long for a
+// socket, in a new folder that is this user's alone.
+func socketPath(own string, id tasks.JobID) (path string, err error) {
+	if path = filepath.Join(own, id.Short()+".sock"); len(path) <= maxSocketPath {
+		return path, os.MkdirAll(own, 0o700)
+	}
+	for _, in := range []string{os.Getenv("XDG_RUNTIME_DIR"), os.TempDir(), "/tmp"} {
+		const longest = len("/dtpnode-4294967295/123456789012.sock")
+		if !filepath.IsAbs(in) || len(in)+longest > maxSocketPath {
+			continue
+		}
+		var dir string
+		if dir, err = os.MkdirTemp(in, "dtpnode-"); err == nil {
+			return filepath.Join(dir, id.Short()+".sock"), nil
+		}
+	}
+	return "", err
 }
 
 // listen serves the children of a job until it is dropped.

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -36,9 +37,8 @@ type Store struct {
 	log   *slog.Logger
 	spawn func(func())
 
-	mu      sync.Mutex
-	sockets string // folder of the sockets; empty before there is one
-	jobs    map[tasks.JobID]*kept
+	mu   sync.Mutex
+	jobs map[tasks.JobID]*kept
 }
 
 // New has no values. What it does ends with ctx; goroutines are started by spawn.
@@ -50,8 +50,12 @@ func New(ctx context.Context, peers Peers, spawn func(func()), log *slog.Logger)
 type kept struct {
 	job    Job
 	id     tasks.JobID
-	socket string
-	close  func()
+	ctx    context.Context // until it is dropped
+	cancel context.CancelFunc
+
+	// The lock of the store guards where children are listened to.
+	socket    string
+	listening net.Listener
 
 	mu      sync.Mutex
 	packs   []*pack
@@ -93,12 +97,14 @@ func (s *Store) of(id tasks.JobID) *kept {
 // Drop forgets the values of a job, whose folder is about to be removed.
 func (s *Store) Drop(id tasks.JobID) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	k := s.jobs[id]
-	delete(s.jobs, id)
-	s.mu.Unlock()
-	if k != nil {
-		k.close()
+	if k == nil {
+		return
 	}
+	delete(s.jobs, id)
+	k.cancel()
+	k.remove(k.listening, k.socket)
 }
 
 // folder is where packs of the job have names of the node's own.

@@ -88,7 +88,10 @@ func (c *cluster) node(t *testing.T, id tasks.PeerID) child {
 	}
 	s := New(ctx, seen{c, id}, spawn, slog.New(slog.DiscardHandler))
 	c.stores[id] = s
-	dir := t.TempDir()
+	dir := filepath.Join(t.TempDir(), "job")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	path, err := s.Socket(theJob, folderJob{dir})
 	if err != nil {
 		t.Fatal(err)
@@ -220,6 +223,52 @@ func TestValuesGoToWhereTheyAreNeeded(t *testing.T) {
 	}
 }
 
+func TestSocketThatIsRemoved(t *testing.T) {
+	c := newCluster(t)
+	one := c.node(t, "one")
+	one.keep(1, []byte("one"))
+	s := c.stores["one"]
+	was, err := s.Socket(theJob, folderJob{one.dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(was); err != nil {
+		t.Fatal(err)
+	}
+	is, err := s.Socket(theJob, folderJob{one.dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := net.Dial("unix", is)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if got := (child{t, conn, one.dir}).get([2]int64{1, 0}); string(got[0]) != "one" {
+		t.Errorf("%q", got)
+	}
+}
+
+// A folder of the node's may have a longer name than the address of a socket.
+func TestLongPaths(t *testing.T) {
+	c := newCluster(t)
+	t.Setenv("XDG_RUNTIME_DIR", t.TempDir())
+	one := c.node(t, "one")
+	long := filepath.Join(t.TempDir(), strings.Repeat("long", 25), "job")
+	path, err := c.stores["one"].Socket("another", folderJob{long})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(path); err != nil || len(path) > maxSocketPath {
+		t.Errorf("%s: %v", path, err)
+	}
+	c.stores["one"].Drop("another")
+	if _, err := os.Stat(filepath.Dir(path)); err == nil {
+		t.Error("the folder is left")
+	}
+	one.keep(1, []byte("one")) // of the other job
+}
+
 func TestManyAskForTheSame(t *testing.T) {
 	c := newCluster(t)
 	one, two := c.node(t, "one"), c.node(t, "two")
@@ -304,7 +353,10 @@ func FuzzServe(f *testing.F) {
 	}
 	f.Add(b)
 	s := New(f.Context(), seen{&cluster{}, "one"}, func(f func()) { go f() }, slog.New(slog.DiscardHandler))
-	dir := f.TempDir()
+	dir := filepath.Join(f.TempDir(), "job")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		f.Fatal(err)
+	}
 	if _, err := s.Socket(theJob, folderJob{dir}); err != nil {
 		f.Fatal(err)
 	}
