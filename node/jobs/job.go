@@ -26,6 +26,7 @@ type Job struct {
 	Delivering sync.Mutex // held while its output is written
 
 	taken takenValues
+	links links
 
 	mu sync.Mutex // guards s, and is held for moments
 	s  State

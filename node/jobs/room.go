@@ -25,7 +25,7 @@
 //	copies, what is kept for the ledgers of jobs
 //	  ledgers.go    what copies are made of          merging.go   partials brought here and merged
 //	  fold.go       those that are committed         parts.go     those of results, for a retry
-//	  items.go      items that are appended
+//	  items.go      items that are appended         spent.go     what no unit needs any more
 //	teller, what is told of jobs, and believed of members that tell of them
 //	  status.go     a job, as it stands              waiting.go   why it goes on no further
 //	  lookup.go     a job, wherever it is led        whose.go     whose it is
@@ -222,7 +222,6 @@ func New(ctx context.Context, cfg Config, limits worker.Limits, in Rooms, out Ou
 		planner:  in.Planner,
 		book:     NewBook(ctx, out.Net.ID(), cfg.KeepJobs, in.Ledgers, in.Results),
 	}
-	b.values = values.New(ctx, peersOfValues{b}, out.Spawn, out.Log)
 	d := newDescriptions(b)
 	p := &programs{b}
 	b.workers = worker.New(ctx, worker.Config{
@@ -235,6 +234,7 @@ func New(ctx context.Context, cfg Config, limits worker.Limits, in Rooms, out Ou
 		Log:    out.Log,
 	})
 	c, t := &copies{base: b, descriptions: d, programs: p}, &teller{b, d}
+	b.values = values.New(ctx, peersOfValues{c}, out.Spawn, out.Log)
 	o := &outputs{b, t}
 	return &Room{
 		base:         b,

@@ -60,7 +60,7 @@ func (v jobOfValues) Item(ctx context.Context, unit int64) (path string, at int6
 }
 
 // peersOfValues are the members that may have values (values.Peers).
-type peersOfValues struct{ *base }
+type peersOfValues struct{ *copies }
 
 func (p peersOfValues) Workers() (ids []tasks.PeerID) {
 	for _, m := range p.net.Members() {

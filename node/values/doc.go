@@ -8,6 +8,7 @@
 //
 //	store.go  which values are here, and in which files
 //	fetch.go  values that come from other members
+//	trim.go   values that nobody needs any more
 //	serve.go  what children ask for, over a socket
 //
 // A unit's outcome is a list of values, its slots, which are counted from 0. They are bytes to this package. Files of
@@ -20,8 +21,9 @@
 // A child finds the path of a Unix stream socket in the environment variable DTPNODE_VALUES. Requests and answers are
 // maps in msgpack behind their length, four bytes, big-endian. Answers come in the order of the requests:
 //
-//	{op: "keep", unit, path, values: [[at, size, SHA-256], ...]} -> {op: "kept"}
-//	    the outcome of a unit is in the file at path, below the job's folder
+//	{op: "keep", unit, path, values: [[at, size, SHA-256], ...], hold} -> {op: "kept"}
+//	    the outcome of a unit is in the file at path, below the job's folder; it is removed when all units that take it
+//	    are committed, unless hold says that others may come
 //	{op: "get", want: [[unit, slot], ...]} -> {op: "got", values: [[path, at, size] or nil, ...]}
 //	    where values are on this host; nil for one that nobody has who can be asked
 //	{op: "item", unit} -> {op: "item", path, at}

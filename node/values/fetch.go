@@ -234,6 +234,11 @@ func (s *Store) take(ctx context.Context, k *kept, id tasks.PeerID, of [2]int64,
 	if err != nil {
 		return err
 	}
+	defer func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		in.values--
+	}()
 	f, err := os.OpenFile(in.path, os.O_WRONLY|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
@@ -276,24 +281,27 @@ func (k *kept) fill(of [2]int64, v slot) {
 		slots = append(slots, make([]slot, of[1]+1-int64(len(slots)))...)
 	}
 	slots[of[1]] = v
+	k.count(v, 1)
 	k.units[of[0]] = slots
 	// The cover has only what was made here: who looks for the rest of the unit would look here in vain.
 }
 
-// room finds where a value from elsewhere is to be written: many small ones share a file.
+// room finds where a value from elsewhere is to be written: many small ones share a file. Until it is there, it counts
+// as a value of that file, which is not removed then.
 func (k *kept) room(size int64) (in *pack, at int64, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if size <= maxShared && k.foreign != nil && k.foreignEnd < maxForeign {
 		at = k.foreignEnd
 		k.foreignEnd += size
+		k.foreign.values++
 		return k.foreign, at, nil
 	}
 	name, err := k.name()
 	if err != nil {
 		return nil, 0, err
 	}
-	in = &pack{name}
+	in = &pack{path: name, values: 1}
 	k.packs = append(k.packs, in)
 	if size <= maxShared {
 		k.foreign, k.foreignEnd = in, size

@@ -25,6 +25,7 @@ type request struct {
 	Unit   int64       `msgpack:"unit"`
 	Path   string      `msgpack:"path"`
 	Values []keptValue `msgpack:"values"`
+	Hold   bool        `msgpack:"hold"`
 	Want   [][2]int64  `msgpack:"want"`
 }
 
@@ -100,7 +101,9 @@ func (s *Store) open(k *kept) error {
 	if err != nil {
 		return err
 	}
-	if k.listening != nil {
+	if k.listening == nil {
+		s.spawn(func() { s.trimOften(k) })
+	} else {
 		k.listening.(*net.UnixListener).SetUnlinkOnClose(false) //nolint:forcetypeassert // it listens at no other address
 		_ = k.listening.Close()
 	}
@@ -194,7 +197,7 @@ func (s *Store) answer(ctx context.Context, k *kept, r *request) (any, error) {
 			}
 			values[i] = slot{at: v.At, size: v.Size, sum: [sha256.Size]byte(v.Sum)}
 		}
-		if err := k.keep(r.Unit, r.Path, values); err != nil {
+		if err := k.keep(r.Unit, r.Path, values, r.Hold); err != nil {
 			return nil, fmt.Errorf("could not keep the values of the unit %d: %w", r.Unit, err)
 		}
 		return &keptAnswer{"kept"}, nil

@@ -28,6 +28,8 @@ type Peers interface {
 	Workers() []tasks.PeerID
 	// AskValues sends one of them a request that its Store serves (Serve).
 	AskValues(ctx context.Context, id tasks.PeerID, request []byte) ([]byte, error)
+	// Spent are the units of a job whose values no other unit of it needs any more, as its home knows.
+	Spent(ctx context.Context, job tasks.JobID) (tasks.Cover, error)
 }
 
 // Store is the values on this node. Its methods may be called from any goroutine.
@@ -62,16 +64,22 @@ type kept struct {
 	byPath  map[string]*pack // by the path under which a process writes it
 	units   map[int64][]slot
 	cover   tasks.Cover                  // the units
+	held    tasks.Cover                  // those of them that are never spent
 	others  map[tasks.PeerID]tasks.Cover // what members have said that they have
 	flights map[int64]chan struct{}      // units that are being fetched; closed when that is over
 	made    int                          // files in the folder of values
+	bytes   int64                        // of all values
 	// foreign is the pack of small values that come from other members, and foreignEnd is where its next one begins.
 	foreign    *pack
 	foreignEnd int64
 }
 
 // pack is a file with values. It is never changed but at its end.
-type pack struct{ path string }
+type pack struct {
+	path   string
+	from   string // under which a process writes it; empty for one of what came from elsewhere
+	values int    // that count
+}
 
 // slot is one value of a unit.
 type slot struct {
@@ -110,8 +118,8 @@ func (s *Store) Drop(id tasks.JobID) {
 // folder is where packs of the job have names of the node's own.
 func (k *kept) folder() string { return filepath.Join(k.job.Dir(), "values") }
 
-// keep takes a unit's outcome, of a file that a process has written.
-func (k *kept) keep(unit int64, path string, values []slot) error {
+// keep takes a unit's outcome, of a file that a process has written. What is held is never spent.
+func (k *kept) keep(unit int64, path string, values []slot, hold bool) error {
 	if unit < 0 || unit >= tasks.MaxUnits || len(values) > maxSlots {
 		return fmt.Errorf("the unit %d has %d values, want up to %d", unit, len(values), maxSlots)
 	}
@@ -133,14 +141,36 @@ func (k *kept) keep(unit int64, path string, values []slot) error {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.enter(unit, values)
+	if k.enter(unit, values); hold {
+		k.held = k.held.Add(tasks.R(unit, unit+1))
+	}
 	return nil
 }
 
 // enter has a unit's outcome be found. The caller holds the lock.
 func (k *kept) enter(unit int64, values []slot) {
+	k.leave(unit)
 	k.units[unit] = values
 	k.cover = k.cover.Add(tasks.R(unit, unit+1))
+	for _, v := range values {
+		k.count(v, 1)
+	}
+}
+
+// leave has a unit's outcome be found no more. The caller holds the lock.
+func (k *kept) leave(unit int64) {
+	for _, v := range k.units[unit] {
+		k.count(v, -1)
+	}
+	delete(k.units, unit)
+}
+
+// count counts a value that is there, or is no more.
+func (k *kept) count(v slot, n int) {
+	if v.in != nil {
+		v.in.values += n
+		k.bytes += int64(n) * v.size
+	}
 }
 
 // packOf gives a file that a process writes a name of the node's own, unless it has one.
@@ -165,7 +195,7 @@ func (k *kept) packOf(path string) (*pack, error) {
 	if err := os.Link(clean, name); err != nil {
 		return nil, err
 	}
-	p := &pack{name}
+	p := &pack{path: name, from: path}
 	k.byPath[path], k.packs = p, append(k.packs, p)
 	return p, nil
 }

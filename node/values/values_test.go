@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -40,6 +41,7 @@ type cluster struct {
 	stores map[tasks.PeerID]*Store
 	asked  int
 	spoil  func(answer []byte) []byte // what becomes of answers on their way; nil for nothing
+	spent  tasks.Cover
 }
 
 // seen is the cluster as one of its nodes sees it.
@@ -67,6 +69,8 @@ func (c seen) AskValues(_ context.Context, id tasks.PeerID, request []byte) ([]b
 	}
 	return answer, err
 }
+
+func (c seen) Spent(context.Context, tasks.JobID) (tasks.Cover, error) { return c.spent, nil }
 
 // child is a process of a job on a node.
 type child struct {
@@ -148,7 +152,7 @@ func (c child) ask(r request) (a answer) {
 func (c child) keep(unit int64, values ...[]byte) {
 	c.t.Helper()
 	path := filepath.Join(c.dir, fmt.Sprintf("made-%d", unit))
-	r := request{Op: "keep", Unit: unit, Path: path}
+	r := request{Op: "keep", Unit: unit, Path: path, Hold: unit >= 100}
 	var all []byte
 	for _, v := range values {
 		sum := sha256.Sum256(v)
@@ -269,6 +273,54 @@ func TestLongPaths(t *testing.T) {
 	one.keep(1, []byte("one")) // of the other job
 }
 
+func TestWhatIsSpentIsRemoved(t *testing.T) {
+	c := newCluster(t)
+	one, two := c.node(t, "one"), c.node(t, "two")
+	files := func(of child) (names []string) {
+		found, err := filepath.Glob(filepath.Join(of.dir, "values", "*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return found
+	}
+	large := noise(maxShared + 1)
+	one.keep(100, []byte("held"))
+	for unit := range int64(4) {
+		one.keep(unit, large, []byte("small"))
+	}
+	if got := two.get([2]int64{1, 0}, [2]int64{2, 0}, [2]int64{1, 1}); !bytes.Equal(got[0], large) {
+		t.Fatal("it is another value")
+	}
+	open := one.ask(request{Op: "get", Want: [][2]int64{{1, 0}}}).Values[0]
+	f, err := os.Open(open.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	c.spent = tasks.CoverOf(tasks.R(0, 2), tasks.R(7, 120))
+	for id, s := range c.stores {
+		if err := s.trim(t.Context(), s.of(theJob)); err != nil {
+			t.Fatal(id, err)
+		}
+	}
+	if of, at := files(one), files(two); len(of) != 3 || len(at) != 2 { // and the shared one
+		t.Errorf("left: %q and %q", of, at)
+	}
+	if got := one.get([2]int64{0, 0}, [2]int64{1, 1}, [2]int64{2, 0}); got[0] != nil || got[1] != nil || got[2] == nil {
+		t.Error("what is spent is there, or something else is not")
+	}
+	if got, err := io.ReadAll(f); err != nil || !bytes.Equal(got[open.At:open.At+open.Size], large) {
+		t.Errorf("who has opened it reads something else: %v", err)
+	}
+	if k := c.stores["one"].of(theJob); k.bytes != 2*int64(len(large)+5)+4 {
+		t.Errorf("%d bytes are counted", k.bytes)
+	}
+	one.keep(1, []byte("made again"))
+	if got := two.get([2]int64{1, 0}); string(got[0]) != "made again" {
+		t.Errorf("%q", got)
+	}
+}
+
 func TestManyAskForTheSame(t *testing.T) {
 	c := newCluster(t)
 	one, two := c.node(t, "one"), c.node(t, "two")
@@ -364,7 +416,7 @@ func FuzzServe(f *testing.F) {
 	if err := os.WriteFile(path, noise(100), 0o600); err != nil {
 		f.Fatal(err)
 	}
-	if err := s.of(theJob).keep(1, path, []slot{{size: 100}}); err != nil {
+	if err := s.of(theJob).keep(1, path, []slot{{size: 100}}, false); err != nil {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(_ *testing.T, request []byte) { _, _ = s.Serve(request) })
