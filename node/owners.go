@@ -57,7 +57,7 @@ func byJobs(
 //	items      itemsAsk, JSON -> itemsTold, JSON: a blob of items is kept with the copy of a job's ledger
 //	units             -> units.Listing, msgpack: which units are committed, and in which partials
 //	values     ask, msgpack -> told, msgpack (node/values): what units of a job that ran on this node made for others
-//	spent      job id -> spentTold, msgpack: the units of a job that is led here whose values no other unit needs any more
+//	spent      job id -> spentTold, msgpack: units of a job that is led here whose values none needs any more
 //	early      earlyValues, msgpack -> empty: values of units that the asker has run, before they are committed
 //	note       nodeNote, msgpack -> empty: what the asker, which works for a job, has to say to the job's user
 //	watch      watchAsk, JSON -> api.Snapshot, JSON: named objects of the output so far; empty if there is nothing newer

@@ -14,8 +14,8 @@ import (
 )
 
 // What a unit has made for others is spent when all that take it are committed: nobody needs it any more, unless one of
-// these is lost. Nodes that keep much of a job ask its home what is spent, and remove that, so that a graph may make far
-// more than disks hold as long as it does not need all of that at once.
+// these is lost. Nodes that keep much of a job ask its home what is spent, and remove that, so that a graph may make
+// far more than disks hold as long as it does not need all of that at once.
 
 // links is what units of a job take of others, as far as it was read here.
 type links struct {
