@@ -73,6 +73,9 @@ type Done struct {
 	// or of none.
 	Early EarlyList `msgpack:"early,omitempty"`
 	Held  *Held     `msgpack:"held,omitempty"`
+	// Full is why the disk takes nothing more of the generation's output, which is to be sealed with what it has; empty
+	// if the disk does. No packet of the generation is run from then on: each comes back with nothing of it done.
+	Full string `msgpack:"full,omitempty"`
 	// Refused is why nothing of the packet was done: its file could not be opened; the generation goes on.
 	Refused *Failure `msgpack:"-"`
 }

@@ -1,8 +1,10 @@
 package pyexec
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/dtpnode/dtpnode/exec"
@@ -11,6 +13,13 @@ import (
 
 // ranOver starts a generation of code in a folder, which runs the items, and returns what it tells with them.
 func ranOver(t *testing.T, code, dir string, items ...string) (exec.Generation, exec.Done) {
+	t.Helper()
+	g, dones := runsOver(t, code, dir, items...)
+	return g, <-dones
+}
+
+// runsOver is ranOver that returns where the generation tells what became of packets.
+func runsOver(t *testing.T, code, dir string, items ...string) (exec.Generation, <-chan exec.Done) {
 	t.Helper()
 	rt := openRuntime(t)
 	d, err := describe(t, rt, writeFile(t, "code.py", []byte(code)))
@@ -36,7 +45,7 @@ func ranOver(t *testing.T, code, dir string, items ...string) (exec.Generation, 
 	if err := g.Lease(exec.Packet{Items: writeFile(t, "items", blob), Last: n, Entries: n}); err != nil {
 		t.Fatal(err)
 	}
-	return g, <-sink.done
+	return g, sink.done
 }
 
 // TestValuesAreWrittenOnce has the file in which a process holds values become the partial as it is.
@@ -91,5 +100,54 @@ def process(item):
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
 		t.Errorf("left beside it: %v, %v", left, err)
+	}
+}
+
+// TestValuesThatFillTheDisk has a generation whose values find no room tell so, and seal those that have. The last of
+// them makes room for the index where there is none left.
+func TestValuesThatFillTheDisk(t *testing.T) {
+	filled := func(most int64) (last int64, made exec.Partial) {
+		dir := t.TempDir()
+		g, dones := runsOver(t, fmt.Sprintf(`
+import resource, signal
+MODE = "values"
+
+def process(item):
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (%d, resource.RLIM_INFINITY))  # in the place of a disk
+    return item * 1_000_000
+`, most), dir, "a", "b", "c", "d")
+		done := <-dones
+		if !strings.Contains(done.Full, "takes no values") || done.Held.Len() != int(done.Last) {
+			t.Errorf("with %d bytes it says %q, and has run to %d", most, done.Full, done.Last)
+		}
+		if err := g.Lease(exec.Packet{ID: 9, First: 1, Last: 4, Entries: 4}); err != nil {
+			t.Fatal(err)
+		}
+		if next := <-dones; next.Last != 1 || next.Full == "" {
+			t.Errorf("it has run %+v behind that", next)
+		}
+		made, err := g.Seal(t.Context(), filepath.Join(dir, "partial"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := int64(0)
+		err = (&Finder{}).Values(t.Context(), made.Path, tasks.CoverOf(tasks.R(0, 4)), func(_ int64, value []byte) error {
+			if len(value) > 1_000_000 {
+				n++
+			}
+			return nil
+		})
+		if err != nil || n != done.Last || made.Units != done.Last {
+			t.Errorf("with %d bytes %d of %d values are in %d units: %v", most, n, done.Last, made.Units, err)
+		}
+		return done.Last, made
+	}
+	last, made := filled(2_500_000)
+	if last != 2 {
+		t.Errorf("%d values have room", last)
+	}
+	if last, _ = filled(made.Size - 1); last != 1 {
+		t.Errorf("%d values have room without the index", last)
 	}
 }

@@ -245,11 +245,30 @@ func (s *Scheduler) packetDone(ev PacketDone) {
 	if rest := tasks.R(last, ev.Packet.Last); !rest.Empty() && !g.job.stopped {
 		s.goOn(g, rest)
 	}
+	if ev.Full {
+		s.sealFull(g)
+	}
 	if g.job.done.Intersects(tasks.CoverOf(done)) {
 		s.kill(g)
 		return
 	}
 	s.sealIfDrained(g)
+}
+
+// fullPause is how long a job starts no generation here after the disk took no more of one: until what that one has
+// done is committed, another would find no room either.
+const fullPause = 250 * time.Millisecond
+
+// sealFull has a generation sealed of whose output the disk takes no more. What is committed leaves the disk, and what
+// had no room runs again in another generation; all that this one has done would have to, if it failed.
+func (s *Scheduler) sealFull(g *gen) {
+	j := g.job
+	if !j.stopped {
+		j.pool = j.pool.Union(tasks.CoverOf(g.task).Minus(j.done))
+	}
+	g.task = tasks.Range{}
+	j.paused = max(j.paused, s.now+fullPause)
+	g.sealing = true
 }
 
 // goOn takes the rest of a packet that was cut. Where files are not divided, the generation goes on with it if it

@@ -622,6 +622,42 @@ func TestNoRoomNoSeal(t *testing.T) {
 	}
 }
 
+// TestFullOutputIsSealed has the disk take no more of a generation's output: what it has done is sealed, what it has not
+// is run by another one, and that begins after a pause.
+func TestFullOutputIsSealed(t *testing.T) {
+	s := one(t, 1, 1000, 10_000)
+	var leased []Lease
+	for _, e := range s.Step(0, Work{Job: jobID, Ranges: tasks.CoverOf(tasks.R(0, 10_000))}) {
+		if e, ok := e.(Lease); ok {
+			leased = append(leased, e)
+		}
+	}
+	if len(leased) != 2 {
+		t.Fatalf("%d packets are out", len(leased))
+	}
+	var out []Effect
+	last := leased[0].Packet.First + 3
+	for _, l := range leased {
+		out = append(out, s.Step(time.Second, PacketDone{Gen: l.Gen, Packet: l.Packet, Last: last, Full: true})...)
+	}
+	i := slices.IndexFunc(out, func(e Effect) bool { _, ok := e.(Seal); return ok })
+	if i < 0 || !slices.Equal(out[i].(Seal).Cover, tasks.CoverOf(tasks.R(0, 3))) {
+		t.Fatalf("it is not sealed with what it has done: %+v", out)
+	}
+	starts := func(at time.Duration, ev Event) int {
+		return len(slices.DeleteFunc(s.Step(at, ev), func(e Effect) bool { _, ok := e.(Start); return !ok }))
+	}
+	if n := starts(time.Second, GenSealed{Gen: leased[0].Gen}); n != 0 {
+		t.Error("another begins at once")
+	}
+	if held := s.Held(jobID); !slices.Equal(held, tasks.CoverOf(tasks.R(3, 10_000))) {
+		t.Errorf("what it has not done is %v", held)
+	}
+	if n := starts(time.Second+fullPause, Tick{}); n != 1 {
+		t.Errorf("%d begin after the pause", n)
+	}
+}
+
 // TestOneSlotServesAllJobs has three jobs wait for one slot: none of them has it twice before the others had it.
 func TestOneSlotServesAllJobs(t *testing.T) {
 	s, err := New(Config{Self: "s", Slots: 1, Seed: 1, Generation: time.Second, Packet: 100 * time.Millisecond})

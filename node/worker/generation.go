@@ -229,6 +229,9 @@ func (g *generation) PacketDone(done exec.Done) {
 	if n := min(int64(early.Len()), done.Last-packet.First); n > 0 {
 		g.of.Early(packet.Base+packet.First, early.Until(int(n)))
 	}
+	if done.Full != "" {
+		g.w.Log.Warn("a generation is sealed with what the disk took of it", "gen", g.id, "reason", done.Full)
+	}
 	if !first && done.Last == packet.Last { // the first packet waits for the start of the user's code, too
 		g.w.packets.Add(max(now.Sub(since)-done.Elapsed, 0))
 	}
@@ -239,6 +242,7 @@ func (g *generation) PacketDone(done exec.Done) {
 		Elapsed: done.Elapsed,
 		Bytes:   done.Bytes,
 		Opened:  done.Opened,
+		Full:    done.Full != "",
 	})
 }
 

@@ -61,6 +61,7 @@ class Values:
         self._gathered = bytearray(HEAD.size)
         self._written = 0  # bytes in the file
         self._runs: list[tuple[int, int, int, int, array.array]] = []  # first, last, at, bytes, ends of the values
+        self.closed = False  # nothing is written any more
 
     @property
     def at(self) -> int:
@@ -92,10 +93,10 @@ class Values:
             self._gathered = bytearray()
 
     def cut(self, at: int) -> None:
-        """Takes back what was written from some byte on."""
-        self.flush()
-        os.ftruncate(self._fd, at)
-        self._written = at
+        """Takes back what was written from some byte on, also what the disk took of it before it took no more."""
+        del self._gathered[max(at - self._written, 0) :]
+        self._written = min(self._written, at)
+        os.ftruncate(self._fd, self._written)
 
     def _put(self, data: Any) -> None:
         with memoryview(data) as view:
@@ -111,23 +112,42 @@ class Values:
         """Makes the values of a run count."""
         self._runs.append((first, first + len(ends), at, ends[-1], ends))
 
+    def back(self) -> None:
+        """Has the values of the last run not count."""
+        self._runs.pop()
+
     def held(self) -> int:
         """The descriptor of the file, in which all is that was written."""
         self.flush()
         return self._fd
 
-    def seal(self, path: str, checks: int) -> int:
-        """Makes a partial at path, with the canary of the units, and returns how many these are."""
+    def close(self) -> None:
+        """Ends the values: their index is written, and nothing behind it. Where the disk does not take the index there
+        is none, and more can be written."""
+        if self.closed:
+            return
         runs = sorted(self._runs, key=lambda r: r[0])
-        units = sum(r[1] - r[0] for r in runs)
         index = self.at
+        try:
+            self._index(runs, index)
+        except NotWritten:
+            self.cut(index)
+            raise
+        self.closed = True
+
+    def _index(self, runs: "list[tuple[int, int, int, int, array.array[int]]]", index: int) -> None:
         for first, last, at, size, _ in runs:
             self.write(struct.pack("<qqqq", first, last, at, size))
         for r in runs:
             self.write(r[4].tobytes())
         self.write(struct.pack("<Q", index))
         self.flush()
-        os.pwrite(self._fd, HEAD.pack(MAGIC, VERSION, VALUES, units, checks, len(runs)), 0)
+
+    def seal(self, path: str, checks: int) -> int:
+        """Makes a partial at path, with the canary of the units, and returns how many these are."""
+        self.close()
+        units = sum(r[1] - r[0] for r in self._runs)
+        os.pwrite(self._fd, HEAD.pack(MAGIC, VERSION, VALUES, units, checks, len(self._runs)), 0)
         if not self._link(path):
             place(path, lambda f: _copy(self._fd, f.fileno(), 0, self._written))
         return units
@@ -189,6 +209,22 @@ class Run:
         """Makes the values count; those of a run that is given up do not."""
         if self._ends:
             self._values.end(self.first, self._first_at, self._ends)
+
+    def close(self) -> int:
+        """Ends all values where the disk takes no more, and returns how many of this run there are. The last of them
+        are given up as far as the disk needs that to take the index."""
+        while True:
+            self._values.cut(self._at)
+            self.end()
+            try:
+                self._values.close()
+                return len(self._ends)
+            except NotWritten:
+                if not self._ends:
+                    raise
+                self._values.back()
+                del self._ends[-max(len(self._ends) // 8, 1) :]
+                self._at = self._first_at + (self._ends[-1] if self._ends else 0)
 
 
 def _nameless(folder: str) -> tuple[int, bool]:

@@ -167,6 +167,7 @@ class Generation(Worker):
         self.blob: tuple[str | bytes, Items] | None = None
         self.values = partial.Values(os.getcwd()) if self.code.mode == "values" else None
         self.total: Any = None
+        self.full = ""  # why the disk takes no more values
         self.folder = os.getcwd()
         self.log = fcntl.fcntl(1, fcntl.F_DUPFD_CLOEXEC, HIGH)
         lay(self.code)
@@ -180,6 +181,8 @@ class Generation(Worker):
 
     def do_packet(self, p: Frame) -> Frame:
         self.page.packet(p["id"])
+        if self.full:
+            return {"op": "done", "id": p["id"], "last": p["first"], "opened": False, "full": self.full}
         try:
             items, opened = self.open(p)
         except Failed as e:
@@ -307,21 +310,30 @@ class Generation(Worker):
         process, page, seq = self.process(items), self.page, p["seq"]
         early: list[bytes] = []
         run.room = EARLY
-        while at < last and page.stop() < seq:
-            page.entry = at
-            item = None
-            try:
-                item = self.item(p, items, at)
-                self.write(process(item, at), run)
-            except (MemoryError, partial.NotWritten):
-                raise
-            except BaseException as e:
-                run.back()
-                run.write(b"\1" + raised_value(e, self.shown(item, items, at), self.code))
-            early.append(run.next())
-            at += 1
-        run.end()
-        self.early = {"early": early} if run.room >= 0 else {"held": run.held()}
+        try:
+            while at < last and page.stop() < seq:
+                page.entry = at
+                item = None
+                try:
+                    item = self.item(p, items, at)
+                    self.write(process(item, at), run)
+                except (MemoryError, partial.NotWritten):
+                    raise
+                except BaseException as e:
+                    run.back()
+                    run.write(b"\1" + raised_value(e, self.shown(item, items, at), self.code))
+                early.append(run.next())
+                at += 1
+            if run.room < 0:
+                self.values.flush()
+            run.end()
+        except partial.NotWritten as e:
+            n = run.close()
+            if n == 0 and self.units == 0:
+                raise  # There is nothing that could be committed.
+            at, early[n:], self.full = p["first"] + n, [], str(e)
+            self.early["full"] = self.full
+        self.early |= {"early": early} if run.room >= 0 else {"held": run.held()}
         return at
 
     def reduce(self, p: Frame, items: Items | None, at: int, last: int) -> int:
