@@ -1,8 +1,11 @@
 """Values that lie in files of this host, and the futures that read them when they are asked for."""
 
+import contextlib
 import errno
 import io
 import os
+import tempfile
+import threading
 import weakref
 from concurrent.futures import Future
 from typing import Any, Callable
@@ -11,6 +14,7 @@ LAZY = 1 << 20  # bytes from which on a value stays in its file until it is aske
 MAX_FILES = 64  # that are kept open for values which wait
 AT_ONCE = 8 << 20  # bytes of small values that are read at once
 BUFFER = 64 << 10  # bytes
+IN_MEMORY = 256 << 20  # bytes of values for which there is no file, at most
 
 
 class Truncated(OSError):
@@ -26,9 +30,18 @@ class File:
         self.inode = about.st_ino
         self.key = about.st_dev, about.st_ino
         self.size = about.st_size
+        self.values: "list[weakref.ref[Value]]" = []  # those that may wait in it
 
     def __del__(self) -> None:
         os.close(self.fd)
+
+    def waiting(self) -> "list[Value]":
+        """The values that wait in it."""
+        return [v for v in (known() for known in self.values) if v is not None and v.file is self]
+
+    def size_waiting(self) -> int:
+        """The bytes of the values that wait in it."""
+        return sum(v.size for v in self.waiting())
 
     def read(self, at: int, size: int) -> bytes:
         """Bytes from some byte on, all of which there must be."""
@@ -43,6 +56,10 @@ class Files:
 
     def __init__(self) -> None:
         self._open: "weakref.WeakValueDictionary[tuple[int, int], File]" = weakref.WeakValueDictionary()
+        self._moved: "weakref.WeakSet[File]" = weakref.WeakSet()  # those that values were moved to
+        self._memory: "weakref.WeakSet[File]" = weakref.WeakSet()  # those of them that take memory
+        self._moving = threading.Lock()
+        self.short = False  # a node lacks room on its disk
 
     def known(self, file: File) -> File:
         """A file, which is the one that is open already if it is the same."""
@@ -52,6 +69,41 @@ class Files:
     def many(self) -> bool:
         """Whether no more are to be kept open."""
         return len(self._open) > MAX_FILES
+
+    def make_room(self) -> None:
+        """Moves the values that wait out of files which only this process keeps on a disk, if a node lacks room, or if
+        they take more of that disk than is free there: what has no room on it may be just what is asked for before
+        them. They go to temporary files on another disk, or to memory, up to IN_MEMORY, where there is no other disk
+        with room."""
+        with self._moving:
+            by_disk: dict[int, list[File]] = {}
+            for known in self._open.valuerefs():
+                file = known()
+                if file is not None and file not in self._moved and os.fstat(file.fd).st_nlink == 0:
+                    by_disk.setdefault(file.key[0], []).append(file)
+            for files in by_disk.values():
+                disk = os.fstatvfs(files[0].fd)
+                if self.short or sum(f.size_waiting() for f in files) > disk.f_bavail * disk.f_frsize:
+                    for file in files:
+                        self._move(file)
+
+    def _move(self, file: File) -> None:
+        values = file.waiting()
+        with contextlib.suppress(OSError), tempfile.TemporaryFile(buffering=0) as other:
+            if os.fstat(other.fileno()).st_dev != file.key[0]:
+                self._move_to(File(os.dup(other.fileno())), values)
+                return
+        if sum(f.size for f in self._memory) + file.size_waiting() <= IN_MEMORY:
+            with contextlib.suppress(OSError):
+                memory = File(os.memfd_create("dtpnode-results", os.MFD_CLOEXEC))
+                self._memory.add(memory)
+                self._move_to(memory, values)
+
+    def _move_to(self, to: File, values: "list[Value]") -> None:
+        self._moved.add(to)
+        self._open[to.key] = to
+        for value in values:
+            value.move(to)
 
 
 class _Part(io.RawIOBase):
@@ -78,11 +130,27 @@ class Value:
     """A value in a file."""
 
     def __init__(self, file: File, at: int, size: int) -> None:
-        self._file, self._at, self.size = file, at, size
+        self._where, self.size = (file, at), size
+        file.values.append(weakref.ref(self))
+
+    @property
+    def file(self) -> File:
+        """The file in which it is."""
+        return self._where[0]
 
     def open(self) -> io.BufferedReader:
         """The value, to be read from its first byte on. What reads much of it at once gets that without a copy."""
-        return io.BufferedReader(_Part(self._file, self._at, self.size), BUFFER)
+        file, at = self._where
+        return io.BufferedReader(_Part(file, at, self.size), BUFFER)
+
+    def move(self, to: File) -> None:
+        """Copies the value to the end of another file, and has it read there from then on."""
+        file, at = self._where
+        done = 0
+        while done < self.size:
+            done += os.write(to.fd, file.read(at + done, min(self.size - done, AT_ONCE)))
+        self._where = to, to.size
+        to.size += done
 
 
 class LateFuture(Future[Any]):

@@ -4,7 +4,7 @@ import re
 import sys
 import threading
 import warnings
-from typing import Any, Iterable
+from typing import Any, Callable, Iterable
 
 import httpx
 
@@ -22,8 +22,9 @@ class Notes:
     a node takes no part, and why. A line on standard error says that a node's disk is full, so that calls wait, and
     another one that they go on. It looks in a thread of its own, which ends with the last job."""
 
-    def __init__(self, control: Control) -> None:
-        self._control = control
+    def __init__(self, control: Control, lacks: Callable[[bool], object] | None = None) -> None:
+        """lacks, if given, is told at each look whether the disk of a node is full."""
+        self._control, self._lacks = control, lacks
         self._lock = threading.Lock()
         self._told: set[str] = set()
         self._full: set[tuple[str, str]] = set()  # a job, and the name of a node whose disk was said to be full
@@ -47,6 +48,9 @@ class Notes:
         with self._lock:
             told = {at for at in self._full if at[0] == job}
             self._full = self._full - told | full.keys()
+            lacks = bool(self._full)
+        if self._lacks is not None:
+            self._lacks(lacks)
         for at in sorted(full.keys() - told):
             wait = "1 item waits" if left == 1 else f"{left:,} items wait"
             say(

@@ -253,6 +253,13 @@ class Receiver:
             first, size, small = unit + 1, 0, []
             settle_later(self._take(job, unit, 1)[0], Value(file, at, n), self._taker(job, unit, n))
         self._values(job, first, small)
+        del file
+        self._files.make_room()
+
+    def _room_lacks(self, lacks: bool) -> None:
+        """Is told, again and again, whether a node lacks room on its disk."""
+        self._files.short = lacks
+        self._files.make_room()
 
     def _take(self, job: Job, first: int, n: int) -> list["Future[Any] | None"]:
         """The futures of units, each once."""

@@ -105,7 +105,7 @@ class Session(Receiver):
         self._fresh = Fresh(self.along.modules)
         self._parts = code_of(initializer, initargs, imports)
         self._code = pack(self._parts, self.along)
-        self._notes = Notes(control)
+        self._notes = Notes(control, self._room_lacks)
         self._takings = Takings(control)
         self._stale = False  # nodes were not told the versions of what the next calls need
         self._workers = workers
