@@ -73,6 +73,7 @@ type leaving struct {
 // genState is what this peer knows of a running generation.
 type genState struct {
 	job    *jobState
+	solo   bool        // it runs a suspect range by itself
 	cover  tasks.Cover // units that it has run
 	canary uint64      // that its output must show
 	room   int64       // bytes that are set aside for its output, while that is sealed

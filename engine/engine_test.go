@@ -93,7 +93,8 @@ type rig struct {
 	fail *FailJob
 	// foreign says what is counted in a blob fetched from another node.
 	foreign func(merge.Partial) (Stored, bool)
-	// seals says how an order to seal goes; nil, or its nil, for well.
+	// runs and seals say how a packet, and an order to seal, goes; nil, or its nil, for well.
+	runs  func(LeasePacket) Event
 	seals func(SealGen) Event
 }
 
@@ -131,6 +132,11 @@ func (r *rig) obey(e Effect) Event {
 	case StartGen:
 		r.gens[e.Gen] = &ran{}
 	case LeasePacket:
+		if r.runs != nil {
+			if ev := r.runs(e); ev != nil {
+				return ev
+			}
+		}
 		g := r.gens[e.Gen]
 		g.units += e.Packet.Len()
 		g.canary += tasks.Canary(jobID.Seed(), e.Packet)

@@ -101,7 +101,7 @@ type (
 	GenFailed struct {
 		Gen     steal.GenID
 		Failure ledger.Failure
-		Killed  bool // from outside, so that neither code nor data is to blame
+		Killed  bool // by somebody else, or by what it ran, which is what the failure blames then
 	}
 	// Merged answers MergeBlobs. What was counted in the output is in Partial, with the names of the inputs; its cover is
 	// not, since it is theirs.

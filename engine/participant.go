@@ -41,7 +41,7 @@ func (p *Peer) schedule(ev steal.Event) {
 			p.send(e.To, Message{Steal: &m})
 		case steal.Start:
 			if j := p.job(e.Job); j != nil {
-				p.gens[e.Gen] = &genState{job: j}
+				p.gens[e.Gen] = &genState{job: j, solo: e.Solo}
 				p.emit(StartGen{Job: e.Job, Gen: e.Gen, Solo: e.Solo})
 			}
 		case steal.Lease:
@@ -149,6 +149,9 @@ func (p *Peer) genSealed(ev GenSealed) {
 
 // genFailed has a failed generation's units run again, but for those that are to blame, and tells the home of the
 // failure if it is not this host's own.
+//
+// Who killed a generation is not known. The units that it ran are run again alone: others lose nothing by it then, and
+// those that are innocent go well. If they are killed alone, too, that is a failure of theirs.
 func (p *Peer) genFailed(ev GenFailed) {
 	g := p.gens[ev.Gen]
 	if g == nil {
@@ -158,7 +161,15 @@ func (p *Peer) genFailed(ev GenFailed) {
 	j := g.job
 	var pause time.Duration
 	var blind tasks.Cover
+	var alone tasks.Range
 	switch {
+	case ev.Killed && !ev.Failure.Blame.Empty():
+		if g.solo {
+			p.book(j, ev.Failure)
+			break
+		}
+		j.work.stats.Failures++
+		alone = ev.Failure.Blame
 	case ev.Killed:
 		j.work.stats.Failures++
 		if j.work.kills++; j.work.kills%killsInARow == 0 {
@@ -184,7 +195,9 @@ func (p *Peer) genFailed(ev GenFailed) {
 		}
 		p.book(j, ev.Failure)
 	}
-	p.schedule(steal.GenFailed{Gen: ev.Gen, Blame: tasks.CoverOf(ev.Failure.Blame), Pause: pause, Blind: blind})
+	p.schedule(steal.GenFailed{
+		Gen: ev.Gen, Blame: tasks.CoverOf(ev.Failure.Blame), Alone: alone, Pause: pause, Blind: blind,
+	})
 }
 
 // merged takes a merge of partials that was made here.

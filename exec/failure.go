@@ -27,7 +27,7 @@ const (
 	KindCode      Kind = "code"      // cannot be built or loaded, or fails before any entry; job
 	KindDisk      Kind = "disk"      // this node could not write; node
 	KindLacks     Kind = "lacks"     // this node has not, and cannot make, what the code runs in; node
-	KindKilled    Kind = "killed"    // killed from outside (SIGKILL not sent by us); nobody is to blame
+	KindKilled    Kind = "killed"    // killed, but not by us: from outside, or by the entry that ran; nobody is to blame
 	KindInternal  Kind = "internal"  // a defect in dtpnode; node
 )
 

@@ -22,6 +22,9 @@ type GenSpec struct {
 	// Values is the path of the socket at which programs reach values that units make for others (node/values). Empty: the
 	// job's units make none.
 	Values string
+	// Alone says that the generation runs what may have killed its processes: where others were killed with them, it had
+	// best share no process with others.
+	Alone bool
 	Limits
 }
 

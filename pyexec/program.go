@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/dtpnode/dtpnode/exec"
 	"github.com/dtpnode/dtpnode/exec/child"
@@ -31,6 +32,7 @@ type program struct {
 	notes    []string // see Notes
 	folder   string   // of the program alone, which goes with it; codeFile in it is the code
 	spare    spare
+	apart    apart
 
 	loading sync.Mutex // held while the code is loaded, so that one process is made
 
@@ -45,9 +47,11 @@ type program struct {
 type loaded struct {
 	proc   *child.Process
 	zygote *child.Zygote
+	closed atomic.Bool // it has ended, or will, since it is not needed
 }
 
 func (l *loaded) close() {
+	l.closed.Store(true)
 	l.zygote.Close()
 	l.proc.Close()
 }
@@ -69,8 +73,10 @@ func (r *Runtime) load(ctx context.Context, w work, code []byte, more *source, a
 		return nil, ofDisk("load", err)
 	}
 	p := &program{r: r, w: w, folder: folder, mode: modeValues}
+	p.apart.ctx, p.apart.cancel = context.WithCancel(r.ctx)
 	defer func() {
 		if err != nil {
+			p.apart.cancel()
 			if p.place != nil {
 				r.left(p.place)
 			}
@@ -135,10 +141,14 @@ type loadedCode struct {
 	Notes    []string `msgpack:"notes"`
 }
 
-// loadCode has a process load code.
+// loadCode has a process of the program's interpreter load code.
 func (p *program) loadCode(ctx context.Context, code []byte) (*loaded, loadedCode, error) {
+	return p.loadOn(ctx, p.place.base, code)
+}
+
+func (p *program) loadOn(ctx context.Context, base *child.Base, code []byte) (*loaded, loadedCode, error) {
 	var says loadedCode
-	proc, err := p.place.base.Fork(ctx, loader)
+	proc, err := base.Fork(ctx, loader)
 	if err != nil {
 		return nil, says, err
 	}
@@ -158,7 +168,7 @@ func (p *program) loadCode(ctx context.Context, code []byte) (*loaded, loadedCod
 		proc.Close()
 		return nil, says, err
 	}
-	return &loaded{proc, proc.Zygote()}, says, nil
+	return &loaded{proc: proc, zygote: proc.Zygote()}, says, nil
 }
 
 // keep takes note of a process that has the code of a program, and has others leave. It reports false, and takes none,
@@ -170,6 +180,7 @@ func (r *Runtime) keep(p *program, l *loaded) bool {
 		return false
 	}
 	r.programs[p], p.loaded = true, l
+	go r.mourn(p.key, l) // ends with l
 	r.uses++
 	p.used = r.uses
 	idle := r.leaving(p)
@@ -300,6 +311,7 @@ func (p *program) Release() {
 		return
 	}
 	p.spare.close()
+	p.apart.close()
 	if l != nil {
 		l.close()
 	}
@@ -328,7 +340,11 @@ func beginning(spec exec.GenSpec) func(child.BeginFrame) any {
 
 // Start begins a generation.
 func (p *program) Start(ctx context.Context, spec exec.GenSpec, sink exec.Sink) (exec.Generation, error) {
-	proc, err := p.spare.take(ctx)
+	take := p.spare.take
+	if spec.Alone && p.wasKilled() {
+		take = p.forkApart
+	}
+	proc, err := take(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -64,7 +64,8 @@ type Runtime struct {
 	mu       sync.Mutex
 	closed   bool
 	programs map[*program]bool
-	uses     uint64 // of programs
+	uses     uint64          // of programs
+	killed   map[string]bool // keys of programs whose process with the code was killed
 	places   places
 }
 

@@ -400,8 +400,12 @@ func (w *world) kill(n *node) {
 	id := slices.Min(ids)
 	w.res.Faults.Kills++
 	w.trace.printf(w.now, n, "KILL gen %d", id)
+	failure := ledger.Failure{Kind: "killed"}
+	if g := n.gens[id]; len(g.queue) > 0 && !g.solo { // one that runs alone goes on being killed for what it runs
+		failure.Blame = w.blamed(g.queue[0].First)
+	}
 	delete(n.gens, id)
-	w.step(n, engine.GenFailed{Gen: id, Killed: true, Failure: ledger.Failure{Kind: "killed"}})
+	w.step(n, engine.GenFailed{Gen: id, Killed: true, Failure: failure})
 }
 
 // fewest is how many nodes must stay.

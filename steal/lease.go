@@ -393,4 +393,9 @@ func (s *Scheduler) genFailed(ev GenFailed) {
 		return
 	}
 	j.pool = j.pool.Union(again)
+	for _, r := range g.units().Intersect(tasks.CoverOf(ev.Alone)).Minus(j.done) {
+		if !slices.Contains(j.solo, r) {
+			j.solo = append(j.solo, r)
+		}
+	}
 }

@@ -253,6 +253,7 @@ type (
 	GenFailed struct {
 		Gen   GenID
 		Blame tasks.Cover
+		Alone tasks.Range // units of Blame that do not leave, but run again here in a generation of their own
 		Pause time.Duration
 		Blind tasks.Cover // what this host cannot read, all of it, if it failed for that; else empty
 	}

@@ -51,6 +51,10 @@ func Open(ctx context.Context, cfg Config) (*Base, error) {
 	return b, nil
 }
 
+// Another starts the same program once more, for forks that are to share no process with those of b. It must be closed,
+// too.
+func (b *Base) Another(ctx context.Context) (*Base, error) { return Open(ctx, b.cfg) }
+
 // Close kills and reaps the program and all its forks. What they were asked for fails with KindKilled.
 func (b *Base) Close() {
 	b.mu.Lock()
@@ -128,8 +132,9 @@ func start(ctx context.Context, cfg *Config) (*baseProcess, error) {
 	cmd.Dir, cmd.Env = cfg.Dir, cfg.Env
 	cmd.Stdout, cmd.Stderr = w, w
 	cmd.ExtraFiles = []*os.File{sock}
-	// A group of its own: Ctrl-C on the terminal is for the daemon, which ends its children itself.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	// A session of its own: Ctrl-C on the terminal is for the daemon, which ends its children itself, and what user code
+	// signals as its session has no daemon in it.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	err = cmd.Start()
 	_ = w.Close()
 	_ = sock.Close()

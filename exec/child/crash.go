@@ -78,8 +78,10 @@ func (p *Process) crash() *exec.Failure {
 		if breach.kind != exec.KindDisk { // then it shows only where the child was told to end
 			f.Stack = p.stack()
 		}
-	case killed, !p.exit.known:
-		f.Kind, f.Msg = exec.KindKilled, "killed"
+	case killed:
+		f.Kind, f.Msg, f.Entry = exec.KindKilled, "killed", -1
+	case !p.exit.known:
+		f.Kind, f.Msg = exec.KindKilled, "killed with the process that it was forked from"
 	case p.exit.status.Exited():
 		f.Kind, f.Exit = exec.KindExit, p.exit.status.ExitStatus()
 		f.Msg = fmt.Sprintf("left with exit status %d", f.Exit)

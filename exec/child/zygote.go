@@ -107,6 +107,9 @@ func (z *Zygote) Alive() bool {
 	return !z.closed
 }
 
+// Gone is closed when the zygote has ended, and its forks with it.
+func (z *Zygote) Gone() <-chan struct{} { return z.gone }
+
 // Fork makes a child of the given role. The caller owns it and must Close it. The error is exec.ErrGone, under
 // errors.Is, if the zygote did not live to answer.
 func (z *Zygote) Fork(ctx context.Context, role Role) (*Process, error) {

@@ -73,7 +73,8 @@ func blame(job *tasks.Job, f *exec.Failure, running tasks.Range, base int64) tas
 	units := job.Data.Units(file)
 	var out tasks.Range
 	switch f.Kind {
-	case exec.KindSignal, exec.KindExit, exec.KindException, exec.KindStall, exec.KindMemory, exec.KindLimit:
+	case exec.KindSignal, exec.KindExit, exec.KindException, exec.KindStall, exec.KindMemory, exec.KindLimit,
+		exec.KindKilled:
 		if f.Entry < 0 {
 			return tasks.Range{}
 		}

@@ -21,6 +21,7 @@ type generation struct {
 	w      *Workers
 	id     steal.GenID
 	job    tasks.JobID
+	solo   bool               // it runs a suspect range by itself
 	of     Job                // the job; nil if it is gone
 	orders chan engine.Effect // LeasePacket and SealGen
 	ctx    context.Context    // ended by Kill, or with the workers
@@ -104,7 +105,7 @@ func (g *generation) start() (child exec.Generation, err error) {
 			return &exec.Failure{Kind: exec.KindDisk, Op: "start", Entry: -1, Msg: err.Error()}
 		}
 		spec := g.w.Limits.Spec(job, input, g.job.Seed(), g.workDir())
-		spec.Data, spec.Host = g.w.Data, g.w.Host
+		spec.Data, spec.Host, spec.Alone = g.w.Data, g.w.Host, g.solo
 		if spec.Values, err = g.of.Values(); err != nil {
 			return &exec.Failure{Kind: exec.KindDisk, Op: "start", Entry: -1, Msg: err.Error()}
 		}
@@ -275,6 +276,9 @@ func (g *generation) fail(f *exec.Failure) {
 		g.of.Crashed(f, unit)
 	}
 	out := failureOf(job, f, running)
+	if f.Kind == exec.KindKilled && g.solo && !out.Blame.Empty() {
+		out.Reason += ", while it ran alone: it did so itself, or somebody on this host has"
+	}
 	g.w.Log.Warn("generation failed", "gen", g.id, "kind", f.Kind, "reason", f.Error(), "blame", out.Blame.String())
 	g.w.Post(engine.GenFailed{Gen: g.id, Failure: out, Killed: f.Kind == exec.KindKilled})
 }

@@ -94,7 +94,7 @@ func (w *Workers) spawn(f func()) {
 
 // Start starts a generation. How it went is told by what becomes of its packets.
 func (w *Workers) Start(e engine.StartGen) {
-	g := &generation{w: w, id: e.Gen, job: e.Job, orders: make(chan engine.Effect, orderDepth)}
+	g := &generation{w: w, id: e.Gen, job: e.Job, solo: e.Solo, orders: make(chan engine.Effect, orderDepth)}
 	g.ctx, g.cancel = context.WithCancel(w.ctx)
 	if j, ok := w.Job(e.Job); ok {
 		g.of = j

@@ -77,10 +77,6 @@ class Zygote:
             self._become(worker, parent, *fds)
         for fd in fds:
             os.close(fd)
-        try:
-            os.setpgid(pid, pid)
-        except OSError:
-            pass  # It has done so itself, or is gone.
         self.children.add(pid)
         self.channel.write({"op": "forked", "id": r["id"], "pid": pid})
 
@@ -91,7 +87,7 @@ class Zygote:
             if os.getppid() != parent:
                 return  # The zygote died before that took effect.
             libc.prctl(PR_SET_CHILD_SUBREAPER, 1)
-            os.setpgid(0, 0)
+            os.setsid()  # What it signals as its group, or its session, is itself and what it has started.
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.SIG_DFL)
