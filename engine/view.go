@@ -103,6 +103,16 @@ func (p *Peer) MayDeal(id tasks.JobID, who tasks.PeerID) bool {
 		j.proofs.shown != nil && seatedIn(j.proofs.shown.Chain, who) || j.copy.log != nil && seatedIn(j.copy.log.Chain(), who)
 }
 
+// Makers are the nodes that may have run some units of a job that this peer leads, as far as that is known (known).
+func (p *Peer) Makers(id tasks.JobID, units tasks.Cover) (of map[tasks.PeerID]tasks.Cover, known, leads bool) {
+	j := p.job(id)
+	if j == nil || !j.leads() {
+		return nil, false, false
+	}
+	of, known = j.led.home.Makers(units)
+	return of, known, true
+}
+
 // Entrusted reports whether this peer leads a job, and knows that a member was given all of some units.
 func (p *Peer) Entrusted(id tasks.JobID, who tasks.PeerID, units tasks.Range) bool {
 	j := p.job(id)

@@ -96,6 +96,23 @@ func (h *Home) Entrusted(id tasks.PeerID, units tasks.Range) bool {
 	return h.traced() && h.custody.lent[id].Union(h.custody.given[id]).Covers(tasks.CoverOf(units))
 }
 
+// Makers are the nodes that may have run some of these units, each with those that it was given at some time, and this
+// home, which may have run any. known is false where that is nobody's knowledge, and so anybody may have.
+func (h *Home) Makers(units tasks.Cover) (of map[tasks.PeerID]tasks.Cover, known bool) {
+	if !h.traced() {
+		return nil, false
+	}
+	of = map[tasks.PeerID]tasks.Cover{h.custody.self: units}
+	for _, all := range []map[tasks.PeerID]tasks.Cover{h.custody.lent, h.custody.given} {
+		for id, c := range all {
+			if c = c.Intersect(units); !c.Empty() {
+				of[id] = of[id].Union(c)
+			}
+		}
+	}
+	return of, true
+}
+
 // gave notes that a node has been given units.
 func (c *custody) gave(to tasks.PeerID, units tasks.Cover) {
 	if c.given == nil {

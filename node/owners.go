@@ -57,6 +57,7 @@ func byJobs(
 //	items      itemsAsk, JSON -> itemsTold, JSON: a blob of items is kept with the copy of a job's ledger
 //	units             -> units.Listing, msgpack: which units are committed, and in which partials
 //	values     ask, msgpack -> told, msgpack (node/values): what units of a job that ran on this node made for others
+//	makers     makersAsk, msgpack -> makersTold, msgpack: which members may have run units of a job that is led here
 //	spent      job id -> spentTold, msgpack: units of a job that is led here whose values none needs any more
 //	early      earlyValues, msgpack -> empty: values of units that the asker has run, before they are committed
 //	note       nodeNote, msgpack -> empty: what the asker, which works for a job, has to say to the job's user
@@ -224,6 +225,12 @@ var requests = map[string]request{
 		access: members.ForAll, // that may work, of any job: who works for it is known to nobody for sure
 		answer: func(_ context.Context, d *Daemon, from tasks.PeerID, _ *jobs.Job, arg string) ([]byte, error) {
 			return d.jobs.ServeValues(from, arg)
+		},
+	},
+	"makers": {
+		access: members.ForAll, // that may work, as of values
+		answer: func(_ context.Context, d *Daemon, from tasks.PeerID, _ *jobs.Job, arg string) ([]byte, error) {
+			return d.jobs.ServeMakers(from, arg)
 		},
 	},
 	"spent": {

@@ -128,6 +128,7 @@ func TestRequestsAreForWhoMayMakeThem(t *testing.T) {
 		"early":              {all, nil}, // it names no job; what comes of units that the asker was not given is dropped
 		"values":             {all, nil}, // of members that may work; see TestValuesAreForWorkers
 		"spent":              {all, nil}, // likewise
+		"makers":             {all, nil}, // likewise
 		"note":               {all, nil}, // it names no job; one note of each worker counts, on jobs of this node's user
 		"watch":              {look, nil},
 		"share":              {all, nil}, // the home may ask, too; a job that is not known here is nobody's
@@ -302,9 +303,14 @@ func TestValuesAreForWorkers(t *testing.T) {
 		o := admit(t, d, string(right), right)
 		defer o.Close()
 		_, err := d.serve(t.Context(), o.net.ID(), "values", request)
-		_, of := d.serve(t.Context(), o.net.ID(), "spent", []byte("job"))
-		if may := right == p2p.Worker; may != (err == nil) || may == strings.Contains(of.Error(), "may not") {
-			t.Errorf("%v asks: %v, %v", right, err, of)
+		for _, kind := range []string{"spent", "makers"} {
+			_, err := d.serve(t.Context(), o.net.ID(), kind, []byte("job"))
+			if (right == p2p.Worker) == strings.Contains(err.Error(), "may not") {
+				t.Errorf("%v asks for %s: %v", right, kind, err)
+			}
+		}
+		if (right == p2p.Worker) != (err == nil) {
+			t.Errorf("%v asks: %v", right, err)
 		}
 	}
 }

@@ -2,14 +2,17 @@ package jobs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 
+	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/internal/durable"
 	"github.com/dtpnode/dtpnode/node/store"
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/tasks"
+	"github.com/dtpnode/dtpnode/wire"
 )
 
 // What units of a job hand to others of it stays on the nodes that have run them (node/values). This file connects that
@@ -81,4 +84,89 @@ func (r *programs) ServeValues(from tasks.PeerID, arg string) ([]byte, error) {
 		return nil, fmt.Errorf("values of jobs are for members that may work, and %s may not", r.cluster.NameOf(from))
 	}
 	return r.values.Serve([]byte(arg))
+}
+
+// makersAsk is the request "makers" of a job's home.
+type makersAsk struct {
+	Job   tasks.JobID `msgpack:"j"`
+	Units tasks.Cover `msgpack:"u"`
+}
+
+// makersTold is its answer.
+type makersTold struct {
+	Known bool    `msgpack:"k"`
+	Of    []maker `msgpack:"o"`
+}
+
+// maker is a member with units that it may have run.
+type maker struct {
+	Node  tasks.PeerID `msgpack:"n"`
+	Units tasks.Cover  `msgpack:"u"`
+}
+
+// ServeMakers answers the request "makers" of a member that may work.
+func (r *programs) ServeMakers(from tasks.PeerID, arg string) ([]byte, error) {
+	if !r.net.HasRight(from, p2p.Worker) {
+		return nil, fmt.Errorf("who runs what of jobs is for members that may work, and %s may not", r.cluster.NameOf(from))
+	}
+	var a makersAsk
+	if err := wire.Unmarshal([]byte(arg), &a); err != nil {
+		return nil, err
+	}
+	if !a.Units.Valid(tasks.R(0, tasks.MaxUnits)) {
+		return nil, errors.New("these are no units")
+	}
+	of, known, err := r.makers(a.Job, a.Units)
+	if err != nil {
+		return nil, err
+	}
+	told := makersTold{Known: known}
+	for id, c := range of {
+		told.Of = append(told.Of, maker{id, c})
+	}
+	return wire.Marshal(&told)
+}
+
+// makers are the members that may have run some units of a job that is led here.
+func (r *programs) makers(id tasks.JobID, units tasks.Cover) (of map[tasks.PeerID]tasks.Cover, known bool, err error) {
+	leads := false
+	r.loop.Ask(func(p *engine.Peer) { of, known, leads = p.Makers(id, units) })
+	if !leads {
+		return nil, false, fmt.Errorf("this node does not lead the job %s", id.Short())
+	}
+	return of, known, nil
+}
+
+// Makers asks a job's home (values.Peers).
+func (p peersOfValues) Makers(
+	ctx context.Context, id tasks.JobID, units tasks.Cover,
+) (of map[tasks.PeerID]tasks.Cover, known bool, err error) {
+	j := p.book.ByID(id)
+	if j == nil {
+		return nil, false, NoJob(id.Short())
+	}
+	home := j.homeNow()
+	if home == p.net.ID() {
+		return p.makers(id, units)
+	}
+	request, err := wire.Marshal(&makersAsk{id, units})
+	var answer []byte
+	if err == nil {
+		answer, err = p.cluster.Ask(ctx, home, "makers", string(request))
+	}
+	var told makersTold
+	if err == nil {
+		err = wire.Unmarshal(answer, &told)
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("could not ask %s who has run units: %w", p.cluster.NameOf(home), err)
+	}
+	of = map[tasks.PeerID]tasks.Cover{}
+	for _, m := range told.Of {
+		if !m.Units.Valid(tasks.R(0, tasks.MaxUnits)) {
+			return nil, false, fmt.Errorf("%s has told units that are none", p.cluster.NameOf(home))
+		}
+		of[m.Node] = of[m.Node].Union(m.Units)
+	}
+	return of, told.Known, nil
 }

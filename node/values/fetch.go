@@ -17,11 +17,13 @@ import (
 const (
 	askedAtOnce = 8                // members that are asked at a time
 	askWait     = 20 * time.Second // for one answer, which may have maxAnswer bytes
-	maxAnswer   = 4 << 20          // bytes of values in an answer; of a value that is larger there are several
-	maxAsked    = 4096             // values in one request
-	maxTold     = 4096             // ranges of units that an answer tells
-	maxShared   = 64 << 10         // bytes of a value that shares a pack with others here
-	maxForeign  = 64 << 20         // bytes of such a pack
+	learnWait   = 30 * time.Second // in which another home may have come to lead
+	learnAgain  = 200 * time.Millisecond
+	maxAnswer   = 4 << 20  // bytes of values in an answer; of a value that is larger there are several
+	maxAsked    = 4096     // values in one request
+	maxTold     = 4096     // ranges of units that an answer tells
+	maxShared   = 64 << 10 // bytes of a value that shares a pack with others here
+	maxForeign  = 64 << 20 // bytes of such a pack
 )
 
 // ask is the request that members make of each other. Of a value of which a part is here already, From says where the
@@ -139,17 +141,22 @@ func (k *kept) land(mine [][2]int64) {
 	}
 }
 
-// fetch brings values here: first from members that have said that they have them, then from any.
+// fetch brings values here: first from members that have said that they have them, then from any that may have run
+// their units. Otherwise a member that lies could give values of the units of everybody.
 func (s *Store) fetch(ctx context.Context, k *kept, want [][2]int64) {
 	workers := s.peers.Workers()
-	for _, known := range []bool{true, false} {
+	if !s.learn(ctx, k, want) {
+		return
+	}
+	for _, told := range []bool{true, false} {
 		var g errgroup.Group
 		g.SetLimit(askedAtOnce)
 		for _, id := range workers {
 			var some [][2]int64
 			k.mu.Lock()
 			for _, w := range want {
-				if !k.hasSlot(w) && k.others[id].Has(w[0]) == known {
+				may := !k.known.Has(w[0]) || k.makers[id].Has(w[0])
+				if may && !k.hasSlot(w) && k.others[id].Has(w[0]) == told {
 					some = append(some, w)
 				}
 			}
@@ -165,6 +172,52 @@ func (s *Store) fetch(ctx context.Context, k *kept, want [][2]int64) {
 			})
 		}
 		_ = g.Wait()
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, w := range want { // Of what nobody has, more may be known another time.
+		if !k.hasSlot(w) && k.known.Has(w[0]) {
+			k.known = k.known.Minus(tasks.CoverOf(tasks.R(w[0], w[0]+1)))
+		}
+	}
+}
+
+// learn asks who may have run units, and reports whether an answer came.
+func (s *Store) learn(ctx context.Context, k *kept, want [][2]int64) bool {
+	units := make([]tasks.Range, 0, len(want))
+	for _, w := range want {
+		units = append(units, tasks.R(w[0], w[0]+1))
+	}
+	all := tasks.CoverOf(units...)
+	k.mu.Lock()
+	unknown := all.Minus(k.known)
+	k.mu.Unlock()
+	if unknown.Empty() {
+		return true
+	}
+	for began := time.Now(); ; {
+		of, known, err := s.peers.Makers(ctx, k.id, unknown)
+		if err == nil {
+			if known {
+				k.mu.Lock()
+				defer k.mu.Unlock()
+				for id, c := range of {
+					k.makers[id] = k.makers[id].Union(c)
+				}
+				k.known = k.known.Union(unknown)
+			}
+			return true
+		}
+		if time.Since(began) > learnWait { // What cannot be trusted is made again here.
+			s.log.Warn("could not learn who has run units of a job: what they have made is made again", "job", k.id.Short(),
+				"reason", err)
+			return false
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(learnAgain):
+		}
 	}
 }
 

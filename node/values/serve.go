@@ -77,7 +77,7 @@ func (s *Store) Socket(id tasks.JobID, job Job) (string, error) {
 	if k == nil {
 		k = &kept{
 			job: job, id: id, byPath: map[string]*pack{}, units: map[int64][]slot{},
-			others: map[tasks.PeerID]tasks.Cover{}, flights: map[int64]chan struct{}{},
+			others: map[tasks.PeerID]tasks.Cover{}, makers: map[tasks.PeerID]tasks.Cover{}, flights: map[int64]chan struct{}{},
 		}
 		k.ctx, k.cancel = context.WithCancel(s.ctx)
 	} else if _, err := os.Lstat(k.socket); err == nil {

@@ -28,6 +28,11 @@ type Peers interface {
 	Workers() []tasks.PeerID
 	// AskValues sends one of them a request that its Store serves (Serve).
 	AskValues(ctx context.Context, id tasks.PeerID, request []byte) ([]byte, error)
+	// Makers are the members that may have run some units of a job, and so have their values, with those of the units that
+	// they may have run. known is false where nobody knows that, and so any member may have.
+	Makers(
+		ctx context.Context, job tasks.JobID, units tasks.Cover,
+	) (of map[tasks.PeerID]tasks.Cover, known bool, err error)
 	// Spent are the units of a job whose values no other unit of it needs any more, as its home knows.
 	Spent(ctx context.Context, job tasks.JobID) (tasks.Cover, error)
 }
@@ -66,6 +71,8 @@ type kept struct {
 	cover   tasks.Cover                  // the units
 	held    tasks.Cover                  // those of them that are never spent
 	others  map[tasks.PeerID]tasks.Cover // what members have said that they have
+	makers  map[tasks.PeerID]tasks.Cover // what they may have run
+	known   tasks.Cover                  // the units of which all makers are in makers
 	flights map[int64]chan struct{}      // units that are being fetched; closed when that is over
 	made    int                          // files in the folder of values
 	bytes   int64                        // of all values

@@ -42,6 +42,7 @@ type cluster struct {
 	asked  int
 	spoil  func(answer []byte) []byte // what becomes of answers on their way; nil for nothing
 	spent  tasks.Cover
+	ran    map[tasks.PeerID]tasks.Cover // units that nodes may have run; nil where that is not known
 }
 
 // seen is the cluster as one of its nodes sees it.
@@ -71,6 +72,12 @@ func (c seen) AskValues(_ context.Context, id tasks.PeerID, request []byte) ([]b
 }
 
 func (c seen) Spent(context.Context, tasks.JobID) (tasks.Cover, error) { return c.spent, nil }
+
+func (c seen) Makers(
+	_ context.Context, _ tasks.JobID, units tasks.Cover,
+) (of map[tasks.PeerID]tasks.Cover, known bool, err error) {
+	return c.ran, c.ran != nil, nil
+}
 
 // child is a process of a job on a node.
 type child struct {
@@ -342,6 +349,22 @@ func TestManyAskForTheSame(t *testing.T) {
 	}
 	if got := two.get([2]int64{1, 0}); !bytes.Equal(got[0], noise(3<<20)) {
 		t.Error("it is another value")
+	}
+}
+
+// A member that was not given a unit is not believed to have its value.
+func TestValuesOfOthersAreNotTaken(t *testing.T) {
+	c := newCluster(t)
+	one, two, three := c.node(t, "one"), c.node(t, "two"), c.node(t, "three")
+	c.ran = map[tasks.PeerID]tasks.Cover{"one": tasks.CoverOf(tasks.R(0, 1)), "two": tasks.CoverOf(tasks.R(1, 9))}
+	two.keep(0, []byte("false"))
+	two.keep(1, []byte("true"))
+	if got := three.get([2]int64{0, 0}, [2]int64{1, 0}); got[0] != nil || string(got[1]) != "true" {
+		t.Errorf("%q", got)
+	}
+	one.keep(0, []byte("right"))
+	if got := three.get([2]int64{0, 0}); string(got[0]) != "right" {
+		t.Errorf("%q", got)
 	}
 }
 
