@@ -27,8 +27,8 @@ here is told.
                      has reduce is "sum"
     IMPORTS          names of modules that are imported when the code is loaded, so that not each process that runs items
                      does so; a module that cannot be is left to what needs it
-    PICKLER          a function that makes the class of picklers of results, sums and exceptions, of that of cloudpickle,
-                     which is used by default
+    PICKLER          a function that makes the class of picklers of results, sums and exceptions, of that of
+                     cloudpickle, which is used by default
     ITEMS            what process is given of an item that is bytes: "bytes", or with "pickle" the object that they are
                      a pickle of. Items that are only numbers are ints. With "blob" process is given the item's bytes,
                      all items that were appended with it, as a sequence of bytes, and the item's place in that: so

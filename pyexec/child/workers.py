@@ -378,8 +378,8 @@ class Reader(pickle.Unpickler):
                 "exception",
                 f"could not read a sum, for {name} of the module {module} cannot be imported where sums are merged: "
                 f"{described(e)}, in {sys.executable} on {os.uname().nodename}; have the module go along (modules="
-                f"[{module.partition('.')[0]!r}] in the Python package), import it in the function's own module, and not "
-                "from a path that items add, or return what needs no such class",
+                f"[{module.partition('.')[0]!r}] in the Python package), import it in the function's own module, and "
+                "not from a path that items add, or return what needs no such class",
             ) from None
 
 

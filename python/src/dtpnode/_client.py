@@ -205,8 +205,8 @@ class Client:
         ``outcomes.close()`` ends the map early, as does dropping the iterator: all that has no outcome is cancelled.
         Items without a length are read by another thread, so that they may be slow, or without end: each is submitted
         as soon as it is there, some 20,000 before outcomes are taken. What they raise is raised when all that was read
-        has its outcome. ``Unpicklable`` and ``TooLarge`` are raised for what cannot be sent, ``BrokenExecutor`` as by an
-        executor.
+        has its outcome. ``Unpicklable`` and ``TooLarge`` are raised for what cannot be sent, ``BrokenExecutor`` as by
+        an executor.
         """
         key = by_item if affinity is True else affinity or None
         return Outcomes(self._maps, function, items, key, nodes, Bar(title, progress), (env, modules, files))

@@ -184,8 +184,8 @@ class Job:
         return self._results
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Writes the output to a file, whole or not at all, when the job has ended, and returns the file's path. One that
-        cannot be written is an OSError, which names it: before the job is waited for if that is known by then."""
+        """Writes the output to a file, whole or not at all, when the job has ended, and returns the file's path. One
+        that cannot be written is an OSError, which names it: before the job is waited for if that is known by then."""
         to = Path(path).absolute()
         if to.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(to))

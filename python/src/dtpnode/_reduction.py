@@ -103,8 +103,8 @@ class Reduction(Future[Any]):
     @property
     def missing(self) -> list[dict[str, Any]]:
         """Waits for the end, and returns what is missing in the total, a mapping for each range of items: first, last
-        (the first that is not missing), kind and reason. The kind is ``raised`` or ``lost``, and ``undone`` of all other
-        items that were sent where there is no total, as with ``fail_fast``."""
+        (the first that is not missing), kind and reason. The kind is ``raised`` or ``lost``, and ``undone`` of all
+        other items that were sent where there is no total, as with ``fail_fast``."""
         self._wait()
         return [dict(zip(COLUMNS, (*items, kind, why))) for items, kind, why in self._run.missing()]
 

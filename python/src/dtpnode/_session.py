@@ -698,7 +698,8 @@ def part_title(title: str, session: str, before: int) -> str:
     return f"{title} (session {session} after {before} calls)"
 
 
-# What ends the titles of reductions, by which other processes know them: of those whose result may lack items the second.
+# What ends the titles of reductions, by which other processes know them: the second of those whose result may lack
+# items.
 REDUCE, PARTIAL = " (reduce)", " (reduce, partial)"
 PART = re.compile(r" \(session (\w+) after (\d+) calls\)$")
 
