@@ -1,5 +1,6 @@
 """Pickles of functions are kept, and are as if they were not."""
 
+import dataclasses
 import fnmatch
 import functools
 import json
@@ -149,6 +150,55 @@ class Shape:
     @scaled.register
     def _(self, by: int):
         return self.side * by
+
+
+class Slots:
+    __slots__ = ("a", "__hidden", "__weakref__")
+    kind = "slots"
+
+    def __init__(self, a):
+        self.a, self.__hidden = a, -a
+
+    def both(self):
+        return self.a, self.__hidden
+
+
+class More(Slots):
+    """Its objects have attributes, too."""
+
+    __slots__ = "b"
+
+    def both(self):
+        return *super().both(), self.b
+
+
+@dataclasses.dataclass(slots=True)
+class Point:
+    x: int
+    y: list = dataclasses.field(default_factory=list)
+
+
+def test_slots(pool):
+    """Objects of classes with __slots__ go there and come back."""
+    def made(cls, *args):
+        thing = cls(*args)
+        return thing, hasattr(thing, "__dict__")
+
+    thing, loose = pool.submit(made, Slots, 1).result()
+    assert type(thing) is Slots and thing.both() == (1, -1) and not loose and Slots.kind == "slots"
+    assert pool.submit(thing.both).result() == (1, -1)
+    more = More(2)
+    more.b = 3
+    assert pool.submit(more.both).result() == (2, -2, 3) and pool.submit(lambda m: m, more).result().both() == (2, -2, 3)
+    assert pool.submit(made, Point, 1).result() == (Point(1), False)
+    assert pool.submit(lambda p: p.y.append(p.x) or p, Point(4)).result() == Point(4, [4])
+
+    class Local:
+        __slots__ = {"a": "its documentation"}
+
+    local = pool.submit(lambda: Local()).result()
+    local.a = 1
+    assert type(local) is Local and Local.__slots__ == {"a": "its documentation"}
 
 
 @functools.singledispatch

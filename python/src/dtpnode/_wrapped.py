@@ -1,4 +1,5 @@
-"""Pickles of what functools makes of functions, of which cloudpickle makes none that another process can read.
+"""Pickles of what cloudpickle makes none of that another process can read: of what functools makes of functions, and of
+classes with __slots__.
 
 It is shipped by value, so that nodes need not have this package, and so it imports nothing of it.
 """
@@ -6,7 +7,7 @@ It is shipped by value, so that nodes need not have this package, and so it impo
 import functools
 import operator
 import sys
-from types import FunctionType
+from types import FunctionType, MemberDescriptorType
 from typing import Any, Callable
 
 CACHED = type(functools.lru_cache(len))  # of what functools.lru_cache and functools.cache make
@@ -32,6 +33,17 @@ def reduced(obj: Any) -> Any:
 def _dispatches(fn: Any) -> bool:
     """Whether functools.singledispatch has made a function."""
     return fn.__code__ is functools.singledispatch(len).__code__  # type: ignore[attr-defined]
+
+
+def slotted(cls: type, made: tuple[Any, ...]) -> tuple[Any, ...]:
+    """How a class with __slots__ is pickled, of how cloudpickle does it, which gives it them when it is made already:
+    then they make no room in its objects, whose state does not fit those of the same class elsewhere."""
+    make, args, (attributes, more), *rest = made
+    constructor, name, bases, namespace, *tail = args
+    slots = {name for name, v in attributes.items() if isinstance(v, MemberDescriptorType) and v.__objclass__ is cls}
+    attributes = {name: v for name, v in attributes.items() if name not in slots and name != "__slots__"}
+    namespace = {**namespace, "__slots__": cls.__slots__}  # type: ignore[attr-defined]
+    return make, (constructor, name, bases, namespace, *tail), (attributes, more), *rest
 
 
 def importable(obj: Any) -> bool:
@@ -80,6 +92,10 @@ def pickler(base: Any) -> Any:
 
     def reducer_override(self: Any, obj: Any) -> Any:
         made = reduced(obj)
-        return base.reducer_override(self, obj) if made is NotImplemented else made
+        if made is NotImplemented:
+            made = base.reducer_override(self, obj)
+            if isinstance(obj, type) and "__slots__" in obj.__dict__ and isinstance(made, tuple):
+                made = slotted(obj, made)
+        return made
 
     return type("Pickler", (base,), {"reducer_override": reducer_override})
