@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import pickle
 import re
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -54,6 +55,35 @@ def test_unpicklable(pool, call, where):
     assert where in str(e.value)
     assert isinstance(e.value, pickle.PicklingError)
     assert pool.submit(pow, 2, 3).result() == 8
+
+
+class Analysis:
+    """Has what it runs on, as many do."""
+
+    def __init__(self, pool, client=None):
+        self.pool, self.client = pool, client
+
+    def run(self):
+        return 1
+
+
+@pytest.mark.parametrize(
+    "make, where, hint",
+    [
+        (lambda pool, _: Analysis(pool), ".pool, a dtpnode._executor.Executor: an executor is", "in a call that needs"),
+        (lambda _, client: Analysis(None, client), ".client, a dtpnode._client.Client: a client is", "__getstate__"),
+        (lambda pool, _: Analysis(pool.submit(abs, -1)), ".pool, a dtpnode._held.LateFuture: ", "its result() gives"),
+        (lambda *_: Analysis(multiprocessing.Lock()), ".pool, a multiprocessing.synchronize.Lock: ", "no memory, lock"),
+        (lambda *_: Analysis(threading.local()), ".pool, a _thread._local: ", "each process has one of its own"),
+        (lambda *_: Analysis(sqlite3.connect(":memory:")), ".pool, a sqlite3.Connection: ", "path of the database"),
+    ],
+    ids=["executor", "client", "future", "lock", "local", "database"],
+)
+def test_methods_of_objects_with_more(pool, client, make, where, hint):
+    """The part that cannot be sent is the one that the user has put there, and nothing inside of it."""
+    with pytest.raises(dtpnode.Unpicklable) as e:
+        pool.submit(make(pool, client).run)
+    assert f"the function.__self__{where}" in str(e.value) and hint in e.value.hint
 
 
 def test_unpicklable_result(pool):

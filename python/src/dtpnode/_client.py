@@ -230,6 +230,9 @@ class Client:
         if self._own is not None:
             self._own.close()
 
+    def __reduce__(self) -> str:
+        raise TypeError("a client is not sent to other processes")
+
     def __enter__(self) -> "Client":
         return self
 

@@ -257,6 +257,9 @@ class Executor(_Executor):
             for reduction in list(self._reductions):
                 reduction.join()
 
+    def __reduce__(self) -> str:
+        raise TypeError("an executor is not sent to other processes")
+
     def __enter__(self) -> "Executor":
         self._within.append(True)
         self._session.cancels = True

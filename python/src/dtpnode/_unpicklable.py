@@ -10,6 +10,8 @@ from ._wrapped import CACHED, pickler
 
 DEPTH = 12  # levels that are looked through
 WIDTH = 1000  # parts of one value that are
+# Packages in whose objects nobody looks for a part of their own.
+WHOLE = {"dtpnode", "concurrent", "multiprocessing", "threading", "queue", "asyncio"}
 
 
 class Nothing:
@@ -57,6 +59,8 @@ def unpicklable(value: Any, root: str) -> str:
 
 def _parts(value: Any) -> Iterator[tuple[str, Any]]:
     """What a value is pickled of, with how each is reached from it."""
+    if type(value).__module__.partition(".")[0] in WHOLE:
+        return
     if isinstance(value, dict):
         for k, v in list(value.items())[:WIDTH]:
             yield f"[{k!r}]", v
