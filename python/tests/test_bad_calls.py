@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import pytest
@@ -363,6 +364,20 @@ def moves():
 
 def closes():
     os.closerange(3, 256)
+
+
+def spreads():
+    with ProcessPoolExecutor(1) as pool:
+        return pool.submit(forks).result()
+
+
+def test_multiprocessing_of_own_functions(client):
+    """A call that gives functions of a script to processes of its own is told why these do not find them."""
+    with client.executor(output=None) as pool:
+        assert repr(pool) == f"<dtpnode.Executor {pool.name[:12]}>"
+        with pytest.raises(pickle.PicklingError) as e:
+            pool.submit(spreads).result()
+    assert "have a module with them go along (modules=[…]" in str(e.value.__cause__)
 
 
 def test_habits(client):

@@ -90,6 +90,9 @@ class Executor(_Executor):
     that changes the working folder changes it for itself alone; files that it leaves there may be seen by later calls
     of the same process, and by nobody else: what is to stay is returned, or written to a path that all hosts see.
 
+    What this process has set is not set there: environment variables, warnings filters, levels of logging, numpy.seterr
+    and the like. An ``initializer`` does that.
+
     Futures raise what the call has raised, with the traceback on the node as the cause (``RemoteTraceback``), or
     ``ItemLost`` if the call has ended its process again and again. They raise ``ClusterLost`` or ``JobFailed``, both
     ``BrokenExecutor``, if nothing can be run any more. ``submit`` and ``map`` raise ``Unpicklable`` and ``TooLarge``
@@ -256,6 +259,9 @@ class Executor(_Executor):
             self._session.join()
             for reduction in list(self._reductions):
                 reduction.join()
+
+    def __repr__(self) -> str:
+        return f"<dtpnode.Executor {self.name[:12]}>"
 
     def __reduce__(self) -> str:
         raise TypeError("an executor is not sent to other processes")
