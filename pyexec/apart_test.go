@@ -14,8 +14,8 @@ type killed struct{ dones }
 
 func (killed) Failed(*exec.Failure) {}
 
-// TestAloneAfterAKill: once the process with a program's code was killed, what runs alone shares no process with others,
-// not even the interpreter, and its processes end with the program.
+// TestAloneAfterAKill: once the process with a program's code was killed, what runs alone shares no process with
+// others, not even the interpreter, and its processes end with the program.
 func TestAloneAfterAKill(t *testing.T) {
 	rt := openRuntime(t)
 	d, err := describe(t, rt, writeFile(t, "code.py", []byte(`

@@ -622,8 +622,8 @@ func TestNoRoomNoSeal(t *testing.T) {
 	}
 }
 
-// TestFullOutputIsSealed has the disk take no more of a generation's output: what it has done is sealed, and what it has
-// not is run by another one, which begins after a pause.
+// TestFullOutputIsSealed has the disk take no more of a generation's output: what it has done is sealed, and what it
+// has not is run by another one, which begins after a pause.
 func TestFullOutputIsSealed(t *testing.T) {
 	s := one(t, 1, 1000, 10_000)
 	var leased []Lease
