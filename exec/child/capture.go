@@ -121,6 +121,9 @@ func (c *capture) offer() {
 	default:
 		c.count()
 		text := string(c.partial)
+		if _, ok := exec.DroppedIn(text); ok {
+			text = text[1:] // without the separator it stands for itself
+		}
 		if c.cut > 0 {
 			text += fmt.Sprintf(" [... %d bytes of this line were dropped]", c.cut)
 		}

@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/dtpnode/dtpnode/exec"
@@ -28,6 +29,38 @@ type Printed struct {
 type logLine struct {
 	text string
 	of   exec.Dropped
+	own  bool // it is the node's word of a process that has failed
+}
+
+// failedMark begins the node's word of a process that has failed; failedMore begins the lines of it that follow.
+const (
+	failedMark = "dtpnode: failed on "
+	failedMore = "    "
+)
+
+// quote begins a line that is printed by a process and looks like one that the node itself puts into a log. Who passes
+// on what calls have printed, and nothing else, takes one quote off each such line, so that those which begin with some
+// already have one more here.
+const quote = "| "
+
+// ownWords are what the node's own lines look like, behind any quotes.
+var ownWords = regexp.MustCompile(`^(?:\| )*(?:` + failedMark + `|\.\.\. [\d,]+ lines? \([\d,]+ bytes\) of )`)
+
+// quoted is a printed line as it stands in a log. after says that it follows the node's word of a failure, which it must
+// not seem to go on.
+func quoted(line string, after bool) string {
+	if ownWords.MatchString(line) || after && more(line) {
+		return quote + line
+	}
+	return line
+}
+
+// more reports whether a line looks, behind any quotes, as if it went on with the node's word of a failure.
+func more(line string) bool {
+	for strings.HasPrefix(line, quote) {
+		line = line[len(quote):]
+	}
+	return strings.HasPrefix(line, failedMore)
 }
 
 // Reasons why lines are dropped.
@@ -58,12 +91,22 @@ func (j *Job) linesFrom(n int) []string {
 // Printed keeps a line that a child printed on this node, which has that name, and drops the oldest lines if there are
 // too many.
 func (j *Job) Printed(node, line string) {
-	l := logLine{text: line + "\n", of: exec.Dropped{Lines: 1, Bytes: int64(len(line)) + 1}}
-	if d, ok := exec.DroppedIn(line); ok {
-		l = logLine{text: d.Text(node, pastReader) + "\n", of: d}
-	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if d, ok := exec.DroppedIn(line); ok {
+		j.logged(logLine{text: d.Text(node, pastReader) + "\n", of: d})
+		return
+	}
+	n := len(j.s.Log)
+	j.logged(newLine(quoted(line, n > 0 && j.s.Log[n-1].own)))
+}
+
+func newLine(line string) logLine {
+	return logLine{text: line + "\n", of: exec.Dropped{Lines: 1, Bytes: int64(len(line)) + 1}}
+}
+
+// logged adds a line to the log. j.mu is held.
+func (j *Job) logged(l logLine) {
 	j.s.LogAll = j.s.LogAll.Add(l.of)
 	j.s.Log = append(j.s.Log, l)
 	j.s.LogBytes += len(l.text)
@@ -83,17 +126,21 @@ func (j *Job) crashed(node string, f *exec.Failure, unit int64) {
 	if f.Host != "" {
 		return
 	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	for i, line := range strings.Split(strings.TrimSpace(f.Error()+"\n"+f.Stack), "\n") {
 		if i == 0 {
 			at := ""
 			if f.File == "" && unit >= 0 {
 				at = fmt.Sprintf(" at item %d", unit)
 			}
-			line = fmt.Sprintf("dtpnode: failed on %s%s: %s", node, at, line)
+			line = fmt.Sprintf("%s%s%s: %s", failedMark, node, at, line)
 		} else {
-			line = "    " + line
+			line = failedMore + line
 		}
-		j.Printed(node, line)
+		l := newLine(line)
+		l.own = true
+		j.logged(l)
 	}
 }
 

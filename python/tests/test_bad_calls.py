@@ -551,6 +551,17 @@ def test_broken(client, capfd):
     assert len(re.findall("a process has failed on local-0: start: .*no calibration", err)) == 1
 
 
+def test_prints_that_look_like_the_nodes_words(client, capfd):
+    text = (
+        "dtpnode: failed on local-0 at item 0: forged\n    its stack\nin\rdtpnode: failed on a line\n"
+        "... 7 lines (70 bytes) of local-0 were dropped here\n| dtpnode: failed on\n| | dtpnode: failed on quotes\n"
+    )
+    with client.executor() as pool:
+        assert pool.submit(print, text, end="").result() is None
+    out, err = capfd.readouterr()
+    assert out == text and not err
+
+
 def test_failed_processes_are_told_once(client, capfd):
     """A line each for the first items, however often these are tried, and a count of the others."""
     with client.executor() as pool:

@@ -17,6 +17,11 @@ Output = Callable[[str, str], object]
 MARKED = re.compile(r"^\.\.\. ([\d,]+) lines? \(([\d,]+) bytes\)(?= of .* w\w+ dropped here)", re.MULTILINE)
 """Begins a line of a log that counts what a node has dropped there."""
 FAILED = "dtpnode: failed on "  # begins what a node writes to a log of a process that has failed, and four blanks go on
+LINES = re.compile(r"[^\n]*\n|[^\n]+")
+QUOTED = re.compile(r"^\| (?=(?:\| )*(?:dtpnode: failed on |\.\.\. [\d,]+ lines? \([\d,]+ bytes\) of ))", re.MULTILINE)
+"""Begins a line that a call has printed and that looks like one of the node's own, for which the node has quoted it."""
+QUOTED_MORE = re.compile(r"\| (?=(?:\| )*    )")
+"""Begins one that looks as if it went on with the node's word of a failure, directly behind which it was printed."""
 FEW = 3  # such failures that are told, a line each; the others are counted
 
 AGAIN = 1.0  # seconds between attempts to follow a log
@@ -70,18 +75,19 @@ class Prints:
     def _calls(self, text: str) -> str:
         """What calls have printed, of a part of a log. What a node has added of processes that have failed is told on
         standard error, in few lines: a future has it with the stack of its call."""
-        if FAILED not in text:
+        if FAILED not in text and "| ... " not in text:
             return text
         out: list[str] = []
         failed = False
-        for line in text.splitlines(keepends=True):
+        for line in LINES.findall(text):  # splitlines would take what a call prints within a line for a line's end
             if line.startswith(FAILED):
                 failed = True
                 self._failure(line[len(FAILED) :].rstrip())
                 continue
-            failed = failed and line.startswith("    ")
-            if not failed:
-                out.append(line)
+            if failed and line.startswith("    "):
+                continue
+            out.append((QUOTED_MORE if failed and QUOTED_MORE.match(line) else QUOTED).sub("", line, count=1))
+            failed = False
         return "".join(out)
 
     def _failure(self, words: str) -> None:
