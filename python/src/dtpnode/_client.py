@@ -215,6 +215,13 @@ class Client:
         """A job by its name or the beginning of it, from any process and node. An unknown one is an Error."""
         return Job(self.control, self.control.call("GET", f"/v1/jobs/{name}")["id"])
 
+    def get(self, dsk: Any, keys: Any, **options: Any) -> Any:
+        """Runs a graph of dask, and returns the values of keys, for ``dask.config.set(scheduler=client.get)``.
+        ``dtpnode.dask`` has the rest."""
+        from .dask import get
+
+        return get(self)(dsk, keys, **options)
+
     def on_close(self, close: Callable[[], None]) -> None:
         """Has ``close()`` called when this client is closed, while the daemon can be reached still."""
         self._closing.append(close)

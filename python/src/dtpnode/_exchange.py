@@ -43,11 +43,14 @@ class Exchange:
         close: bool = False,
         near: Sequence[Mapping[str, Any]] = (),
         upto: int = 0,
+        depends: bool = False,
     ) -> None:
         """Appends items, or closes the job. Seq counts the appends of the job from 1. Near says which nodes are faster
         with some of the items (NearItems of the schema), and upto is the number behind the last call, where calls have
-        numbers."""
-        append = {"seq": seq, "data": items, "close": close}
+        numbers. With depends each item begins with the units whose values it takes (exec/items.go)."""
+        append: dict[str, Any] = {"seq": seq, "data": items, "close": close}
+        if depends:
+            append["depends"] = True
         if near:
             append["near"] = near
         if upto:

@@ -41,9 +41,11 @@ ROOM = 2.0  # seconds between attempts to have a disk take more that was full
 AGAIN = (404, 500, 502, 503, 504)  # statuses of refusals that another attempt may not meet
 
 
-Append = tuple[int, list[bytes], bool, list[dict[str, Any]], int]
-"""An append: its number, the items, whether it is the last one, which nodes are near some of the items, and the number
-behind its last call in the session."""
+Append = (
+    tuple[int, list[bytes], bool, list[dict[str, Any]], int] | tuple[int, list[bytes], bool, list[dict[str, Any]], int, bool]
+)
+"""An append: its number, the items, whether it is the last one, which nodes are near some of the items, the number
+behind its last call in the session, and whether items name units whose values they take."""
 
 
 @dataclass(eq=False)

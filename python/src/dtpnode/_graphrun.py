@@ -1,0 +1,589 @@
+"""What runs on the nodes of a graph of dask: units of tasks, and the values that these hand to each other.
+
+It is shipped by value, so that nodes need dask and not this package, and so it imports nothing of it.
+
+An item is, behind the links that the daemon reads (exec/items.go), a byte and what it says:
+
+    S  what units of the same append share, each as a pickle: four bytes, how many there are, little-endian, eight bytes
+       for each with where it ends, counted from the end of this list, and the pickles. Nothing is run. It is the first
+       item of its append.
+    U  a unit: the pickle of its number in the job and of its program (_graph.py), in which persistent ids are places in
+       what is shared
+
+A value that another unit takes is kept by the node's daemon, which this process tells over a socket (the environment
+variable DTPNODE_VALUES) in which file the value is. It is laid out so that what is large in it is read where it lies:
+
+    1 byte          0, or 1 for an exception in the place of a value: its unit has ended so, and each that takes it does
+    3 bytes         nothing
+    4 bytes         n, how many buffers there are, little-endian as all numbers
+    8 bytes         bytes of the pickle
+    n times 8 bytes bytes of each buffer
+                    the pickle, then each buffer, which begins at a multiple of 64 bytes
+
+Values may be lost with the nodes that have them. Whoever needs one then makes it again, by its unit, with what that
+needs in turn.
+"""
+
+import hashlib
+import io
+import mmap
+import os
+import pickle
+import socket
+import struct
+import sys
+import time
+from collections import OrderedDict
+from typing import Any, Callable, Iterable
+
+from . import _unpicklable  # which is shipped by value, too
+
+SHARED, UNIT = b"S", b"U"
+ALIGNED = 64  # bytes, at a multiple of which values and buffers begin
+APART = 4096  # bytes of a buffer that is not copied into the pickle
+MAPPED = 64 << 10  # bytes of a value that is mapped and not read
+RECENT = 128 << 20  # bytes of values that a process has at hand
+SHARES = 32 << 20  # bytes of pickles of what is shared, that a process has at hand as objects
+PACK = 64 << 20  # bytes of a file of values, behind which another one is begun
+MAX_FRAME = 64 << 20  # bytes
+TRIES, PAUSE = 5, 0.5  # attempts to have what nobody had a moment ago, and seconds between them
+
+_HEAD = "<BxxxIQ"  # of a value
+
+Where = tuple[int, int]  # a unit, and which of its exports
+
+
+def pack_shared(pickles: list[bytes]) -> bytes:
+    """The item of what units of an append share."""
+    ends, at = [], 0
+    for p in pickles:
+        at += len(p)
+        ends.append(at)
+    return b"".join((SHARED, struct.pack("<I", len(pickles)), struct.pack(f"<{len(ends)}Q", *ends), *pickles))
+
+
+def body(item: Any) -> memoryview:
+    """An item without its links."""
+    view = memoryview(item)
+    return view[4 + 8 * int.from_bytes(view[:4], "little") :]
+
+
+class Remembered:
+    """Things that were used lately, up to a number of bytes."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._size = most, 0
+        self._things: "OrderedDict[Any, tuple[Any, int]]" = OrderedDict()
+
+    def get(self, key: Any) -> tuple[Any] | None:
+        found = self._things.get(key)
+        if found is None:
+            return None
+        self._things.move_to_end(key)
+        return (found[0],)
+
+    def add(self, key: Any, thing: Any, size: int) -> None:
+        self.drop(key)
+        if size > self._most:
+            return
+        self._things[key] = thing, size
+        self._size += size
+        while self._size > self._most:
+            self._size -= self._things.popitem(last=False)[1][1]
+
+    def drop(self, key: Any) -> None:
+        found = self._things.pop(key, None)
+        if found is not None:
+            self._size -= found[1]
+
+
+class Raised:
+    """An exception in the place of a value."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+class Blob:
+    """All items of an append in a file, as exec/items.go has them."""
+
+    def __init__(self, path: str) -> None:
+        with open(path, "rb") as f:
+            self._view = memoryview(mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ))
+        self._n = int.from_bytes(self._view[8:16], "little")
+
+    def __len__(self) -> int:
+        return self._n
+
+    def __getitem__(self, i: int) -> memoryview:
+        base = 16 + 8 * self._n
+        first = int.from_bytes(self._view[8 + 8 * i : 16 + 8 * i], "little") if i else 0
+        last = int.from_bytes(self._view[16 + 8 * i : 24 + 8 * i], "little")
+        return self._view[base + first : base + last]
+
+
+class Reader(pickle.Unpickler):
+    """Reads a unit."""
+
+    def __init__(self, data: Any, shared: Callable[[int], Any]) -> None:
+        super().__init__(io.BytesIO(data))
+        self._shared = shared
+
+    def persistent_load(self, pid: int) -> Any:
+        return self._shared(pid)
+
+
+class Unread(Exception):
+    """The daemon does not do what it was asked for."""
+
+
+class Daemon:
+    """The daemon's side of the values, over its socket."""
+
+    def __init__(self, path: str) -> None:
+        import msgpack
+
+        self._packed, self._unpacked = msgpack.packb, msgpack.unpackb
+        self._path = path
+        self._socket: socket.socket | None = None
+
+    def ask(self, frame: dict[str, Any]) -> dict[str, Any]:
+        """Sends a request, and returns the answer. A connection that has broken off is made anew once."""
+        data = self._packed(frame)
+        for again in (True, False):
+            try:
+                if self._socket is None:
+                    self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+                    self._socket.connect(self._path)
+                self._socket.sendall(struct.pack(">I", len(data)) + data)
+                size = int.from_bytes(self._read(4), "big")
+                if size > MAX_FRAME:
+                    raise OSError(f"the daemon sends a frame of {size} bytes")
+                answer: dict[str, Any] = self._unpacked(self._read(size), strict_map_key=False)
+                break
+            except OSError as e:
+                if self._socket is not None:
+                    self._socket.close()
+                self._socket = None
+                if not again:
+                    raise Unread(f"the daemon of this node does not answer: {e}") from e
+        if answer.get("op") == "failed":
+            raise Unread(str(answer.get("why")))
+        return answer
+
+    def _read(self, n: int) -> bytearray:
+        assert self._socket is not None
+        out = bytearray(n)
+        view, have = memoryview(out), 0
+        while have < n:
+            got = self._socket.recv_into(view[have:])
+            if got == 0:
+                raise OSError("it has closed the connection")
+            have += got
+        return out
+
+
+class Pack:
+    """A file of values in the working folder, to whose end they are written."""
+
+    def __init__(self, folder: str, name: str) -> None:
+        self.path = os.path.join(folder, name)
+        self._fd = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_APPEND, 0o600)
+        self.size = 0
+
+    def write(self, parts: list[Any]) -> tuple[int, int, bytes]:
+        """Writes a value of some parts, and returns where it is, its bytes and their hash."""
+        if pad := -self.size % ALIGNED:
+            self._put(bytes(pad))
+        at, told = self.size, hashlib.sha256()
+        for part in parts:
+            told.update(part)
+            self._put(part)
+        return at, self.size - at, told.digest()
+
+    def _put(self, part: Any) -> None:
+        view = memoryview(part).cast("B")
+        while view.nbytes:
+            try:
+                n = os.write(self._fd, view[: 1 << 30])
+            except OSError as e:
+                raise Unread(f"could not write a value to {self.path}: {e.strerror}") from None
+            self.size += n
+            view = view[n:]
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+def parts_of(value: Any, kind: int = 0) -> list[Any]:
+    """A value as it is written. What is large in it is not copied."""
+    import cloudpickle
+
+    buffers: list[memoryview] = []
+
+    def within(buffer: pickle.PickleBuffer) -> bool:
+        raw = buffer.raw()
+        if raw.nbytes < APART:
+            return True
+        buffers.append(raw)
+        return False
+
+    out = io.BytesIO()
+    cloudpickle.Pickler(out, 5, buffer_callback=within).dump(value)
+    pickled = out.getbuffer()
+    sizes = struct.pack(f"<{len(buffers)}Q", *(b.nbytes for b in buffers))
+    parts: list[Any] = [struct.pack(_HEAD, kind, len(buffers), pickled.nbytes) + sizes, pickled]
+    at = len(parts[0]) + pickled.nbytes
+    for b in buffers:
+        parts += (bytes(-at % ALIGNED), b)
+        at += -at % ALIGNED + b.nbytes
+    return parts
+
+
+def value_of(data: memoryview) -> Any:
+    """A value as it was written, or a Raised. Its buffers are parts of data."""
+    kind, n, size = struct.unpack_from(_HEAD, data)
+    sizes = struct.unpack_from(f"<{n}Q", data, struct.calcsize(_HEAD))
+    at = struct.calcsize(_HEAD) + 8 * n
+    pickled = data[at : at + size]
+    at += size
+    buffers = []
+    for b in sizes:
+        at += -at % ALIGNED
+        buffers.append(data[at : at + b])
+        at += b
+    value = pickle.loads(pickled, buffers=buffers)
+    return Raised(value) if kind else value
+
+
+def read(path: str, at: int, size: int) -> Any:
+    """A value in a file. A task that writes into what it takes, which none may, writes into its own copy."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if size < MAPPED:
+            data = bytearray(size)
+            if os.preadv(fd, [data], at) < size:
+                raise Unread(f"the file {path} lacks a value")
+            return value_of(memoryview(data))
+        before = at % mmap.ALLOCATIONGRANULARITY
+        mapped = mmap.mmap(fd, before + size, access=mmap.ACCESS_COPY, offset=at - before)
+        return value_of(memoryview(mapped)[before:])
+    finally:
+        os.close(fd)
+
+
+class Process:
+    """What a process that runs units keeps between them."""
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        path = os.environ.get("DTPNODE_VALUES")
+        self.daemon = Daemon(path) if path else None
+        self.recent = Remembered(RECENT)  # values, by where they are
+        self.shared = Remembered(SHARES)  # by their pickles
+        self._pack: Pack | None = None
+        self._packs = 0
+
+    # --- units
+
+    def run(self, item: Any, blob: Any, at: int) -> dict[Any, Any] | None:
+        """Runs a unit, and returns the values that were asked for."""
+        if body(item)[:1] == SHARED:
+            return None
+        number, program = self.program(item, blob)
+        run = Run(self, number, program)
+        try:
+            return run.run(self.take(program[0], blob, number - at))
+        except MemoryError:
+            raise
+        except Unread as e:
+            raise not_written(str(e)) from None
+        except BaseException as e:
+            run.keep_raised(e)
+            raise
+
+    def program(self, item: Any, blob: Any) -> Any:
+        """The number of a unit, and its program."""
+        shares: list[Any] = []  # the shared item, once something of it is needed
+
+        def shared(i: int) -> Any:
+            if not shares:
+                shares.append(body(blob[0])[1:])
+            n = int.from_bytes(shares[0][:4], "little")
+            first = int.from_bytes(shares[0][8 * i - 4 : 8 * i + 4], "little") if i else 0
+            last = int.from_bytes(shares[0][4 + 8 * i : 12 + 8 * i], "little")
+            pickled = bytes(shares[0][4 + 8 * n + first : 4 + 8 * n + last])
+            found = self.shared.get(pickled)
+            if found is None:
+                found = (pickle.loads(pickled),)
+                self.shared.add(pickled, found[0], len(pickled))
+            return found[0]
+
+        return Reader(body(item)[1:], shared).load()
+
+    # --- values
+
+    def take(self, want: list[Where], blob: Any, base: int) -> list[Any]:
+        """The values of other units, of which those from base on are in a blob. Values that no node has any more are
+        made again; where the unit of one has raised, this raises the same."""
+        if not want:
+            return []
+        found = self.look(want)
+        if len(found) < len(want):
+            self.remake([w for w in want if w not in found], blob, base)
+            found = {w: found[w] if w in found else self.sure(w) for w in want}
+        out = [found[w] for w in want]
+        for value in out:
+            if isinstance(value, Raised):
+                raise value.error.with_traceback(None)
+        return out
+
+    def look(self, want: Iterable[Where]) -> dict[Where, Any]:
+        """Those values of other units that are anywhere."""
+        out: dict[Where, Any] = {}
+        ask: list[Where] = []
+        for w in want:
+            recent = self.recent.get(w)
+            if recent is None:
+                ask.append(w)
+            else:
+                out[w] = recent[0]
+        if not ask:
+            return out
+        for w, where in zip(ask, self.ask({"op": "get", "want": ask})["values"]):
+            if where is None:
+                continue
+            path, at, size = where
+            try:
+                value = read(path, at, size)
+            except FileNotFoundError:  # It has just gone, which is as if it had been gone before.
+                continue
+            out[w] = value
+            self.recent.add(w, value, size)
+        return out
+
+    def sure(self, w: Where) -> Any:
+        """A value that was just made again."""
+        found = self.look([w])
+        if w not in found:
+            raise Unread(f"the daemon of this node does not have the value {w[1]} of the unit {w[0]}, which it was given")
+        return found[w]
+
+    def remake(self, lost: list[Where], blob: Any, base: int) -> None:
+        """Makes the values of units again, and before them what these take and is lost, too."""
+        todo = list(dict.fromkeys(unit for unit, _ in lost))
+        made: set[int] = set()
+        while todo:
+            unit = todo[-1]
+            if unit in made:
+                todo.pop()
+                continue
+            if base <= unit < base + len(blob):
+                own, first = blob, base
+            else:
+                told = self.item(unit)
+                own, first = Blob(told["path"]), unit - told["at"]
+            number, program = self.program(own[unit - first], own)
+            if number != unit:
+                raise Unread(f"the item of the unit {unit} is that of the unit {number}")
+            found = self.look(program[0])
+            lacking = [w for w in program[0] if w not in found]
+            before = [w[0] for w in lacking if w[0] not in made]
+            if before:
+                todo += dict.fromkeys(before)
+                continue
+            taken = [found[w] if w in found else self.sure(w) for w in program[0]]
+            self.again(Run(self, unit, program), taken)
+            made.add(unit)
+            todo.pop()
+
+    @staticmethod
+    def again(run: "Run", taken: list[Any]) -> None:
+        """Makes the values of a unit again. What it raises is for whoever takes them."""
+        try:
+            for value in taken:
+                if isinstance(value, Raised):
+                    raise value.error.with_traceback(None)
+            run.run(taken)
+        except (MemoryError, Unread):
+            raise
+        except Exception as e:
+            run.keep_raised(e)
+
+    def item(self, unit: int) -> dict[str, Any]:
+        """Where the item of a unit is. It may be on its way still, where nodes have come and gone."""
+        for left in reversed(range(TRIES)):
+            try:
+                return self.ask({"op": "item", "unit": unit})
+            except Unread:
+                if not left:
+                    raise
+            time.sleep(PAUSE)
+        raise AssertionError
+
+    def ask(self, frame: dict[str, Any]) -> dict[str, Any]:
+        if self.daemon is None:
+            raise RuntimeError(
+                f"the daemon on {os.uname().nodename} keeps no values for the tasks of graphs: it is older than the "
+                "dtpnode that has sent this graph"
+            )
+        return self.daemon.ask(frame)
+
+    def pack(self, folder: str) -> Pack:
+        """The file that takes the next values of a unit."""
+        if self._pack is not None and self._pack.size > PACK:
+            self._pack.close()
+            self._pack = None
+        if self._pack is None:
+            self._packs += 1
+            self._pack = Pack(folder, f".dtpnode-graph-{self.pid}-{self._packs}")
+        return self._pack
+
+    def keep(self, unit: int, pack: Pack, values: list[tuple[int, int, bytes]]) -> None:
+        """Hands the exports of a unit over, which are written."""
+        self.ask({"op": "keep", "unit": unit, "path": pack.path, "values": values})
+
+
+class Run:
+    """A unit that runs."""
+
+    def __init__(self, process: Process, unit: int, program: Any) -> None:
+        self._process, self._unit = process, unit
+        _, self._constants, self._steps, self._exports, self._wanted = program
+        self._registers: list[Any] = []
+        self._folder = os.getcwd()
+        self._pack: Pack | None = None
+
+    def keep_raised(self, e: BaseException) -> None:
+        """Has all exports be an exception, for whoever takes them."""
+        if not self._exports:
+            return
+        try:
+            parts = parts_of(e, 1)
+        except Exception:
+            parts = parts_of(RuntimeError(f"{type(e).__name__}: {e}"), 1)
+        pack = self._process.pack(self._folder)
+        self._process.keep(self._unit, pack, [pack.write(parts)] * len(self._exports))
+
+    def run(self, taken: list[Any]) -> dict[Any, Any] | None:
+        """Runs the tasks, with what the unit takes, and keeps what others take of it."""
+        registers = self._registers = [*taken, *self._constants]
+        first = len(registers)
+        last, exports = self._last_uses(), set(self._exports)
+        pack = self._process.pack(self._folder)
+        written: dict[int, tuple[int, int, bytes]] = {}
+        for n, step in enumerate(self._steps, first):
+            try:
+                value = self._step(step)
+            except Exception as e:
+                noted(e, f"in the task {step[0]!r}")
+                raise
+            registers.append(value)
+            if n in exports:
+                written[n] = pack.write(self._parts(step[0], value))
+                self._process.recent.add((self._unit, self._exports.index(n)), value, written[n][1])
+            del value
+            for register in last.get(n, ()):
+                registers[register] = None
+        if self._exports:
+            self._process.keep(self._unit, pack, [written[register] for register in self._exports])
+        return {key: registers[register] for key, register in self._wanted} or None
+
+    @staticmethod
+    def _parts(key: Any, value: Any) -> list[Any]:
+        try:
+            return parts_of(value)
+        except MemoryError:
+            raise
+        except Exception as e:
+            why = unpicklable({key: value}, "") or f"{type(value).__qualname__}: {e}"
+            raise pickle.PicklingError(f"could not hand on {why}") from e
+
+    def _step(self, step: tuple[Any, ...]) -> Any:
+        registers = self._registers
+        if len(step) == 3:
+            _, node, names = step
+            return node({name: registers[r] for name, r in names})
+        _, function, args, keywords, places = step
+        args = list(args)
+        for place in places:
+            if type(place) is int:
+                args[place] = registers[args[place]]
+                continue
+            at, inner = place
+            within = args[at] = list(args[at])
+            for p in inner:
+                within[p] = registers[within[p]]
+        return function(*args, **keywords)
+
+    def _last_uses(self) -> dict[int, list[int]]:
+        """For the tasks of the unit, by their registers, which registers nothing needs behind them."""
+        stays = {register for _, register in self._wanted}
+        seen: set[int] = set(stays)
+        out: dict[int, list[int]] = {}
+        n = len(self._registers) + len(self._steps)
+        for step in reversed(self._steps):
+            n -= 1
+            uses = [n]
+            if len(step) == 3:
+                uses += [r for _, r in step[2]]
+            else:
+                for place in step[4]:
+                    if type(place) is int:
+                        uses.append(step[2][place])
+                    else:
+                        uses += [step[2][place[0]][p] for p in place[1]]
+            for r in uses:
+                if r not in seen:
+                    seen.add(r)
+                    out.setdefault(n, []).append(r)
+        return out
+
+
+def noted(e: BaseException, note: str) -> None:
+    """Adds a note to an exception, which travels with it."""
+    add = getattr(e, "add_note", None)  # not before Python 3.11
+    if add is not None:
+        add(note)
+
+
+def not_written(why: str) -> BaseException:
+    """What has the child blame the host, and not the unit, which others try."""
+    module = sys.modules.get("_dtpnode_child.partial")
+    kind: type[BaseException] = getattr(module, "NotWritten", OSError)
+    return kind(why)
+
+
+_process: Process | None = None
+
+
+def unit(item: Any, blob: Any, at: int) -> Any:
+    """Runs the unit that is item number ``at`` of a blob."""
+    global _process
+    if _process is None or _process.pid != os.getpid():
+        _process = Process()
+    return _process.run(item, blob, at)
+
+
+def show(item: Any, blob: Any, at: int) -> str:
+    """A unit as its user recognises it."""
+    if body(item)[:1] == SHARED:
+        return "what units share"
+    _, program = (_process or Process()).program(item, blob)
+    steps = program[2]
+    more = f", with {len(steps) - 1:,} tasks behind it" if len(steps) > 1 else ""
+    return f"the task {steps[0][0]!r}{more}"
+
+
+def joined(*parts: bytes) -> Any:
+    """A constant of a graph that was too large for one item."""
+    return pickle.loads(b"".join(parts))
+
+
+def unpicklable(value: Any, root: str) -> str:
+    """Which value of a task has no pickle, and what in it is in the way."""
+    for key, v in (value or {}).items():
+        why: str = _unpicklable.unpicklable(v, f"the value of the task {key!r}")
+        if why:
+            return why
+    return ""

@@ -1,0 +1,308 @@
+"""Graphs are cut into units that give what dask's own scheduler gives, whatever is lost between them."""
+
+import hashlib
+import operator
+import os
+import pickle
+import random
+import socket
+import struct
+import threading
+
+import cloudpickle
+import msgpack
+import numpy as np
+import pytest
+from dask._task_spec import Alias, DataNode, List, Task, TaskRef, convert_legacy_graph
+from dask.local import get_sync
+
+import dtpnode.dask
+from dtpnode import _graphrun, _pickles
+from dtpnode._graph import Graph, MOST
+from dtpnode.dask import _Run, needed, nested
+
+SEEDS = int(os.environ.get("DTPNODE_SEEDS", "60"))
+
+
+class Values:
+    """A node's store of values, as the daemon has it, which may lose some."""
+
+    def __init__(self, blobs=()):
+        self.kept, self.blobs, self.keeps, self.lose = {}, blobs, [], lambda where: False
+
+    def ask(self, frame):
+        if frame["op"] == "keep":
+            assert os.path.isabs(frame["path"])
+            for at, size, told in frame["values"]:
+                with open(frame["path"], "rb") as f:
+                    f.seek(at)
+                    assert hashlib.sha256(f.read(size)).digest() == told
+            self.kept[frame["unit"]] = [(frame["path"], at, size) for at, size, _ in frame["values"]]
+            self.keeps.append(frame["unit"])
+            return {"op": "kept"}
+        if frame["op"] == "get":
+            return {"op": "got", "values": [self._get(*where) for where in frame["want"]]}
+        assert frame["op"] == "item"
+        first = 0
+        for path, n in self.blobs:
+            if frame["unit"] < first + n:
+                return {"op": "item", "path": path, "at": frame["unit"] - first}
+            first += n
+        raise AssertionError(frame)
+
+    def _get(self, unit, slot):
+        if unit in self.kept and not self.lose((unit, slot)):
+            return self.kept[unit][slot]
+        self.kept.pop(unit, None)
+        return None
+
+
+class Items(list):
+    """A blob of items in this process."""
+
+
+def appends(graph):
+    """The items of a graph, by append."""
+    run = _Run.__new__(_Run)
+    run._graph, run._along, run._often = graph, dtpnode.dask.Along(), dtpnode.dask.often(graph)
+    return [Items(items) for items, _ in run._appends([])]
+
+
+def blob(path, items):
+    """Writes items as exec/items.go has them."""
+    ends = np.cumsum([len(item) for item in items])
+    path.write_bytes(b"dtpitems" + struct.pack(f"<Q{len(items)}Q", len(items), *map(int, ends)) + b"".join(items))
+    return str(path), len(items)
+
+
+def run(graph, folder, lose=None, processes=3):
+    """Runs all units in the order of their numbers, in processes by turns, and returns what was asked for."""
+    blobs = appends(graph)
+    values = Values([blob(folder / f"blob{i}", items) for i, items in enumerate(blobs)])
+    if lose is not None:
+        values.lose = lose
+    ran = []
+    for i in range(processes):
+        ran.append(_graphrun.Process())
+        ran[i].daemon, ran[i].pid = values, i
+    out, n = {}, 0
+    for items in blobs:
+        for at, item in enumerate(items):
+            on = struct.unpack_from(f"<{struct.unpack_from('<I', item)[0]}Q", item, 4)
+            assert all(u < n for u in on), "units take values of units before them alone"
+            out.update(ran[n % processes].run(item, items, at) or {})
+            n += 1
+    return out, values
+
+
+def some_graph(rng, n):
+    """A graph of random tasks over integers."""
+    dsk = {}
+    for i in range(n):
+        before = rng.sample(sorted(dsk), min(len(dsk), rng.choice((0, 1, 1, 2, 3))))
+        kind = rng.random()
+        if kind < 0.1 or not before:
+            dsk[i] = DataNode(i, rng.randrange(100)) if kind < 0.05 else Task(i, abs, -i)
+        elif kind < 0.2:
+            dsk[i] = Alias(i, before[0])
+        elif kind < 0.4:
+            dsk[i] = Task(i, sum, List(*(TaskRef(k) for k in before), 3))
+        elif kind < 0.5:
+            dsk[i] = Task(i, pow, TaskRef(before[0]), Task(None, operator.mod, TaskRef(before[-1]), 3), mod=97)
+        elif kind < 0.6:
+            dsk[i] = Task(i, lambda a, b: a - b, TaskRef(before[0]), b=TaskRef(before[-1]))
+        else:
+            dsk[i] = Task(i, lambda *args: (sum(args) * 31 + i) % 1009, *(TaskRef(k) for k in before))
+    return dsk
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_random_graphs(seed, tmp_path, monkeypatch):
+    """What units give is what dask gives, for any number of slots, and where some values are lost once or again."""
+    monkeypatch.chdir(tmp_path)
+    rng = random.Random(seed)
+    dsk = some_graph(rng, rng.choice((1, 5, 40, 300)))
+    keys = rng.sample(sorted(dsk), min(len(dsk), rng.randrange(1, 6)))
+    want = get_sync(dict(dsk), keys)
+    nodes, wanted = needed(dsk, keys)
+    graph = Graph(nodes, wanted, rng.choice((1, 1, 2, 50)))
+    if seed % 2:
+        monkeypatch.setattr(dtpnode.dask, "MAX_BATCH", 2000)
+    lost = set()
+    def lose(where):
+        if where in lost or rng.random() > 0.2:
+            return False
+        lost.add(where)
+        return True
+    out, _ = run(graph, tmp_path, lose if seed % 3 else None)
+    for key in wanted:
+        if graph.real(key) not in graph.home:
+            out[key] = nodes[graph.real(key)].value
+    assert nested(keys, out) == want
+
+
+def test_waves():
+    """Chains with one input run beside each other, also those that are cut off from the segment that they begin in."""
+    dsk = {"in": Task("in", abs, -1)}
+    for c in range(500):
+        dsk[c, 0] = Task((c, 0), abs, TaskRef("in"))
+        for i in range(1, 10):
+            dsk[c, i] = Task((c, i), operator.add, TaskRef((c, i - 1)), 1)
+    graph = Graph(dsk, [(c, 9) for c in range(500)], 1)
+    assert len(graph.units) > 10
+    assert all(source == 0 for unit in graph.units for source, _ in unit.imports.values())
+
+
+def test_tree_of_tasks():
+    """A large tree is cut into few units, and most of them take nothing."""
+    dsk, level = {}, []
+    for i in range(20_000):
+        dsk["leaf", i] = Task(("leaf", i), int)
+        level.append(("leaf", i))
+    depth = 0
+    while len(level) > 1:
+        depth += 1
+        for j in range(0, len(level), 8):
+            dsk[depth, j // 8] = Task((depth, j // 8), sum, List(*map(TaskRef, level[j : j + 8])))
+        level = [(depth, j) for j in range((len(level) + 7) // 8)]
+    graph = Graph(dsk, level, 1)
+    assert len(graph.units) < 3 * len(dsk) / MOST
+    assert sum(len(unit.tasks) for unit in graph.units if not unit.imports) > 0.95 * len(graph.order)
+    assert len(graph.order) == len(dsk)
+
+
+def test_what_is_wrong_with_a_graph():
+    with pytest.raises(dtpnode.Error, match="lacks 'b', which 'a' takes"):
+        Graph({"a": Task("a", abs, TaskRef("b"))}, ["a"], 1)
+    with pytest.raises(dtpnode.Error, match="lacks 'a', which is asked for"):
+        Graph({}, ["a"], 1)
+    with pytest.raises(dtpnode.Error, match="cycle"):
+        Graph({"a": Task("a", abs, TaskRef("b")), "b": Task("b", abs, TaskRef("a"))}, ["a"], 1)
+    with pytest.raises(dtpnode.Error, match="stand for each other"):
+        Graph({"a": Alias("a", "b"), "b": Alias("b", "a")}, ["a"], 1)
+
+
+def test_values(tmp_path):
+    """Values are read as they were written, and what is large in them is not copied into a pickle."""
+    pack = _graphrun.Pack(str(tmp_path), "pack")
+    array, small = np.arange(100_000.0), [1, "two", b"three", np.arange(3)]
+    wheres = [pack.write(_graphrun.parts_of(v)) for v in (array, small, None, {"a": array, "b": array[::2]})]
+    assert all(at % _graphrun.ALIGNED == 0 for at, _, _ in wheres)
+    read = [_graphrun.read(pack.path, at, size) for at, size, _ in wheres]
+    assert np.array_equal(read[0], array) and np.array_equal(read[3]["b"], array[::2])
+    assert read[1][:3] == small[:3] and read[2] is None
+    read[0][0] = 7  # into a copy of its page
+    assert _graphrun.read(pack.path, *wheres[0][:2])[0] == 0
+    error = _graphrun.read(pack.path, *pack.write(_graphrun.parts_of(KeyError("x"), 1))[:2])
+    assert isinstance(error, _graphrun.Raised) and isinstance(error.error, KeyError)
+    pack.close()
+
+
+@pytest.mark.parametrize("gone, again", [("c", "c"), ("ca", "c"), ("cba", "cba"), ("d", "d"), ("dcb", "dcb"), ("b", "")])
+def test_lost_values_are_made_again_as_far_as_needed(gone, again, tmp_path, monkeypatch):
+    """Also where their units are in another append."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ran").mkdir()
+
+    def ran(key, *values):
+        with open(tmp_path / "ran" / key, "a") as f:
+            f.write("x")
+        return sum(values, 1)
+
+    dsk = {"a": Task("a", ran, "a"), "b": Task("b", ran, "b", TaskRef("a")), "other": Task("other", ran, "other")}
+    dsk["c"] = Task("c", ran, "c", TaskRef("b"))
+    dsk["c2"] = Task("c2", ran, "c2", TaskRef("b"), TaskRef("a"))
+    dsk["d"] = Task("d", ran, "d", TaskRef("c"), TaskRef("c2"), TaskRef("other"))
+    dsk["e"] = Task("e", ran, "e", TaskRef("d"), TaskRef("c"))
+    graph = Graph(dsk, ["e"], 1)
+    monkeypatch.setattr(dtpnode.dask, "MAX_BATCH", 200)
+    blobs = appends(graph)
+    assert len(blobs) > 1 and len(graph.units) == len(dsk)
+    values = Values([blob(tmp_path / f"blob{i}", items) for i, items in enumerate(blobs)])
+    numbers, n = {}, 0
+    for items in blobs:
+        for at, item in enumerate(items):
+            process = _graphrun.Process()
+            process.daemon, process.pid = values, n
+            if at:
+                numbers[graph.units[len(numbers)].tasks[0]] = n
+            if at and len(numbers) == len(dsk):
+                for key in gone:
+                    del values.kept[numbers[key]]
+            out = process.run(item, items, at)
+            n += 1
+    assert out == {"e": 13}
+    assert {key for key in dsk if (tmp_path / "ran" / key).read_text() != "x"} == set(again)
+
+
+def test_exceptions_go_on_to_what_takes_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    dsk = {"a": Task("a", operator.truediv, 1, 0), "x": Task("x", abs, -1)}
+    dsk["b"] = Task("b", operator.add, TaskRef("a"), TaskRef("x"))
+    dsk["c"] = Task("c", operator.add, TaskRef("b"), TaskRef("x"))
+    graph = Graph(dsk, ["c"], 1)
+    items = appends(graph)[0]
+    values, process = Values(), _graphrun.Process()
+    process.daemon = values
+    raised = []
+    for at, item in enumerate(items):
+        try:
+            process.run(item, items, at)
+        except ZeroDivisionError as e:
+            raised.append(e)
+    assert len(raised) == len([u for u in graph.units if u.tasks != ["x"]]) >= 2
+    for e in raised:
+        assert e.__notes__ == ["in the task 'a'"]
+
+
+def test_socket(tmp_path, monkeypatch):
+    """The daemon is asked over a socket, anew where the connection has broken off, and told what it refuses."""
+    monkeypatch.chdir(tmp_path)
+    server = socket.socket(socket.AF_UNIX)
+    server.bind("values")
+    server.listen()
+
+    def serve():
+        for answer in ({"op": "kept"}, None, {"op": "failed", "why": "no room"}):
+            conn, _ = server.accept()
+            with conn, conn.makefile("rb") as f:
+                while answer is not None:
+                    size = f.read(4)
+                    if not size:
+                        break
+                    asked.append(msgpack.unpackb(f.read(struct.unpack(">I", size)[0])))
+                    body = msgpack.packb(answer)
+                    conn.sendall(struct.pack(">I", len(body)) + body)
+                    if len(asked) == 1:
+                        break
+
+    asked = []
+    thread = threading.Thread(target=serve)
+    thread.start()
+    daemon = _graphrun.Daemon(str(tmp_path / "values"))
+    assert daemon.ask({"op": "keep"}) == {"op": "kept"}
+    with pytest.raises(_graphrun.Unread, match="does not answer"):
+        daemon.ask({"op": "get"})
+    with pytest.raises(_graphrun.Unread, match="no room"):
+        daemon.ask({"op": "get", "want": []})
+    daemon._socket.close()
+    thread.join()
+    server.close()
+
+
+def test_shared(tmp_path):
+    """What many tasks have is written once, as functions are, and a constant of the graph."""
+    text = "x" * 1000
+    def f(a, b):
+        return len(text) + len(a) + b
+    data = list(range(1000))
+    dsk = {"data": DataNode("data", data)}
+    for i in range(100):
+        dsk[i] = Task(i, f, TaskRef("data") if i % 2 else data, i)
+    graph = Graph(dsk, list(range(100)), 50)
+    assert len(graph.units) == 100
+    items, = appends(graph)
+    assert len(items[0]) > 1000 + 2000 and max(map(len, items[1:])) < 300
+    process = _graphrun.Process()
+    assert process.run(items[7], items, 7) == {6: 2006}
+    assert len(process.shared._things) == 2
