@@ -548,8 +548,9 @@ def raised_value(e: BaseException, item: str, code: Code) -> bytes:
         text += f"{e.filename} was looked for in {os.getcwd()} on {os.uname().nodename}: give its whole path, or send it "
         text += "along (files=[…] in the Python package)\n"
     if isinstance(e, pickle.PicklingError) and ("attribute lookup " in str(e) or "import of module " in str(e)):
-        text += "the processes that a call starts by multiprocessing find functions in modules alone, and those of a script "
-        text += "are in none here: have a module with them go along (modules=[…] in the Python package), or use threads\n"
+        text += "the processes that a call starts by multiprocessing find functions in modules alone, and those of a "
+        text += "script are in none here: have a module with them go along (modules=[…] in the Python package), or use "
+        text += "threads\n"
     e.__traceback__ = None
     try:
         pickled = code.dumps(e)

@@ -189,7 +189,8 @@ def test_slots(pool):
     assert pool.submit(thing.both).result() == (1, -1)
     more = More(2)
     more.b = 3
-    assert pool.submit(more.both).result() == (2, -2, 3) and pool.submit(lambda m: m, more).result().both() == (2, -2, 3)
+    assert pool.submit(more.both).result() == (2, -2, 3)
+    assert pool.submit(lambda m: m, more).result().both() == (2, -2, 3)
     assert pool.submit(made, Point, 1).result() == (Point(1), False)
     assert pool.submit(lambda p: p.y.append(p.x) or p, Point(4)).result() == Point(4, [4])
 

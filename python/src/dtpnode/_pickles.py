@@ -177,12 +177,14 @@ _ADVICE = (
     ("sqlite3.", "send the path of the database, which the nodes have to see, and open it in the function itself"),
     ("uture: ", "send what its result() gives"),
     (
-        "a dtpnode.", "it belongs to this process, so send a function that does not refer to it, as a method does to all "
-        "that its object has: leave it out in the class's __getstate__, and in a call that needs the pool make a Client"
+        "a dtpnode.",
+        "it belongs to this process, so send a function that does not refer to it, as a method does to all that its "
+        "object has: leave it out in the class's __getstate__, and in a call that needs the pool make a Client",
     ),
     (
-        "multiprocessing.", "calls run in other processes, mostly of other hosts, which share no memory, lock or queue: "
-        "return what is to be told, and take it here"
+        "multiprocessing.",
+        "calls run in other processes, mostly of other hosts, which share no memory, lock or queue: return what is to be "
+        "told, and take it here",
     ),
     ("_thread._local", "each process has one of its own: make it in the function itself"),
     ("_thread.", "calls run in other processes, which share no lock: return what is to be added up, and do that here"),

@@ -11,8 +11,8 @@ PART, WHOLE = 80, 200  # characters of an argument, and of a call
 
 
 class Shown:
-    """Items of a job as they were sent. Text is made of the pickle of one when it is asked for: to make that of each call
-    would take longer than the call."""
+    """Items of a job as they were sent. Text is made of the pickle of one when it is asked for: to make that of each
+    call would take longer than the call."""
 
     def __init__(self) -> None:
         self._appends: deque[tuple[int, list[bytes], int]] = deque()  # the first unit, the items and their bytes
