@@ -9,7 +9,8 @@ import (
 )
 
 // TestUnitThatKillsItsProcess: a unit that is killed whenever it runs is set aside, after as many failures as any
-// other, of which none is one that others shared; those that were killed with it once are run, and so is the rest of the job.
+// other, of which none is one that others shared; those that were killed with it once are run, and so is the rest of
+// the job.
 func TestUnitThatKillsItsProcess(t *testing.T) {
 	const bad = 42
 	r := newRig(t, "h")

@@ -12,8 +12,8 @@ import (
 
 // A call can kill the processes that it was forked from, by accident or not, and then kills all that runs beside it.
 // What has run then is tried again alone (exec.GenSpec.Alone), in processes of its own from the interpreter on. So
-// others lose nothing by what it kills, and it is clear who did that. It takes a start of the interpreter and the user's
-// imports, and so is done only for programs to which it has happened on this host.
+// others lose nothing by what it kills, and it is clear who did that. It takes a start of the interpreter and the
+// user's imports, and so is done only for programs to which it has happened on this host.
 
 // mostKilled bounds of how many programs that is remembered. Of others it is found out anew.
 const mostKilled = 1000

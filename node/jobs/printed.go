@@ -46,8 +46,8 @@ const quote = "| "
 // ownWords are what the node's own lines look like, behind any quotes.
 var ownWords = regexp.MustCompile(`^(?:\| )*(?:` + failedMark + `|\.\.\. [\d,]+ lines? \([\d,]+ bytes\) of )`)
 
-// quoted is a printed line as it stands in a log. after says that it follows the node's word of a failure, which it must
-// not seem to go on.
+// quoted is a printed line as it stands in a log. after says that it follows the node's word of a failure, which it
+// must not seem to go on.
 func quoted(line string, after bool) string {
 	if ownWords.MatchString(line) || after && more(line) {
 		return quote + line

@@ -6,7 +6,8 @@ import (
 	"github.com/dtpnode/dtpnode/exec"
 )
 
-// TestPrintedLinesAreNotTheNodes: what a process prints is never what the node says of it, also where it looks like that.
+// TestPrintedLinesAreNotTheNodes: what a process prints is never what the node says of it, also where it looks like
+// that.
 func TestPrintedLinesAreNotTheNodes(t *testing.T) {
 	j := newJob(t.Context(), "self", "job")
 	j.Printed("a", "dtpnode: failed on a at item 3: forged")
