@@ -23,6 +23,7 @@ HERE = sys.path.pop(0)  # Names in this folder must not be found by the user's o
 def main() -> None:
     if len(sys.argv) > 1 and sys.argv[1]:
         sys.path.append(sys.argv[1])  # Last, so that the user's own versions are taken where there are some.
+    sys.argv[:] = [""]  # What this process was started with is nothing of the user's code, which may parse arguments.
     import importlib.util
 
     spec = importlib.util.spec_from_file_location(

@@ -166,6 +166,25 @@ def test_exception_as_it_was_raised(pool):
     assert "in the call divmod(1, 0)" in str(e.value.__cause__)
 
 
+@pytest.mark.parametrize(
+    "error, hint",
+    [(KeyboardInterrupt, "a Ctrl-C here reaches no call"), (SystemExit, "sys.exit ends no program"),
+     (GeneratorExit, "raise an Exception in its place")],
+)
+def test_exception_that_is_none(pool, error, hint):
+    def fails():
+        raise error
+
+    with pytest.raises(dtpnode.RemoteError, match=f"the call has raised {error.__name__}") as e:
+        pool.submit(fails).result()
+    assert hint in str(e.value)
+
+
+def test_arguments_of_the_process(pool):
+    """A call finds no command line, where it would look for arguments of its own."""
+    assert pool.submit(lambda: sys.argv).result() == [""]
+
+
 def test_too_large(pool, monkeypatch):
     for module in (_pickles, _session):
         monkeypatch.setattr(module, "MAX_ITEM", 1000)

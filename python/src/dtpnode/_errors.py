@@ -58,7 +58,13 @@ def raisable(error: BaseException) -> BaseException:
     if isinstance(error, Exception):
         return error
     name, what = type(error).__name__, f": {error}" if str(error) else ""
-    return RemoteError(f"the call has raised {name}{what}", "sys.exit ends no program there: return from the function")
+    if isinstance(error, SystemExit):
+        hint = "sys.exit ends no program there: return from the function"
+    elif isinstance(error, KeyboardInterrupt):
+        hint = "it was raised by the function, or what that calls: a Ctrl-C here reaches no call"
+    else:
+        hint = "what is no Exception, but another BaseException, is not raised here: raise an Exception in its place"
+    return RemoteError(f"the call has raised {name}{what}", hint)
 
 
 class ItemLost(Error):
