@@ -1,17 +1,19 @@
 """What runs a range of a distributed RDataFrame on a node.
 
 It goes to the nodes as a module of this name, and imports nothing of the package. Where it is imported there, by the
-process from which all others of a session are forked, it has ROOT compile what every graph needs. A process that has
-run the first range of a graph leaves that graph in a folder, and the next fork is made only when the graph is compiled
-in the process that forks: so a graph is compiled once on a node, however often processes begin there.
+process from which all others of a session are forked, it has ROOT compile what every graph needs, and the graph for
+which the session was begun. A process that has run the first range of another graph leaves that graph in a folder, and
+the process that forks compiles it, too: so graphs that run again are compiled already, however often processes begin.
 """
 
 import contextlib
 import hashlib
+import importlib
 import mmap
 import os
 import pickle
 import shutil
+import signal
 import sys
 import tempfile
 import uuid
@@ -72,8 +74,6 @@ class Run:
     def __init__(
         self,
         mapper: bytes,
-        execution: int,
-        living: tuple[int, ...],
         headers: tuple[str, ...],
         libraries: tuple[str, ...],
         files: tuple[str, ...],
@@ -81,7 +81,8 @@ class Run:
         afresh: bool,
     ) -> None:
         self.__qualname__ = "RDataFrame"  # by which a call is shown
-        self.mapper, self.execution, self.living = mapper, execution, living
+        self.mapper = mapper
+        self.execution, self.living = 0, ()  # type: tuple[int, tuple[int, ...]]
         self.headers, self.libraries, self.files = headers, libraries, files
         self.outputs, self.afresh = outputs, afresh
 
@@ -212,9 +213,13 @@ def prepare(folder: str, headers: tuple[str, ...], libraries: tuple[str, ...]) -
 
 # --- graphs that are compiled for processes that begin later
 
+FIRST = "_dtpnode_rdf_first"  # a module with the graph for which a session was begun, if there is one
+SIGNAL = signal.SIGURG  # tells the process that forks of a graph; where nobody waits for it, it is nothing
+
 _folder = ""  # in which graphs are left to be compiled; empty where nobody compiles them
 _forks = 0  # the process from which all others are forked
 _compiled: set[str] = set()  # hashes of graphs that it has compiled
+_compiling = False
 
 
 def leave(run: Run, piece: Piece) -> None:
@@ -237,49 +242,71 @@ def leave(run: Run, piece: Piece) -> None:
         os.rename(temp, path)
     except OSError:
         shutil.rmtree(temp, ignore_errors=True)  # The disk is full, or another process was faster.
-
-
-def _compile_all() -> None:
-    """Compiles what was left. It is called before each fork."""
-    if os.getpid() != _forks or len(_compiled) >= COMPILED:
         return
-    for name in os.listdir(_folder):
-        if name not in _compiled and not name.startswith("tmp"):
-            _compiled.add(name)
-            at = os.getcwd()
-            try:
-                os.chdir(os.path.join(_folder, name))
-                _compile()
-            except BaseException as e:
-                print(f"could not compile a graph before it is needed: {e}", file=sys.stderr)
-            finally:
-                os.chdir(at)
+    with contextlib.suppress(OSError):  # It has ended.
+        os.kill(_forks, SIGNAL)
 
 
-def _compile() -> None:
-    """Runs a graph over the first entry of a range, in the working folder."""
+def _compile_all(*_: Any) -> None:
+    """Compiles what was left: when a process says that it has left something, so that later runs of a graph need not
+    wait for that, and before each fork."""
+    global _compiling
+    if os.getpid() != _forks or _compiling:
+        return
+    _compiling = True
+    try:
+        while len(_compiled) < COMPILED:
+            left = [n for n in os.listdir(_folder) if n not in _compiled and not n.startswith("tmp")]
+            if not left:
+                return
+            for name in left:
+                _compiled.add(name)
+                with open(os.path.join(_folder, name, "graph", "pickle"), "rb") as f:
+                    graph = f.read()
+                _try(os.path.join(_folder, name), graph)
+    finally:
+        _compiling = False
+
+
+def _try(folder: str, graph: bytes) -> None:
+    """Compiles a graph in a folder, if that can be done."""
+    at = os.getcwd()
+    try:
+        os.chdir(folder)
+        run, piece = pickle.loads(graph)
+        _compile(run, piece)
+        _compiled.add(hashlib.sha256(run.mapper).hexdigest())
+    except BaseException as e:
+        print(f"could not compile a graph before it is needed: {e}", file=sys.stderr)
+    finally:
+        os.chdir(at)
+
+
+def _compile(run: Run, piece: Piece) -> None:
+    """Runs a graph over no entries of a range, in the working folder, so that none of them can fail. It does so twice,
+    since ROOT clones graphs for all ranges of a process but the first one, and compiles that, too."""
     from ROOT._distrdf import Ranges, _graph_cache
 
-    with open(os.path.join("graph", "pickle"), "rb") as f:
-        run, piece = pickle.load(f)
     some = pickle.loads(piece.pickled)
     bounds = Ranges.get_clustered_range_from_percs
 
-    def first(percents: Any) -> Any:
+    def none(percents: Any) -> Any:
         found, entries = bounds(percents)
         if found is not None:
-            found.globalend = min(found.globalstart + 1, found.globalend)
+            found.globalend = found.globalstart
         return found, entries
 
     stand(run, piece)
     prepare(os.getcwd(), run.headers, run.libraries)
     if hasattr(some, "end"):
-        some.end = min(some.start + 1, some.end)
+        some.end = some.start
     for name in run.outputs:
         os.mkdir(name)
-    Ranges.get_clustered_range_from_percs = first
+    Ranges.get_clustered_range_from_percs = none
     try:
-        pickle.loads(run.mapper)(some)
+        mapper = pickle.loads(run.mapper)
+        for _ in range(1 if run.afresh else 2):
+            mapper(some)
     finally:
         Ranges.get_clustered_range_from_percs = bounds
         _graph_cache._ACTIONS_REGISTER.pop(some.exec_id, None)
@@ -288,21 +315,42 @@ def _compile() -> None:
             shutil.rmtree(name, ignore_errors=True)
 
 
-def warm() -> None:
-    """Has ROOT load and compile what every graph needs, and compiles graphs before forks from now on."""
-    global _folder, _forks
-    import ROOT
+def _compile_first() -> bool:
+    """Compiles the graph for which the session was begun, so that no process has to, and reports whether it has."""
+    try:
+        graph = importlib.import_module(FIRST).GRAPH
+    except ModuleNotFoundError:
+        return False
+    with tempfile.TemporaryDirectory() as folder:
+        _try(folder, graph)
+    return bool(_compiled)
 
-    ROOT.gROOT.SetBatch(True)
-    ROOT.EnableThreadSafety()
-    import ROOT._distrdf.Backends.Base
+
+def _compile_any() -> None:
+    """Compiles what most graphs need."""
+    import ROOT
 
     frame = ROOT.RDataFrame(1).Define("x", "1.").Filter("x > 0")
     histogram, count = frame.Histo1D(("", "", 1, 0.0, 2.0), "x"), frame.Count()
     ROOT.Detail.RDF.GetMergeableValue(histogram).GetValue()
     count.GetValue()
+
+
+def warm() -> None:
+    """Has ROOT load and compile what graphs need, and compiles graphs before forks from now on."""
+    global _folder, _forks
+    import ROOT
+
+    ROOT.gROOT.SetBatch(True)
+    ROOT.gROOT.GetVersion()
+    ROOT.EnableThreadSafety()
+    import ROOT._distrdf.Backends.Base
+
     _forks, _folder = os.getpid(), tempfile.mkdtemp(prefix="graphs", dir=os.path.dirname(os.path.dirname(__file__)))
+    if not _compile_first():
+        _compile_any()
     os.register_at_fork(before=_compile_all)
+    signal.signal(SIGNAL, _compile_all)
 
 
 if "_dtpnode_child" in sys.modules and __name__ == "_dtpnode_rdf":

@@ -7,8 +7,10 @@ import importlib
 import itertools
 import math
 import os
+import pickle
 import re
 import sys
+import tempfile
 import threading
 import warnings
 import weakref
@@ -23,6 +25,7 @@ from ROOT._distrdf.Backends import Base
 
 from . import _pickles
 from ._affinity import Near
+from ._along import take_along
 from ._client import Client
 from ._errors import Error, ItemLost, NodeWarning
 from ._executor import Executor
@@ -61,14 +64,23 @@ class Options:
     progress: bool | None = None
 
 
+First = Callable[[frozenset[str]], bytes | None]  # gives the graph that a session begins with; modules travel as files
+
+
 class Pool:
     """An executor whose processes run the ranges of graph after graph."""
 
-    def __init__(self, client: Client, options: Options, files: dict[str, str]) -> None:
+    def __init__(self, client: Client, options: Options, files: dict[str, str], first: First) -> None:
         modules = [Path(str(task.__file__)), *options.modules]
-        self.executor: Executor = client.executor(
-            name="RDataFrame", imports=["_dtpnode_rdf"], env=options.env, modules=modules, files=files
-        )
+        graph = first(take_along(modules=modules).modules)
+        with tempfile.TemporaryDirectory() as folder:
+            if graph is not None:
+                path = Path(folder, f"{task.FIRST}.py")
+                path.write_text(f"GRAPH = {graph!r}\n")
+                modules.append(path)
+            self.executor: Executor = client.executor(
+                name="RDataFrame", imports=["_dtpnode_rdf"], env=options.env, modules=modules, files=files
+            )
         self.living: set[int] = set()  # executions that have not ended
         self.told: set[str] = set()  # what its user was warned of
         self._timer: threading.Timer | None = None
@@ -114,10 +126,10 @@ class Pools:
         self._numbers = itertools.count(1)
 
     @contextlib.contextmanager
-    def execution(self, options: Options, files: dict[str, str]) -> Iterator[tuple[Pool, int]]:
+    def execution(self, options: Options, files: dict[str, str], first: First) -> Iterator[tuple[Pool, int]]:
         """A session for an execution, and the number of that."""
         with self._lock:
-            pool = self._pool(options, files)
+            pool = self._pool(options, files, first)
             number = next(self._numbers)
             pool.begin(number)
         try:
@@ -132,7 +144,7 @@ class Pools:
             with self._lock:
                 pool.end(number, lambda: self._drop(pool))
 
-    def _pool(self, options: Options, files: dict[str, str]) -> Pool:
+    def _pool(self, options: Options, files: dict[str, str], first: First) -> Pool:
         client = self._client()
         if client is None or client.closed:
             raise Error("the client of this RDataFrame was closed", "make another client, and the dataframe with that")
@@ -145,7 +157,7 @@ class Pools:
             if not other.living:  # Processes that have ROOT take memory, of which nodes need not have two lots.
                 other.close()
                 del self._pools[k]
-        pool = self._pools[key] = Pool(client, options, files)
+        pool = self._pools[key] = Pool(client, options, files, first)
         return pool
 
     def _drop(self, pool: Pool) -> None:
@@ -278,13 +290,30 @@ class Backend(Base.BaseBackend):  # type: ignore[misc]
     def _run(self, ranges: list[Any], mapper: Any) -> Iterator[list[tuple[int, Any]]]:
         """The results of ranges as they come, some at a time, each with its place."""
         self._snapshots = Snapshots(mapper, self.options.one_file)
+        begun = functools.partial(self._first, mapper, ranges)
         try:
-            with pools(self.client).execution(self.options, self.sent()) as (pool, number):
+            with pools(self.client).execution(self.options, self.sent(), begun) as (pool, number):
                 execution = Execution(self, pool, number, ranges)
                 yield from execution.results(mapper, self._snapshots)
         except BaseException:
             self._snapshots.drop()
             raise
+
+    def run_of(self, mapper: Any, snapshots: Snapshots, but: frozenset[str]) -> "task.Run":
+        """What runs the ranges of a graph. Modules in but travel as files."""
+        with snapshots.elsewhere():
+            pickled = _pickles.by_value(mapper, but)
+        headers, libraries = (tuple(sorted(map(os.path.basename, s))) for s in (self.headers, self.shared_libraries))
+        return task.Run(pickled, headers, libraries, tuple(sorted(self.sent())), snapshots.folders, afresh(mapper))
+
+    def _first(self, mapper: Any, ranges: list[Any], but: frozenset[str]) -> bytes | None:
+        """What a session that begins with a graph compiles where it forks processes. None if code of the user's had to
+        run for that: where it ends its process, that must be one that runs a range."""
+        if self.sent() or isinstance(self.initialization, functools.partial):
+            return None
+        found = self.run_of(mapper, self._snapshots, but), piece_of(ranges[0], words(ranges[0], len(ranges)), but)
+        pickled = pickle.dumps(found)
+        return pickled if len(pickled) <= task.SPARED else None
 
     def _last(self, total: Any) -> Any:
         self._snapshots.finish(total)
@@ -394,15 +423,10 @@ class Execution:
 
     def results(self, mapper: Any, snapshots: Snapshots) -> Iterator[list[tuple[int, Any]]]:
         but = self._session.along.modules
-        with snapshots.elsewhere():
-            pickled = _pickles.by_value(mapper, but)
-        backend = self._backend
-        names = [tuple(sorted(map(os.path.basename, s))) for s in (backend.headers, backend.shared_libraries)]
-        files = tuple(sorted(backend.sent()))
-        living = tuple(self._pool.living)
-        run = task.Run(pickled, self._number, living, names[0], names[1], files, snapshots.folders, afresh(mapper))
+        run = self._backend.run_of(mapper, snapshots, but)
+        run.execution, run.living = self._number, tuple(self._pool.living)
         self._function = _pickles.function(run, but)
-        bar = Bar("RDataFrame", backend.options.progress, unit="ranges")
+        bar = Bar("RDataFrame", self._backend.options.progress, unit="ranges")
         try:
             self._send(range(len(self._ranges)))
             bar.start(len(self._ranges))
@@ -428,9 +452,8 @@ class Execution:
         but = self._session.along.modules
         calls = []
         for at in places:
-            some = self._ranges[at]
-            piece = task.Piece(_pickles.by_value(some, but), self._words[at], files_of(some))
             future: "Future[Any]" = LateFuture()
+            piece = piece_of(self._ranges[at], self._words[at], but)
             calls.append(Call(future, self._function, _pickles.arguments((piece,), {}, but), near=near))
             self._waiting[future] = at
         self._session.submit(calls)
@@ -485,6 +508,11 @@ def afresh(mapper: Any) -> bool:
         if operation.name not in CLONED or isinstance(operation, Operation.Snapshot) and writes_rntuple(operation):
             return True
     return False
+
+
+def piece_of(some: Any, what: str, but: frozenset[str]) -> "task.Piece":
+    """A range as it goes to the nodes."""
+    return task.Piece(_pickles.by_value(some, but), what, files_of(some))
 
 
 def files_of(some: Any) -> tuple[tuple[str, str], ...]:
