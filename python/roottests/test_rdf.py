@@ -1,13 +1,17 @@
 """Distributed RDataFrames on real daemons, beside RDataFrames of this process."""
 
+import functools
+import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import textwrap
 import time
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import ROOT
@@ -394,3 +398,75 @@ def test_order_of_imports(trees, imports):
     script = SCRIPT.format(imports=imports, spec="order.json")
     out = subprocess.run([sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, check=True)
     assert out.stdout.split() == ["ROOT._distrdf.DataFrame"] * 2 + ["True"]
+
+
+@pytest.mark.long
+def test_large_results_are_added_on_nodes(client, trees, monkeypatch):
+    """What is in order stays so, and a range that fails there is run once more by itself."""
+    from dtpnode import _rdfbackend
+
+    def book(frame):
+        few = frame.Filter("n < 3")
+        return {
+            "three": few.Histo3D(("h3", "", 4, 0.0, 3000.0, 8, 0.0, 8.0, 3, 0.0, 3000.0), "x", "n", "x"),
+            "graph": few.Graph("x", "n"), "report": few.Report(), "count": few.Count(),
+            "arrays": frame.Define("i", "int(x)").AsNumpy(["i"], lazy=True),
+        }
+
+    monkeypatch.setattr(_rdfbackend, "LARGE", 0)
+    runs = _rdfbackend.Backend._run
+    again = []
+    monkeypatch.setattr(_rdfbackend.Backend, "_run", lambda *args: again.append(args[3:]) or runs(*args))
+    compare(book, ROOT.RDataFrame("t", trees, executor=client), ROOT.RDataFrame("t", trees))
+    assert again == []
+    ROOT.RDF.Distributed.DistributeCppCode('double odd(double x) { if (x == 1234) throw 1.5; return x; }')
+    frame = ROOT.RDataFrame("t", trees, executor=client, npartitions=3).Define("y", "odd(x)")
+    with pytest.raises(Exception, match="in range 1 of 3: t of t1.root from 0.0% to 100.0%"):
+        frame.Histo1D(("h", "", 10, 0.0, 3000.0), "y").GetValue()
+    assert [list(places) for (places,) in again] == [[1]]
+
+
+def test_sizes_of_results():
+    from ROOT._distrdf import Operation
+
+    from dtpnode import _rdfbackend
+
+    def size(*booked):
+        nodes = {i: SimpleNamespace(operation=operation) for i, operation in enumerate((None, *booked))}
+        return _rdfbackend.size(functools.partial(print, computation_graph_callable=functools.partial(print, nodes)))
+
+    make = Operation.create_op
+    histogram = make("Histo1D", ("h", "h", 98, 0.0, 1.0), "x")
+    assert size(make("Define", "x", "1"), histogram, make("Count")) == 1600
+    assert size(make("Histo1D", ROOT.RDF.TH1DModel("h", "h", 98, 0.0, 1.0), "x")) == 1600
+    assert size(make("Histo3D", ("h", "h", 8, 0.0, 1.0, 8, 0.0, 1.0, 8, 0.0, 1.0), "x", "x", "x")) == 16_000
+    assert size(make("HistoND", ("h", "h", 2, [8, 8], [0.0, 0.0], [1.0, 1.0]), ("x", "x"))) == 1600
+    assert size(make("Profile2D", ("p", "p", 8, 0.0, 1.0, 8, 0.0, 1.0), "x", "x", "x")) == 1600
+    vary = make("Vary", "x", "ROOT::RVecD{x, x}", ["down", "up"], "name")
+    assert size(vary, histogram) == 1600
+    assert size(vary, histogram, make("VariationsFor")) == 4800
+
+
+@pytest.mark.long
+def test_graphs_are_compiled_where_processes_are_forked(client, trees, monkeypatch):
+    """The first one of a session before any process is forked, and others once some process has run them."""
+    from dtpnode import _rdfbackend
+
+    made = []
+    runs = _rdfbackend.Backend.run_of
+    monkeypatch.setattr(_rdfbackend.Backend, "run_of", lambda *args: made.append(runs(*args)) or made[-1])
+    options = {"executor": client, "modules": ["textwrap"]}  # a session of its own
+    assert ROOT.RDataFrame("t", trees, **options).Define("y", "x + 7").Sum("y").GetValue() > 0
+    (pool,) = (p for p in _rdfbackend.pools(client)._pools.values() if p.usable())
+
+    def compiled(name):
+        task = sys.modules["_dtpnode_rdf"]
+        assert task.FIRST in sys.modules and signal.getsignal(task.SIGNAL) is task._compile_all
+        return name in task._compiled
+
+    first = hashlib.sha256(made[-1].mapper).hexdigest()
+    assert all(pool.executor.map(compiled, [first] * 4))
+    assert ROOT.RDataFrame("t", trees, **options).Define("y", "x + 8").Sum("y").GetValue() > 0
+    second, limit = hashlib.sha256(made[-1].mapper).hexdigest(), time.monotonic() + 120
+    while not pool.executor.submit(compiled, second).result():
+        assert time.monotonic() < limit

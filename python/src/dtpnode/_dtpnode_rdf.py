@@ -7,17 +7,19 @@ the process that forks compiles it, too: so graphs that run again are compiled a
 """
 
 import contextlib
+import functools
 import hashlib
 import importlib
 import mmap
 import os
 import pickle
+import re
 import shutil
 import signal
 import sys
 import tempfile
 import uuid
-from typing import Any, Iterator
+from typing import Any, Callable, Iterator
 
 COMPILED = 64  # graphs that are compiled for all later processes of a session on a node
 SPARED = 1 << 20  # bytes of a graph that is not
@@ -209,6 +211,126 @@ def prepare(folder: str, headers: tuple[str, ...], libraries: tuple[str, ...]) -
             if name not in _prepared:
                 load([os.path.join(folder, name)])
                 _prepared.add(name)
+
+
+# --- results
+
+# ROOT 6.40 loses what a Report says when it is pickled, but keeps its cuts, and keeps the cuts as they were when it
+# merges two Reports, so that what is merged next is added to the first one alone. Both make each from the other. C++
+# lets explicit instantiations name members that are private.
+_REPORTS = """
+#include <ROOT/RDF/RMergeableValue.hxx>
+namespace dtpnode {
+using Report = ROOT::RDF::RCutFlowReport;
+using Cut = ROOT::RDF::TCutInfo;
+using Merging = ROOT::Detail::RDF::RMergeableReport;
+template <typename Tag, typename Tag::Member M> struct Reach { friend typename Tag::Member reach(Tag) { return M; } };
+struct Add { using Member = void (Report::*)(Cut &&); friend Member reach(Add); };
+struct Cuts { using Member = std::vector<Cut> Merging::*; friend Member reach(Cuts); };
+template struct Reach<Add, &Report::AddCut>;
+template struct Reach<Cuts, &Merging::fCutInfoVec>;
+
+std::unique_ptr<Merging> unpickled(const ROOT::Detail::RDF::RMergeableValue<Report> &value)
+{
+   auto cuts = dynamic_cast<const Merging &>(value).*reach(Cuts{});
+   Report report;
+   for (const auto &cut : cuts)
+      (report.*reach(Add{}))(Cut(cut));
+   return std::make_unique<Merging>(report, cuts);
+}
+
+std::unique_ptr<Merging> merged(const ROOT::Detail::RDF::RMergeableValue<Report> &value)
+{
+   auto report = value.GetValue();
+   return std::make_unique<Merging>(report, std::vector<Cut>(report.begin(), report.end()));
+}
+}
+"""
+
+
+@functools.cache
+def _reports() -> Any:
+    import ROOT
+
+    ROOT.gInterpreter.Declare(_REPORTS)
+    return ROOT.dtpnode
+
+
+def mend(result: Any, how: str) -> Any:
+    """A result whose Reports are as they should be after they were unpickled, or merged."""
+    for i, value in enumerate(result.mergeables or ()):
+        if re.search("RCutFlowReport|RMergeableReport", str(getattr(type(value), "__cpp_name__", ""))):
+            result.mergeables[i] = getattr(_reports(), how)(value)
+    return result
+
+
+def exact(reducer: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """ROOT's reducer, whose results can be merged again."""
+
+    def reduce(a: Any, b: Any) -> Any:
+        both = a.mergeables is not None and b.mergeables is not None
+        result = reducer(a, b)
+        return mend(result, "merged") if both else result
+
+    return reduce
+
+
+class Total:
+    """What has come of ranges that were added: of what does not depend on their order one result, and of what does those
+    of each range. result is ROOT's TaskResult of the range of a number, which this takes apart."""
+
+    def __init__(self, result: Any, number: int) -> None:
+        self.result = result
+        self.apart: dict[int, list[Any]] = {}  # by numbers of ranges: what is in order
+        self.order: list[bool] = []  # of what the graph gives, which is in order
+        if result.mergeables is not None:
+            self.order = [_in_order(value) for value in result.mergeables]
+            self.apart[number] = [value for value, is_so in zip(result.mergeables, self.order) if is_so]
+            result.mergeables = [value for value, is_so in zip(result.mergeables, self.order) if not is_so]
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        mend(self.result, "unpickled")
+
+    def __deepcopy__(self, _: Any) -> "Total":
+        return self  # No other range has any of it.
+
+    def whole(self, reducer: Callable[[Any, Any], Any]) -> Any:
+        """ROOT's TaskResult of all."""
+        if self.result.mergeables is None:
+            return self.result
+        rows = [type(self.result)(self.apart[number], None) for number in sorted(self.apart)]
+        values = {True: iter(functools.reduce(reducer, rows).mergeables), False: iter(self.result.mergeables)}
+        self.result.mergeables = [next(values[is_so]) for is_so in self.order]
+        return self.result
+
+
+def _in_order(value: Any) -> bool:
+    """Whether what ranges give is to be put together in their order."""
+    return hasattr(value, "Merge") or "TGraph" in str(getattr(type(value), "__cpp_name__", ""))
+
+
+def add(a: Total, b: Total, reducer: Any = None) -> Total:
+    """Adds two totals. It changes a."""
+    if reducer is None:
+        from ROOT._distrdf.Backends.Base import distrdf_reducer
+
+        reducer = exact(distrdf_reducer)
+    a.result = reducer(a.result, b.result)
+    a.apart.update(b.apart)
+    a.order = a.order or b.order
+    return a
+
+
+class Adding:
+    """As a Run, for ranges that are added where they run."""
+
+    def __init__(self, run: Run) -> None:
+        self.__qualname__ = "RDataFrame"
+        self.run = run
+
+    def __call__(self, piece: Piece) -> Total:
+        return Total(self.run(piece).result, pickle.loads(piece.pickled).id)
 
 
 # --- graphs that are compiled for processes that begin later

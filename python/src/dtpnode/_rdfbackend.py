@@ -14,7 +14,7 @@ import tempfile
 import threading
 import warnings
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
@@ -48,6 +48,9 @@ SMALL = 10_000  # entries without a source, for fewer of which there are no more
 LOOKED = 8  # files that are asked for the number of their clusters
 TRIES = 10  # nodes that may lack what a range needs
 FAR = 1e6  # seconds: what it costs to have a range run on a node that lacks what it needs
+IMPORTS = ["_dtpnode_rdf"]
+MOMENT = 0.5  # seconds between looks at how far a reduction has come
+LARGE = 512 << 20  # bytes of histograms of all ranges, from which on the nodes add them
 IDLE = 600.0  # seconds after which the processes of a session end that runs nothing
 
 
@@ -67,19 +70,26 @@ class Options:
 First = Callable[[frozenset[str]], bytes | None]  # gives the graph that a session begins with; modules travel as files
 
 
+@contextlib.contextmanager
+def modules_of(options: Options, first: First) -> Iterator[list[Any]]:
+    """The modules that go to the nodes."""
+    modules = [Path(str(task.__file__)), *options.modules]
+    graph = first(take_along(modules=modules).modules)
+    with tempfile.TemporaryDirectory() as folder:
+        if graph is not None:
+            path = Path(folder, f"{task.FIRST}.py")
+            path.write_text(f"GRAPH = {graph!r}\n")
+            modules.append(path)
+        yield modules
+
+
 class Pool:
     """An executor whose processes run the ranges of graph after graph."""
 
     def __init__(self, client: Client, options: Options, files: dict[str, str], first: First) -> None:
-        modules = [Path(str(task.__file__)), *options.modules]
-        graph = first(take_along(modules=modules).modules)
-        with tempfile.TemporaryDirectory() as folder:
-            if graph is not None:
-                path = Path(folder, f"{task.FIRST}.py")
-                path.write_text(f"GRAPH = {graph!r}\n")
-                modules.append(path)
+        with modules_of(options, first) as modules:
             self.executor: Executor = client.executor(
-                name="RDataFrame", imports=["_dtpnode_rdf"], env=options.env, modules=modules, files=files
+                name="RDataFrame", imports=IMPORTS, env=options.env, modules=modules, files=files
             )
         self.living: set[int] = set()  # executions that have not ended
         self.told: set[str] = set()  # what its user was warned of
@@ -266,7 +276,10 @@ class Backend(Base.BaseBackend):  # type: ignore[misc]
 
     def ProcessAndMerge(self, ranges: list[Any], mapper: Any, reducer: Callable[[Any, Any], Any]) -> Any:
         """Runs the ranges of a graph, and merges what they give in their order."""
-        merged = Tree(len(ranges), exact(reducer))
+        self._snapshots = Snapshots(mapper, self.options.one_file)
+        if not self._snapshots.folders and len(ranges) * size(mapper) > LARGE:
+            return self._reduce(ranges, mapper, reducer)
+        merged = Tree(len(ranges), task.exact(reducer))
         for some in self._run(ranges, mapper):
             for at, result in some:
                 merged.add(at, result)
@@ -278,7 +291,8 @@ class Backend(Base.BaseBackend):  # type: ignore[misc]
     ) -> Any:
         """As ProcessAndMerge, in the order in which ranges end; what is there so far is drawn each time."""
         total: Any = None
-        reducer = exact(reducer)
+        self._snapshots = Snapshots(mapper, self.options.one_file)
+        reducer = task.exact(reducer)
         with _canvas(len(drawables)) as canvas:
             for some in self._run(ranges, mapper):
                 for _, result in some:
@@ -287,17 +301,52 @@ class Backend(Base.BaseBackend):  # type: ignore[misc]
                     _draw(canvas, total.mergeables, drawables)
         return self._last(total)
 
-    def _run(self, ranges: list[Any], mapper: Any) -> Iterator[list[tuple[int, Any]]]:
-        """The results of ranges as they come, some at a time, each with its place."""
-        self._snapshots = Snapshots(mapper, self.options.one_file)
+    def _run(
+        self, ranges: list[Any], mapper: Any, places: Iterable[int] | None = None
+    ) -> Iterator[list[tuple[int, Any]]]:
+        """The results of ranges as they come, some at a time, each with its place. places are by default all."""
         begun = functools.partial(self._first, mapper, ranges)
         try:
             with pools(self.client).execution(self.options, self.sent(), begun) as (pool, number):
                 execution = Execution(self, pool, number, ranges)
-                yield from execution.results(mapper, self._snapshots)
+                yield from execution.results(mapper, self._snapshots, range(len(ranges)) if places is None else places)
         except BaseException:
             self._snapshots.drop()
             raise
+
+    def _reduce(self, ranges: list[Any], mapper: Any, reducer: Callable[[Any, Any], Any]) -> Any:
+        """As ProcessAndMerge for large results: they are added in the processes that make them, on nodes, and between
+        nodes. Ranges that fail so are run once more each by itself, which tells how, or has other nodes run them."""
+        found, lost = self._add_up(ranges, mapper)
+        reducer = task.exact(reducer)
+        for some in self._run(ranges, mapper, lost) if lost else ():
+            found += [task.Total(result, ranges[at].id) for at, result in some]
+        return functools.reduce(lambda a, b: task.add(a, b, reducer), found).whole(reducer)
+
+    def _add_up(self, ranges: list[Any], mapper: Any) -> tuple[list["task.Total"], list[int]]:
+        """The total that nodes have made, if any, and the places of the ranges that it lacks."""
+        with modules_of(self.options, functools.partial(self._first, mapper, ranges)) as modules:
+            but = take_along(modules=modules).modules
+            pieces = [piece_of(some, words(some, len(ranges)), but) for some in ranges]
+            job = self.client.reduce(
+                task.Adding(self.run_of(mapper, self._snapshots, but)), pieces, op=task.add, partial=True,
+                name="RDataFrame", imports=IMPORTS, env=self.options.env, modules=modules, files=self.sent(),
+            )
+        job.tells, job.within = False, lambda: True
+        bar = Bar("RDataFrame", self.options.progress, unit="ranges")
+        try:
+            bar.start(len(ranges))
+            while wait([job], timeout=MOMENT).not_done:
+                bar.advance(job.progress[0] - bar.done)
+            bar.advance(job.counted - bar.done)
+            lost = [at for missing in job.missing for at in range(missing["first"], missing["last"])]
+            return ([] if len(lost) == len(ranges) else [job.result()]), lost
+        except Exception as e:
+            warnings.warn(f"nodes could not add what ranges give, so each comes here: {e}", NodeWarning, stacklevel=2)
+            return [], list(range(len(ranges)))
+        finally:
+            job.cancel()  # if it is not over
+            bar.stop()
 
     def run_of(self, mapper: Any, snapshots: Snapshots, but: frozenset[str]) -> "task.Run":
         """What runs the ranges of a graph. Modules in but travel as files."""
@@ -327,64 +376,6 @@ def _clusters(rntuple: bool, name: str, file: str) -> int:
         return len(bounds) - 1
     except ROOT.std.exception:
         return 1 << 20
-
-
-# ROOT 6.40 loses what a Report says when it is pickled, but keeps its cuts, and keeps the cuts as they were when it
-# merges two Reports, so that what is merged next is added to the first one alone. Both make each from the other. C++
-# lets explicit instantiations name members that are private.
-_REPORTS = """
-#include <ROOT/RDF/RMergeableValue.hxx>
-namespace dtpnode {
-using Report = ROOT::RDF::RCutFlowReport;
-using Cut = ROOT::RDF::TCutInfo;
-using Merging = ROOT::Detail::RDF::RMergeableReport;
-template <typename Tag, typename Tag::Member M> struct Reach { friend typename Tag::Member reach(Tag) { return M; } };
-struct Add { using Member = void (Report::*)(Cut &&); friend Member reach(Add); };
-struct Cuts { using Member = std::vector<Cut> Merging::*; friend Member reach(Cuts); };
-template struct Reach<Add, &Report::AddCut>;
-template struct Reach<Cuts, &Merging::fCutInfoVec>;
-
-std::unique_ptr<Merging> unpickled(const ROOT::Detail::RDF::RMergeableValue<Report> &value)
-{
-   auto cuts = dynamic_cast<const Merging &>(value).*reach(Cuts{});
-   Report report;
-   for (const auto &cut : cuts)
-      (report.*reach(Add{}))(Cut(cut));
-   return std::make_unique<Merging>(report, cuts);
-}
-
-std::unique_ptr<Merging> merged(const ROOT::Detail::RDF::RMergeableValue<Report> &value)
-{
-   auto report = value.GetValue();
-   return std::make_unique<Merging>(report, std::vector<Cut>(report.begin(), report.end()));
-}
-}
-"""
-
-
-@functools.cache
-def _reports() -> Any:
-    ROOT.gInterpreter.Declare(_REPORTS)
-    return ROOT.dtpnode
-
-
-def mend(result: Any, how: str) -> Any:
-    """A result whose Reports are as they should be after they were unpickled, or merged."""
-    for i, value in enumerate(result.mergeables or ()):
-        if re.search("RCutFlowReport|RMergeableReport", str(getattr(type(value), "__cpp_name__", ""))):
-            result.mergeables[i] = getattr(_reports(), how)(value)
-    return result
-
-
-def exact(reducer: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    """ROOT's reducer, whose results can be merged again."""
-
-    def reduce(a: Any, b: Any) -> Any:
-        both = a.mergeables is not None and b.mergeables is not None
-        result = reducer(a, b)
-        return mend(result, "merged") if both else result
-
-    return reduce
 
 
 class Tree:
@@ -421,15 +412,15 @@ class Execution:
         self._waiting: dict["Future[Any]", int] = {}
         self._good = ""  # a node that has run some range
 
-    def results(self, mapper: Any, snapshots: Snapshots) -> Iterator[list[tuple[int, Any]]]:
+    def results(self, mapper: Any, snapshots: Snapshots, places: Iterable[int]) -> Iterator[list[tuple[int, Any]]]:
         but = self._session.along.modules
         run = self._backend.run_of(mapper, snapshots, but)
         run.execution, run.living = self._number, tuple(self._pool.living)
         self._function = _pickles.function(run, but)
         bar = Bar("RDataFrame", self._backend.options.progress, unit="ranges")
         try:
-            self._send(range(len(self._ranges)))
-            bar.start(len(self._ranges))
+            self._send(places)
+            bar.start(len(self._waiting))
             while self._waiting:
                 over, _ = wait(self._waiting, return_when=FIRST_COMPLETED)
                 some = []
@@ -438,7 +429,7 @@ class Execution:
                     done = self._done(at, future)
                     if done is not None:
                         snapshots.take(done)
-                        some.append((at, mend(done.result, "unpickled")))
+                        some.append((at, task.mend(done.result, "unpickled")))
                         bar.advance()
                     del future, done
                 over.clear()
@@ -508,6 +499,41 @@ def afresh(mapper: Any) -> bool:
         if operation.name not in CLONED or isinstance(operation, Operation.Snapshot) and writes_rntuple(operation):
             return True
     return False
+
+
+def size(mapper: Any) -> int:
+    """About how many bytes the histograms have that a graph makes of a range."""
+    booked = operations(mapper)
+    cells = sum(_cells(o) for o in booked if o.name.startswith(("Histo", "Profile")))
+    varied = any(isinstance(o, Operation.VariationsFor) for o in booked)
+    return BYTES * cells * (1 + sum(_tags(o) for o in booked if varied and o.name == "Vary"))
+
+
+def _tags(vary: Any) -> int:
+    """About how many variations an operation makes: it takes their number, or a list with their names."""
+    given = [*vary.args[2:3], *vary.kwargs.values()]
+    return max([1, *(a if isinstance(a, int) else len(a) for a in given if isinstance(a, (int, list, tuple)))])
+
+
+BYTES = 16  # of a cell of a histogram: its content, and the sum of squares of its weights
+
+
+def _cells(operation: Any) -> int:
+    """How many cells the histogram of an operation has; 0 if that is not known here."""
+    model = operation.args[0] if operation.args else operation.kwargs.get("model")
+    kind = {"Histo": "TH", "Profile": "TProfile"}[re.sub(r"\d.*|N.*", "", operation.name)]
+    which = operation.name.removeprefix("Histo").removeprefix("Profile").replace("NSparseD", "nSparseD")
+    if which == "nSparseD":
+        return 0  # It has what was filled.
+    try:
+        if isinstance(model, tuple):
+            model = getattr(ROOT.RDF, f"{kind}{which.replace('ND', 'nD')}Model")(*model)
+        bins = getattr(model, "fNbins", None)
+        if bins is None:
+            bins = [getattr(model, f"fNbins{axis}", 0) for axis in "XYZ"]
+        return math.prod(int(n) + 2 for n in bins if n)
+    except (AttributeError, TypeError):
+        return 0
 
 
 def piece_of(some: Any, what: str, but: frozenset[str]) -> "task.Piece":
