@@ -4,6 +4,7 @@ import functools
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -470,3 +471,24 @@ def test_graphs_are_compiled_where_processes_are_forked(client, trees, monkeypat
     second, limit = hashlib.sha256(made[-1].mapper).hexdigest(), time.monotonic() + 120
     while not pool.executor.submit(compiled, second).result():
         assert time.monotonic() < limit
+
+
+@pytest.mark.long
+def test_page_for_users_of_dask(cluster, tmp_path, monkeypatch):
+    """The code of docs/from-dask-rdataframe.md, block by block."""
+    monkeypatch.setenv("DTPNODE_STATE", str(cluster.states[0]))
+    monkeypatch.chdir(tmp_path)
+    frame = ROOT.RDataFrame(3000).Define("nMuon", "int(rdfentry_ % 4)").Define("MET_pt", "float(rdfentry_)")
+    frame = frame.Define("Muon_charge", "auto c = ROOT::RVecI(nMuon, 1); if (nMuon > 1) c[1] = -1; return c;")
+    for name in ("pt", "eta", "phi", "mass"):
+        frame = frame.Define(f"Muon_{name}", "ROOT::RVecF(nMuon, 1.f)")
+    for name in ("e0.root", "e1.root"):
+        frame.Snapshot("Events", name)
+    page = (Path(__file__).parents[2] / "docs" / "from-dask-rdataframe.md").read_text()
+    blocks = re.findall("```python\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == 2
+    names = {"__name__": "__main__"}
+    for block in blocks:
+        exec(block, names)
+    assert names["mass"].GetEntries() == 1500
+    names["client"].close()

@@ -276,8 +276,8 @@ def exact(reducer: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
 
 
 class Total:
-    """What has come of ranges that were added: of what does not depend on their order one result, and of what does those
-    of each range. result is ROOT's TaskResult of the range of a number, which this takes apart."""
+    """What has come of ranges that were added: one result of all that does not depend on their order, and of the rest
+    those of each range. result is ROOT's TaskResult of the range of a number, which this takes apart."""
 
     def __init__(self, result: Any, number: int) -> None:
         self.result = result
@@ -396,6 +396,8 @@ def _try(folder: str, graph: bytes) -> None:
     try:
         os.chdir(folder)
         run, piece = pickle.loads(graph)
+        if not all(os.path.exists(path) for _, path in piece.files):
+            return  # Other nodes run it.
         _compile(run, piece)
         _compiled.add(hashlib.sha256(run.mapper).hexdigest())
     except BaseException as e:

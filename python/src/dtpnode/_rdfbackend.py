@@ -357,8 +357,11 @@ class Backend(Base.BaseBackend):  # type: ignore[misc]
 
     def _first(self, mapper: Any, ranges: list[Any], but: frozenset[str]) -> bytes | None:
         """What a session that begins with a graph compiles where it forks processes. None if code of the user's had to
-        run for that: where it ends its process, that must be one that runs a range."""
+        run for that: where it ends its process, that must be one that runs a range. And None where what reads the data
+        begins threads, as from afar and of RNTuples: that is nothing for a process that forks."""
         if self.sent() or isinstance(self.initialization, functools.partial):
+            return None
+        if ranges[0].exec_id.rdf_uuid == "RNTuple" or len(files_of(ranges[0])) < len(set(names_of(ranges[0]))):
             return None
         found = self.run_of(mapper, self._snapshots, but), piece_of(ranges[0], words(ranges[0], len(ranges)), but)
         pickled = pickle.dumps(found)
@@ -541,16 +544,21 @@ def piece_of(some: Any, what: str, but: frozenset[str]) -> "task.Piece":
     return task.Piece(_pickles.by_value(some, but), what, files_of(some))
 
 
-def files_of(some: Any) -> tuple[tuple[str, str], ...]:
-    """The files of this host that a range reads: each name as the range has it, and where that is."""
+def names_of(some: Any) -> list[str]:
+    """The names of the files that a range reads."""
     if not hasattr(some, "filenames"):
-        return ()
+        return []
     names = [str(f) for f in some.filenames]
     if some.friendinfo is not None:
         names += [str(name) for friend in some.friendinfo.fFriendFileNames for name in friend]
+    return names
+
+
+def files_of(some: Any) -> tuple[tuple[str, str], ...]:
+    """The files of this host that a range reads: each name as the range has it, and where that is."""
     here = os.getcwd()
     out = {}
-    for name in names:
+    for name in names_of(some):
         plain = re.split("[?#]", name.removeprefix("file:"))[0]
         path = os.path.join(here, plain)
         if "://" not in plain and os.path.exists(path):
