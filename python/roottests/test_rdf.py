@@ -492,3 +492,23 @@ def test_page_for_users_of_dask(cluster, tmp_path, monkeypatch):
         exec(block, names)
     assert names["mass"].GetEntries() == 1500
     names["client"].close()
+
+
+def test_ranges_in_which_nothing_passes(client, trees):
+    """ROOT's means of these are no numbers once two of them are merged."""
+
+    def book(frame):
+        few = frame.Filter("x > 1234 && x < 1238")
+        one, none = frame.Filter("x == 2"), frame.Filter("x < 0")
+        out = {f"{name} of {i}": getattr(f, name)("x")
+               for i, f in enumerate((few, one, none)) for name in ("Mean", "StdDev", "Sum", "Stats")}
+        varied = frame.Vary("x", "ROOT::RVecD{x + 5000, x}", ["up", "same"]).Filter("x < 1234").Mean("x")
+        out["varied"] = ROOT.RDF.Experimental.VariationsFor(varied)
+        return out
+
+    ours, theirs = book(ROOT.RDataFrame("t", trees, executor=client)), book(ROOT.RDataFrame("t", trees))
+    a, b = ours.pop("varied"), theirs.pop("varied")
+    for name in ours:
+        same(value(ours[name]), value(theirs[name]))
+    for key in ("nominal", "x:up", "x:same"):
+        same(a[key], b[key])

@@ -216,9 +216,11 @@ def prepare(folder: str, headers: tuple[str, ...], libraries: tuple[str, ...]) -
 # --- results
 
 # ROOT 6.40 loses what a Report says when it is pickled, but keeps its cuts, and keeps the cuts as they were when it
-# merges two Reports, so that what is merged next is added to the first one alone. Both make each from the other. C++
-# lets explicit instantiations name members that are private.
-_REPORTS = """
+# merges two Reports, so that what is merged next is added to the first one alone. Both make each from the other. Of two
+# ranges in which nothing passes the filters it makes a mean that is no number, and so a total that is none, and a
+# standard deviation that is none of such a range and one with a single entry. C++ lets explicit instantiations name
+# members that are private.
+_MENDS = """
 #include <ROOT/RDF/RMergeableValue.hxx>
 namespace dtpnode {
 using Report = ROOT::RDF::RCutFlowReport;
@@ -229,6 +231,69 @@ struct Add { using Member = void (Report::*)(Cut &&); friend Member reach(Add); 
 struct Cuts { using Member = std::vector<Cut> Merging::*; friend Member reach(Cuts); };
 template struct Reach<Add, &Report::AddCut>;
 template struct Reach<Cuts, &Merging::fCutInfoVec>;
+
+using Value = ROOT::Detail::RDF::RMergeableValue<double>;
+using Mean = ROOT::Detail::RDF::RMergeableMean;
+using StdDev = ROOT::Detail::RDF::RMergeableStdDev;
+using Variations = ROOT::Detail::RDF::RMergeableVariationsBase;
+struct Of { using Member = double Value::*; friend Member reach(Of); };
+struct MeanCounts { using Member = ULong64_t Mean::*; friend Member reach(MeanCounts); };
+struct StdDevCounts { using Member = ULong64_t StdDev::*; friend Member reach(StdDevCounts); };
+struct StdDevMean { using Member = double StdDev::*; friend Member reach(StdDevMean); };
+struct Values {
+   using Member = std::vector<std::unique_ptr<ROOT::Detail::RDF::RMergeableValueBase>> Variations::*;
+   friend Member reach(Values);
+};
+template struct Reach<Of, &Value::fValue>;
+template struct Reach<MeanCounts, &Mean::fCounts>;
+template struct Reach<StdDevCounts, &StdDev::fCounts>;
+template struct Reach<StdDevMean, &StdDev::fMean>;
+template struct Reach<Values, &Variations::fValues>;
+
+// added adds a value to another one where one of them is of no entries, and reports whether that is so.
+bool added(Value &a, const Value &b)
+{
+   if (auto x = dynamic_cast<Mean *>(&a)) {
+      const auto &y = dynamic_cast<const Mean &>(b);
+      const auto counts = reach(MeanCounts{});
+      if (x->*counts && y.*counts)
+         return false;
+      if (y.*counts) {
+         x->*counts = y.*counts;
+         a.*reach(Of{}) = b.*reach(Of{});
+      }
+      return true;
+   }
+   if (auto x = dynamic_cast<StdDev *>(&a)) {
+      const auto &y = dynamic_cast<const StdDev &>(b);
+      const auto counts = reach(StdDevCounts{});
+      if (x->*counts && y.*counts)
+         return false;
+      if (y.*counts) {
+         x->*counts = y.*counts;
+         x->*reach(StdDevMean{}) = y.*reach(StdDevMean{});
+         a.*reach(Of{}) = b.*reach(Of{});
+      }
+      return true;
+   }
+   return false;
+}
+
+bool added(ROOT::Detail::RDF::RMergeableVariations<double> &a,
+           const ROOT::Detail::RDF::RMergeableVariations<double> &b)
+{
+   auto &to = a.*reach(Values{});
+   const auto &from = b.*reach(Values{});
+   if (to.size() != from.size())
+      return false;
+   for (std::size_t i = 0; i < to.size(); ++i) {
+      auto &x = static_cast<Value &>(*to[i]);
+      const auto &y = static_cast<const Value &>(*from[i]);
+      if (!added(x, y))
+         ROOT::Detail::RDF::MergeValues(x, y);
+   }
+   return true;
+}
 
 std::unique_ptr<Merging> unpickled(const ROOT::Detail::RDF::RMergeableValue<Report> &value)
 {
@@ -249,30 +314,43 @@ std::unique_ptr<Merging> merged(const ROOT::Detail::RDF::RMergeableValue<Report>
 
 
 @functools.cache
-def _reports() -> Any:
+def _mends() -> Any:
     import ROOT
 
-    ROOT.gInterpreter.Declare(_REPORTS)
+    ROOT.gInterpreter.Declare(_MENDS)
     return ROOT.dtpnode
+
+
+def _is(value: Any, kinds: str) -> bool:
+    return bool(re.search(kinds, str(getattr(type(value), "__cpp_name__", ""))))
 
 
 def mend(result: Any, how: str) -> Any:
     """A result whose Reports are as they should be after they were unpickled, or merged."""
     for i, value in enumerate(result.mergeables or ()):
-        if re.search("RCutFlowReport|RMergeableReport", str(getattr(type(value), "__cpp_name__", ""))):
-            result.mergeables[i] = getattr(_reports(), how)(value)
+        if _is(value, "RCutFlowReport|RMergeableReport"):
+            result.mergeables[i] = getattr(_mends(), how)(value)
     return result
 
 
 def exact(reducer: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    """ROOT's reducer, whose results can be merged again."""
+    """ROOT's reducer, whose results can be merged again, and are right where nothing has passed the filters."""
 
     def reduce(a: Any, b: Any) -> Any:
-        both = a.mergeables is not None and b.mergeables is not None
-        result = reducer(a, b)
-        return mend(result, "merged") if both else result
+        if a.mergeables is None or b.mergeables is None:
+            return reducer(a, b)
+        pairs = list(zip(a.mergeables, b.mergeables))
+        own = [_is(x, _MEANS) and bool(_mends().added(x, y)) for x, y in pairs]
+        left, right = ([pair[i] for pair, is_so in zip(pairs, own) if not is_so] for i in (0, 1))
+        result = reducer(type(a)(left, a.entries_in_trees), type(b)(right, b.entries_in_trees))
+        values = {True: (x for (x, _), is_so in zip(pairs, own) if is_so), False: iter(result.mergeables)}
+        result.mergeables = [next(values[is_so]) for is_so in own]
+        return mend(result, "merged")
 
     return reduce
+
+
+_MEANS = "RMergeableMean|RMergeableStdDev|RMergeableValue<double>|RMergeableVariations<double>"
 
 
 class Total:
@@ -307,7 +385,7 @@ class Total:
 
 def _in_order(value: Any) -> bool:
     """Whether what ranges give is to be put together in their order."""
-    return hasattr(value, "Merge") or "TGraph" in str(getattr(type(value), "__cpp_name__", ""))
+    return hasattr(value, "Merge") or _is(value, "TGraph")
 
 
 def add(a: Total, b: Total, reducer: Any = None) -> Total:
