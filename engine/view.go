@@ -103,11 +103,14 @@ func (p *Peer) MayDeal(id tasks.JobID, who tasks.PeerID) bool {
 		j.proofs.shown != nil && seatedIn(j.proofs.shown.Chain, who) || j.copy.log != nil && seatedIn(j.copy.log.Chain(), who)
 }
 
-// Makers are the nodes that may have run some units of a job that this peer leads, as far as that is known (known).
-func (p *Peer) Makers(id tasks.JobID, units tasks.Cover) (of map[tasks.PeerID]tasks.Cover, known, leads bool) {
+// Makers are the nodes that may have run some units of a job, if this peer leads it. known are the units of which that is
+// known: any node may have run the others.
+func (p *Peer) Makers(
+	id tasks.JobID, units tasks.Cover,
+) (of map[tasks.PeerID]tasks.Cover, known tasks.Cover, leads bool) {
 	j := p.job(id)
 	if j == nil || !j.leads() {
-		return nil, false, false
+		return nil, nil, false
 	}
 	of, known = j.led.home.Makers(units)
 	return of, known, true

@@ -87,7 +87,7 @@ func (h *Home) committed(p merge.Partial, v merge.Verdict, changed bool) {
 	if !h.rest.stale {
 		h.rest.cover = h.rest.cover.Minus(p.Cover)
 	}
-	h.after(p.Cover, p.Holder)
+	h.after(p)
 	h.emit(Accept{To: p.Holder, ID: p.ID})
 	h.acceptKids(p)
 	h.overtake(p)

@@ -96,21 +96,22 @@ func (h *Home) Entrusted(id tasks.PeerID, units tasks.Range) bool {
 	return h.traced() && h.custody.lent[id].Union(h.custody.given[id]).Covers(tasks.CoverOf(units))
 }
 
-// Makers are the nodes that may have run some of these units, each with those that it was given at some time, and this
-// home, which may have run any. known is false where that is nobody's knowledge, and so anybody may have.
-func (h *Home) Makers(units tasks.Cover) (of map[tasks.PeerID]tasks.Cover, known bool) {
+// Makers are the nodes that may have run some of these units, each with those that it was given at some time or of which
+// a partial of its own is committed, and this home, which may have run any. known are the units of which that is known:
+// any node may have run the others. Those in a merge are among them. Who has made it could have put anything into it.
+func (h *Home) Makers(units tasks.Cover) (of map[tasks.PeerID]tasks.Cover, known tasks.Cover) {
 	if !h.traced() {
-		return nil, false
+		return nil, nil
 	}
 	of = map[tasks.PeerID]tasks.Cover{h.custody.self: units}
-	for _, all := range []map[tasks.PeerID]tasks.Cover{h.custody.lent, h.custody.given} {
+	for _, all := range []map[tasks.PeerID]tasks.Cover{h.custody.lent, h.custody.given, h.dependent.made} {
 		for id, c := range all {
 			if c = c.Intersect(units); !c.Empty() {
 				of[id] = of[id].Union(c)
 			}
 		}
 	}
-	return of, true
+	return of, units.Minus(h.dependent.mixed)
 }
 
 // gave notes that a node has been given units.

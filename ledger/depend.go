@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/dtpnode/dtpnode/internal/mutant"
+	"github.com/dtpnode/dtpnode/merge"
 	"github.com/dtpnode/dtpnode/tasks"
 )
 
@@ -24,7 +25,9 @@ import (
 type dependent struct {
 	appends []*linked
 	blocked tasks.Cover
-	nodes   []tasks.PeerID // that have committed something, by the numbers that votes have for them
+	nodes   []tasks.PeerID               // that have committed something, by the numbers that votes have for them
+	made    map[tasks.PeerID]tasks.Cover // units of partials of theirs that are committed, but for merges
+	mixed   tasks.Cover                  // units of merges that are committed
 }
 
 // linked is an append whose units depend on others. Until its blob was read, known is false and the rest is empty.
@@ -179,11 +182,13 @@ func (l *linked) users(r tasks.Range) []edge {
 	return l.edges[at(r.First):at(r.Last)]
 }
 
-// after follows units that are committed, with a partial of some node: those that waited for the last of them can run.
-func (h *Home) after(c tasks.Cover, by tasks.PeerID) {
+// after follows units that are committed with a partial: those that waited for the last of them can run.
+func (h *Home) after(p merge.Partial) {
 	if len(h.dependent.appends) == 0 {
 		return
 	}
+	c, by := p.Cover, p.Holder
+	h.dependent.makes(p)
 	node := int32(slices.Index(h.dependent.nodes, by))
 	if node < 0 {
 		node = int32(len(h.dependent.nodes))
@@ -202,6 +207,18 @@ func (h *Home) after(c tasks.Cover, by tasks.PeerID) {
 		}
 	}
 	h.unblock(tasks.CoverOf(ready...))
+}
+
+// makes notes who has run the units of a partial, which nobody can tell of a merge.
+func (d *dependent) makes(p merge.Partial) {
+	if len(p.Kids) > 0 {
+		d.mixed = d.mixed.Union(p.Cover)
+		return
+	}
+	if d.made == nil {
+		d.made = map[tasks.PeerID]tasks.Cover{}
+	}
+	d.made[p.ID.Node] = d.made[p.ID.Node].Union(p.Cover)
 }
 
 // unblock puts those of some units to work that have waited.

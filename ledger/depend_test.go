@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -221,5 +222,33 @@ func TestUnitsAreNearMostOfWhatTheyTake(t *testing.T) {
 	// The unit 6 takes as much of one node as of the other.
 	if !near["a"].Equal(one(4)) || !near["b"].Equal(one(5)) || len(near) != 2 {
 		t.Errorf("near: %v", near)
+	}
+}
+
+func TestMakersAreThoseWhoWereGivenUnitsOrHaveCommittedThem(t *testing.T) {
+	deps := [][]int64{{}, {}, {}, {0, 1, 2}}
+	g := newGraph(t, deps, len(deps))
+	g.answer()
+	all := tasks.CoverOf(tasks.R(0, 4))
+	g.home.custody.began = false
+	if of, known := g.home.Makers(all); known != nil { // this home has not begun the job
+		t.Errorf("known: %v, %v", of, known)
+	}
+	g.home.custody.began, g.home.custody.self = true, "h"
+	g.home.Lent("a", tasks.CoverOf(tasks.R(0, 2)))
+	g.home.custody.gave("b", tasks.CoverOf(tasks.R(1, 2)))
+	g.commitBy("c", tasks.CoverOf(tasks.R(2, 3)))
+	of, known := g.home.Makers(all)
+	want := map[tasks.PeerID]tasks.Cover{
+		"h": all, "a": tasks.CoverOf(tasks.R(0, 2)), "b": tasks.CoverOf(tasks.R(1, 2)), "c": tasks.CoverOf(tasks.R(2, 3)),
+	}
+	if !known.Equal(all) || !maps.EqualFunc(of, want, tasks.Cover.Equal) {
+		t.Errorf("%v, %v", of, known)
+	}
+	sum := merge.Partial{ID: merge.ID{Node: "c", Seq: 9}, Cover: tasks.CoverOf(tasks.R(0, 2)), Units: 2, Holder: "c",
+		Kids: []merge.ID{{Node: "a", Seq: 1}, {Node: "b", Seq: 1}}}
+	g.apply(Entry{Commit: &sum})
+	if of, known := g.home.Makers(all); !known.Equal(tasks.CoverOf(tasks.R(2, 4))) || len(of["c"]) != 1 {
+		t.Errorf("%v, %v", of, known)
 	}
 }

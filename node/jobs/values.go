@@ -94,8 +94,8 @@ type makersAsk struct {
 
 // makersTold is its answer.
 type makersTold struct {
-	Known bool    `msgpack:"k"`
-	Of    []maker `msgpack:"o"`
+	Known tasks.Cover `msgpack:"k"` // any member may have run the others
+	Of    []maker     `msgpack:"o"`
 }
 
 // maker is a member with units that it may have run.
@@ -128,11 +128,11 @@ func (r *programs) ServeMakers(from tasks.PeerID, arg string) ([]byte, error) {
 }
 
 // makers are the members that may have run some units of a job that is led here.
-func (r *programs) makers(id tasks.JobID, units tasks.Cover) (of map[tasks.PeerID]tasks.Cover, known bool, err error) {
+func (r *programs) makers(id tasks.JobID, units tasks.Cover) (of map[tasks.PeerID]tasks.Cover, known tasks.Cover, err error) {
 	leads := false
 	r.loop.Ask(func(p *engine.Peer) { of, known, leads = p.Makers(id, units) })
 	if !leads {
-		return nil, false, fmt.Errorf("this node does not lead the job %s", id.Short())
+		return nil, nil, fmt.Errorf("this node does not lead the job %s", id.Short())
 	}
 	return of, known, nil
 }
@@ -140,10 +140,10 @@ func (r *programs) makers(id tasks.JobID, units tasks.Cover) (of map[tasks.PeerI
 // Makers asks a job's home (values.Peers).
 func (p peersOfValues) Makers(
 	ctx context.Context, id tasks.JobID, units tasks.Cover,
-) (of map[tasks.PeerID]tasks.Cover, known bool, err error) {
+) (of map[tasks.PeerID]tasks.Cover, known tasks.Cover, err error) {
 	j := p.book.ByID(id)
 	if j == nil {
-		return nil, false, NoJob(id.Short())
+		return nil, nil, NoJob(id.Short())
 	}
 	home := j.homeNow()
 	if home == p.net.ID() {
@@ -159,12 +159,12 @@ func (p peersOfValues) Makers(
 		err = wire.Unmarshal(answer, &told)
 	}
 	if err != nil {
-		return nil, false, fmt.Errorf("could not ask %s who has run units: %w", p.cluster.NameOf(home), err)
+		return nil, nil, fmt.Errorf("could not ask %s who has run units: %w", p.cluster.NameOf(home), err)
 	}
 	of = map[tasks.PeerID]tasks.Cover{}
-	for _, m := range told.Of {
+	for _, m := range append(told.Of, maker{Units: told.Known}) {
 		if !m.Units.Valid(tasks.R(0, tasks.MaxUnits)) {
-			return nil, false, fmt.Errorf("%s has told units that are none", p.cluster.NameOf(home))
+			return nil, nil, fmt.Errorf("%s has told units that are none", p.cluster.NameOf(home))
 		}
 		of[m.Node] = of[m.Node].Union(m.Units)
 	}

@@ -198,14 +198,12 @@ func (s *Store) learn(ctx context.Context, k *kept, want [][2]int64) bool {
 	for began := time.Now(); ; {
 		of, known, err := s.peers.Makers(ctx, k.id, unknown)
 		if err == nil {
-			if known {
-				k.mu.Lock()
-				defer k.mu.Unlock()
-				for id, c := range of {
-					k.makers[id] = k.makers[id].Union(c)
-				}
-				k.known = k.known.Union(unknown)
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			for id, c := range of {
+				k.makers[id] = k.makers[id].Union(c)
 			}
+			k.known = k.known.Union(known)
 			return true
 		}
 		if time.Since(began) > learnWait { // What cannot be trusted is made again here.

@@ -29,10 +29,9 @@ type Peers interface {
 	// AskValues sends one of them a request that its Store serves (Serve).
 	AskValues(ctx context.Context, id tasks.PeerID, request []byte) ([]byte, error)
 	// Makers are the members that may have run some units of a job, and so have their values, with those of the units that
-	// they may have run. known is false where nobody knows that, and so any member may have.
-	Makers(
-		ctx context.Context, job tasks.JobID, units tasks.Cover,
-	) (of map[tasks.PeerID]tasks.Cover, known bool, err error)
+	// they may have run. known are the units of which that is known: any member may have run the others.
+	Makers(ctx context.Context, job tasks.JobID, units tasks.Cover) (of map[tasks.PeerID]tasks.Cover, known tasks.Cover,
+		err error)
 	// Spent are the units of a job whose values no other unit of it needs any more, as its home knows.
 	Spent(ctx context.Context, job tasks.JobID) (tasks.Cover, error)
 }

@@ -75,8 +75,11 @@ func (c seen) Spent(context.Context, tasks.JobID) (tasks.Cover, error) { return 
 
 func (c seen) Makers(
 	_ context.Context, _ tasks.JobID, units tasks.Cover,
-) (of map[tasks.PeerID]tasks.Cover, known bool, err error) {
-	return c.ran, c.ran != nil, nil
+) (of map[tasks.PeerID]tasks.Cover, known tasks.Cover, err error) {
+	if c.ran != nil {
+		known = units
+	}
+	return c.ran, known, nil
 }
 
 // child is a process of a job on a node.
