@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"time"
 
@@ -148,6 +149,9 @@ func (s *Store) fetch(ctx context.Context, k *kept, want [][2]int64) {
 	if !s.learn(ctx, k, want) {
 		return
 	}
+	k.mu.Lock()
+	others := maps.Clone(k.others) // what they tell meanwhile is for others to use: each is asked once for a value
+	k.mu.Unlock()
 	for _, told := range []bool{true, false} {
 		var g errgroup.Group
 		g.SetLimit(askedAtOnce)
@@ -156,7 +160,7 @@ func (s *Store) fetch(ctx context.Context, k *kept, want [][2]int64) {
 			k.mu.Lock()
 			for _, w := range want {
 				may := !k.known.Has(w[0]) || k.makers[id].Has(w[0])
-				if may && !k.hasSlot(w) && k.others[id].Has(w[0]) == told {
+				if may && !k.hasSlot(w) && others[id].Has(w[0]) == told {
 					some = append(some, w)
 				}
 			}

@@ -183,11 +183,13 @@ func (k *kept) count(v slot, n int) {
 func (k *kept) packOf(path string) (*pack, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if p := k.byPath[path]; p != nil {
-		return p, nil
-	}
 	clean := filepath.Clean(path)
 	info, err := os.Lstat(clean)
+	if p := k.byPath[path]; err == nil && p != nil {
+		if was, err := os.Stat(p.path); err == nil && os.SameFile(was, info) {
+			return p, nil
+		}
+	}
 	switch {
 	case err != nil:
 		return nil, err
