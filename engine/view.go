@@ -103,8 +103,8 @@ func (p *Peer) MayDeal(id tasks.JobID, who tasks.PeerID) bool {
 		j.proofs.shown != nil && seatedIn(j.proofs.shown.Chain, who) || j.copy.log != nil && seatedIn(j.copy.log.Chain(), who)
 }
 
-// Makers are the nodes that may have run some units of a job, if this peer leads it. known are the units of which that is
-// known: any node may have run the others.
+// Makers are the nodes that may have run some units of a job, if this peer leads it. known are the units of which that
+// is known: any node may have run the others.
 func (p *Peer) Makers(
 	id tasks.JobID, units tasks.Cover,
 ) (of map[tasks.PeerID]tasks.Cover, known tasks.Cover, leads bool) {

@@ -96,9 +96,9 @@ func (h *Home) Entrusted(id tasks.PeerID, units tasks.Range) bool {
 	return h.traced() && h.custody.lent[id].Union(h.custody.given[id]).Covers(tasks.CoverOf(units))
 }
 
-// Makers are the nodes that may have run some of these units, each with those that it was given at some time or of which
-// a partial of its own is committed, and this home, which may have run any. known are the units of which that is known:
-// any node may have run the others. Those in a merge are among them. Who has made it could have put anything into it.
+// Makers are the nodes that may have run some of these units, each with those that it was given at some time, or of
+// which a partial of its own is committed, and this home, which may have run any. known are the units of which that is
+// known: any node may have run the others. Those in a merge are among them: its maker could have put anything into it.
 func (h *Home) Makers(units tasks.Cover) (of map[tasks.PeerID]tasks.Cover, known tasks.Cover) {
 	if !h.traced() {
 		return nil, nil

@@ -41,8 +41,9 @@ type linked struct {
 }
 
 // vote is the node that has made most of what a unit takes, as far as this home has seen it committed: the one
-// candidate for a majority, and by how many it is ahead (Boyer and Moore, MJRTY, 1981). It is a hint and no more: a merge
-// may have been committed by another node than those that ran its units, and how large a result is nobody here knows.
+// candidate for a majority, and by how many it is ahead (Boyer and Moore, MJRTY, 1981). It is a hint and no more: a
+// merge may have been committed by another node than those that ran its units, and how large a result is nobody here
+// knows.
 type vote struct{ node, ahead int32 }
 
 // count counts one result that a node has made.

@@ -128,7 +128,9 @@ func (r *programs) ServeMakers(from tasks.PeerID, arg string) ([]byte, error) {
 }
 
 // makers are the members that may have run some units of a job that is led here.
-func (r *programs) makers(id tasks.JobID, units tasks.Cover) (of map[tasks.PeerID]tasks.Cover, known tasks.Cover, err error) {
+func (r *programs) makers(
+	id tasks.JobID, units tasks.Cover,
+) (of map[tasks.PeerID]tasks.Cover, known tasks.Cover, err error) {
 	leads := false
 	r.loop.Ask(func(p *engine.Peer) { of, known, leads = p.Makers(id, units) })
 	if !leads {
