@@ -35,9 +35,9 @@ def RDataFrame(*args: Any, executor: Client | None = None, **options: Any) -> An
     ``DistributeHeaders`` and its like take it.
 
     The entries are divided into ranges, on boundaries of clusters. A range counts once, whatever dies, and results are
-    merged in the order of the ranges: AsNumpy has the order of the data, and the same ranges give the same bits. Where the
-    histograms of all ranges have more than 512 MiB, nodes add them, in any order: sums of floats may differ in their last
-    digits then.
+    merged in the order of the ranges: AsNumpy has the order of the data, and the same ranges give the same bits. Where
+    the histograms of all ranges have more than 512 MiB, nodes add them, in any order: sums of floats may differ in their
+    last digits then.
 
     ``npartitions``
         is how many ranges there are: by default several for each slot, so that none waits long for the last, but at
