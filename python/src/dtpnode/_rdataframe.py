@@ -36,7 +36,7 @@ def RDataFrame(*args: Any, executor: Client | None = None, **options: Any) -> An
 
     The entries are divided into ranges, on boundaries of clusters. A range counts once, whatever dies, and results are
     merged in the order of the ranges: AsNumpy has the order of the data, and the same ranges give the same bits. Where
-    the histograms of all ranges have more than 512 MiB, nodes add them, in any order: sums of floats may differ in their
+    the histograms of all ranges have more than 512 MiB, nodes add them, in any order: sums of floats may differ in the
     last digits then.
 
     ``npartitions``
