@@ -144,7 +144,7 @@ def main() -> None:
                     since = time.perf_counter()
                     sizes[case] = run(get, options.scale, folder)
                     took[case].setdefault(name, []).append(time.perf_counter() - since)
-                    print(f"round {number + 1}: {case} {name} {took[case][name][-1]:.2f} s", file=sys.stderr, flush=True)
+                    print(f"{number + 1}: {case} {name} {took[case][name][-1]:.2f} s", file=sys.stderr, flush=True)
     report(took, sizes)
     if options.json is not None:
         options.json.write_text(json.dumps({"seconds": took, "sizes": sizes}, indent=1) + "\n")

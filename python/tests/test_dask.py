@@ -35,7 +35,8 @@ def here(client):
 
 def frame(n=20_000):
     rng = np.random.default_rng(1)
-    return pd.DataFrame({"key": rng.integers(0, 50, n), "x": rng.normal(size=n), "name": [f"n{i % 97}" for i in range(n)]})
+    names = [f"n{i % 97}" for i in range(n)]
+    return pd.DataFrame({"key": rng.integers(0, 50, n), "x": rng.normal(size=n), "name": names})
 
 
 def test_delayed(here):
@@ -54,7 +55,8 @@ def test_bag(here):
         x * x for x in range(1000) if x * x % 3 == 0
     )
     assert dict(bag.map(lambda x: x % 5).frequencies().compute()) == dict.fromkeys(range(5), 200)
-    assert sorted(bag.groupby(lambda x: x % 3).map(lambda g: (g[0], len(g[1]))).compute()) == [(0, 334), (1, 333), (2, 333)]
+    groups = bag.groupby(lambda x: x % 3).map(lambda group: (group[0], len(group[1])))
+    assert sorted(groups.compute()) == [(0, 334), (1, 333), (2, 333)]
 
 
 def test_dataframe(here):
@@ -181,10 +183,17 @@ def test_only_what_was_asked_for_comes(here, monkeypatch):
     """Of a tree over 40 MB some bytes come to this process."""
     came = []
     values, settled = _receiver.Receiver._values, _receiver.settle_later
-    monkeypatch.setattr(
-        _receiver.Receiver, "_values", lambda self, job, first, v: (came.extend(map(len, v)), values(self, job, first, v))
-    )
-    monkeypatch.setattr(_receiver, "settle_later", lambda f, value, taken: (came.append(value.size), settled(f, value, taken)))
+
+    def small(self, job, first, some):
+        came.extend(map(len, some))
+        values(self, job, first, some)
+
+    def large(future, value, taken):
+        came.append(value.size)
+        settled(future, value, taken)
+
+    monkeypatch.setattr(_receiver.Receiver, "_values", small)
+    monkeypatch.setattr(_receiver, "settle_later", large)
     level = [dask.delayed(np.full)(1 << 17, i) for i in range(40)]
     while len(level) > 1:
         level = [dask.delayed(sum)(level[i : i + 3]) for i in range(0, len(level), 3)]
@@ -230,7 +239,8 @@ def layers(width, depth, wait):
         for i in range(width):
             before = [TaskRef((layer - 1, (i + j) % width)) for j in range(3)] if layer else []
             dsk[layer, i] = Task((layer, i), mixed, layer, i, *before)
-    dsk["sum"] = Task("sum", lambda *arrays: int(sum(a.sum() for a in arrays)), *(TaskRef((depth - 1, i)) for i in range(width)))
+    last = [TaskRef((depth - 1, i)) for i in range(width)]
+    dsk["sum"] = Task("sum", lambda *arrays: int(sum(a.sum() for a in arrays)), *last)
     return dsk
 
 

@@ -198,7 +198,9 @@ def test_values(tmp_path):
     pack.close()
 
 
-@pytest.mark.parametrize("gone, again", [("c", "c"), ("ca", "c"), ("cba", "cba"), ("d", "d"), ("dcb", "dcb"), ("b", "")])
+@pytest.mark.parametrize(
+    "gone, again", [("c", "c"), ("ca", "c"), ("cba", "cba"), ("d", "d"), ("dcb", "dcb"), ("b", "")]
+)
 def test_lost_values_are_made_again_as_far_as_needed(gone, again, tmp_path, monkeypatch):
     """Also where their units are in another append."""
     monkeypatch.chdir(tmp_path)

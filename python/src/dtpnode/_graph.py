@@ -53,8 +53,8 @@ class Unit:
 class Graph:
     """A graph that is cut into units, in ``units``. Units take values only from those before them.
 
-    ``nodes`` are tasks, constants and aliases, as dask's ``convert_legacy_graph`` makes them, and ``wanted`` the keys of
-    values that are asked for. ``slots`` is how many units can run at a time. ``weights`` has bytes of tasks that are
+    ``nodes`` are tasks, constants and aliases, as dask's ``convert_legacy_graph`` makes them, and ``wanted`` the keys
+    of values that are asked for. ``slots`` is how many units can run at a time. ``weights`` has bytes of tasks that are
     large. ``kept`` are keys whose values other tasks of a later graph may take: they are exports, too."""
 
     def __init__(
@@ -121,7 +121,9 @@ class Graph:
                     found = node.dependencies
                     if self._reals:
                         found = {self.real(k) for k in found}
-                    needed = needs[key] = sorted(found, key=lambda k: listed.get(k, -1)) if len(found) > 1 else list(found)
+                    needed = needs[key] = list(found)
+                    if len(needed) > 1:
+                        needed.sort(key=lambda k: listed.get(k, -1))
                     for need in reversed(needed):
                         before = places.get(need)
                         if before is None:

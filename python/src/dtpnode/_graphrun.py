@@ -366,7 +366,7 @@ class Process:
         """A value that was just made again."""
         found = self.look([w])
         if w not in found:
-            raise Unread(f"the daemon of this node does not have the value {w[1]} of the unit {w[0]}, which it was given")
+            raise Unread(f"the daemon of this node lacks the value {w[1]} of the unit {w[0]}, which it was given")
         return found[w]
 
     def remake(self, lost: list[Where], blob: Any, base: int) -> None:

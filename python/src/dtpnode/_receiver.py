@@ -42,7 +42,8 @@ AGAIN = (404, 500, 502, 503, 504)  # statuses of refusals that another attempt m
 
 
 Append = (
-    tuple[int, list[bytes], bool, list[dict[str, Any]], int] | tuple[int, list[bytes], bool, list[dict[str, Any]], int, bool]
+    tuple[int, list[bytes], bool, list[dict[str, Any]], int]
+    | tuple[int, list[bytes], bool, list[dict[str, Any]], int, bool]
 )
 """An append: its number, the items, whether it is the last one, which nodes are near some of the items, the number
 behind its last call in the session, and whether items name units whose values they take."""

@@ -87,8 +87,8 @@ class Scheduler:
         self._within: list[Any] = []
 
     def __call__(self, dsk: Any, keys: Any, **_: Any) -> Any:
-        """Runs a graph, and returns the values of keys, which may be nested in lists. It is what dask calls. A task that
-        raises has its exception raised here, with a note that has the task's key."""
+        """Runs a graph, and returns the values of keys, which may be nested in lists. It is what dask calls. A task
+        that raises has its exception raised here, with a note that has the task's key."""
         nodes, wanted = needed(dsk, keys)
         values: dict[Key, Any] = {k: nodes[k].value for k in wanted if isinstance(nodes.get(k), DataNode)}
         asked = [k for k in wanted if k not in values]
@@ -345,8 +345,8 @@ class _Run(Receiver):
     def _too_large(self, unit: Unit, size: int) -> TooLarge:
         key = max(unit.tasks, key=lambda k: len(cloudpickle.dumps(self._graph.nodes[k])))
         return TooLarge(
-            f"the graph cannot be sent: the task {key!r} and what it was given have {size:,} bytes as a pickle, and may "
-            f"have {MAX_ITEM:,}",
+            f"the graph cannot be sent: the task {key!r} and what it was given have {size:,} bytes as a pickle, and "
+            f"may have {MAX_ITEM:,}",
             "hand over data that is large as dask.delayed(data), or have tasks read it",
         )
 
