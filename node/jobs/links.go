@@ -22,7 +22,7 @@ func (r *copies) ReadLinks(e engine.ReadLinks) {
 		r.log.Debug("could not read what items depend on; it is tried again", "job", e.ID.Short(), "reason", err)
 		return
 	}
-	r.loop.Step(engine.Links{ID: e.ID, Links: links})
+	r.loop.Post(engine.Links{ID: e.ID, Links: links})
 }
 
 // linksOf reads what the units of an append depend on. A blob that does not tell is no error, but a flaw of the append.
