@@ -14,10 +14,10 @@
 //	└ zygote          a fork that has loaded user code and forks in turn: Process.Zygote
 //	  └ a fork        a generation, a merger, ...
 //
-// The base has the socket as descriptor 3 and the pipe of its output as 1 and 2. It is the leader of its own session, and
-// so of its own process group. Each fork has a socket, a pipe and a page of its own, is the leader of a group of its own,
-// or of a session, and is the subreaper of what it starts. A zygote whose socket ends kills its forks, and what they left behind, and leaves. A
-// fork dies with its zygote.
+// The base has the socket as descriptor 3 and the pipe of its output as 1 and 2. It is the leader of its own session,
+// and so of its own process group. Each fork has a socket, a pipe and a page of its own, is the leader of a group of
+// its own, or of a session, and is the subreaper of what it starts. A zygote whose socket ends kills its forks, and
+// what they left behind, and leaves. A fork dies with its zygote.
 //
 // # Frames
 //
