@@ -1,4 +1,4 @@
-"""docs/from-proof.md is true: its blocks run one after the other, its lines in a session, and its commands are there."""
+"""docs/from-proof.md is true: its blocks run one by one, its lines run in a session, and its commands are there."""
 
 import io
 import os

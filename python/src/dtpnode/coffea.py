@@ -280,8 +280,8 @@ class DtpnodeExecutor(ExecutorBase):  # type: ignore[misc]
 
 
 def patiently(begin: Callable[[], Reduction]) -> Reduction:
-    """Begins a job, and waits for a daemon that is away, as all else does: a run has several jobs, and its daemon may be
-    killed between them."""
+    """Begins a job, and waits for a daemon that is away, as all else does: a run has several jobs, and its daemon may
+    be killed between them."""
     since, told = time.monotonic(), False
     while True:
         try:
