@@ -80,6 +80,8 @@ soak:
 		$(GO) test -count=1 -timeout 24h -run 'TestPython/pytest' -v ./python
 	DTPNODE_COFFEA=all DTPNODE_PYTHON_TESTS=tests/test_coffea.py \
 		$(GO) test -count=1 -timeout 24h -run 'TestPython/pytest' -v ./python
+	DTPNODE_CHAOS_TIME=$(CHAOS) DTPNODE_PYTHON_LONG=1 DTPNODE_PYTHON_TESTS=tests/test_together.py \
+		$(GO) test -count=1 -timeout 24h -run 'TestPython/pytest' -v ./python
 	DTPNODE_PYTHON_LONG=1 $(GO) test -count=1 -timeout 24h -run TestPyROOT -v ./python
 	DTPNODE_LIARS=20 DTPNODE_FIRST=$(FIRST) $(GO) test -count=1 -timeout 24h -run 'Lying' -v ./e2e
 	DTPNODE_LONG=1 $(GO) test -count=1 -timeout 24h -run 'HugeOutputs|ManyCommits' -v ./e2e

@@ -16,10 +16,7 @@ func TestPyROOT(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	python, packages := pythonOfROOT(t, roottest.Find(t).Dir)
-	installed := tools(t, python, filepath.Join(here, "roottests", "requirements.txt"))
-	venv := environment(t, python, "", packages, installed, filepath.Join(here, "src"))
-	run(t, here, nil, "go", "build", "-o", filepath.Join(venv, "bin", "dtpnode"), "../cmd/dtpnode")
+	venv := rootEnvironment(t, here)
 	// RDataFrames have a process of their own: ROOT is told by them that threads use it, and stays so.
 	const frames = "roottests/test_rdf.py"
 	for _, tests := range [][]string{{"roottests", "--ignore=" + frames}, {frames}} {
@@ -28,6 +25,16 @@ func TestPyROOT(t *testing.T) {
 		args := append(slices.Clone(pytest), tests...)
 		t.Log(run(t, here, env, filepath.Join(venv, "bin", "python"), args...))
 	}
+}
+
+// rootEnvironment makes an environment with PyROOT and this package.
+func rootEnvironment(t *testing.T, here string) string {
+	t.Helper()
+	python, packages := pythonOfROOT(t, roottest.Find(t).Dir)
+	installed := tools(t, python, filepath.Join(here, "roottests", "requirements.txt"))
+	venv := environment(t, python, "", packages, installed, filepath.Join(here, "src"))
+	run(t, here, nil, "go", "build", "-o", filepath.Join(venv, "bin", "dtpnode"), "../cmd/dtpnode")
+	return venv
 }
 
 // pythonOfROOT finds the interpreter for a ROOT in dir, and the folder from which that imports it.

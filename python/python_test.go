@@ -28,6 +28,9 @@ var pytest = []string{"-m", "pytest", "-q", "-p", "no:cacheprovider", "--duratio
 // envTests names the only file of tests in Python that is to be run, below this folder.
 const envTests = "DTPNODE_PYTHON_TESTS"
 
+// envLong has the tests be run that are marked as long, some of which have a process with PyROOT beside them.
+const envLong = "DTPNODE_PYTHON_LONG"
+
 // TestPython runs the tests of the Python package, and mypy over it. The interpreter is $DTPNODE_PYTHON or the newest
 // that is found with the standard library's own tests, which some of the tests are.
 func TestPython(t *testing.T) {
@@ -57,7 +60,11 @@ func TestPython(t *testing.T) {
 		t.Parallel()
 		args := slices.Clone(pytest)
 		if some := os.Getenv(envTests); some != "" {
-			t.Log(run(t, here, nil, exe, append(args, "-s", some)...))
+			var env []string
+			if os.Getenv(envLong) != "" {
+				env = append(env, "DTPNODE_ROOT_PYTHON="+filepath.Join(rootEnvironment(t, here), "bin", "python"))
+			}
+			t.Log(run(t, here, env, exe, append(args, "-s", some)...))
 			return
 		}
 		args = append(args, "tests")
