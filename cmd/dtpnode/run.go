@@ -55,6 +55,7 @@ type runOptions struct {
 	outputDir  string
 	open       bool
 	detach     bool
+	running    bool // a daemon runs, or it is an error
 	check      bool
 	root       string
 	version    string
@@ -207,6 +208,8 @@ func newRun(g *globals) *cobra.Command {
 	f.BoolVar(&opts.session, "session", false,
 		"leave Begin and Terminate to the caller, a PROOF session, which gives fInput by --input and reads the output")
 	cobra.CheckErr(f.MarkHidden("session"))
+	f.BoolVar(&opts.running, "running", false, "have no daemon started: a program asks for a job of the one that it knows")
+	cobra.CheckErr(f.MarkHidden("running"))
 	f.BoolVar(&opts.seedLocal, "seed-local", false, "give all work to this node first; others steal it")
 	opts.outFlags(f)
 	f.StringVar(&opts.watched, "watch", "",
@@ -582,6 +585,12 @@ func daemonFor(
 				"%s\n", strings.Join(idle, ", "))
 		}
 		return client, nil, err
+	}
+	if opts.running {
+		return nil, nil, &api.Error{
+			Message: "could not run the job: no dtpnode daemon is running on " + paths.State,
+			Hint:    "start it again, `dtpnode up --detach`, or wait until it is back",
+		}
 	}
 	if opts.open && !opts.detach {
 		return nil, nil, &api.Error{

@@ -211,3 +211,15 @@ def test_cancel(root_client, data):
 
 def test_root_is_not_imported():
     assert "ROOT" not in sys.modules
+
+
+def test_daemon_gone(tmp_path):
+    """A job of a client whose daemon has ended is refused. The command by itself would start one, with the settings of
+    the host, which nobody ends."""
+    (tmp_path / "Count.C").write_text(SELECTOR)
+    with dtpnode.LocalCluster(python="none", args=["--root", "none"]) as cluster, cluster.client() as client:
+        daemon = cluster._processes.daemons[0]
+        daemon.process.kill()
+        daemon.process.wait()
+        with pytest.raises(dtpnode.NoDaemon, match=f"no dtpnode daemon is running on {client.state}"):
+            client.run(tmp_path / "Count.C+", tree="T", files=[str(tmp_path / "none.root")])

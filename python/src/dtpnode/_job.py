@@ -20,7 +20,7 @@ import httpx
 
 from ._cluster import binary
 from ._control import Control, seen
-from ._errors import Error
+from ._errors import Error, NoDaemon
 from ._report import table
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def submit(
                 control, state, selector, files, tree, option, params, [path] if input else [], entries, first, friends,
                 more,
             )
-    command = [binary(), "run", os.fspath(selector), "--detach", "--state", str(state)]
+    command = [binary(), "run", os.fspath(selector), "--detach", "--running", "--state", str(state)]
     command += [f"--files={os.fspath(f)}" for f in files]
     command += [f"--input={os.fspath(f)}" for f in input]
     command += [f"--friend={f}" for f in friends]
@@ -72,7 +72,8 @@ def submit(
     done = subprocess.run([*command, *more], stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode:
         message, _, hint = done.stderr.strip().removeprefix("dtpnode: ").partition("\n")
-        raise Error(message or f"dtpnode run ended with status {done.returncode}", hint.strip())
+        kind = NoDaemon if "no dtpnode daemon is running on" in message else Error
+        raise kind(message or f"dtpnode run ended with status {done.returncode}", hint.strip())
     if done.stderr:
         sys.stderr.write(done.stderr)  # warnings
     return Job(control, done.stdout.split()[-1])

@@ -5,7 +5,7 @@ import os
 import sys
 import tempfile
 import time
-from typing import Any
+from typing import Any, Callable, TypeVar
 
 import httpx
 
@@ -18,7 +18,30 @@ from ._receiver import AGAIN
 ABANDONED = 60.0  # seconds after which a job is closed whose process is gone
 ON_DISK = 2.0  # seconds for which the first copy of a job's ledger is waited for
 SLOW = 1.0  # seconds after which it is said what takes its time
+PATIENCE = 60.0  # seconds for which a daemon may be away as a job is to begin that belongs to a run of several
+RETRY = 0.2  # seconds between attempts to reach it
+TELL = 3.0  # seconds after which that is told
 LOADING = 20.0  # seconds for which it may go without saying that code is loaded, with what it imports
+
+
+T = TypeVar("T")
+
+
+def patiently(begin: Callable[[], T]) -> T:
+    """Begins a job, and waits for a daemon that is away, as all else does: some runs have several jobs, and their daemon
+    may be killed between them."""
+    since, told = time.monotonic(), False
+    while True:
+        try:
+            return begin()
+        except NoDaemon as e:
+            away = time.monotonic() - since
+            if away > PATIENCE:
+                raise
+            if away > TELL and not told:
+                sys.stderr.write(f"waiting {PATIENCE:.0f} s for the daemon to come back: {e.message}\n")
+                told = True
+        time.sleep(RETRY)
 
 
 def open_job(control: Control, title: str, code: bytes, along: Along, notes: Notes, values: bool) -> str:

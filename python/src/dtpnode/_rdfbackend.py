@@ -30,6 +30,7 @@ from ._client import Client
 from ._errors import Error, ItemLost, NodeWarning
 from ._executor import Executor
 from ._held import LateFuture
+from ._opening import patiently
 from ._progress import Bar
 from ._rdfsnapshot import Snapshots, writes_rntuple
 from ._session import Call
@@ -88,9 +89,9 @@ class Pool:
 
     def __init__(self, client: Client, options: Options, files: dict[str, str], first: First) -> None:
         with modules_of(options, first) as modules:
-            self.executor: Executor = client.executor(
+            self.executor: Executor = patiently(lambda: client.executor(
                 name="RDataFrame", imports=IMPORTS, env=options.env, modules=modules, files=files
-            )
+            ))
         self.living: set[int] = set()  # executions that have not ended
         self.told: set[str] = set()  # what its user was warned of
         self._timer: threading.Timer | None = None

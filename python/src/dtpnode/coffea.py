@@ -19,7 +19,6 @@ import os
 import sys
 import tempfile
 import threading
-import time
 import warnings
 from concurrent.futures import Future
 from types import FunctionType
@@ -33,7 +32,8 @@ from coffea.util import rich_bar
 from . import _chunks
 from ._along import Environment, Files, Modules
 from ._client import Client
-from ._errors import Error, ItemLost, NoDaemon
+from ._errors import Error, ItemLost
+from ._opening import patiently
 from ._pickles import by_value
 from ._prints import Output, to_stdout
 from ._receiver import remade
@@ -52,10 +52,6 @@ LOOKS = "get_metadata"  # what Runner calls the function that looks into files
 LARGE = 8 << 20  # bytes of a processor that travels as a file of its own: code may have 64 MiB
 PROCESSOR = "dtpnode-processor"  # the name of that file
 IMPORTS = ("coffea.processor", "coffea.nanoevents", "coffea.nanoevents.methods.nanoaod", "numpy.ma")  # once a node
-
-PATIENCE = 60.0  # seconds for which a daemon may be away as a job is to begin
-RETRY = 0.2  # seconds between attempts to reach it
-TELL = 3.0  # seconds after which that is told
 
 Missing = tuple[tuple[str, str, str, int, int], str]
 """A chunk, or a file with -1 for both entries, as _chunks.place has it, and why it is missing."""
@@ -277,23 +273,6 @@ class DtpnodeExecutor(ExecutorBase):  # type: ignore[misc]
             lines.append(f"  and {len(missing) - SHOWN:,} more, which the executor's `report` has")
         what = f"1 {self.unit} {was}" if len(missing) == 1 else f"{len(missing):,} {self.unit}s {were}"
         warnings.warn("\n".join([f"{what}:", *lines]), stacklevel=4)
-
-
-def patiently(begin: Callable[[], Reduction]) -> Reduction:
-    """Begins a job, and waits for a daemon that is away, as all else does: a run has several jobs, and its daemon may
-    be killed between them."""
-    since, told = time.monotonic(), False
-    while True:
-        try:
-            return begin()
-        except NoDaemon as e:
-            away = time.monotonic() - since
-            if away > PATIENCE:
-                raise
-            if away > TELL and not told:
-                sys.stderr.write(f"waiting {PATIENCE:.0f} s for the daemon to come back: {e.message}\n")
-                told = True
-        time.sleep(RETRY)
 
 
 class Last:
