@@ -21,6 +21,7 @@ import (
 type place struct {
 	key  string // of the environment; empty for the runtime's own interpreter
 	base *child.Base
+	warm *warm
 	exe  string
 
 	users   int    // programs; guarded by the runtime's mu
@@ -129,6 +130,7 @@ func (r *Runtime) left(p *place) {
 	}
 	r.mu.Unlock()
 	if last {
+		p.warm.close()
 		p.base.Close()
 		p.release()
 	}
@@ -194,7 +196,7 @@ func (r *Runtime) start(ctx context.Context, key string, held heldEnv, env *work
 	if err != nil {
 		return nil, envError(env, err)
 	}
-	p = &place{key: key, base: base, exe: held.Python, users: 1, release: held.release}
+	p = &place{key: key, base: base, warm: newWarm(base, r.envs.log), exe: held.Python, users: 1, release: held.release}
 	r.mu.Lock()
 	r.places.byKey[key] = p
 	r.mu.Unlock()

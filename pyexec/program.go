@@ -48,12 +48,16 @@ type loaded struct {
 	proc   *child.Process
 	zygote *child.Zygote
 	closed atomic.Bool // it has ended, or will, since it is not needed
+	left   func()      // says that its parent is not needed by it any more; nil where that is the base
 }
 
 func (l *loaded) close() {
 	l.closed.Store(true)
 	l.zygote.Close()
 	l.proc.Close()
+	if l.left != nil {
+		l.left()
+	}
 }
 
 // codeFile is the name of the code in a program's folder.
@@ -139,19 +143,65 @@ type loadedCode struct {
 	Finishes bool     `msgpack:"finishes"`
 	Reducer  string   `msgpack:"reducer"` // what the user calls the code's reduce
 	Notes    []string `msgpack:"notes"`
+
+	// Stale says of a process that had modules imported why it has not loaded the code: staleShadowed or staleChanged.
+	Stale string `msgpack:"stale"`
 }
 
-// loadCode has a process of the program's interpreter load code.
+const (
+	staleShadowed = "shadowed" // the code brings modules of its own that others have found elsewhere
+	staleChanged  = "changed"  // the modules are not what they were
+)
+
+// loadCode has a process load code: one that has imported what the code names, where that comes to the same.
 func (p *program) loadCode(ctx context.Context, code []byte) (*loaded, loadedCode, error) {
+	if names := importsOf(p.w.Form, code); len(names) > 0 {
+		for range 2 { // the second time after modules were changed, or the process that had them was killed
+			l, says, err := p.loadWarm(ctx, code, names)
+			if l != nil || ctx.Err() != nil {
+				return l, says, err
+			}
+			if says.Stale != staleChanged && !errors.Is(err, exec.ErrGone) {
+				break // An error is told by a process of which nothing else can be the reason.
+			}
+		}
+	}
 	return p.loadOn(ctx, p.place.base, code)
 }
 
+// loadOn has a process of an interpreter load code.
 func (p *program) loadOn(ctx context.Context, base *child.Base, code []byte) (*loaded, loadedCode, error) {
-	var says loadedCode
 	proc, err := base.Fork(ctx, loader)
 	if err != nil {
-		return nil, says, err
+		return nil, loadedCode{}, err
 	}
+	return p.loadIn(ctx, proc, code)
+}
+
+// loadWarm has a process load code that has imported some modules. It may refuse.
+func (p *program) loadWarm(ctx context.Context, code []byte, names []string) (*loaded, loadedCode, error) {
+	proc, parent, err := p.place.warm.fork(ctx, names)
+	if err != nil {
+		return nil, loadedCode{}, err
+	}
+	l, says, err := p.loadIn(ctx, proc, code)
+	if err == nil && says.Stale == "" {
+		l.left = func() { p.place.warm.left(parent) }
+		return l, says, nil
+	}
+	if l != nil {
+		l.close()
+	}
+	if says.Stale == staleChanged {
+		p.place.warm.drop(parent)
+	}
+	p.place.warm.left(parent)
+	return nil, says, err
+}
+
+// loadIn has a process load code, and closes it if it cannot.
+func (p *program) loadIn(ctx context.Context, proc *child.Process, code []byte) (*loaded, loadedCode, error) {
+	var says loadedCode
 	reply, err := proc.Call(ctx, struct {
 		Op   string `msgpack:"op"`
 		Form string `msgpack:"form"`

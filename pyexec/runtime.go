@@ -22,6 +22,7 @@ import (
 
 // The roles of forks, by their names in child/zygote.py.
 var (
+	importer   = child.Role{Name: "importer"}
 	loader     = child.Role{Name: "loader"}
 	generation = child.Role{Name: "generation"}
 	merger     = child.Role{Name: "merger"}
@@ -103,7 +104,7 @@ func (f *Finder) Open(ctx context.Context, info exec.Info, cfg exec.Config) (exe
 	if err != nil {
 		return nil, errors.Join(err, r.letGo())
 	}
-	r.own = &place{base: base, exe: info.Dir}
+	r.own = &place{base: base, exe: info.Dir, warm: newWarm(base, log)}
 	go r.envs.tidy("") // ends by itself
 	return r, nil
 }
@@ -162,6 +163,7 @@ func (r *Runtime) Close() error {
 	for p := range all {
 		p.Release()
 	}
+	r.own.warm.close()
 	r.own.base.Close()
 	return r.letGo()
 }

@@ -7,6 +7,7 @@ found there if the interpreter has none of its own; it is empty where the interp
     frames.py      frames on a socket, and the page that a process shares with the node
     items.py       blobs of items, which units are read from
     partial.py     the file format of partials and results
+    imports.py     modules that are imported before there is code
     code.py        the user's code, as a source or as a pickle
     root.py        pickles of objects of ROOT
     versions.py    modules of the host beside those of the submitter

@@ -7,7 +7,8 @@ has sent along: they are found before those of this host. The cloudpickle that h
 one of another version may not read it. Its folder files has files that stand in the working folder of each process that
 runs items; others, too large for an archive, come beside it. A member versions.json is a mapping of the names of
 modules that the submitter has imported to the name and the version of the distribution that each is of: what differs
-here is told.
+here is told. A member imports.json is the list of IMPORTS: code that has it is loaded by a process which has these
+imported already, where it finds none but the same modules in that.
 
     begin()          on the submitting side before all others; what it returns goes to each start
     start(given)     once in each process that runs items, before its first item

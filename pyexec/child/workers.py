@@ -2,18 +2,21 @@
 
 import copy
 import fcntl
+import io
 import os
 import pickle
 import resource
 import signal
 import sys
 import traceback
+import zipfile
 from types import TracebackType
 from typing import Any, Callable
 
 from . import partial
 from .code import BadCode, Code, lay, load, small
 from .frames import CODE_PHASES, Channel, Page
+from .imports import Imported
 from .items import BadItems, Items
 from .versions import advice
 
@@ -442,11 +445,29 @@ class Session(Merger):
         return {"op": "finished", "units": units, "canary": checks, "keys": 0 if total is None else 1}
 
 
+class Importer(Worker):
+    """Imports modules, and has no code; what it has imported is then what a zygote forks loaders from."""
+
+    def do_import(self, r: Frame) -> Frame:
+        self.page.phase = "load"
+        self.imported = Imported(r["names"])
+        self.over = True
+        return {"op": "imported", "bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10}
+
+
 class Loader(Worker):
-    """Loads the user's code; what it has loaded is then what a zygote forks from."""
+    """Loads the user's code; what it has loaded is then what a zygote forks from. Where its parent has imported modules
+    it has none if the code would find others by itself."""
+
+    imported: Imported | None = None
 
     def do_load(self, r: Frame) -> Frame:
         self.page.phase = "load"
+        if self.imported is not None:
+            with zipfile.ZipFile(io.BytesIO(r["code"])) as z:
+                stale = "changed" if self.imported.changed() else "shadowed" if self.imported.shadowed(z) else ""
+            if stale:
+                return {"op": "loaded", "stale": stale}
         files = {f["name"]: f["path"] for f in r.get("files") or ()}
         self.code = load(r["form"], r["name"], r["code"], r["folder"], files)
         self.over = True

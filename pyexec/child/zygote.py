@@ -11,7 +11,7 @@ from typing import Any
 
 from .code import Code
 from .frames import PROTOCOL, Channel, Page
-from .workers import Generation, Loader, Merger, Session, Worker, flush
+from .workers import Generation, Importer, Loader, Merger, Session, Worker, flush
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
@@ -99,7 +99,7 @@ class Zygote:
             os.close(log)
             w = worker(Channel(sock), Page(page), self.code)  # type: ignore[arg-type]
             w.run()
-            if isinstance(w, Loader) and w.over:
+            if isinstance(w, (Importer, Loader)) and w.over:
                 become_zygote(w)
             status = 0
         except (EOFError, BrokenPipeError, ConnectionError):
@@ -146,11 +146,15 @@ def kill(pid: int, sig: int) -> None:
     os.kill(pid, sig)
 
 
-def become_zygote(loader: Worker) -> None:
-    """Goes on as a zygote of the code that was loaded."""
+def become_zygote(w: Importer | Loader) -> None:
+    """Goes on as a zygote of the code that was loaded, or of loaders that have modules imported."""
     gc.collect()
     gc.freeze()  # Collections in forks do not touch, and so copy, the pages of what is there already.
-    Zygote(loader.channel, {"generation": Generation, "merger": Merger, "session": Session}, loader.code).serve()
+    roles: dict[str, type[Worker]] = {"generation": Generation, "merger": Merger, "session": Session}
+    if isinstance(w, Importer):
+        Loader.imported = w.imported
+        roles = {"loader": Loader}
+    Zygote(w.channel, roles, w.code).serve()
 
 
 def serve_base() -> None:
@@ -159,4 +163,4 @@ def serve_base() -> None:
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     channel = Channel(3)
     channel.write({"op": "hello", "protocol": PROTOCOL, "version": sys.version.split()[0]})
-    Zygote(channel, {"loader": Loader}, None).serve()
+    Zygote(channel, {"importer": Importer, "loader": Loader}, None).serve()

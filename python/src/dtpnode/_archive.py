@@ -23,6 +23,8 @@ def pack(code: Mapping[str, Any], along: Along | None = None) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as z:
         _add(z, "code.pickle", by_value(dict(code), along.modules))
+        if code.get("IMPORTS"):
+            _add(z, "imports.json", json.dumps(list(code["IMPORTS"])).encode())
         _add(z, "versions.json", json.dumps(compared(along.modules)).encode())
         _add_package(z, Path(cloudpickle.__file__).parent)
         _add(z, "lib/dtpnode_worker.py", Path(_worker.__file__).read_bytes())
