@@ -25,7 +25,7 @@ func (w worked) Values() (string, error) {
 	if desc == nil || !desc.Open {
 		return "", nil
 	}
-	return w.of.values.Socket(w.j.ID(), jobOfValues{w.of, w.j})
+	return w.of.values.Socket(w.j.ID(), jobOfValues(w))
 }
 
 // jobOfValues is a job as the store needs it (values.Job).

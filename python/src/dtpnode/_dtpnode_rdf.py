@@ -89,15 +89,6 @@ class Run:
         self.outputs, self.afresh = outputs, afresh
 
     def __call__(self, piece: Piece) -> Done:
-        import time
-        T=[time.time()]; C=[time.process_time()]
-        r=self._call(piece, T, C)
-        T.append(time.time()); C.append(time.process_time())
-        open("/tmp/n3/log","a").write(f"{os.getpid()} {piece.words[:20]} {T[0]:.3f} "+" ".join(f"{b-a:.3f}" for a,b in zip(T,T[1:]))+" | "+" ".join(f"{b-a:.3f}" for a,b in zip(C,C[1:]))+f" C0 {C[0]:.2f}\n")
-        return r
-    def _call(self, piece, T, C):
-        import time
-        def m(): T.append(time.time()); C.append(time.process_time())
         try:
             import ROOT
         except ImportError as e:
@@ -114,12 +105,9 @@ class Run:
         stand(self, piece)
         prepare(os.getcwd(), self.headers, self.libraries)
         with self._folders():
-            m()
             result = mapper(some)
-            m()
             parts = list(self._parts(result))
         leave(self, piece)
-        m()
         return Done(result, parts, str(ROOT.gROOT.GetVersion()))
 
     @contextlib.contextmanager
