@@ -28,8 +28,8 @@ T = TypeVar("T")
 
 
 def patiently(begin: Callable[[], T]) -> T:
-    """Begins a job, and waits for a daemon that is away, as all else does: some runs have several jobs, and their daemon
-    may be killed between them."""
+    """Begins a job, and waits for a daemon that is away, as all else does: some runs have several jobs, and their
+    daemon may be killed between them."""
     since, told = time.monotonic(), False
     while True:
         try:
