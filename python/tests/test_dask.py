@@ -260,8 +260,9 @@ def test_process_that_is_killed(client, tmp_path):
     assert (tmp_path / "killed").exists()
 
 
-def test_daemon_that_is_killed(cache, tmp_path):
-    """Values that are lost with a node are made again, as far as they are needed."""
+@pytest.mark.parametrize("victim", [2, 0], ids=["another", "that of the client"])
+def test_daemon_that_is_killed(victim, cache, tmp_path):
+    """Values that are lost with a node are made again, as far as they are needed. The client waits for its daemon."""
     want = dask.get(layers(9, 8, None), "sum")
     reached, goes_on = tmp_path / "reached", tmp_path / "goes-on"
 
@@ -276,10 +277,13 @@ def test_daemon_that_is_killed(cache, tmp_path):
         def kill():
             while not reached.exists():
                 time.sleep(0.01)
-            daemon = cluster._processes.daemons[2]
-            daemon.process.send_signal(signal.SIGKILL)
-            daemon.process.wait()
-            _cluster._shut(daemon.process)
+            if victim == 0:
+                cluster.restart(0)
+            else:
+                daemon = cluster._processes.daemons[victim]
+                daemon.process.send_signal(signal.SIGKILL)
+                daemon.process.wait()
+                _cluster._shut(daemon.process)
             goes_on.touch()
 
         thread = threading.Thread(target=kill)
