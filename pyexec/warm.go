@@ -56,7 +56,7 @@ func newWarm(base *child.Base, log *slog.Logger) *warm {
 	return &warm{base: base, log: log, most: mostWarm, keep: keepWarm, byName: map[string]*imports{}}
 }
 
-// fork makes a loader that has modules imported, and returns its parent, which the caller leaves when the loader is gone.
+// fork makes a loader that has modules imported, and returns its parent, which the caller leaves when that is gone.
 func (w *warm) fork(ctx context.Context, names []string) (*child.Process, *imports, error) {
 	i, err := w.enter(ctx, names)
 	if err != nil {
