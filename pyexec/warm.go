@@ -17,8 +17,8 @@ import (
 )
 
 // warm are processes of an interpreter that have imported modules, and have no code of anybody. Code whose archive
-// names modules is loaded in a fork of the one that has them, in milliseconds where imports take seconds: that of coffea
-// is loaded twice a run. Each loader sees to it that it finds what it would without (child/imports.py).
+// names modules is loaded in a fork of the one that has them, in milliseconds where imports take seconds: that of
+// coffea is loaded twice a run. Each loader sees to it that it finds what it would without (child/imports.py).
 //
 // A process is there as long as programs that were loaded in its forks, which end with it. Of those that nobody uses a
 // few are kept, each for a while.
