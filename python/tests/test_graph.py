@@ -7,18 +7,19 @@ import pickle
 import random
 import socket
 import struct
+import subprocess
+import sys
 import threading
 
-import cloudpickle
 import msgpack
 import numpy as np
 import pytest
-from dask._task_spec import Alias, DataNode, List, Task, TaskRef, convert_legacy_graph
+from dask._task_spec import Alias, DataNode, List, Task, TaskRef
 from dask.local import get_sync
 
 import dtpnode.dask
 from dtpnode import _graphrun, _pickles
-from dtpnode._graph import Graph, MOST
+from dtpnode._graph import MOST, Graph
 from dtpnode.dask import _Run, needed, nested
 
 SEEDS = int(os.environ.get("DTPNODE_SEEDS", "60"))
@@ -290,6 +291,26 @@ def test_socket(tmp_path, monkeypatch):
     daemon._socket.close()
     thread.join()
     server.close()
+
+
+def test_what_runs_on_nodes_does_without_the_package():
+    """Nodes have dask, and need not have this."""
+    names = ("unit", "show", "unpicklable", "joined")
+    code = _pickles.by_value({name: getattr(_graphrun, name) for name in names})
+    items = appends(Graph({"a": Task("a", abs, -7)}, ["a"], 1))[0]
+    script = (
+        "import pickle, sys\n"
+        "sys.modules['dtpnode'] = None\n"
+        "code, items = pickle.load(sys.stdin.buffer)\n"
+        "code = pickle.loads(code)\n"
+        "print(code['unit'](items[1], items, 1), code['show'](items[1], items, 1))\n"
+        "print(code['unpicklable']({'k': (i for i in ())}, ''))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], input=pickle.dumps((code, list(items))), capture_output=True, check=True
+    )
+    assert done.stdout.decode().splitlines()[0] == "{'a': 7} the task 'a'"
+    assert "the value of the task 'k', a generator" in done.stdout.decode()
 
 
 def test_shared(tmp_path):

@@ -55,7 +55,7 @@ class Graph:
 
     ``nodes`` are tasks, constants and aliases, as dask's ``convert_legacy_graph`` makes them, and ``wanted`` the keys
     of values that are asked for. ``slots`` is how many units can run at a time. ``weights`` has bytes of tasks that are
-    large. ``kept`` are keys whose values other tasks of a later graph may take: they are exports, too."""
+    large."""
 
     def __init__(
         self,
@@ -63,13 +63,11 @@ class Graph:
         wanted: Iterable[Key],
         slots: int,
         weights: Mapping[Key, int] | None = None,
-        kept: Iterable[Key] = (),
     ) -> None:
         self.nodes = nodes
         self._reals = {key: self._target(key) for key, node in nodes.items() if type(node) is Alias}
         asked = list(dict.fromkeys(wanted))
-        kept = list(kept)
-        self.order, self._inputs = self._sorted([*asked, *kept])
+        self.order, self._inputs = self._sorted(asked)
         most = min(max(len(self.order) // (max(slots, 1) * SPREAD), 1), MOST)
         self.units, homes = self._units(self._segments(most, weights or {}))
         self.home = dict(zip(self.order, homes))  # by tasks, their units
@@ -77,7 +75,8 @@ class Graph:
             real = self.real(key)
             if real in self.home:
                 self.units[self.home[real]].wanted.append((key, real))
-        self._link(homes, kept)
+        self._exported: dict[Key, tuple[int, int]] = {}  # by tasks, their units, and which export of these
+        self._link(homes)
 
     def real(self, key: Key) -> Key:
         """What a key stands for, which may be an alias."""
@@ -185,13 +184,9 @@ class Graph:
             units.append(Unit([self.order[at] for at in tasks]))
         return units, homes
 
-    def _link(self, homes: list[int], kept: list[Key]) -> None:
+    def _link(self, homes: list[int]) -> None:
         """Finds what units take from each other, and which constants they have."""
         order = self.order
-        self.exported: dict[Key, tuple[int, int]] = {}
-        for key in kept:
-            if self.real(key) in self.home:
-                self._export(self.real(key))
         for key, own, inputs in zip(order, homes, self._inputs):
             unit = self.units[own]
             for i in inputs:
@@ -210,11 +205,11 @@ class Graph:
                 )
 
     def _export(self, key: Key) -> tuple[int, int]:
-        found = self.exported.get(key)
+        found = self._exported.get(key)
         if found is None:
             number = self.home[key]
             exports = self.units[number].exports
-            found = self.exported[key] = number, len(exports)
+            found = self._exported[key] = number, len(exports)
             exports.append(key)
         return found
 

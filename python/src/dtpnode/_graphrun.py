@@ -36,7 +36,7 @@ import time
 from collections import OrderedDict
 from typing import Any, Callable, Iterable
 
-from . import _unpicklable  # which is shipped by value, too
+from ._unpicklable import unpicklable as in_the_way  # which is shipped by value, too
 
 SHARED, UNIT = b"S", b"U"
 ALIGNED = 64  # bytes, at a multiple of which values and buffers begin
@@ -452,7 +452,6 @@ class Run:
         _, self._constants, self._steps, self._exports, self._wanted = program
         self._registers: list[Any] = []
         self._folder = os.getcwd()
-        self._pack: Pack | None = None
 
     def keep_raised(self, e: BaseException) -> None:
         """Has all exports be an exception, for whoever takes them."""
@@ -470,7 +469,7 @@ class Run:
         registers = self._registers = [*taken, *self._constants]
         first = len(registers)
         last, exports = self._last_uses(), set(self._exports)
-        pack = self._process.pack(self._folder)
+        pack = self._process.pack(self._folder) if exports else None
         written: dict[int, tuple[int, int, bytes]] = {}
         for n, step in enumerate(self._steps, first):
             try:
@@ -479,13 +478,13 @@ class Run:
                 noted(e, f"in the task {step[0]!r}")
                 raise
             registers.append(value)
-            if n in exports:
+            if pack is not None and n in exports:
                 written[n] = pack.write(self._parts(step[0], value))
                 self._process.recent.add((self._unit, self._exports.index(n)), value, written[n][1])
             del value
             for register in last.get(n, ()):
                 registers[register] = None
-        if self._exports:
+        if pack is not None:
             self._process.keep(self._unit, pack, [written[register] for register in self._exports])
         return {key: registers[register] for key, register in self._wanted} or None
 
@@ -583,7 +582,7 @@ def joined(*parts: bytes) -> Any:
 def unpicklable(value: Any, root: str) -> str:
     """Which value of a task has no pickle, and what in it is in the way."""
     for key, v in (value or {}).items():
-        why: str = _unpicklable.unpicklable(v, f"the value of the task {key!r}")
+        why: str = in_the_way(v, f"the value of the task {key!r}")
         if why:
             return why
     return ""
