@@ -306,3 +306,29 @@ def test_docs(cluster, tmp_path, monkeypatch):
     finally:
         dask.config.config.pop("scheduler", None)
     names["client"].close()
+
+
+@pytest.mark.parametrize("lock", [True, False])
+def test_store_into_memory_is_refused(client, lock):
+    target = np.zeros((4, 4))
+    for x in (da.ones((4, 4), chunks=2), da.from_array(np.ones((4, 4)), chunks=2) + 1):
+        with pytest.raises(dtpnode.Error, match="stores into an array of this process") as e:
+            x.store(target, scheduler=client.get, lock=lock)
+        assert "to_zarr" in e.value.hint
+    assert not target.any()
+
+
+def test_shuffles_are_by_tasks(client):
+    left = pd.DataFrame({"k": np.arange(200) % 10, "x": np.arange(200)})
+    right = dd.from_pandas(left, npartitions=5)
+    assert len(right.merge(right, on="k").compute(scheduler=client.get)) == 200 * 20
+    groups = db.from_sequence(range(50), npartitions=5).groupby(lambda x: x % 7)
+    assert sorted((k, sorted(v)) for k, v in groups.compute(scheduler=client.get)) == [
+        (k, list(range(k, 50, 7))) for k in range(7)
+    ]
+    with dask.config.set({"dataframe.shuffle.method": "disk"}):
+        by_files = db.from_sequence(range(50), npartitions=5).groupby(lambda x: x % 7)
+        for shuffled in (by_files, right.shuffle("k")):
+            with pytest.raises(dtpnode.Error, match="shuffles by files of one host") as e:
+                shuffled.compute(scheduler=client.get)
+            assert '"dataframe.shuffle.method": "tasks"' in e.value.hint

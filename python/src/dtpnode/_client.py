@@ -4,7 +4,7 @@ import operator
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Callable, Iterable, Sequence, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, Iterable, Sequence, TypeVar
 
 from ._affinity import Affinity
 from ._along import Environment, Modules, take_along
@@ -21,6 +21,9 @@ from ._prints import Output, to_stdout
 from ._progress import Bar
 from ._reduction import NOTHING, Reduction, attached, begin
 from ._session import code_of
+
+if TYPE_CHECKING:
+    from .dask import Scheduler
 
 T = TypeVar("T")
 Files = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -215,12 +218,12 @@ class Client:
         """A job by its name or the beginning of it, from any process and node. An unknown one is an Error."""
         return Job(self.control, self.control.call("GET", f"/v1/jobs/{name}")["id"])
 
-    def get(self, dsk: Any, keys: Any, **options: Any) -> Any:
-        """Runs a graph of dask, and returns the values of keys, for ``dask.config.set(scheduler=client.get)``.
-        ``dtpnode.dask`` has the rest."""
+    @property
+    def get(self) -> "Scheduler":
+        """The pool as dask's scheduler, for ``dask.config.set(scheduler=client.get)``. ``dtpnode.dask`` has the rest."""
         from .dask import get
 
-        return get(self)(dsk, keys, **options)
+        return get(self)
 
     def on_close(self, close: Callable[[], None]) -> None:
         """Has ``close()`` called when this client is closed, while the daemon can be reached still."""

@@ -17,6 +17,7 @@ import contextlib
 import io
 import struct
 import sys
+from collections import ChainMap
 from collections.abc import Mapping
 from types import FunctionType, TracebackType
 from typing import TYPE_CHECKING, Any, Iterator
@@ -24,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Iterator
 import cloudpickle
 import dask
 import httpx
-from dask._task_spec import DataNode, GraphNode, Task, TaskRef, convert_legacy_graph, cull
+from dask._task_spec import Alias, DataNode, GraphNode, Task, TaskRef, convert_legacy_graph, cull
 from dask.sizeof import sizeof
 
 from . import _graphrun, _pickles, _unpicklable
@@ -47,6 +48,10 @@ if TYPE_CHECKING:
     from ._client import Client
 
 __all__ = ["Scheduler", "get"]
+
+# Without this dask's shuffles go through a folder of temporary files, where each host finds what its own processes have
+# written, and nothing else.
+dask.config.update_defaults({"dataframe": {"shuffle": {"method": "tasks"}}})
 
 cloudpickle.register_pickle_by_value(_graphrun)
 cloudpickle.register_pickle_by_value(_unpicklable)
@@ -93,6 +98,7 @@ class Scheduler:
         values: dict[Key, Any] = {k: nodes[k].value for k in wanted if isinstance(nodes.get(k), DataNode)}
         asked = [k for k in wanted if k not in values]
         if asked:
+            refuse(nodes)
             nodes, weights = apart(nodes, self._along.modules)
             graph = Graph(nodes, asked, self._control.slots(), weights)
             values.update((k, nodes[graph.real(k)].value) for k in asked if graph.real(k) not in graph.home)
@@ -133,6 +139,45 @@ def needed(dsk: Any, keys: Any) -> tuple[dict[Key, Node], list[Key]]:
     wanted = in_a_row(keys)
     nodes = convert_legacy_graph(dsk if isinstance(dsk, dict) else dict(dsk))
     return cull(nodes, wanted), wanted
+
+
+def refuse(nodes: Mapping[Key, Node]) -> None:
+    """Raises for graphs whose tasks hand data to each other in ways that do not lead from process to process: results
+    would be wrong, without a word."""
+    for key, node in nodes.items():
+        name = key[0] if isinstance(key, tuple) and key else key
+        if isinstance(name, str) and name.startswith(("zpartd-", "partd-")):
+            raise Error(
+                f"could not run the graph: its task {key!r} shuffles by files of one host, which others do not see, and "
+                "which a task that is run again writes twice",
+                'have it shuffle by tasks: dask.config.set({"dataframe.shuffle.method": "tasks"}), or import dtpnode.dask, '
+                'before the graph is made, and no shuffle_method="disk"',
+            )
+        into = stored_into(node, nodes) if isinstance(node, Task) else None
+        if into is not None and hasattr(type(into), "__array_interface__"):
+            raise Error(
+                f"could not run the graph: its task {key!r} stores into an array of this process, which the nodes do not "
+                "see: it would stay as it is",
+                "compute() the array and assign it, or store it in files, as by to_zarr or da.to_npy_stack",
+            )
+
+
+def stored_into(task: Task, nodes: Mapping[Key, Any]) -> Any:
+    """What a task of dask.array.store writes into, if it is known before it runs; else None. It may be one of several
+    that dask has fused, each time within another one."""
+    function, args = getattr(task.func, "__name__", ""), task.args
+    if function == "_execute_subgraph" and len(args) > 2 and isinstance(args[0], dict) and isinstance(args[2], tuple):
+        within = ChainMap(args[0], dict(zip(args[2], args[3:])), nodes)  # type: ignore[arg-type]
+        found = (stored_into(step, within) for step in args[0].values() if isinstance(step, Task))
+        return next((into for into in found if into is not None), None)
+    if function != "load_store_chunk" or len(args) < 2:
+        return None
+    into = args[1]
+    for _ in range(len(nodes)):
+        if not isinstance(into, (TaskRef, Alias)):
+            break
+        into = nodes.get(into.target if isinstance(into, Alias) else into.key)
+    return into.value if isinstance(into, DataNode) else into if hasattr(into, "__array_interface__") else None
 
 
 def in_a_row(keys: Any) -> list[Key]:
