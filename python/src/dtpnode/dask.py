@@ -150,14 +150,14 @@ def refuse(nodes: Mapping[Key, Node]) -> None:
             raise Error(
                 f"could not run the graph: its task {key!r} shuffles by files of one host, which others do not see, and "
                 "which a task that is run again writes twice",
-                'have it shuffle by tasks: dask.config.set({"dataframe.shuffle.method": "tasks"}), or import dtpnode.dask, '
-                'before the graph is made, and no shuffle_method="disk"',
+                'have it shuffle by tasks: dask.config.set({"dataframe.shuffle.method": "tasks"}), or import '
+                'dtpnode.dask, before the graph is made, and no shuffle_method="disk"',
             )
         into = stored_into(node, nodes) if isinstance(node, Task) else None
         if into is not None and hasattr(type(into), "__array_interface__"):
             raise Error(
-                f"could not run the graph: its task {key!r} stores into an array of this process, which the nodes do not "
-                "see: it would stay as it is",
+                f"could not run the graph: its task {key!r} stores into an array of this process, which the nodes do "
+                "not see: it would stay as it is",
                 "compute() the array and assign it, or store it in files, as by to_zarr or da.to_npy_stack",
             )
 
