@@ -180,6 +180,21 @@ def test_exception_that_is_none(pool, error, hint):
     assert hint in str(e.value)
 
 
+class There:
+    """It cannot be made from its pickle."""
+
+    def __reduce__(self):
+        return int, ("no number",)
+
+
+def test_arguments_that_cannot_be_read_there(pool):
+    with pytest.raises(ValueError, match="no number") as e:
+        pool.submit(abs, There()).result()
+    cause = str(e.value.__cause__)
+    assert "in the call abs(<arguments that could not be unpickled there: ValueError>)" in cause
+    assert sys.version_info < (3, 11) or "the arguments of the call could not be unpickled on " in cause
+
+
 def test_arguments_of_the_process(pool):
     """A call finds no command line, where it would look for arguments of its own."""
     assert pool.submit(lambda: sys.argv).result() == [""]

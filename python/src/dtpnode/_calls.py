@@ -8,6 +8,8 @@ An item is a call. It begins with a byte that says where the function is:
     1  four bytes: how many items before this one, of the same append, has it; then the pickle of (args, kwargs)
 """
 
+import contextlib
+import os
 import pickle
 import struct
 from collections import OrderedDict
@@ -43,7 +45,7 @@ _functions: "OrderedDict[bytes, Callable[..., Any]]" = OrderedDict()
 def call(item: Any, blob: Any, at: int) -> Any:
     """Runs the call that is item number ``at`` of a blob."""
     function, arguments = _parts(item, blob, at)
-    args, kwargs = pickle.loads(arguments)
+    args, kwargs = _read(arguments, "the arguments")
     return function(*args, **kwargs)
 
 
@@ -66,9 +68,24 @@ class Fresh:
 def show(item: Any, blob: Any, at: int) -> str:
     """A call as its user has written it."""
     function, arguments = _parts(item, blob, at)
-    args, kwargs = pickle.loads(arguments)
+    name = getattr(function, "__qualname__", None) or repr(function)
+    try:
+        args, kwargs = pickle.loads(arguments)
+    except Exception as e:
+        return f"{name}(<arguments that could not be unpickled there: {type(e).__name__}>)"
     words = [repr(a) for a in args] + [f"{k}={v!r}" for k, v in kwargs.items()]
-    return f"{getattr(function, '__qualname__', None) or repr(function)}({', '.join(words)})"
+    return f"{name}({', '.join(words)})"
+
+
+def _read(pickled: Any, what: str) -> Any:
+    """What a part of a call is a pickle of. What reading it raises says nothing of calls, as the function has not
+    begun, so that a note does."""
+    try:
+        return pickle.loads(pickled)
+    except Exception as e:
+        with contextlib.suppress(Exception):  # Exceptions have no notes before Python 3.11, and some take none.
+            e.add_note(f"{what} of the call could not be unpickled on {os.uname().nodename}; nothing of it has run")
+        raise
 
 
 def _parts(item: Any, blob: Any, at: int) -> tuple[Callable[..., Any], Any]:
@@ -81,7 +98,7 @@ def _parts(item: Any, blob: Any, at: int) -> tuple[Callable[..., Any], Any]:
         pickled, arguments = bytes(first[5 : 5 + int.from_bytes(first[1:5], "little")]), item[5:]
     function = _functions.get(pickled)
     if function is None:
-        function = _functions[pickled] = pickle.loads(pickled)
+        function = _functions[pickled] = _read(pickled, "the function")
         if len(_functions) > KEPT:
             _functions.popitem(last=False)
     else:
