@@ -1,6 +1,8 @@
 """What forks do: generations, merges and sessions. Each answers requests, with the method that their op names."""
 
+import contextlib
 import copy
+import errno
 import fcntl
 import io
 import os
@@ -11,7 +13,7 @@ import sys
 import traceback
 import zipfile
 from types import TracebackType
-from typing import Any, Callable
+from typing import Any, Callable, Iterator
 
 from . import partial
 from .code import BadCode, Code, lay, load, small
@@ -27,6 +29,7 @@ HIGH = 512  # a descriptor that code is unlikely to close, which closes what it 
 SHOWN = 200  # characters of an item that are shown where it fails
 FRAMES = 1000  # of a traceback that are shown, the last
 EARLY = 256 << 10  # bytes of the values that are told with a packet, before the partial is written
+RESERVED = 4  # descriptors, which are enough to open a blob, or to write a partial
 
 
 class Streams:
@@ -49,6 +52,37 @@ class Streams:
                 file = open(fd, "w", buffering=1, closefd=False)
             setattr(sys, name, file)
         self.files = sys.stdout, sys.stderr
+
+
+class Reserve:
+    """Descriptors for the files that a process opens itself: items may leave so many open that there are no others."""
+
+    def __init__(self) -> None:
+        self._fds: list[int] = []
+        self._inode = os.stat(os.devnull).st_ino
+        self._take()
+
+    def _take(self) -> None:
+        with contextlib.suppress(OSError):
+            while len(self._fds) < RESERVED:
+                self._fds.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+
+    @contextlib.contextmanager
+    def lent(self) -> Iterator[None]:
+        """Has the descriptors free, and as many more as the host allows. Behind it all is as the items have it."""
+        for fd in self._fds:
+            if is_inode(fd, self._inode):  # An item may have closed it, and opened a file of its own in its place.
+                os.close(fd)
+        self._fds.clear()
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError, ValueError):
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            self._take()
 
 
 def own(value: Any) -> Any:
@@ -108,6 +142,8 @@ class Worker:
         except partial.NotWritten as e:
             return self.failed("disk", str(e))
         except OSError as e:
+            if e.errno in (errno.EMFILE, errno.ENFILE) and self.page.phase in ("open", "seal", "merge"):
+                return self.failed("limit", no_descriptors(e))
             if self.page.phase in ("seal", "merge"):
                 folder = os.path.dirname(request.get("path") or "") or os.getcwd()
                 return self.failed("disk", partial.refused(e, folder))
@@ -173,6 +209,7 @@ class Generation(Worker):
         self.full = ""  # why the disk takes no more values
         self.folder = os.getcwd()
         self.log = fcntl.fcntl(1, fcntl.F_DUPFD_CLOEXEC, HIGH)
+        self.reserve = Reserve()
         lay(self.code)
         reseed()
         os.environ.update(surroundings(r))
@@ -219,8 +256,11 @@ class Generation(Worker):
             self.blob[1].close()
             self.blob = None
         try:
-            items = Items(blob)
+            with self.reserve.lent() if path else contextlib.nullcontext():
+                items = Items(blob)
         except OSError as e:
+            if e.errno in (errno.EMFILE, errno.ENFILE):
+                raise  # The file is not to blame.
             raise Failed("open", os.strerror(e.errno or 0), errno=e.errno or 0, file=path) from None
         except BadItems as e:
             raise Failed("open", str(e), errno=-1, file=path) from None
@@ -363,10 +403,11 @@ class Generation(Worker):
     def do_seal(self, r: Frame) -> Frame:
         self.page.phase = "seal"
         self.over = True
-        if self.values is not None:
-            self.values.seal(r["path"], self.checks)
-        else:
-            self.place(r["path"], self.units, self.checks, self.total)
+        with self.reserve.lent():
+            if self.values is not None:
+                self.values.seal(r["path"], self.checks)
+            else:
+                self.place(r["path"], self.units, self.checks, self.total)
         return {"op": "sealed", "units": self.units, "canary": self.checks}
 
 
@@ -521,6 +562,14 @@ def described(e: BaseException) -> str:
         return traceback.format_exception_only(type(e), e)[-1].strip()
     except Exception:
         return type(e).__name__  # Its own __str__ has failed.
+
+
+def no_descriptors(e: OSError) -> str:
+    """Why a process cannot open a file that may well be there."""
+    if e.errno == errno.ENFILE:
+        return f"the host may open no more files: {os.strerror(errno.ENFILE)}"
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return f"this process may open no more files (limit {limit}): its items leave files open, which they are to close"
 
 
 def what_to_return(why: str) -> str:
