@@ -21,6 +21,13 @@ func ranOver(t *testing.T, code, dir string, items ...string) (exec.Generation, 
 // runsOver is ranOver that returns where the generation tells what became of packets.
 func runsOver(t *testing.T, code, dir string, items ...string) (exec.Generation, <-chan exec.Done) {
 	t.Helper()
+	sink := dones{t, make(chan exec.Done, 1)}
+	return runsInto(t, sink, code, dir, items...), sink.done
+}
+
+// runsInto starts a generation of code in a folder, which runs the items and tells the sink of them.
+func runsInto(t *testing.T, sink exec.Sink, code, dir string, items ...string) exec.Generation {
+	t.Helper()
 	rt := openRuntime(t)
 	d, err := describe(t, rt, writeFile(t, "code.py", []byte(code)))
 	if err != nil {
@@ -35,7 +42,6 @@ func runsOver(t *testing.T, code, dir string, items ...string) (exec.Generation,
 	if err != nil {
 		t.Fatal(err)
 	}
-	sink := dones{t, make(chan exec.Done, 1)}
 	g, err := d.Program.Start(t.Context(), exec.GenSpec{Job: 1, Dir: dir}, sink)
 	if err != nil {
 		t.Fatal(err)
@@ -45,7 +51,7 @@ func runsOver(t *testing.T, code, dir string, items ...string) (exec.Generation,
 	if err := g.Lease(exec.Packet{Items: writeFile(t, "items", blob), Last: n, Entries: n}); err != nil {
 		t.Fatal(err)
 	}
-	return g, sink.done
+	return g
 }
 
 // TestValuesAreWrittenOnce has the file in which a process holds values become the partial as it is.

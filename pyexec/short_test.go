@@ -24,6 +24,67 @@ func valuesIn(t *testing.T, path string, n int64) []string {
 	return out
 }
 
+// fails hands on how a generation fails.
+type fails struct{ failed chan *exec.Failure }
+
+func (s fails) PacketDone(exec.Done)   { s.failed <- &exec.Failure{Msg: "it goes on"} }
+func (s fails) Failed(f *exec.Failure) { s.failed <- f }
+func (fails) Output(string)            {}
+
+// TestMemoryErrorIsAValue: an item that asks for more memory than there is has raised what Python says of it, and its
+// process goes on.
+func TestMemoryErrorIsAValue(t *testing.T) {
+	dir := t.TempDir()
+	g, done := ranOver(t, `
+MODE = "values"
+
+def process(item):
+    if item == b"large":
+        raise MemoryError("Unable to allocate 71.1 PiB")
+    return "fits"
+`, dir, "large", "small")
+	if done.Last != 2 {
+		t.Fatalf("it has stopped: %+v", done)
+	}
+	made, err := g.Seal(t.Context(), filepath.Join(dir, "partial"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	values := valuesIn(t, made.Path, 2)
+	if values[0][0] != 1 || !strings.Contains(values[0], "Unable to allocate 71.1 PiB") ||
+		!strings.Contains(values[0], "in process") || values[1][0] != 0 {
+		t.Errorf("the values are %q", values)
+	}
+}
+
+// TestMemoryLeft: where items have left next to no memory to the one behind them, this one has raised nothing, and it is
+// another process that runs it.
+func TestMemoryLeft(t *testing.T) {
+	for _, c := range []struct{ name, mode string }{{"values", `MODE = "values"`}, {"sum", `MODE = "sum"`}} {
+		t.Run(c.name, func(t *testing.T) {
+			sink := fails{make(chan *exec.Failure, 1)}
+			runsInto(t, sink, c.mode+`
+import resource
+kept = []
+
+def process(item):
+    if item == b"next":
+        raise MemoryError("none is left")
+    kept.append(b"x" * (64 << 20))
+    resource.setrlimit(resource.RLIMIT_DATA, (96 << 20, 96 << 20))
+    return 1
+`, t.TempDir(), "keeps", "next")
+			f := <-sink.failed
+			if f.Kind != exec.KindMemory || !strings.Contains(f.Msg, "MemoryError: none is left") {
+				t.Fatalf("it ends with %v", f)
+			}
+			if c.name == "sum" && !strings.Contains(f.Tail, `raise MemoryError("none is left")`) {
+				t.Errorf("the traceback is not in %q", f.Tail)
+			}
+		})
+	}
+}
+
 // TestDescriptorsLeft: items that leave all descriptors open, or lower their number, have values all the same; and where
 // the process can open nothing at all, the disk is not to blame.
 func TestDescriptorsLeft(t *testing.T) {

@@ -35,6 +35,10 @@ class NotWritten(Exception):
     """The disk does not take a value."""
 
 
+class NoMemory(MemoryError):
+    """There is no memory for what the process does with a value itself: nothing that the user's code has raised."""
+
+
 def refused(e: OSError, folder: str) -> str:
     """Why the disk of a folder takes no more, in words that name the disk by where it is mounted."""
     why = os.strerror(e.errno or 0)

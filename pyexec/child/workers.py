@@ -135,8 +135,8 @@ class Worker:
             return self.failed(e.kind, str(e), **e.more)
         except SystemExit as e:
             return self.failed("exit", f"called sys.exit({e.code!r})", exit=status_of(e.code))
-        except MemoryError:
-            return self.failed("memory", "MemoryError: Python could get no more memory")
+        except MemoryError as e:
+            return self.failed("memory", no_memory(e))
         except BadCode as e:
             return self.failed("code", str(e))
         except partial.NotWritten as e:
@@ -159,7 +159,8 @@ class Worker:
         self.page.phase = "add" if self.added else "reduce"
         try:
             out = self.code.reduce(total[0], value)
-        except MemoryError:
+        except MemoryError as e:
+            sys.stdout.write(trace(e))
             raise
         except BaseException as e:
             if self.code.told is None:
@@ -340,14 +341,18 @@ class Generation(Worker):
                 return
             run.write(b"\0")
             self.code.dump(result, run)
-        except (MemoryError, partial.NotWritten):
+        except MemoryError as e:
+            raise partial.NoMemory(no_memory(e)) from None
+        except partial.NotWritten:
             raise
         except Exception as e:
             why = self.code.unpicklable(result, "the result") or f"{type(result).__qualname__}: {described(e)}"
             raise pickle.PicklingError(f"could not send the result: {why}\n{what_to_return(why)}") from e
 
     def keep(self, p: Frame, items: Items | None, at: int, last: int) -> int:
-        """Runs items, of which each has a value, and returns where it stopped."""
+        """Runs items, of which each has a value, and returns where it stopped. What an item raises is its value, also
+        where it asks for more memory than it may have. The process fails if it has none to write values, or if items
+        before have left little: another one then runs the item."""
         assert self.values is not None
         run = self.values.run(p["base"] + at)
         process, page, seq = self.process(items), self.page, p["seq"]
@@ -360,11 +365,14 @@ class Generation(Worker):
                 try:
                     item = self.item(p, items, at)
                     self.write(process(item, at), run)
-                except (MemoryError, partial.NotWritten):
+                except (partial.NoMemory, partial.NotWritten):
                     raise
                 except BaseException as e:
                     run.back()
-                    run.write(b"\1" + raised_value(e, self.shown(item, items, at), self.code))
+                    value = raised_value(e, self.shown(item, items, at), self.code)
+                    if isinstance(e, MemoryError) and (self.units or at > p["first"]) and hoards():
+                        raise partial.NoMemory(no_memory(e)) from None  # Items before may be to blame for it.
+                    run.write(b"\1" + value)
                 early.append(run.next())
                 at += 1
             if run.room < 0:
@@ -387,7 +395,10 @@ class Generation(Worker):
             item = self.item(p, items, at)
             try:
                 value = process(item, at)
-            except (MemoryError, SystemExit):
+            except MemoryError as e:
+                sys.stdout.write(trace(e))
+                raise
+            except SystemExit:
                 raise
             except BaseException as e:
                 ends = getattr(e, "ends_job", None)
@@ -564,6 +575,24 @@ def described(e: BaseException) -> str:
         return type(e).__name__  # Its own __str__ has failed.
 
 
+def no_memory(e: MemoryError) -> str:
+    """What was short of memory, in one line: Python itself raises MemoryError without words."""
+    words = described(e)
+    return words if words != "MemoryError" else "MemoryError: Python could get no more memory"
+
+
+def hoards() -> bool:
+    """Whether most of the memory that this process may have is in use."""
+    limit = resource.getrlimit(resource.RLIMIT_DATA)[0]
+    if limit == resource.RLIM_INFINITY:
+        return False
+    try:
+        with open("/proc/self/statm", "rb") as f:
+            return int(f.read().split()[5]) * resource.getpagesize() > limit // 2
+    except OSError:
+        return True  # as one that also has no descriptor left
+
+
 def no_descriptors(e: OSError) -> str:
     """Why a process cannot open a file that may well be there."""
     if e.errno == errno.ENFILE:
@@ -621,9 +650,11 @@ def raised_value(e: BaseException, item: str, code: Code) -> bytes:
         text += "the processes that a call starts by multiprocessing find functions in modules alone, and those of a "
         text += "script are in none here: have a module with them go along (modules=[…] in the Python package), or use "
         text += "threads\n"
-    e.__traceback__ = None
+    BaseException.with_traceback(e, None)  # Its class may not let attributes be set.
     try:
         pickled = code.dumps(e)
+    except MemoryError:
+        raise
     except BaseException:
         pickled = None
     return pickle.dumps((pickled, described(e), text, item), 5)

@@ -180,6 +180,17 @@ def test_exception_that_is_none(pool, error, hint):
     assert hint in str(e.value)
 
 
+def test_more_memory_than_there_is(pool):
+    """numpy's own words reach the user, with the traceback."""
+
+    def large():
+        return np.zeros(10**16)
+
+    with pytest.raises(MemoryError, match="Unable to allocate 71.1 PiB") as e:
+        pool.submit(large).result()
+    assert "in large\n" in str(e.value.__cause__)
+
+
 class There:
     """It cannot be made from its pickle."""
 

@@ -238,9 +238,29 @@ def test_lost_values_are_made_again_as_far_as_needed(gone, again, tmp_path, monk
     assert {key for key in dsk if (tmp_path / "ran" / key).read_text() != "x"} == set(again)
 
 
-def test_exceptions_go_on_to_what_takes_them(tmp_path, monkeypatch):
+class Frozen(Exception):
+    """It takes no note."""
+
+    def add_note(self, note):
+        raise AttributeError("it is frozen")
+
+
+def too_large():
+    raise MemoryError("of a task")
+
+
+def frozen():
+    raise Frozen
+
+
+@pytest.mark.parametrize(
+    "task, kind",
+    [((operator.truediv, 1, 0), ZeroDivisionError), ((too_large,), MemoryError), ((frozen,), Frozen)],
+    ids=["division", "memory", "no notes"],
+)
+def test_exceptions_go_on_to_what_takes_them(task, kind, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    dsk = {"a": Task("a", operator.truediv, 1, 0), "x": Task("x", abs, -1)}
+    dsk = {"a": Task("a", *task), "x": Task("x", abs, -1)}
     dsk["b"] = Task("b", operator.add, TaskRef("a"), TaskRef("x"))
     dsk["c"] = Task("c", operator.add, TaskRef("b"), TaskRef("x"))
     graph = Graph(dsk, ["c"], 1)
@@ -251,11 +271,30 @@ def test_exceptions_go_on_to_what_takes_them(tmp_path, monkeypatch):
     for at, item in enumerate(items):
         try:
             process.run(item, items, at)
-        except ZeroDivisionError as e:
+        except kind as e:
             raised.append(e)
     assert len(raised) == len([u for u in graph.units if u.tasks != ["x"]]) >= 2
+    assert len(values.kept) == len(graph.units) - 1  # of all units but the one that is asked for
     for e in raised:
-        assert e.__notes__ == ["in the task 'a'"]
+        assert kind is Frozen or e.__notes__ == ["in the task 'a'"]
+
+
+def test_memory_for_values(tmp_path, monkeypatch):
+    """It is not the task that has raised where there is no memory to keep its value, and nobody takes it for that."""
+    monkeypatch.chdir(tmp_path)
+    dsk = {"a": Task("a", abs, -1), "b": Task("b", abs, TaskRef("a")), "c": Task("c", abs, TaskRef("a"))}
+    items = appends(Graph(dsk, ["b", "c"], 1))[0]
+    values, process = Values(), _graphrun.Process()
+    process.daemon = values
+
+    def lacks(value, kind=0):
+        raise MemoryError
+
+    monkeypatch.setattr(_graphrun, "parts_of", lacks)
+    with pytest.raises(MemoryError, match="for the values of tasks"):
+        for at, item in enumerate(items):
+            process.run(item, items, at)
+    assert not values.kept
 
 
 def test_socket(tmp_path, monkeypatch):

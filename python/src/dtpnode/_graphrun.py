@@ -24,6 +24,7 @@ Values may be lost with the nodes that have them. Whoever needs one then makes i
 needs in turn.
 """
 
+import contextlib
 import hashlib
 import io
 import mmap
@@ -283,6 +284,7 @@ class Process:
         self.shared = Remembered(SHARES)  # by their pickles
         self._pack: Pack | None = None
         self._packs = 0
+        self.theirs: BaseException | None = None  # what a task has raised, and not this process for the want of memory
 
     # --- units
 
@@ -293,14 +295,25 @@ class Process:
         number, program = self.program(item, blob)
         run = Run(self, number, program)
         try:
-            return run.run(self.take(program[0], blob, number - at))
-        except MemoryError:
+            try:
+                return run.run(self.take(program[0], blob, number - at))
+            except Unread as e:
+                raise not_written(str(e)) from None
+            except BaseException as e:
+                if self.is_own(e):
+                    raise
+                run.keep_raised(e)
+                raise
+        except MemoryError as e:
+            if self.is_own(e):
+                raise no_memory() from None
             raise
-        except Unread as e:
-            raise not_written(str(e)) from None
-        except BaseException as e:
-            run.keep_raised(e)
-            raise
+        finally:
+            self.theirs = None
+
+    def is_own(self, e: BaseException) -> bool:
+        """Whether it is this process that has no memory for values, and not a task that has asked for too much."""
+        return isinstance(e, MemoryError) and e is not self.theirs
 
     def program(self, item: Any, blob: Any) -> Any:
         """The number of a unit, and its program."""
@@ -333,10 +346,15 @@ class Process:
             self.remake([w for w in want if w not in found], blob, base)
             found = {w: found[w] if w in found else self.sure(w) for w in want}
         out = [found[w] for w in want]
-        for value in out:
-            if isinstance(value, Raised):
-                raise value.error.with_traceback(None)
+        self.raise_first(out)
         return out
+
+    def raise_first(self, values: list[Any]) -> None:
+        """Raises what stands in the place of the first value that has none."""
+        for value in values:
+            if isinstance(value, Raised):
+                self.theirs = value.error
+                raise value.error.with_traceback(None)
 
     def look(self, want: Iterable[Where]) -> dict[Where, Any]:
         """Those values of other units that are anywhere."""
@@ -397,17 +415,16 @@ class Process:
             made.add(unit)
             todo.pop()
 
-    @staticmethod
-    def again(run: "Run", taken: list[Any]) -> None:
+    def again(self, run: "Run", taken: list[Any]) -> None:
         """Makes the values of a unit again. What it raises is for whoever takes them."""
         try:
-            for value in taken:
-                if isinstance(value, Raised):
-                    raise value.error.with_traceback(None)
+            self.raise_first(taken)
             run.run(taken)
-        except (MemoryError, Unread):
+        except Unread:
             raise
         except Exception as e:
+            if self.is_own(e):
+                raise
             run.keep_raised(e)
 
     def item(self, unit: int) -> dict[str, Any]:
@@ -475,6 +492,7 @@ class Run:
             try:
                 value = self._step(step)
             except Exception as e:
+                self._process.theirs = e
                 noted(e, f"in the task {step[0]!r}")
                 raise
             registers.append(value)
@@ -540,10 +558,9 @@ class Run:
 
 
 def noted(e: BaseException, note: str) -> None:
-    """Adds a note to an exception, which travels with it."""
-    add = getattr(e, "add_note", None)  # not before Python 3.11
-    if add is not None:
-        add(note)
+    """Adds a note to an exception, which travels with it, if there are notes, from Python 3.11 on, and it takes one."""
+    with contextlib.suppress(Exception):
+        e.add_note(note)
 
 
 def not_written(why: str) -> BaseException:
@@ -551,6 +568,13 @@ def not_written(why: str) -> BaseException:
     module = sys.modules.get("_dtpnode_child.partial")
     kind: type[BaseException] = getattr(module, "NotWritten", OSError)
     return kind(why)
+
+
+def no_memory() -> BaseException:
+    """What has the child fail, so that another process runs the unit."""
+    module = sys.modules.get("_dtpnode_child.partial")
+    kind: type[BaseException] = getattr(module, "NoMemory", MemoryError)
+    return kind("Python could get no more memory for the values of tasks")
 
 
 _process: Process | None = None

@@ -168,7 +168,7 @@ def details(e: BaseException, number: int, where: str, skip: int = 1) -> tuple[i
         text = "".join(traceback.format_exception(type(e), e, at, limit=-FRAMES))
     except Exception:
         words = text = type(e).__name__  # Its own __str__ has failed.
-    e.__traceback__ = None
+    BaseException.with_traceback(e, None)  # Its class may not let attributes be set.
     try:
         pickled = cloudpickle.dumps(e, 5)
     except BaseException:
