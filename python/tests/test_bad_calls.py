@@ -1,6 +1,7 @@
 """What users get wrong, or do without thinking of it, and what they are told."""
 
 import asyncio
+import contextlib
 import functools
 import itertools
 import multiprocessing
@@ -11,6 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
@@ -290,6 +292,17 @@ def test_slow_map(client):
         assert list(pool.map(abs, iter(()))) == []
 
 
+def test_map_of_what_is_bound_to_its_thread(client):
+    """What only the thread may read that has made it is named as such."""
+    with contextlib.closing(sqlite3.connect(":memory:")) as db, client.executor() as pool:
+        db.execute("create table t (a)")
+        db.execute("insert into t values (7)")
+        with pytest.raises(sqlite3.ProgrammingError, match="thread") as e:
+            list(pool.map(sum, db.execute("select a from t")))
+        assert any("hand over list(...)" in note for note in e.value.__notes__)
+        assert list(pool.map(sum, list(db.execute("select a from t")))) == [7]
+
+
 def test_map_of_what_raises(client):
     """The exception of an iterable comes in the place of the item that it has in place of one."""
     gate = threading.Event()
@@ -550,6 +563,26 @@ def test_prints(client):
         pool.submit(print, "to stderr", file=None).result()
     assert {node for node, _ in told} == {"local-0"}
     assert "hello\n" in "".join(text for _, text in told)
+
+
+def test_output_that_raises(client, caplog):
+    """What takes printed lines and raises is told of once, and has the later lines; the session goes on."""
+    told = []
+
+    def output(_, text):
+        told.append(text)
+        if len(told) < 3:
+            sys.exit("enough")
+
+    with client.executor(1, output=output) as pool:
+        for n in range(4):
+            pool.submit(print, n).result()
+            end = time.monotonic() + LIMIT
+            while f"{n}\n" not in "".join(told):
+                assert time.monotonic() < end, told
+                time.sleep(0.01)
+    assert [r.exc_info[0] for r in caplog.records] == [SystemExit]
+    assert "output=" in caplog.text and pool.name[:12] in caplog.text
 
 
 def test_flood(client):

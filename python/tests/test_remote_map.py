@@ -4,6 +4,7 @@ import collections
 import os
 import re
 import sqlite3
+import sys
 import threading
 import time
 import warnings
@@ -237,6 +238,23 @@ def late(gate, more=()):
     yield from range(10)
     assert gate.wait(60.0), "it was waited for"
     yield from more
+
+
+def test_arguments_that_make_no_map(client, monkeypatch):
+    """What is no iterable, and nodes that there are not, are refused, and nothing is left to be cleaned up."""
+    ignored = []
+    monkeypatch.setattr(sys, "unraisablehook", ignored.append)
+    for items in 3, None:
+        with pytest.raises(TypeError, match="not iterable"):
+            client.remote_map(abs, items, progress=False)
+    for nodes in [], "local-0":
+        with pytest.raises(ValueError, match="a list of at least one node's id"):
+            client.remote_map(abs, [-1], nodes=nodes, progress=False)
+    own = client.control.call("GET", "/v1/members")[0]["id"]
+    with pytest.raises(dtpnode.Error, match=f"(?s)no member of the cluster: 'nosuch'.*{own}"):
+        client.remote_map(abs, [-1], nodes=[own, "nosuch"], progress=False)
+    assert [o.value for o in client.remote_map(abs, [-1], nodes=[own], progress=False)] == [1]
+    assert ignored == []
 
 
 def test_slow_items(client, manager):

@@ -175,6 +175,72 @@ def test_daemon_killed(cache):
             assert pool.submit(pow, 2, 3).result() == 8
 
 
+ENDS = """
+import os, signal, sys, threading, time
+from concurrent.futures import BrokenExecutor
+import dtpnode
+how = sys.argv[1]
+if how == "client":
+    cluster, client = None, dtpnode.Client()
+else:
+    cluster = dtpnode.LocalCluster(slots=2, args=["--cache", sys.argv[2]])
+    client = cluster.client()
+pool, idle = client.executor(), client.executor()
+assert pool.submit(abs, -1).result() == 1 and idle.submit(abs, -1).result() == 1
+if how == "killed":
+    process = cluster._processes.daemons[0].process
+    process.kill()
+    process.wait()
+else:
+    def waits(path):
+        import os, time
+        while os.path.exists(path):
+            time.sleep(0.01)
+    pending = [pool.submit(waits, sys.argv[3]) for _ in range(10)]
+    closing = threading.Thread(target=(cluster or client).close)
+    closing.start()
+    for future in pending:
+        assert isinstance(future.exception(100), dtpnode.ClusterLost), future
+        assert "was closed" in str(future.exception()), future
+    for executor in pool, idle:
+        try:
+            executor.submit(abs, -1)
+        except BrokenExecutor as e:
+            assert isinstance(e, dtpnode.ClusterLost) and "was closed" in str(e), e
+        else:
+            raise AssertionError("a call was taken that nothing can run")
+    os.remove(sys.argv[3])
+    closing.join()
+print("end")
+"""
+
+
+@pytest.mark.parametrize("how", ["cluster", "client", "killed"])
+def test_daemon_is_gone_at_exit(cache, tmp_path, how):
+    """A program ends whose executors were not shut down before their daemon: nothing waits for one that was closed with
+    its cluster or its client, and at exit nothing that no call needs waits for one that was killed."""
+    environment = {**os.environ, "DTPNODE_STATE": str(tmp_path / "none")}
+    gate = tmp_path / "gate"
+    gate.touch()
+    command = [sys.executable, "-c", ENDS, how, cache, str(gate)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LIMIT)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "end\n", "")
+
+
+def test_callback_that_exits(client, tmp_path, caplog):
+    """A done callback that calls sys.exit is logged, as one that raises an Exception is, and the session goes on."""
+    gate, told = tmp_path / "gate", []
+    with client.executor() as pool:
+        future = pool.submit(waiter(gate))
+        future.add_done_callback(lambda _: sys.exit("enough"))
+        future.add_done_callback(told.append)
+        gate.touch()
+        assert pool.submit(abs, -1).result(LIMIT) == 1 and future.result(LIMIT) == "waited"
+        assert pool.submit(abs, -2).result(LIMIT) == 2
+    assert told == [future]
+    assert [(r.name, r.exc_info[0]) for r in caplog.records] == [("concurrent.futures", SystemExit)]
+
+
 def test_disk_is_bounded(cache):
     """Results that their user has been given go when there are more than are to be kept, the oldest first."""
     size = 1 << 20

@@ -230,7 +230,8 @@ class Client:
         self._closing.append(close)
 
     def close(self) -> None:
-        """Ends the connections to the daemon. Jobs go on, unless the client has started the daemon, which ends too."""
+        """Ends the connections to the daemon. Jobs go on, unless the client has started the daemon, which ends too:
+        futures that are not settled raise ``ClusterLost`` then."""
         self.closed = True
         closing, self._closing = self._closing, []
         for close in closing:

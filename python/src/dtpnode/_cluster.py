@@ -13,9 +13,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Callable, Sequence
 
 from . import _guard
-from ._control import Control, socket_path
+from ._control import Control, has_ended, socket_path
 from ._errors import Error, NoDaemon
 from ._html import overview
+from ._receiver import break_off
 
 if TYPE_CHECKING:
     from ._client import Client
@@ -115,7 +116,9 @@ class LocalCluster:
         self._processes.restart(node, signum)
 
     def close(self) -> None:
-        """Ends the daemons and removes their folder. Jobs that have not ended are lost."""
+        """Ends the daemons and removes their folder. Jobs that have not ended are lost: futures that are not settled
+        raise ``ClusterLost``, as does whatever is submitted from then on."""
+        self._processes.break_off()
         self._drop()
 
     def __enter__(self) -> "LocalCluster":
@@ -225,9 +228,19 @@ class Processes:
         daemon.launch()
         daemon.wait_ready()
 
+    def break_off(self) -> None:
+        """Breaks the sessions with the daemons, which may take some seconds to end."""
+        if os.getpid() == self._pid:
+            sockets = {d.control.socket for d in self.daemons}
+            for socket in sockets:
+                has_ended(socket)
+            break_off(sockets)
+
     def close(self) -> None:
         if os.getpid() != self._pid:
             return  # It is the process that has forked this one whose daemons they are.
+        for d in self.daemons:
+            has_ended(d.control.socket)  # before it does: sessions that lose it must not wait for it
         for d in self.daemons:
             d.control.close()
             _shut(d.process)  # which ends it

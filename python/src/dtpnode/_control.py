@@ -16,6 +16,8 @@ import httpx
 
 from ._errors import Error, NoDaemon
 
+_ended: set[str] = set()  # sockets of daemons that this process has started, and ended for good
+
 MAX_SOCKET_PATH = 107  # bytes of the address of a Unix socket on Linux
 
 FIRST = 64 << 10  # bytes that may come with the headers of an answer
@@ -121,6 +123,15 @@ class Control:
             self._client, self._pid = _client(self.socket), os.getpid()
         return self._client
 
+    def ended(self) -> NoDaemon | None:
+        """Why the daemon never comes back, if this process had started it and has ended it: nothing waits for one."""
+        if self.socket not in _ended:
+            return None
+        return NoDaemon(
+            "the daemon has ended with the LocalCluster, or the client, that had started it, which was closed",
+            "close it when all results are there, or have an executor's `with` block inside its own",
+        )
+
     def close(self) -> None:
         """Ends the connections. The next call makes new ones. One that is under way is an httpx.TransportError."""
         self._closed = True
@@ -195,6 +206,11 @@ class Control:
         error = Error(message, hint)
         error.status = status
         raise error
+
+
+def has_ended(socket: str) -> None:
+    """Notes that a daemon has ended for good. It takes no lock: garbage collection may end a cluster at any moment."""
+    _ended.add(socket)
 
 
 def seen(status: dict[str, Any]) -> dict[str, Any]:

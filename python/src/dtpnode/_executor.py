@@ -442,6 +442,7 @@ def _at_exit() -> None:
     """Waits for what was submitted, as the executors of the standard library do when the interpreter ends."""
     living = list(_living)
     for session in living:
+        session.leaves = True
         session.close()
     try:
         for session in living:

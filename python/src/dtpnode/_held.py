@@ -3,12 +3,15 @@
 import contextlib
 import errno
 import io
+import logging
 import os
 import tempfile
 import threading
 import weakref
 from concurrent.futures import Future
 from typing import Any, Callable
+
+logger = logging.getLogger("concurrent.futures")  # as that of the standard library's futures
 
 LAZY = 1 << 20  # bytes from which on a value stays in its file until it is asked for
 MAX_FILES = 64  # that are kept open for values which wait
@@ -190,6 +193,17 @@ class LateFuture(Future[Any]):
     def keep_no_more(self) -> None:
         """Notes that the daemon does not keep the call any more."""
         self._kept = None
+
+    def _invoke_callbacks(self) -> None:
+        """Calls all done callbacks. What one raises is logged, as in the standard library, and here that of a sys.exit,
+        too: it would end the thread that settles the futures of the whole session."""
+        for callback in self._done_callbacks:  # type: ignore[attr-defined]
+            try:
+                callback(self)
+            except KeyboardInterrupt:
+                raise
+            except BaseException:
+                logger.exception("exception calling callback for %r", self)
 
     def set_later(
         self, load: "Callable[[], tuple[Any, BaseException | None]]", taken: "Callable[[], object] | None" = None

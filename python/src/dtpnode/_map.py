@@ -17,7 +17,7 @@ from . import _here, _pickles
 from ._affinity import Affinity, Near, Ran
 from ._along import Environment, Files, Modules
 from ._control import Control
-from ._errors import RemoteError, RemoteTraceback, raisable
+from ._errors import Error, RemoteError, RemoteTraceback, raisable
 from ._executor import Executor
 from ._here import measured_by
 from ._imports import imported_by
@@ -111,6 +111,22 @@ class Maps:
         # As many items as the daemon takes are on their way, so that it knows the node of each.
         return Executor(self._control, AHEAD, name="remote_map", imports=sorted(imports))
 
+    def known(self, nodes: Sequence[str]) -> list[str]:
+        """Checks that nodes are ids of members, of which some may be down."""
+        if isinstance(nodes, str) or not nodes:
+            raise ValueError(
+                f"nodes is {nodes!r}, and must be a list of at least one node's id, or None for all nodes: outcomes "
+                "have the id of theirs as outcome.node, and `dtpnode members --output json` has those of all"
+            )
+        members = {str(m["id"]): str(m["name"]) for m in self._control.call("GET", "/v1/members")}
+        unknown = [node for node in nodes if node not in members]
+        if unknown:
+            raise Error(
+                f"nodes has ids of no member of the cluster: {', '.join(map(repr, unknown))}",
+                "the members are " + ", ".join(f"{id!r} ({name})" for id, name in members.items()),
+            )
+        return list(nodes)
+
     def give_back(self, executor: Executor, done: bool) -> None:
         """Takes the executor of a map that has ended. What of it is not done is cancelled."""
         if not done:
@@ -156,7 +172,8 @@ class Outcomes(Iterator[Outcome[T]]):
         bar: Bar,
         sent: Sent = (None, (), ()),
     ) -> None:
-        self._maps, self._key, self._at, self._bar = maps, key, at, bar
+        numbered = enumerate(items)  # which is an error if they cannot be iterated over, before anything is begun
+        self._maps, self._key, self._at, self._bar = maps, key, None if at is None else maps.known(at), bar
         self._executor = maps.take(imported_by(function), sent)
         self._but = self._executor._session.along.modules
         try:
@@ -167,7 +184,7 @@ class Outcomes(Iterator[Outcome[T]]):
         self._ready: "queue.SimpleQueue[Ready | Ended]" = queue.SimpleQueue()
         self._futures: "dict[int, Future[Any]]" = {}
         self._bytes = 0
-        self._ended = self._over = False
+        self._ended = False
         self._unsent = False  # Items that were read are not submitted yet, or could not be.
         self._error: BaseException | None = None  # what the items have raised, or sending them
         self._ran: list[Ran] = []
@@ -175,10 +192,11 @@ class Outcomes(Iterator[Outcome[T]]):
         bar.start(len(items) if isinstance(items, Sized) else None)
         # What may be slow, or without end, is read by a thread of its own.
         late = not isinstance(items, Sized)
-        self._items: Iterator[tuple[int, Any]] = iter(()) if late else enumerate(items)
+        self._items: Iterator[tuple[int, Any]] = iter(()) if late else numbered
         read = self._take, self._send, self._full, self._read_all
-        self._source = Source(enumerate(items), *read) if late else None
+        self._source = Source(numbered, *read) if late else None
         self._lock = self._source.lock if self._source is not None else threading.Lock()
+        self._over = False
         try:
             self._begin()
         except BaseException:

@@ -1,5 +1,6 @@
 """What calls print, from the job's log to whoever wants it."""
 
+import logging
 import re
 import sys
 import threading
@@ -24,6 +25,8 @@ QUOTED_MORE = re.compile(r"\| (?=(?:\| )*    )")
 """Begins one that looks as if it went on with the node's word of a failure, directly behind which it was printed."""
 FEW = 3  # such failures that are told, a line each; the others are counted
 
+logger = logging.getLogger("concurrent.futures")  # as that of the standard library's executors
+
 AGAIN = 1.0  # seconds between attempts to follow a log
 LAST = 1.0  # seconds in which jobs whose calls have all run may end
 LOOKS, BETWEEN = 40, 0.05  # looks at a log that ends later, at most, and seconds between two
@@ -46,6 +49,7 @@ class Prints:
         self._told: set[str] = set()  # what has failed, of the first failures
         self._more = 0  # failures of anything else
         self._first = ""  # job that was followed
+        self._raised = False  # by output, which is told once
 
     def follow(self, job: str) -> None:
         self._first = self._first or job
@@ -69,8 +73,20 @@ class Prints:
     def _printed(self, node: str, text: str) -> None:
         """Passes on what calls have printed, of a part of a log."""
         text = self._calls(text)
-        if text:
+        if not text:
+            return
+        try:
             self._output(node, text)
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # What shows lines must not end what follows them, also not by a sys.exit.
+            if not self._raised:
+                self._raised = True
+                logger.exception(
+                    "output=%r has raised on lines that calls of session %s have printed: they are lost here, and "
+                    "later ones are passed on to it; `dtpnode logs %s` has them all",
+                    self._output, self._first[:12], self._first[:12],
+                )
 
     def _calls(self, text: str) -> str:
         """What calls have printed, of a part of a log. What a node has added of processes that have failed is told on
@@ -166,7 +182,7 @@ class _Log:
         self._lines[node] = lines, size
 
     def _follow(self) -> None:
-        while not self._over:
+        while not self._over and self._control.ended() is None:
             fresh = set(self._told)  # nodes whose log comes from its beginning again
             try:
                 for part in self._control.stream(f"/v1/jobs/{self._job}/logs", {"follow": "1"}):

@@ -7,6 +7,7 @@ import os
 import pickle
 import threading
 import time
+import weakref
 from collections import deque
 from concurrent.futures import BrokenExecutor, Future
 from dataclasses import dataclass, field
@@ -88,7 +89,9 @@ class Receiver:
         self.broken: BaseException | None = None
         self.name = ""  # of the session: of its first job
         self.closed = False  # nobody wants more
+        self.leaves = False  # the interpreter ends, so that a daemon that is away is waited for only if a call needs it
         self.abandoned = False  # by its user, who needs not be told that it is broken
+        _living.add(self)
 
     def _follow(self, job: Job) -> None:
         """Begins to receive from a job."""
@@ -118,6 +121,8 @@ class Receiver:
                     again = list(job.unanswered)
                 if self._left(job):  # Whoever ends the session looks for this exchange from now on.
                     return
+                if (ended := self._control.ended()) is not None:
+                    raise ended
                 with contextlib.suppress(httpx.TransportError):  # The daemon may have told why nothing can be sent.
                     for append in again:
                         exchange.send(*append)
@@ -131,7 +136,7 @@ class Receiver:
                 why = e
             except BaseException as e:
                 if not self._left(job):
-                    self._fail(e)
+                    self._fail((self._control.ended() or e) if isinstance(e, Error) else e)
                 return
             finally:
                 with self._lock:
@@ -140,6 +145,7 @@ class Receiver:
                     exchange.close()
             if self._left(job):
                 return
+            why = self._control.ended() or why
             if isinstance(why, DiskFull):  # It is waited for as long as it takes: people make room, and not soon.
                 since = None
                 self.room.lacks(why)
@@ -147,11 +153,19 @@ class Receiver:
                 time.sleep(ROOM)
                 continue
             since = since or time.monotonic()
-            if time.monotonic() - since > PATIENCE or self.broken is not None:
+            in_vain = self._control.ended() is not None or self.leaves and self.on_their_way() == 0
+            if in_vain or time.monotonic() - since > PATIENCE or self.broken is not None:
                 self._fail(why)
                 return
             self._idle(job)
             time.sleep(RETRY)
+
+    def break_off(self) -> None:
+        """Ends the connections, of which the threads that receive find out why."""
+        with self._lock:
+            exchanges = [job.exchange for job in self._jobs if job.exchange is not None]
+        for exchange in exchanges:
+            exchange.close()
 
     def _idle(self, job: Job) -> None:
         """Notes that all that has come was taken."""
@@ -159,6 +173,11 @@ class Receiver:
         if self.closed:
             with self._lock:
                 self._change.notify_all()
+
+    def on_their_way(self) -> int:
+        """How many calls have no result yet."""
+        with self._lock:
+            return sum(len(job.sent) for job in self._jobs)
 
     def _left(self, job: Job) -> bool:
         """Whether nobody wants more of a job that was broken off."""
@@ -345,6 +364,14 @@ class Receiver:
             f.set_exception(broken_by(why))
 
 
+def break_off(sockets: set[str]) -> None:
+    """Breaks all sessions with daemons that have these sockets."""
+    for receiver in list(_living):
+        if receiver._control.socket in sockets:
+            receiver.break_off()
+
+
+_living: "weakref.WeakSet[Receiver]" = weakref.WeakSet()
 logger = logging.getLogger("concurrent.futures")  # as that of the standard library's executors
 
 

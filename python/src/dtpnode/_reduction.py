@@ -382,7 +382,7 @@ class _Run(Receiver):
                 part = self._add(part_title(self._title, self.name, self._numbers))
                 break
             except NoDaemon:
-                if time.monotonic() - since > PATIENCE:
+                if self._control.ended() or time.monotonic() - since > PATIENCE:
                     raise
                 time.sleep(RETRY)
             except DiskFull as e:
@@ -482,7 +482,7 @@ class _Run(Receiver):
                 if status["state"] in FINAL or status["state"] == "cannot finish":
                     return status
             except (NoDaemon, httpx.TransportError):
-                if time.monotonic() - since > PATIENCE:
+                if self._control.ended() or time.monotonic() - since > PATIENCE:
                     raise
             if self.cancelled:
                 raise CancelledError()
@@ -502,7 +502,7 @@ class _Run(Receiver):
             except OSError as e:
                 raise unwritten(e, "the total") from e
             except (NoDaemon, httpx.TransportError):
-                if time.monotonic() - since > PATIENCE:
+                if self._control.ended() or time.monotonic() - since > PATIENCE:
                     raise
             except Error as e:
                 if e.status not in AGAIN or time.monotonic() - since > PATIENCE:

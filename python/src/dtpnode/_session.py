@@ -174,6 +174,9 @@ class Session(Receiver):
         return self._stale or full(self._job)
 
     def _check(self) -> None:
+        ended = self._control.ended()
+        if self.broken is None and ended is not None:
+            raise broken_by(ended)  # though its connection may not have broken yet
         if self.broken is not None:
             raise broken_by(self.broken)
         if self.closed:
@@ -297,7 +300,7 @@ class Session(Receiver):
                 job = self._open(part_title(self._title, self.name, before), before)
                 break
             except NoDaemon:
-                if time.monotonic() - since > PATIENCE:
+                if self._control.ended() or time.monotonic() - since > PATIENCE:
                     raise
                 time.sleep(RETRY)
             except DiskFull as e:
@@ -320,7 +323,7 @@ class Session(Receiver):
             except (Error, httpx.TransportError) as e:
                 if isinstance(e, Error) and not isinstance(e, NoDaemon) and e.status not in AGAIN:
                     raise
-                if time.monotonic() - since > PATIENCE:
+                if self._control.ended() or time.monotonic() - since > PATIENCE:
                     raise
                 time.sleep(RETRY)
         with self._lock:
@@ -533,7 +536,7 @@ class Session(Receiver):
                 return
             except (Error, httpx.TransportError) as e:
                 lasts = isinstance(e, Error) and not isinstance(e, NoDaemon) and e.status not in AGAIN
-                if lasts or self.broken is not None or time.monotonic() - since > patience:
+                if lasts or self.broken is not None or self._control.ended() or time.monotonic() - since > patience:
                     raise
                 time.sleep(RETRY)
 

@@ -1,10 +1,16 @@
 """Reads iterators that may be slow, or without end."""
 
+import contextlib
 import threading
 from typing import Callable, Generic, Iterator, TypeVar
 
 T = TypeVar("T")
 P = TypeVar("P")
+
+BOUND = (
+    "What has no length is read in a thread of its own: hand over list(...) of what only the thread may read that has "
+    "made it."
+)
 
 PART = 1_000  # items that are handed over at once
 
@@ -70,6 +76,11 @@ class Source(Generic[T, P]):
                     item = next(items)
                 except StopIteration:
                     break
+                except Exception as e:
+                    if "thread" in str(e).lower():  # It may be bound to the thread that has made it, as in sqlite3.
+                        with contextlib.suppress(Exception):
+                            e.add_note(BOUND)
+                    raise
                 taken = self._take(item)
                 del item
                 with self.lock:
