@@ -110,10 +110,14 @@ class Exchange:
             raise httpx.ReadError("the daemon has sent another file than that of its values")
         return file
 
-    def close(self) -> None:
-        """Ends the connection, also for a thread that reads it. The job goes on."""
+    def shut(self) -> None:
+        """Ends reading and sending, also for a thread that reads, which is then to close it."""
         with contextlib.suppress(Exception):
             self._stream.shut()
+
+    def close(self) -> None:
+        """Ends the connection, also for a thread that reads it. The job goes on."""
+        self.shut()
         self._stack.close()
 
 

@@ -165,7 +165,7 @@ class Receiver:
         with self._lock:
             exchanges = [job.exchange for job in self._jobs if job.exchange is not None]
         for exchange in exchanges:
-            exchange.close()
+            exchange.shut()
 
     def _idle(self, job: Job) -> None:
         """Notes that all that has come was taken."""
