@@ -57,8 +57,8 @@ def process(item):
 	}
 }
 
-// TestMemoryLeft: where items have left next to no memory to the one behind them, this one has raised nothing, and it is
-// another process that runs it.
+// TestMemoryLeft: where items have left next to no memory to the one behind them, this one has raised nothing, and
+// another process is to run it.
 func TestMemoryLeft(t *testing.T) {
 	for _, c := range []struct{ name, mode string }{{"values", `MODE = "values"`}, {"sum", `MODE = "sum"`}} {
 		t.Run(c.name, func(t *testing.T) {
@@ -85,8 +85,8 @@ def process(item):
 	}
 }
 
-// TestDescriptorsLeft: items that leave all descriptors open, or lower their number, have values all the same; and where
-// the process can open nothing at all, the disk is not to blame.
+// TestDescriptorsLeft: items that leave all descriptors open, or lower their number, have values all the same; and
+// where the process can open nothing at all, the disk is not to blame.
 func TestDescriptorsLeft(t *testing.T) {
 	leaking := func(limit string) (exec.Partial, error) {
 		dir := t.TempDir()
