@@ -54,7 +54,24 @@ func readSource(t *testing.T, root string) *source {
 	}
 	s.quoted(t, filepath.Join(root, "internal/mutant/mutant.go"), `(?m)Bug = "([a-z0-9-]+)"`, s.mutants)
 	s.quoted(t, filepath.Join(root, "Makefile"), `(?m)^([a-z-]+):`, s.targets)
+	s.declarePython(t, filepath.Join(root, "python", "src", "dtpnode"))
 	return s
+}
+
+// declarePython notes what the package in Python offers, beside what the command of the same name declares: the names
+// that it exports, its modules, and what these define.
+func (s *source) declarePython(t *testing.T, folder string) {
+	t.Helper()
+	names := s.declared["dtpnode"]
+	s.quoted(t, filepath.Join(folder, "__init__.py"), `(?m)^    "(\w+)",$`, names)
+	modules, err := filepath.Glob(filepath.Join(folder, "[a-z]*.py"))
+	if err != nil || len(modules) == 0 || !names["Client"] {
+		t.Fatalf("the package in Python has the modules %q (%v), and exports Client: %t", modules, err, names["Client"])
+	}
+	for _, file := range modules {
+		names[strings.TrimSuffix(filepath.Base(file), ".py")] = true
+		s.quoted(t, file, `(?m)^(?:def|class) (\w+)`, names)
+	}
 }
 
 // quoted collects what the first group of an expression matches in a file.
