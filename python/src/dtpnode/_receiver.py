@@ -93,6 +93,19 @@ class Receiver:
         self.abandoned = False  # by its user, who needs not be told that it is broken
         _living.add(self)
 
+    @staticmethod
+    def _hand(exchange: Exchange | None, append: Append) -> None:
+        """Sends an append. Where that fails, or there is no connection, whoever makes the next one sends it again."""
+        if exchange is None:
+            return
+        try:
+            exchange.send(*append)
+        except httpx.TransportError:
+            exchange.close()
+        except BaseException:  # It may have been sent in part.
+            exchange.close()
+            raise
+
     def _follow(self, job: Job) -> None:
         """Begins to receive from a job."""
         self._jobs.append(job)

@@ -373,7 +373,7 @@ class _Run(Receiver):
             self._numbers, self._bytes = self._numbers + len(batch), self._bytes + size
             exchange = part.exchange
             self._change.notify_all()
-        hand(exchange, append)
+        self._hand(exchange, append)
 
     def _roll(self, old: Part) -> Part:
         since = time.monotonic()
@@ -400,7 +400,7 @@ class _Run(Receiver):
             append = part.seq, list[bytes](), True, list[dict[str, Any]](), 0
             part.unanswered.append(append)
             exchange = part.exchange
-        hand(exchange, append)
+        self._hand(exchange, append)
 
     def _check(self) -> None:
         if self.broken is not None:
@@ -634,16 +634,6 @@ def between(some: list[tuple[int, int]], n: int) -> list[tuple[int, int]]:
             out.append((at, first))
         at = max(at, last)
     return out
-
-
-def hand(exchange: Any, append: Append) -> None:
-    """Sends an append. Where that fails whoever makes the next connection sends it again."""
-    if exchange is None:
-        return
-    try:
-        exchange.send(*append)
-    except httpx.TransportError:
-        exchange.close()
 
 
 def read(f: BinaryIO) -> Any:

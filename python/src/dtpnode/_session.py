@@ -29,7 +29,6 @@ from ._calls import Batch
 from ._cluster import owned
 from ._control import Control, seen
 from ._errors import DiskFull, Error, NoDaemon, TooLarge
-from ._exchange import Exchange
 from ._held import LateFuture
 from ._kept import Kept, runs_of
 from ._notes import Notes
@@ -549,19 +548,6 @@ class Session(Receiver):
             job.unanswered.append(append)
             exchange = job.exchange
         self._hand(exchange, append)
-
-    @staticmethod
-    def _hand(exchange: Exchange | None, append: Append) -> None:
-        """Sends an append. Where that fails, or there is no connection, whoever makes the next one sends it again."""
-        if exchange is None:
-            return
-        try:
-            exchange.send(*append)
-        except httpx.TransportError:
-            exchange.close()
-        except BaseException:  # It may have been sent in part.
-            exchange.close()
-            raise
 
     # --- receiving
 

@@ -395,19 +395,6 @@ class _Run(Receiver):
             "hand over data that is large as dask.delayed(data), or have tasks read it",
         )
 
-    @staticmethod
-    def _hand(exchange: Any, append: Append) -> None:
-        """Sends an append. Where that fails whoever makes the next connection sends it again."""
-        if exchange is None:
-            return
-        try:
-            exchange.send(*append)
-        except httpx.TransportError:
-            exchange.close()
-        except BaseException:  # It may have been sent in part.
-            exchange.close()
-            raise
-
     # --- receiving
 
     def _future(self, number: int) -> LateFuture:
