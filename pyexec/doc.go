@@ -9,6 +9,8 @@
 //	runtime.go   an interpreter that runs, warm
 //	spec.go      what a user asks of Python, and what of that goes to other nodes
 //	spare.go     a process that waits for the next generation
+//	warm.go      processes that have imported modules, and wait for code
+//	apart.go     processes for what may have killed others
 //	program.go   code that was loaded: generations and merges
 //	session.go   the submitting side
 //	partial.go   the file format of partials and results
