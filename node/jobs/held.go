@@ -101,6 +101,13 @@ func (j *Job) holds(hash string, let func()) {
 	}
 }
 
+// isHolding reports whether the job keeps a blob here.
+func (j *Job) isHolding(hash string) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.s.Ships[hash] != nil
+}
+
 // Release gives back all that the job holds here: program, session and shipped blobs. Later calls do nothing.
 func (j *Job) Release() {
 	j.cancel()

@@ -361,24 +361,24 @@ func (r *copies) bringLacking(c *store.Copy) {
 // them.
 const itemsWait = 30 * time.Second
 
-// itemsPath has a blob of items here for generations that its file does not have with it, and returns its path.
+// itemsPath has a blob of items here for generations that its file does not have with it, and returns its path. The
+// file stays until the job is released. The same bytes may lie elsewhere, too, where they go without this job: the copy
+// of the ledger of another job that has the same items is removed with it, and that of this job when others keep it.
 func (r *programs) itemsPath(ctx context.Context, j *Job, f tasks.File) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, itemsWait)
 	defer cancel()
+	path := r.blobs.ShipPath(f.Items)
+	if j.isHolding(f.Items) && r.blobs.Has(f.Items, path) && store.SizeOf(path) == f.Bytes {
+		return path, nil
+	}
 	ship := tasks.Ship{Name: "items", SHA256: f.Items, Size: f.Bytes, Keep: true}
 	for {
-		for _, path := range r.blobs.Paths(f.Items) {
-			if r.blobs.Has(f.Items, path) {
-				return path, nil
-			}
-			if store.Verify(path, f.Items) == nil {
-				r.blobs.Add(f.Items, path)
-				return path, nil
-			}
-		}
-		_, err := r.fetchShip(ctx, j, ship)
-		if err == nil {
-			continue
+		_, err := r.shipped(ctx, j, j.ID(), j.homeNow(), ship)
+		switch {
+		case err == nil && j.isHolding(f.Items):
+			return path, nil
+		case err == nil:
+			return "", ErrOver
 		}
 		select {
 		case <-ctx.Done():
