@@ -39,9 +39,9 @@ func TestLackingItemsAreBroughtByOne(t *testing.T) {
 	}
 }
 
-// TestItemsOutliveOtherJobs: this node has the items of a job in the folder of the ledger of another one, which ends and
-// is removed after a packet was leased, and before the process that runs it has opened the file. That must find it, or
-// the items would be given up as ones that no node can read.
+// TestItemsOutliveOtherJobs: this node has the items of a job in the folder of the ledger of another one, which ends
+// and is removed after a packet was leased, and before the process that runs it has opened the file. That must find it,
+// or the items would be given up as ones that no node can read.
 func TestItemsOutliveOtherJobs(t *testing.T) {
 	dir := t.TempDir()
 	other := filepath.Join(dir, "ledger")

@@ -1,5 +1,6 @@
 """Blobs of items, of which exec/items.go has the layout: any item is read without the others."""
 
+import contextlib
 import mmap
 import os
 import struct
@@ -43,16 +44,20 @@ class Items:
         return struct.unpack_from("<Q", self._view, HEAD + 8 * i)[0]
 
     def __getitem__(self, i: int) -> memoryview:
-        """The bytes of item i, from 0; they are valid until close."""
+        """The bytes of item i, from 0."""
         first, last = self._end(i - 1) if i else 0, self._end(i)
         if not 0 <= first <= last <= len(self._view) - self._first:
             raise BadItems(f"item {i} lies outside of the blob")
         return self._view[self._first + first : self._first + last]
 
     def close(self) -> None:
+        """Lets go of the file. Where somebody still has the bytes of an item it stays in memory until nobody does: the
+        frames of a call have them, and those outlast the call where its user keeps an exception, with its traceback,
+        that was raised in it."""
         self._view.release()
         if self._mem is not None:
-            self._mem.close()
+            with contextlib.suppress(BufferError):
+                self._mem.close()
 
 
 def _map(path: str) -> mmap.mmap:

@@ -424,6 +424,24 @@ def closes():
     os.closerange(3, 256)
 
 
+def keeps(n, _):
+    """Has its frames, and with them its item, outlast the call."""
+    try:
+        raise ValueError(n)
+    except ValueError as e:
+        kept.append(e)
+    return n
+
+
+kept = []
+
+
+def test_kept_frames(client):
+    """Items whose bytes are still referred to are no matter for those that are appended later."""
+    with client.executor(1, output=None) as pool:  # Each append has a file of its own, for items of some size.
+        assert [pool.submit(keeps, n, bytes(4 << 10)).result() for n in range(5)] == list(range(5))
+
+
 def spreads():
     with ProcessPoolExecutor(1) as pool:
         return pool.submit(forks).result()
