@@ -9,10 +9,10 @@ import (
 	"github.com/dtpnode/dtpnode/node"
 )
 
-// runNode runs the daemon until ctx ends or it is asked to shut down; a signal after that cuts the
-// leaving short.
-func runNode(ctx context.Context, cfg node.Config) error {
-	hurry, stop := context.WithCancel(context.WithoutCancel(ctx))
+// runNode runs the daemon until ctx ends or it is asked to shut down; a signal after that, or the end of hurry, cuts
+// the leaving short.
+func runNode(ctx, hurry context.Context, cfg node.Config) error {
+	hurry, stop := context.WithCancel(hurry)
 	defer stop()
 	leaving := context.AfterFunc(ctx, func() {
 		again := make(chan os.Signal, 1)

@@ -17,14 +17,20 @@ import (
 )
 
 // spawned is what a daemon knows of the process that has started it and holds it by its standard input, maybe from
-// another host: with --join that has written a token as the first line, so that it shows in no list of processes.
+// another host: with --join that has written a token as the first line, so that it shows in no list of processes. Where
+// the last thing that it writes is the line "now", nobody takes over what the daemon has, which ends at once then; it
+// hands back its work first where its input just ends.
 type spawned struct {
 	g      *globals
 	input  *bufio.Reader
 	token  string
 	end    context.CancelCauseFunc
+	now    context.CancelFunc // cuts the leaving short
 	client *api.Client
 }
+
+// lastWord is what is written before the input ends if the daemon is to end at once.
+const lastWord = "now\n"
 
 // newSpawned reads the token, and has the daemon listen where the inviter, and others that reach that, can reach it.
 func newSpawned(g *globals, o *upOptions) (*spawned, error) {
@@ -48,15 +54,23 @@ func newSpawned(g *globals, o *upOptions) (*spawned, error) {
 	return s, nil
 }
 
-// hold ends ctx with the input, at the latest with this process.
-func (s *spawned) hold(ctx context.Context, paths local.Paths) (context.Context, context.CancelFunc) {
+// hold ends ctx with the input, at the latest with this process, and hurry before it if the input says so.
+func (s *spawned) hold(ctx context.Context, paths local.Paths) (held, hurry context.Context, end func()) {
+	hurry, s.now = context.WithCancel(context.WithoutCancel(ctx))
 	ctx, s.end = context.WithCancelCause(ctx)
 	s.client = paths.Client()
 	go func() {
+		said, _ := io.ReadAll(io.LimitReader(s.input, int64(len(lastWord))))
 		_, _ = io.Copy(io.Discard, s.input)
+		if string(said) == lastWord {
+			s.now()
+		}
 		s.end(nil)
 	}()
-	return ctx, func() { s.end(nil) }
+	return ctx, hurry, func() {
+		s.end(nil)
+		s.now()
+	}
 }
 
 // opened joins, and says so on standard output, or why not in the error of failed.

@@ -381,10 +381,11 @@ func runUp(ctx context.Context, g *globals, opts upOptions, from map[string]stri
 	if cfg.Runtimes, err = opts.finders(paths.Cache, log); err != nil {
 		return err
 	}
+	hurry := context.WithoutCancel(ctx)
 	if opts.ephemeral {
-		var cancel context.CancelFunc
-		ctx, cancel = held.hold(ctx, paths)
-		defer cancel()
+		var end func()
+		ctx, hurry, end = held.hold(ctx, paths)
+		defer end()
 	} else { // an ephemeral state folder keeps no jobs, and the process that started it has swept already
 		local.SweepTemporary(paths)
 		local.SweepKept(paths)
@@ -398,7 +399,7 @@ func runUp(ctx context.Context, g *globals, opts upOptions, from map[string]stri
 			log.Warn("the next start will not know these settings", "reason", err)
 		}
 	}
-	err = runNode(ctx, cfg)
+	err = runNode(ctx, hurry, cfg)
 	return errors.Join(err, held.failed(ctx))
 }
 

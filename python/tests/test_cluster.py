@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 import pytest
 
@@ -117,6 +118,25 @@ def test_cluster_of_a_killed_process(cache, signum):
     os.kill(int(fork), signal.SIGKILL)
     process.stdin.close()
     process.stdout.close()
+
+
+def waits(path):
+    open(path, "w").close()
+    time.sleep(1_000)
+
+
+def test_cluster_is_closed_in_the_midst(cache, tmp_path):
+    """Daemons wait for no call when the cluster is closed: they end by themselves, and need not be killed."""
+    cluster = dtpnode.LocalCluster(nodes=2, slots=1, args=["--cache", cache])
+    processes = [d.process for d in cluster._processes.daemons]
+    pool = cluster.client().executor()
+    futures = [pool.submit(waits, tmp_path / str(n)) for n in range(2)]
+    until(lambda: len(os.listdir(tmp_path)) == 2, "the calls run")
+    cluster.close()
+    assert [p.returncode for p in processes] == [0, 0]
+    for f in futures:
+        with pytest.raises(dtpnode.ClusterLost):
+            f.result()
 
 
 def test_client_starts_a_daemon(tmp_path, monkeypatch, cluster):

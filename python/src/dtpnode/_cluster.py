@@ -1,5 +1,6 @@
 """Daemons on this host that last as long as the process which has started them."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -116,8 +117,8 @@ class LocalCluster:
         self._processes.restart(node, signum)
 
     def close(self) -> None:
-        """Ends the daemons and removes their folder. Jobs that have not ended are lost: futures that are not settled
-        raise ``ClusterLost``, as does whatever is submitted from then on."""
+        """Ends the daemons, with the calls that run, and removes their folder. Jobs that have not ended are lost:
+        futures that are not settled raise ``ClusterLost``, as does whatever is submitted from then on."""
         self._processes.break_off()
         self._drop()
 
@@ -209,6 +210,7 @@ class Processes:
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="dtpnode-local-"))
         self.daemons: list[Daemon] = []
+        self.hands_back = False  # another cluster takes over what the daemons have when they end
         self._pid = os.getpid()
         guard = [sys.executable, "-I", "-S", str(_guard.__file__), str(self.folder)]
         self._guard = subprocess.Popen(guard, stdin=subprocess.PIPE, start_new_session=True, bufsize=0)
@@ -243,6 +245,8 @@ class Processes:
             has_ended(d.control.socket)  # before it does: sessions that lose it must not wait for it
         for d in self.daemons:
             d.control.close()
+            if not self.hands_back:
+                _say_now(d.process)
             _shut(d.process)  # which ends it
         until = time.monotonic() + END
         for d in self.daemons:
@@ -263,6 +267,13 @@ class Processes:
 def owned(control: Control) -> bool:
     """Whether this process has started the daemon that is talked to, which ends with it."""
     return any(d.control.socket == control.socket for processes in list(_living) for d in processes.daemons)
+
+
+def _say_now(process: "subprocess.Popen[bytes]") -> None:
+    """Has a daemon wait for nothing when its input ends, also not for calls that run."""
+    if process.stdin is not None:
+        with contextlib.suppress(OSError, ValueError):  # It has ended by itself, or its input was closed before.
+            process.stdin.write(b"now\n")
 
 
 def _shut(process: "subprocess.Popen[bytes]") -> None:

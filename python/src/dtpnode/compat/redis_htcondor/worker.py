@@ -24,6 +24,7 @@ class Worker:
         if self.cluster is None:
             self.cluster = LocalCluster(nodes=1, slots=1)
             if self.token is not None:
+                self.cluster._processes.hands_back = True
                 daemon: Any = self.cluster._processes.daemons[0]
                 daemon.control.call("POST", "/v1/join", {"token": self.token})
         return self.cluster
