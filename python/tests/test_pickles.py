@@ -202,6 +202,40 @@ def test_slots(pool):
     assert type(local) is Local and Local.__slots__ == {"a": "its documentation"}
 
 
+@dataclasses.dataclass(frozen=True)
+class Refused(Exception):
+    code: int
+    words: str = "no"
+
+
+@dataclasses.dataclass
+class Named(Exception):
+    code: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Small(Exception):
+    code: int
+
+
+@pytest.mark.parametrize("error", [Refused(3), Refused(code=4, words="never"), Named(code=5), Small(6)], ids=repr)
+def test_exceptions_that_are_dataclasses(pool, client, error):
+    """They come back as they were raised, also those whose attributes nobody may set."""
+    def fail(n):
+        raise error
+
+    for get in (
+        lambda: pool.submit(fail, 1).result(),
+        lambda: list(pool.map(fail, [1])),
+        lambda: client.reduce(fail, [1], output=None).result(),
+        lambda: next(client.remote_map(fail, [1], progress=False)).result(),
+    ):
+        with pytest.raises(type(error)) as e:
+            get()
+        assert e.value == error and dataclasses.astuple(e.value) == dataclasses.astuple(error)
+        assert "raise error" in str(e.value.__cause__)
+
+
 @functools.singledispatch
 def kind(x):
     return "object"

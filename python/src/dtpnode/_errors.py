@@ -67,6 +67,12 @@ def raisable(error: BaseException) -> BaseException:
     return RemoteError(f"the call has raised {name}{what}", hint)
 
 
+def caused(error: BaseException, cause: BaseException) -> BaseException:
+    """An exception with a cause, also where its class lets nobody set attributes, as that of a frozen dataclass."""
+    BaseException.__setattr__(error, "__cause__", cause)
+    return error
+
+
 class ItemLost(Error):
     """An item has no result: it failed on several nodes, such as by a crash or for want of memory, and was given up."""
 

@@ -7,6 +7,8 @@ with the code of every session.
 import traceback
 from typing import TYPE_CHECKING, Any, Callable
 
+from ._wrapped import dumps
+
 if TYPE_CHECKING:
     from ._worker import Worker
 
@@ -99,8 +101,6 @@ def measured(function: Callable[[Any], Any], argument: Any) -> tuple[Any, ...]:
     import sys
     import time
 
-    import cloudpickle
-
     worker = get_worker()
     counts = sys.modules[type(worker).__module__].counts
     if not hasattr(builtins, "get_worker"):
@@ -114,7 +114,7 @@ def measured(function: Callable[[Any], Any], argument: Any) -> tuple[Any, ...]:
         words = "".join(traceback.format_exception(type(e), e, at, limit=-1000))  # a million take minutes
         returned, value = False, None
         try:
-            value = cloudpickle.dumps(e.with_traceback(None), 5)
+            value = dumps(e.with_traceback(None))
         except Exception:
             pass  # The words say what it was.
     ended = time.time()

@@ -17,7 +17,7 @@ from . import _here, _pickles
 from ._affinity import Affinity, Near, Ran
 from ._along import Environment, Files, Modules
 from ._control import Control
-from ._errors import Error, RemoteError, RemoteTraceback, raisable
+from ._errors import Error, RemoteError, RemoteTraceback, caused, raisable
 from ._executor import Executor
 from ._here import measured_by
 from ._imports import imported_by
@@ -354,9 +354,7 @@ def _raised(pickled: bytes | None, words: str) -> BaseException:
         error = RemoteError(last, f"the exception itself could not be unpickled here: {type(e).__name__}: {e}")
     if not isinstance(error, BaseException):
         error = RemoteError(last)
-    error = raisable(error)
-    error.__cause__ = RemoteTraceback(readable(words))
-    return error
+    return caused(raisable(error), RemoteTraceback(readable(words)))
 
 
 def by_item(item: Any) -> Any:

@@ -26,6 +26,7 @@ from ._errors import (
     RemoteError,
     RemoteTraceback,
     ResultTaken,
+    caused,
     is_full,
     raisable,
 )
@@ -496,6 +497,4 @@ def remade(pickled: bytes | None, words: str, trace: str, where: str) -> BaseExc
             error = RemoteError(words)
     except BaseException as e:
         error = RemoteError(words, f"the exception itself could not be unpickled here: {type(e).__name__}: {e}")
-    error = raisable(error)
-    error.__cause__ = RemoteTraceback(f"{readable(trace).rstrip()}\n{where}\n")
-    return error
+    return caused(raisable(error), RemoteTraceback(f"{readable(trace).rstrip()}\n{where}\n"))

@@ -138,12 +138,18 @@ class Reduction(Future[Any]):
 
     def result(self, timeout: float | None = None) -> Any:
         """Waits for the total. At a KeyboardInterrupt the job goes on, and a line says how to come back to it."""
-        with self._interruptible():
+        try:
             return super().result(timeout)
+        except KeyboardInterrupt:
+            self._was_interrupted()
+            raise
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        with self._interruptible():
+        try:
             return super().exception(timeout)
+        except KeyboardInterrupt:
+            self._was_interrupted()
+            raise
 
     def join(self) -> None:
         """Waits until the total is there or never will be, and what items have printed has been passed on."""
@@ -155,22 +161,19 @@ class Reduction(Future[Any]):
         except CancelledError:
             raise Error("the reduction was cancelled") from None
 
-    @contextlib.contextmanager
-    def _interruptible(self) -> Iterator[None]:
-        try:
-            yield
-        except KeyboardInterrupt:
-            if not self._interrupted and not self.within():
-                self._interrupted = True
-                short = self.name[:8]
-                until = "" if self._run.fed.is_set() else " while this process lives to send the rest of its items"
-                other = f"client.reduction({short!r}) gives its total to another process"
-                if self._run.owned():
-                    until, other = " as long as this process", "the daemon, and the job with it, ends with this process"
-                sys.stderr.write(
-                    f"interrupted: job {short} goes on{until}; .result() waits again, .cancel() ends it, and {other}\n"
-                )
-            raise
+    def _was_interrupted(self) -> None:
+        """Says, once, how to come back to it."""
+        if self._interrupted or self.within():
+            return
+        self._interrupted = True
+        short = self.name[:8]
+        until = "" if self._run.fed.is_set() else " while this process lives to send the rest of its items"
+        other = f"client.reduction({short!r}) gives its total to another process"
+        if self._run.owned():
+            until, other = " as long as this process", "the daemon, and the job with it, ends with this process"
+        sys.stderr.write(
+            f"interrupted: job {short} goes on{until}; .result() waits again, .cancel() ends it, and {other}\n"
+        )
 
     def __repr__(self) -> str:
         state = "cancelled" if self.cancelled() else "done" if self.done() else "running"

@@ -1,7 +1,8 @@
 """Sums as they travel: what an item of a reduction is, how items become sums and sums one, and what is lost on the way.
 
-All of it is shipped by value, so that nodes need not have this package, and so it imports nothing of it. Sums are made
-of plain tuples, lists and mappings around what the user's function returns, so that any process can read them.
+All of it is shipped by value, so that nodes need not have this package, and so it imports nothing of it but what is
+shipped in the same way. Sums are made of plain tuples, lists and mappings around what the user's function returns, so
+that any process can read them.
 
 An item is eight bytes with its number, little-endian, whose highest bit says that it is the last one, then the pickle
 of (args, kwargs). A sum is the tuple
@@ -21,6 +22,8 @@ is a pickle of details then.
 import pickle
 import traceback
 from typing import Any, Callable
+
+from ._wrapped import dumps
 
 NUMBER = 8  # bytes of an item's number
 LAST = 1 << 63  # marks the number of the last item
@@ -158,8 +161,6 @@ def item(number: int, last: bool, arguments: bytes) -> bytes:
 def details(e: BaseException, number: int, where: str, skip: int = 1) -> tuple[int, bytes | None, str, str, str]:
     """An exception for whoever is not this process. What belongs to the code that calls the user's is left out of the
     traceback: its first frames."""
-    import cloudpickle
-
     at = e.__traceback__
     for _ in range(skip):
         at = at and at.tb_next
@@ -170,7 +171,7 @@ def details(e: BaseException, number: int, where: str, skip: int = 1) -> tuple[i
         words = text = type(e).__name__  # Its own __str__ has failed.
     BaseException.with_traceback(e, None)  # Its class may not let attributes be set.
     try:
-        pickled = cloudpickle.dumps(e, 5)
+        pickled = dumps(e)
     except BaseException:
         pickled = None
     if pickled is not None and len(pickled) > LARGE:

@@ -1,10 +1,11 @@
-"""Pickles of what cloudpickle makes none of that another process can read: of what functools makes of functions, and of
-classes with __slots__.
+"""Pickles of what cloudpickle makes none of that another process can read: of what functools makes of functions, of
+classes with __slots__, and of exceptions that are dataclasses.
 
 It is shipped by value, so that nodes need not have this package, and so it imports nothing of it.
 """
 
 import functools
+import io
 import operator
 import sys
 from types import FunctionType, MemberDescriptorType
@@ -27,7 +28,30 @@ def reduced(obj: Any) -> Any:
             return dispatching, (obj.registry[object],), (others, attributes(obj)), None, None, register
     elif kind is functools.cached_property and hasattr(obj, "lock"):  # as before Python 3.12
         return functools.cached_property, (obj.func,), {"attrname": obj.attrname, "__doc__": obj.__doc__}
+    elif isinstance(obj, BaseException) and "__dataclass_fields__" in dir(kind) and _is_plain(kind):
+        return exception, (kind, obj.args), vars(obj), None, None, give
     return NotImplemented
+
+
+def _is_plain(kind: Any) -> bool:
+    """Whether the objects of a class of exceptions are pickled as exceptions are: by a call of the class with what is in
+    args, which lacks what a dataclass was given by name, and then by setting attributes, which a frozen one refuses."""
+    return (
+        kind.__reduce__ is BaseException.__reduce__
+        and kind.__reduce_ex__ is object.__reduce_ex__
+        and kind.__setstate__ is BaseException.__setstate__
+        and not any("__slots__" in vars(c) for c in kind.__mro__)
+    )
+
+
+def exception(kind: Any, args: tuple[Any, ...]) -> Any:
+    """An exception without attributes."""
+    return kind.__new__(kind, *args)
+
+
+def give(obj: Any, attributes: dict[str, Any]) -> None:
+    """Gives an exception its attributes, also where its class lets nobody set them."""
+    vars(obj).update(attributes)
 
 
 def _dispatches(fn: Any) -> bool:
@@ -85,6 +109,15 @@ def register(fn: Any, state: tuple[list[tuple[type, Callable[..., Any]]], dict[s
     for kind, other in others:
         fn.register(kind, other)
     vars(fn).update(own)
+
+
+def dumps(value: Any) -> bytes:
+    """As cloudpickle.dumps, for such objects too."""
+    import cloudpickle
+
+    out = io.BytesIO()
+    pickler(cloudpickle.Pickler)(out, 5).dump(value)
+    return out.getvalue()
 
 
 def pickler(base: Any) -> Any:
