@@ -29,8 +29,11 @@ def test_parallel(parallel):
 
 
 def test_errors(parallel):
-    with pytest.raises(ZeroDivisionError):
-        parallel()(joblib.delayed(divmod)(1, i) for i in range(3, -1, -1))
+    with pytest.raises(ZeroDivisionError) as e:
+        parallel(batch_size=2)(joblib.delayed(divmod)(1, i) for i in range(3, -1, -1))
+    assert "in the call divmod(1, 1) or the one behind it\n" in str(e.value.__cause__)
+    with pytest.raises(dtpnode.ItemLost, match=r"^item \d+, _exit\(status=3\): "):
+        parallel(batch_size=1)(joblib.delayed(os._exit)(status=3) for _ in range(1))
     with pytest.raises(multiprocessing.TimeoutError):
         parallel(timeout=0.2)(joblib.delayed(time.sleep)(2) for _ in range(1))
     with pytest.raises(ValueError, match="n_jobs == 0"):

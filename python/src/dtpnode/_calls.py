@@ -54,6 +54,22 @@ def run(batch: Callable[[], Any]) -> Any:
     return batch()
 
 
+run.is_batch_of_calls = True  # type: ignore[attr-defined]  # of calls, which are shown in its place
+
+
+def words(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], text: Callable[[Any], str]) -> str:
+    """A call as its user has written it: of a batch the first one, and how many others there are. text shows an
+    argument."""
+    more = 0
+    if getattr(function, "is_batch_of_calls", False):
+        batch = list(getattr(args[0], "items", ()))  # as joblib has them
+        if batch:
+            (function, args, kwargs), more = batch[0], len(batch) - 1
+    name = getattr(function, "__qualname__", None) or text(function)
+    shown = f"{name}({', '.join([text(a) for a in args] + [f'{k}={text(v)}' for k, v in kwargs.items()])})"
+    return shown + (f" or one of the {more} behind it" if more > 1 else " or the one behind it" if more else "")
+
+
 class Fresh:
     """A function that has a state of its own, such as a method of an object: each call has it as it was sent, whatever
     other calls in this process have made of it."""
@@ -73,8 +89,7 @@ def show(item: Any, blob: Any, at: int) -> str:
         args, kwargs = pickle.loads(arguments)
     except Exception as e:
         return f"{name}(<arguments that could not be unpickled there: {type(e).__name__}>)"
-    words = [repr(a) for a in args] + [f"{k}={v!r}" for k, v in kwargs.items()]
-    return f"{name}({', '.join(words)})"
+    return words(function, args, kwargs, repr)
 
 
 def _read(pickled: Any, what: str) -> Any:

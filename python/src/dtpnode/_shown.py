@@ -4,6 +4,8 @@ import pickle
 from collections import deque
 from typing import Any, Callable
 
+from ._calls import words
+
 MOST = 32 << 20  # bytes of items that are kept to be shown; the oldest go
 SMALL = 1 << 20  # bytes of an append that is kept as it is; of a larger one
 SHORT = 16 << 10  # the arguments that have fewer bytes as a pickle
@@ -61,18 +63,27 @@ def show(items: list[bytes], at: int) -> str:
     whole = item if item[0] == 0 else items[at - size]
     end = 5 + int.from_bytes(whole[1:5], "little")
     arguments = item[end:] if item[0] == 0 else item[5:]
-    name = of(lambda: named(pickle.loads(whole[5:end])))
-    text = of(lambda: listed(*pickle.loads(arguments))) if arguments else "…"
-    return cut(f"{name}({text})", WHOLE)
+    function = read(whole[5:end])
+    parts = read(arguments) if arguments else Text("…")
+    args, kwargs = ((parts,), {}) if isinstance(parts, Text) else parts
+    return cut(of(lambda: words(function, args, kwargs, lambda value: cut(of(lambda: repr(value)), PART))), WHOLE)
 
 
-def named(function: Any) -> str:
-    return getattr(function, "__qualname__", None) or cut(repr(function), PART)
+class Text:
+    """Stands for what cannot be shown, or was not kept."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return self._text
 
 
-def listed(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-    words = [of(lambda: repr(a)) for a in args] + [f"{k}={of(lambda: repr(v))}" for k, v in kwargs.items()]
-    return ", ".join(cut(w, PART) for w in words)
+def read(pickled: bytes) -> Any:
+    try:
+        return pickle.loads(pickled)
+    except BaseException as e:  # It runs code of the user's.
+        return Text(f"<to show it raised {type(e).__name__}>")
 
 
 def of(text: Callable[[], str]) -> str:
