@@ -44,10 +44,8 @@ func (r *base) tellNote(id tasks.JobID, submitter tasks.PeerID, text string, out
 
 // tellPrepared tells the user of a job what is to be known of its program here.
 func (r *base) tellPrepared(id tasks.JobID, submitter tasks.PeerID, p exec.Program) {
-	if n, ok := p.(exec.Noted); ok {
-		for _, text := range n.Notes() {
-			r.tellNote(id, submitter, text, false)
-		}
+	if n, ok := p.(exec.Noted); ok && len(n.Notes()) > 0 {
+		r.tellNote(id, submitter, strings.Join(n.Notes(), "; "), false) // since one note of each node counts
 	}
 }
 

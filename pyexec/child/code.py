@@ -27,7 +27,7 @@ imported already, where it finds none but the same modules in that.
     MODE             "values": the value of each item is kept; "sum": reduce makes one of all. Without MODE a code that
                      has reduce is "sum"
     IMPORTS          names of modules that are imported when the code is loaded, so that not each process that runs items
-                     does so; a module that cannot be is left to what needs it
+                     does so; of a module that cannot be the user is told, and it is left to what needs it
     PICKLER          a function that makes the class of picklers of results, sums and exceptions, of that of
                      cloudpickle, which is used by default
     ITEMS            what process is given of an item that is bytes: "bytes", or with "pickle" the object that they are
@@ -51,7 +51,7 @@ import sys
 import types
 import zipfile
 from types import MappingProxyType
-from typing import Any, Callable, Mapping
+from typing import Any, Callable, Container, Mapping
 
 from . import versions
 
@@ -71,8 +71,10 @@ class Code:
         notes: list[str] | None = None,
         large: Mapping[str, str] | None = None,
         small: Mapping[str, str] | None = None,
+        known: Container[str] = (),
     ) -> None:
-        self.notes = notes or []  # What the job's user is to know of this host, a sentence each.
+        """known are top-level modules of which notes say what is to be said if they are missing here."""
+        self.notes = list(notes or ())  # What the job's user is to know of this host, a sentence each.
         # Paths on this host of what stands in working folders, by the names there: as links, and as copies.
         self.large, self.small = dict(large or {}), dict(small or {})
         for name in NAMES:
@@ -92,9 +94,7 @@ class Code:
         self.reduce: Callable[[Any, Any], Any] = names.get("reduce") or operator.add
         self.told: Callable[[BaseException, Any], tuple[str, bytes]] | None = names.get("told")
         self.adds: str = names.get("ADDS") or "reduce"
-        for name in names.get("IMPORTS") or ():
-            with contextlib.suppress(Exception):
-                importlib.import_module(name)
+        self.notes += versions.unimported(names.get("IMPORTS") or (), known)
         self.mode: str = names.get("MODE") or ("sum" if names.get("reduce") else "values")
         self.items: str = names.get("ITEMS") or "bytes"
         if self.mode not in ("values", "sum"):
@@ -133,16 +133,17 @@ def load(form: str, name: str, data: bytes, folder: str, files: Mapping[str, str
             small = unpack(z, folder)
             sys.path.insert(0, os.path.join(folder, "lib"))
             importlib.invalidate_caches()
-            notes = versions.differences(json.loads(z.read("versions.json"))) if "versions.json" in z.namelist() else []
+            theirs = json.loads(z.read("versions.json")) if "versions.json" in z.namelist() else {}
+            notes = versions.differences(theirs)
             if "code.py" in z.namelist():
-                return Code(source(name, z.read("code.py").decode()), notes, files, small)
+                return Code(source(name, z.read("code.py").decode()), notes, files, small, theirs)
             try:
                 names = pickle.loads(z.read("code.pickle"))
             except ModuleNotFoundError as e:
                 raise BadCode(versions.advice(e)) from None
         if not isinstance(names, Mapping):
             raise BadCode(f"the pickle is of a {type(names).__name__}, and must be of a mapping")
-        return Code(names, notes, files, small)
+        return Code(names, notes, files, small, theirs)
     return Code(source(name, data.decode()), large=files)
 
 

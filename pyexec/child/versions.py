@@ -1,9 +1,10 @@
 """Modules of this host beside those of whoever has submitted the code."""
 
+import importlib
 import importlib.util
 import os
 import sys
-from typing import Mapping
+from typing import Container, Mapping, Sequence
 
 ENVIRONMENT = "DTPNODE_ENVIRONMENT"  # names the environment that this process runs in, if it was made for jobs
 MOST = 6  # modules that a sentence names
@@ -43,6 +44,35 @@ def differences(theirs: Mapping[str, tuple[str, str]]) -> list[str]:
         f"its Python, {sys.executable}, {', and '.join(words)}, which the user has: code that needs it may fail there "
         f"or give other results; `{sys.executable} -m pip install NAME==VERSION` there, or an environment that goes "
         "along (env=)"
+    ]
+
+
+def unimported(names: Sequence[str], known: Container[str]) -> list[str]:
+    """Imports modules, and says, in one sentence, which of them cannot be imported here, and why. known are top-level
+    modules of which differences says so."""
+    lacks, fail = [], []
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as e:
+            if e.name != name and not name.startswith(f"{e.name}."):
+                fail.append(f"{name} (ModuleNotFoundError: {e})")
+            elif name.partition(".")[0] not in known or os.environ.get(ENVIRONMENT):
+                lacks.append(name)
+        except Exception as e:
+            fail.append(f"{name} ({type(e).__name__}: {e})")
+    words = []
+    if lacks:
+        words.append("has no " + listed(lacks))
+    if fail:
+        words.append("cannot import " + listed(fail))
+    if not words:
+        return []
+    env = os.environ.get(ENVIRONMENT)
+    where = f"the environment {env}" if env else f"its Python, {sys.executable},"
+    return [
+        f"{where} {', and '.join(words)}, of the modules that are to be imported there (imports=): calls that need it "
+        "will fail there; is it the name by which it is imported?"
     ]
 
 

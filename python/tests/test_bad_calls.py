@@ -626,8 +626,13 @@ def test_flood(client):
 
 
 def test_imports(client):
-    """What is to be imported is there before the first call, and what is missing troubles none."""
-    with client.executor(imports=["no_such_module", "this_is.none", "decimal"], output=None) as pool:
+    """What is to be imported is there before the first call. What is missing is told before it, and troubles none."""
+    with pytest.warns(dtpnode.NodeWarning) as told:
+        pool = client.executor(imports=["no_such_module", "this_is.none", "decimal", "test_bad_calls.x"], output=None)
+    assert [str(w.message).partition("has no ")[2].partition(", of the")[0] for w in told] == [
+        "no_such_module, this_is.none, test_bad_calls.x"
+    ]
+    with pool:
         assert pool.submit(lambda: "decimal" in __import__("sys").modules).result() is True
     with client.executor(output=None) as pool:
         assert pool.submit(lambda: "decimal" in __import__("sys").modules).result() is False

@@ -63,8 +63,9 @@ class Executor(_Executor):
 
     ``imports``
         are names of modules, such as ``["numpy", "sklearn"]``, that each node imports once before it forks the
-        processes that run calls, where each of these would do so. One that a node lacks is an error only for calls that
-        need it. A node keeps them imported for ten minutes, for sessions and reductions that name the same.
+        processes that run calls, where each of these would do so. One that a node lacks is a ``NodeWarning`` before the
+        first call, and an error only for calls that need it. A node keeps them imported for ten minutes, for sessions
+        and reductions that name the same.
     ``env``
         is the environment in which calls run. A lock file (``"pylock.toml"`` of PEP 751, or ``"requirements.txt"`` with
         hashes) is installed once on each node, with uv where it is found, or else pip. A tarball (``"env.tar.gz"`` of

@@ -34,8 +34,9 @@ def reduced(obj: Any) -> Any:
 
 
 def _is_plain(kind: Any) -> bool:
-    """Whether the objects of a class of exceptions are pickled as exceptions are: by a call of the class with what is in
-    args, which lacks what a dataclass was given by name, and then by setting attributes, which a frozen one refuses."""
+    """Whether the objects of a class of exceptions are pickled as exceptions are: by a call of the class with what is
+    in args, which lacks what a dataclass was given by name, and then by setting attributes, which a frozen one
+    refuses."""
     return (
         kind.__reduce__ is BaseException.__reduce__
         and kind.__reduce_ex__ is object.__reduce_ex__
