@@ -43,6 +43,8 @@ var phases = []child.Phase{
 	{Name: "finish", Code: true},
 	{Name: "read", Adds: true},
 	{Name: "add"},
+	{Name: "process", Left: "it closed descriptors that its process needs: a call is to close only what it has opened " +
+		"itself, and os.closerange closes all"},
 }
 
 // Runtime is an interpreter that runs, and forks what runs user code. It is an exec.Runtime.

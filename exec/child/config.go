@@ -42,6 +42,8 @@ type Phase struct {
 	Adds bool
 	// Opens says that a file is being opened in this phase, so that Limits.Open bounds its duration.
 	Opens bool
+	// Left is why a process in this phase has left that leaves by itself, where the phase says it.
+	Left string
 }
 
 // Role is what a fork is for.

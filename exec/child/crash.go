@@ -1,6 +1,7 @@
 package child
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -84,7 +85,7 @@ func (p *Process) crash() *exec.Failure {
 		f.Kind, f.Msg = exec.KindKilled, "killed with the process that it was forked from"
 	case p.exit.status.Exited():
 		f.Kind, f.Exit = exec.KindExit, p.exit.status.ExitStatus()
-		f.Msg = fmt.Sprintf("left with exit status %d", f.Exit)
+		f.Msg = cmp.Or(phase.Left, fmt.Sprintf("left with exit status %d", f.Exit))
 	default:
 		p.signalled(f, s, sig)
 	}

@@ -19,6 +19,7 @@ imported already, where it finds none but the same modules in that.
     told(e, value)   what is told of an exception that reduce has raised as it added value: words, and up to 16 KiB for
                      whoever has submitted the code
     ADDS             what users call reduce, such as "op, add (my.py:12)"; "reduce" by default
+    STARTS           what users call start, such as "the initializer, begin (my.py:12),"
     show(item)       how an item at which process has raised is shown to its user; by default its repr. It is given what
                      process is given
     unpicklable(value, root)
@@ -94,6 +95,7 @@ class Code:
         self.reduce: Callable[[Any, Any], Any] = names.get("reduce") or operator.add
         self.told: Callable[[BaseException, Any], tuple[str, bytes]] | None = names.get("told")
         self.adds: str = names.get("ADDS") or "reduce"
+        self.starts: str = names.get("STARTS") or ""
         self.notes += versions.unimported(names.get("IMPORTS") or (), known)
         self.mode: str = names.get("MODE") or ("sum" if names.get("reduce") else "values")
         self.items: str = names.get("ITEMS") or "bytes"

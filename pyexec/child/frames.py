@@ -27,6 +27,7 @@ PHASES = (
     "finish",
     "read",
     "add",
+    "closed",
 )
 
 # An error of the user's code in one of these is the same on every node, so that it is the whole job's.

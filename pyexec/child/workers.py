@@ -3,7 +3,6 @@
 import contextlib
 import copy
 import errno
-import fcntl
 import io
 import os
 import pickle
@@ -25,7 +24,6 @@ from .versions import advice
 Frame = dict[str, Any]
 
 NOT_THE_FILE = -2  # an errno of the protocol: the file is not the one that was planned
-HIGH = 512  # a descriptor that code is unlikely to close, which closes what it has not opened
 SHOWN = 200  # characters of an item that are shown where it fails
 FRAMES = 1000  # of a traceback that are shown, the last
 EARLY = 256 << 10  # bytes of the values that are told with a packet, before the partial is written
@@ -134,7 +132,7 @@ class Worker:
         except Failed as e:
             return self.failed(e.kind, str(e), **e.more)
         except SystemExit as e:
-            return self.failed("exit", f"called sys.exit({e.code!r})", exit=status_of(e.code))
+            return self.failed("exit", self.starts() + f"called sys.exit({e.code!r})", exit=status_of(e.code))
         except MemoryError as e:
             return self.failed("memory", no_memory(e))
         except BadCode as e:
@@ -185,7 +183,12 @@ class Worker:
         """An exception has left the user's code: its traceback goes with the failure, which is told once, and not to
         the output of each process that fails by it."""
         kind = "code" if self.page.phase in CODE_PHASES else "exception"
-        return self.failed(kind, described(e), stack=trace(e).rstrip())
+        starts = self.starts()
+        return self.failed(kind, (starts and f"{starts}has raised ") + described(e), stack=trace(e).rstrip())
+
+    def starts(self) -> str:
+        """What is being called as a process begins, in its user's words and with a blank behind them; else nothing."""
+        return f"{self.code.starts} " if self.page.phase == "start" and self.code.starts else ""
 
     def failed(self, kind: str, msg: str, **more: Any) -> Frame:
         return {"op": "failed", "kind": kind, "what": self.page.phase, "entry": self.page.entry, "msg": msg, **more}
@@ -209,7 +212,6 @@ class Generation(Worker):
         self.total: Any = None
         self.full = ""  # why the disk takes no more values
         self.folder = os.getcwd()
-        self.log = fcntl.fcntl(1, fcntl.F_DUPFD_CLOEXEC, HIGH)
         self.reserve = Reserve()
         lay(self.code)
         reseed()
@@ -308,20 +310,11 @@ class Generation(Worker):
                     flush()
                     os._exit(0)
                 if not is_inode(sock, inode):  # Without this all items of the packet would be to blame.
-                    self.say("the item has closed descriptors that its process needs: close none that you did not open")
+                    self.page.phase = "closed"  # There may be no other way left to say so.
+                    flush()
                     os._exit(1)
 
         return run
-
-    def say(self, text: str) -> None:
-        """Writes a line to the log, also where the user's code has closed the usual ways there."""
-        flush()
-        for fd in (1, self.log):
-            try:
-                os.write(fd, f"{text}\n".encode())
-                return
-            except OSError:
-                pass
 
     def go_home(self) -> None:
         """Goes back to the working folder, which the user's code may have left, or removed, so that the next item

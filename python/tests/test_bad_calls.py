@@ -424,6 +424,13 @@ def closes():
     os.closerange(3, 256)
 
 
+def test_descriptors_are_closed(client, capfd):
+    """A call that closes all descriptors, also those by which its process could say so, is named with the reason."""
+    with client.executor() as pool, pytest.raises(dtpnode.ItemLost, match="it closed descriptors that its process"):
+        pool.submit(os.closerange, 0, 1 << 16).result()
+    assert "it closed descriptors" in capfd.readouterr().err
+
+
 def keeps(n, _):
     """Has its frames, and with them its item, outlast the call."""
     try:
@@ -643,13 +650,16 @@ def test_broken(client, capfd):
         raise KeyError("no calibration")
 
     with client.executor(initializer=begin) as pool:
-        with pytest.raises(dtpnode.JobFailed, match="no calibration"):
+        with pytest.raises(dtpnode.JobFailed, match="no calibration") as e:
             pool.submit(abs, -1).result()
+        who = f"the initializer, {begin.__qualname__} ({__file__}:{begin.__code__.co_firstlineno}),"
+        assert f"{who} has raised KeyError: 'no calibration'" in str(e.value)
+        assert 'raise KeyError("no calibration")' in str(e.value) and e.value.__cause__ is None
         with pytest.raises(dtpnode.JobFailed, match="no calibration"):
             pool.submit(abs, -1)
     out, err = capfd.readouterr()
     assert "no calibration" not in out and "Traceback" not in err
-    assert len(re.findall("a process has failed on local-0: start: .*no calibration", err)) == 1
+    assert len(re.findall("a process has failed on local-0: start: .*the initializer, .*no calibration", err)) == 1
 
 
 def test_prints_that_look_like_the_nodes_words(client, capfd):

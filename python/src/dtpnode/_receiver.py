@@ -396,7 +396,8 @@ def broken_by(why: BaseException) -> BrokenExecutor:
         error = ClusterLost(str(why))
     else:
         error = JobFailed(str(why))
-    error.__cause__ = why
+    # All that an Error of the session itself says is in the words: its traceback would show them twice.
+    error.__cause__ = why.__cause__ if type(why) is Error else why
     return error
 
 

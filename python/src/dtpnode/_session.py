@@ -37,6 +37,7 @@ from ._pickles import MAX_ITEM
 from ._prints import Output, Prints
 from ._receiver import AGAIN, PATIENCE, RETRY, ROOM, Append, Job, Receiver, broken_by, logger
 from ._shown import show
+from ._sums import named
 from ._taken import Takings
 from ._unpicklable import unpicklable
 from ._versions import Fresh
@@ -679,6 +680,7 @@ def code_of(
     code["unpicklable"], code["PICKLER"], code["IMPORTS"] = unpicklable, pickler, list(imports)
     if initializer is not None:
         code["start"] = lambda _given: initializer(*initargs)
+        code["STARTS"] = named(initializer, "the initializer")
     return code
 
 

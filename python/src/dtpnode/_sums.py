@@ -129,12 +129,12 @@ def added(op: Callable[[Any, Any], Any], a: Any, b: Any) -> Any:
     return total
 
 
-def named(op: Callable[[Any, Any], Any]) -> str:
-    """An operator as its user knows it, with the place of its source where it has one."""
+def named(op: Callable[..., Any], what: str = "op") -> str:
+    """An operator as its user knows it, with the place of its source where it has one, or another function."""
     inner = getattr(op, "__func__", op)
     code = getattr(inner, "__code__", None) or getattr(getattr(inner, "__call__", None), "__code__", None)
     name = getattr(op, "__qualname__", None) or type(op).__qualname__
-    return f"op, {name}" + (f" ({code.co_filename}:{code.co_firstlineno})" if code is not None else "") + ","
+    return f"{what}, {name}" + (f" ({code.co_filename}:{code.co_firstlineno})" if code is not None else "") + ","
 
 
 def small(told: tuple[int, "bytes | None", str, str, str]) -> bytes:
