@@ -76,6 +76,9 @@ type Done struct {
 	// Full is why the disk takes nothing more of the generation's output, which is to be sealed with what it has; empty
 	// if the disk does. No packet of the generation is run from then on: each comes back with nothing of it done.
 	Full string `msgpack:"full,omitempty"`
+	// Worn says that the process is to run nothing more, as its program wants it, and is to be sealed for another one to
+	// take its place. Packets that it has been leased come back with nothing of them done.
+	Worn bool `msgpack:"worn,omitempty"`
 	// Refused is why nothing of the packet was done: its file could not be opened; the generation goes on.
 	Refused *Failure `msgpack:"-"`
 }

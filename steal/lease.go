@@ -246,7 +246,10 @@ func (s *Scheduler) packetDone(ev PacketDone) {
 		s.goOn(g, rest)
 	}
 	if ev.Full {
-		s.sealFull(g)
+		g.job.paused = max(g.job.paused, s.now+fullPause)
+	}
+	if ev.Full || ev.Worn {
+		s.retire(g)
 	}
 	if g.job.done.Intersects(tasks.CoverOf(done)) {
 		s.kill(g)
@@ -259,15 +262,15 @@ func (s *Scheduler) packetDone(ev PacketDone) {
 // done is committed, another would find no room either.
 const fullPause = 250 * time.Millisecond
 
-// sealFull has a generation sealed of whose output the disk takes no more. What is committed leaves the disk, and what
-// had no room runs again in another generation; all that this one has done would have to, if it failed.
-func (s *Scheduler) sealFull(g *gen) {
+// retire has a generation sealed that is to run nothing more: others go on with its task. Where the disk takes no more
+// of its output, what is committed leaves the disk, and what had no room runs again; all that it has done would have
+// to, if it failed.
+func (s *Scheduler) retire(g *gen) {
 	j := g.job
 	if !j.stopped {
 		j.pool = j.pool.Union(tasks.CoverOf(g.task).Minus(j.done))
 	}
 	g.task = tasks.Range{}
-	j.paused = max(j.paused, s.now+fullPause)
 	g.sealing = true
 }
 

@@ -237,6 +237,7 @@ type (
 		Bytes   int64 // read from the file; counted by the scheduler's owner
 		Opened  bool  // Elapsed holds the opening of a file, and says little of the rate
 		Full    bool  // the disk takes no more of the generation's output, which is sealed with what it has
+		Worn    bool  // the generation is to run nothing more, and is sealed
 	}
 	// PacketRefused ends a lease whose file could not be opened, with nothing of it done. Blame and Blind are those of
 	// GenFailed; the generation goes on.

@@ -622,9 +622,15 @@ func TestNoRoomNoSeal(t *testing.T) {
 	}
 }
 
-// TestFullOutputIsSealed has the disk take no more of a generation's output: what it has done is sealed, and what it
-// has not is run by another one, which begins after a pause.
-func TestFullOutputIsSealed(t *testing.T) {
+// TestRetiredGenerationIsSealed has a generation run nothing more: what it has done is sealed, and what it has not is
+// run by another one, which begins after a pause where the disk takes no more of the output.
+func TestRetiredGenerationIsSealed(t *testing.T) {
+	for name, retired := range map[string]PacketDone{"full": {Full: true}, "worn": {Worn: true}} {
+		t.Run(name, func(t *testing.T) { retire(t, retired) })
+	}
+}
+
+func retire(t *testing.T, done PacketDone) {
 	s := one(t, 1, 1000, 10_000)
 	var leased []Lease
 	for _, e := range s.Step(0, Work{Job: jobID, Ranges: tasks.CoverOf(tasks.R(0, 10_000))}) {
@@ -638,7 +644,8 @@ func TestFullOutputIsSealed(t *testing.T) {
 	var out []Effect
 	last := leased[0].Packet.First + 3
 	for _, l := range leased {
-		out = append(out, s.Step(time.Second, PacketDone{Gen: l.Gen, Packet: l.Packet, Last: last, Full: true})...)
+		done.Gen, done.Packet, done.Last = l.Gen, l.Packet, last
+		out = append(out, s.Step(time.Second, done)...)
 	}
 	i := slices.IndexFunc(out, func(e Effect) bool { _, ok := e.(Seal); return ok })
 	if i < 0 || !slices.Equal(out[i].(Seal).Cover, tasks.CoverOf(tasks.R(0, 3))) {
@@ -647,14 +654,21 @@ func TestFullOutputIsSealed(t *testing.T) {
 	starts := func(at time.Duration, ev Event) int {
 		return len(slices.DeleteFunc(s.Step(at, ev), func(e Effect) bool { _, ok := e.(Start); return !ok }))
 	}
-	if n := starts(time.Second, GenSealed{Gen: leased[0].Gen}); n != 0 {
-		t.Error("another begins at once")
+	begun := starts(time.Second, GenSealed{Gen: leased[0].Gen})
+	if done.Full {
+		if begun != 0 {
+			t.Error("another begins at once")
+		}
+		if held := s.Held(jobID); !slices.Equal(held, tasks.CoverOf(tasks.R(3, 10_000))) {
+			t.Errorf("what it has not done is %v", held)
+		}
+		begun = starts(time.Second+fullPause, Tick{})
+	}
+	if begun != 1 {
+		t.Errorf("%d begin", begun)
 	}
 	if held := s.Held(jobID); !slices.Equal(held, tasks.CoverOf(tasks.R(3, 10_000))) {
 		t.Errorf("what it has not done is %v", held)
-	}
-	if n := starts(time.Second+fullPause, Tick{}); n != 1 {
-		t.Errorf("%d begin after the pause", n)
 	}
 }
 

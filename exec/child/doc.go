@@ -37,7 +37,7 @@
 //	          ->  packet {id, seq, file, part, items, small, first, last, base, total, uuid, end,
 //	                                              clip}
 //	                                              <-  done {id, last, ns, bytes, opened, hints, whole,
-//	                                                       early, held, full}
+//	                                                       early, held, full, worn}
 //	                                              |   refused {id, and all of failed}
 //	          ->  snapshot {id, names, most, path}                        <-  snapped {id, units, left, msg}
 //	          ->  seal {path}                     <-  sealed {units, canary, apart, mixed}
@@ -60,7 +60,7 @@
 //     and whole are of a process that tries a job's first entries (exec.Foreseen), and missing otherwise. early has the
 //     values of the packet's units where these are small, held says in which file they lie (exec.Held). full is why the
 //     disk takes no more of the output: then last is the first entry whose output had no room, and later packets come
-//     back undone, until seal.
+//     back undone, until seal. So do they where worn says that the process has run as many entries as it may.
 //   - refused: The file could not be opened and nothing of the packet was done. The generation goes on.
 //   - snapshot: The process writes the objects of its output that match a name, and take no more than most bytes each,
 //     to path, and goes on. left are the names of others. units is -1 if that failed, and msg says why. Only runtimes

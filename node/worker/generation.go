@@ -244,6 +244,7 @@ func (g *generation) PacketDone(done exec.Done) {
 		Bytes:   done.Bytes,
 		Opened:  done.Opened,
 		Full:    done.Full != "",
+		Worn:    done.Worn,
 	})
 }
 

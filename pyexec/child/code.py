@@ -27,6 +27,7 @@ imported already, where it finds none but the same modules in that.
     finish(total)    on the submitting side, after all: returns the total that is kept; total is None with MODE "values"
     MODE             "values": the value of each item is kept; "sum": reduce makes one of all. Without MODE a code that
                      has reduce is "sum"
+    MOST             how many items a process runs, an int: then another one takes its place, which calls start anew
     IMPORTS          names of modules that are imported when the code is loaded, so that not each process that runs items
                      does so; of a module that cannot be the user is told, and it is left to what needs it
     PICKLER          a function that makes the class of picklers of results, sums and exceptions, of that of
@@ -97,6 +98,7 @@ class Code:
         self.adds: str = names.get("ADDS") or "reduce"
         self.starts: str = names.get("STARTS") or ""
         self.notes += versions.unimported(names.get("IMPORTS") or (), known)
+        self.most: int | None = names.get("MOST")
         self.mode: str = names.get("MODE") or ("sum" if names.get("reduce") else "values")
         self.items: str = names.get("ITEMS") or "bytes"
         if self.mode not in ("values", "sum"):

@@ -211,6 +211,7 @@ class Generation(Worker):
         self.values = partial.Values(os.getcwd()) if self.code.mode == "values" else None
         self.total: Any = None
         self.full = ""  # why the disk takes no more values
+        self.left = self.code.most  # items that may run here; None for any number
         self.folder = os.getcwd()
         self.reserve = Reserve()
         lay(self.code)
@@ -224,8 +225,9 @@ class Generation(Worker):
 
     def do_packet(self, p: Frame) -> Frame:
         self.page.packet(p["id"])
-        if self.full:
-            return {"op": "done", "id": p["id"], "last": p["first"], "opened": False, "full": self.full}
+        if self.full or self.left == 0:
+            undone = {"op": "done", "id": p["id"], "last": p["first"], "opened": False}
+            return {**undone, "full": self.full} if self.full else {**undone, "worn": True}
         try:
             items, opened = self.open(p)
         except Failed as e:
@@ -234,16 +236,20 @@ class Generation(Worker):
         last: int = p["last"]
         if items is not None and p["clip"]:
             last = min(last, items.n)
+        end = last if self.left is None else min(last, p["first"] + self.left)
         self.page.phase = "process"
         self.early: dict[str, Any] = {}  # what is told of values with the packet
         run = self.keep if self.values is not None else self.reduce
-        at = run(p, items, p["first"], last)
+        at = run(p, items, p["first"], end)
         self.page.entry = -1
         if at > p["first"]:
             self.units += at - p["first"]
             self.checks = (self.checks + partial.canary(self.job, p["base"] + p["first"], p["base"] + at)) & partial.MASK
+        if self.left is not None:
+            self.left -= at - p["first"]
         return {
-            "op": "done", "id": p["id"], "last": p["last"] if at == last else at, "opened": opened, **self.early
+            "op": "done", "id": p["id"], "last": p["last"] if at == last else at, "opened": opened,
+            "worn": self.left == 0, **self.early,
         }
 
     def open(self, p: Frame) -> tuple[Items | None, bool]:

@@ -1,6 +1,7 @@
 """What users get wrong, or do without thinking of it, and what they are told."""
 
 import asyncio
+import collections
 import contextlib
 import functools
 import itertools
@@ -643,6 +644,29 @@ def test_imports(client):
         assert pool.submit(lambda: "decimal" in __import__("sys").modules).result() is True
     with client.executor(output=None) as pool:
         assert pool.submit(lambda: "decimal" in __import__("sys").modules).result() is False
+
+
+def test_tasks_of_a_child(client):
+    """A process runs so many calls and no more, and each begins with the initializer."""
+    def begin():
+        os.environ["SEEN"] = os.environ.get("SEEN", "") + "i"
+
+    def ran(_=0):
+        os.environ["SEEN"] += "c"
+        return os.getpid(), os.environ["SEEN"]
+
+    with client.executor(1, begin, max_tasks_per_child=3, output=None) as pool:
+        by_process = collections.defaultdict(list)
+        for pid, seen in [pool.submit(ran).result() for _ in range(5)] + list(pool.map(ran, range(20))):
+            by_process[pid].append(seen)
+        assert sum(map(len, by_process.values())) == 25
+        for seen in by_process.values():
+            assert seen in (["ic"], ["ic", "icc"], ["ic", "icc", "iccc"])
+        counted = pool.reduce(lambda _: collections.Counter([os.getpid()]), range(20)).result()
+        assert sum(counted.values()) == 20 and max(counted.values()) <= 3
+    for wrong, error in (0, ValueError), (1.0, TypeError):
+        with pytest.raises(error, match="max_tasks_per_child must be"):
+            client.executor(max_tasks_per_child=wrong)
 
 
 def test_broken(client, capfd):

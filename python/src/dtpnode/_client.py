@@ -90,10 +90,12 @@ class Client:
         env: Environment | None = None,
         modules: Modules = (),
         files: SentFiles = (),
+        max_tasks_per_child: int | None = None,
     ) -> Executor:
         """An executor whose calls run on the nodes of the pool; see Executor for the arguments."""
         return Executor(
-            self.control, max_workers, initializer, initargs, name, output, imports, env, modules, files
+            self.control, max_workers, initializer, initargs, name, output, imports, env, modules, files,
+            max_tasks_per_child,
         )
 
     def reduce(

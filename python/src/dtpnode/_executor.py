@@ -87,6 +87,11 @@ class Executor(_Executor):
         same, as root can, changes it for later calls of its process, and one of more than 1 MiB for those of the
         session that run on its node at that time: processes that begin later find it as it was sent.
 
+    ``max_tasks_per_child``
+        is how many calls a process on the nodes runs before another one takes its place, for code that leaks memory or
+        leaves a state behind. By default a process runs calls for half a minute, and longer where nothing is to be
+        handed in. A new one costs some tens of milliseconds, and the initializer again.
+
     Each process that runs calls has a working folder of its own, empty but for ``files``, which goes with it. A call
     that changes the working folder changes it for itself alone; files that it leaves there may be seen by later calls
     of the same process, and by nobody else: what is to stay is returned, or written to a path that all hosts see.
@@ -112,15 +117,21 @@ class Executor(_Executor):
         env: Environment | None = None,
         modules: Modules = (),
         files: Files = (),
+        max_tasks_per_child: int | None = None,
     ) -> None:
         if max_workers is not None and max_workers <= 0:
             raise ValueError("max_workers must be greater than 0")
+        if max_tasks_per_child is not None and not isinstance(max_tasks_per_child, int):
+            raise TypeError("max_tasks_per_child must be an integer")
+        if max_tasks_per_child is not None and max_tasks_per_child <= 0:
+            raise ValueError("max_tasks_per_child must be >= 1")
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
         along = take_along(env, modules, files)
-        self._session = Session(control, initializer, initargs, name, max_workers, output, imports, along)
+        # Of its jobs, and of those of reductions.
+        self._code = code_of(initializer, initargs, imports, max_tasks_per_child)
+        self._session = Session(control, self._code, name, max_workers, output, along)
         self._control, self._output = control, output
-        self._code = code_of(initializer, initargs, imports)  # of reductions
         self._reductions: weakref.WeakSet[Reduction] = weakref.WeakSet()  # those that run are held by their threads
         self._within: list[bool] = []  # not empty in a with block of its own
         _living.add(self._session)

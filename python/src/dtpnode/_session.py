@@ -91,19 +91,18 @@ class Session(Receiver):
     def __init__(
         self,
         control: Control,
-        initializer: Callable[..., object] | None,
-        initargs: tuple[Any, ...],
+        code: dict[str, Any],
         title: str,
         workers: int | None,
         output: Output | None,
-        imports: Sequence[str],
         along: Along | None = None,
     ) -> None:
+        """code is what code_of makes."""
         super().__init__(control, title)
-        self.imports = frozenset(imports)
+        self.imports = frozenset(code["IMPORTS"])
         self.along = along or Along()
         self._fresh = Fresh(self.along.modules)
-        self._parts = code_of(initializer, initargs, imports)
+        self._parts = code
         self._code = pack(self._parts, self.along)
         self._notes = Notes(control, self._room_lacks)
         self._takings = Takings(control)
@@ -673,11 +672,16 @@ ROUNDS = 2  # results of each slot which tell how long calls take
 
 
 def code_of(
-    initializer: Callable[..., object] | None, initargs: tuple[Any, ...], imports: Sequence[str]
+    initializer: Callable[..., object] | None,
+    initargs: tuple[Any, ...],
+    imports: Sequence[str],
+    most: int | None = None,
 ) -> dict[str, Any]:
-    """The code of a session's jobs, as pyexec/child/code.py takes it."""
+    """The code of a session's jobs, as pyexec/child/code.py takes it; most is how many calls a process runs."""
     code: dict[str, Any] = {"process": _calls.call, "show": _calls.show, "MODE": "values", "ITEMS": "blob"}
     code["unpicklable"], code["PICKLER"], code["IMPORTS"] = unpicklable, pickler, list(imports)
+    if most is not None:
+        code["MOST"] = most
     if initializer is not None:
         code["start"] = lambda _given: initializer(*initargs)
         code["STARTS"] = named(initializer, "the initializer")
