@@ -182,8 +182,9 @@ class Executor(_Executor):
         on; a result that comes later is a ``TimeoutError``. Calls travel together in any case, so that ``chunksize``
         makes no difference. Iterables without a length are read by another thread, so that they may be slow, or without
         end: each call is submitted when its arguments are there, but 20,000 at first, and later 250,000 at most whose
-        results were not taken. What such an iterable raises is raised here if that is soon, and else in place of the
-        next result. Of all iterables as many calls are submitted as take 1 GiB of memory here, some three million small
+        results were not taken. Of what only the thread may read that has made it, such as a cursor of sqlite3, hand
+        over ``list(...)``. What such an iterable raises is raised here if that is soon, and else in place of the next
+        result. Of all iterables as many calls are submitted as take 1 GiB of memory here, some three million small
         ones, before results are taken. With ``buffersize``, as of Python 3.14, at most so many calls are submitted
         whose results were not taken.
         """

@@ -667,7 +667,13 @@ def why_none(status: dict[str, Any], lost: list[tuple[int, int, dict[str, Any]]]
     if status["state"] == "failed" and status.get("units") and not status.get("committed") and lost:
         return ItemLost(words)
     hint = status.get("hint") or ""
-    if of_op(status):
+    if UNREAD in words and status["state"] == "cannot finish":
+        short = str(status["id"])[:8]
+        hint = (
+            f"what is done is kept, until `dtpnode cancel {short}` drops it: if that node has the module meanwhile, "
+            f"`dtpnode finish {short}` makes the total, which client.reduction({short!r}) gives; it fails again if not"
+        )
+    elif of_op(status):
         tried = f"{hint}; " if status["state"] == "failed" else ""
         hint = f"{tried}there is no total without op: try it, as op(fn(a), fn(b)), in a process of its own"
     return JobFailed(words, hint)
@@ -770,6 +776,7 @@ def _main(run: _Run, future: Reduction, partial: bool) -> None:
 
 
 LOST = (Error, httpx.TransportError)
+UNREAD = "cannot be imported where sums are merged"  # as pyexec/child/workers.py says it
 _feeding: "weakref.WeakSet[_Run]" = weakref.WeakSet()
 
 
