@@ -4,6 +4,7 @@ import math
 import multiprocessing
 import os
 import time
+import types
 
 import joblib
 import numpy
@@ -12,6 +13,7 @@ from sklearn import datasets, svm
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
 import dtpnode.joblib
+from dtpnode import _calls
 
 
 @pytest.fixture
@@ -30,8 +32,10 @@ def test_parallel(parallel):
 
 def test_errors(parallel):
     with pytest.raises(ZeroDivisionError) as e:
-        parallel(batch_size=2)(joblib.delayed(divmod)(1, i) for i in range(3, -1, -1))
-    assert "in the call divmod(1, 1) or the one behind it\n" in str(e.value.__cause__)
+        parallel(batch_size=1)(joblib.delayed(divmod)(1, i) for i in range(3, -1, -1))
+    assert "in the call divmod(1, 0)\n" in str(e.value.__cause__)
+    batch = types.SimpleNamespace(items=[(divmod, (1,), {"b": i}) for i in range(3)])
+    assert _calls.words(_calls.run, (batch,), {}, repr) == "divmod(1, b=0) or one of the 2 behind it"
     with pytest.raises(dtpnode.ItemLost, match=r"^item \d+, _exit\(status=3\): "):
         parallel(batch_size=1)(joblib.delayed(os._exit)(status=3) for _ in range(1))
     with pytest.raises(multiprocessing.TimeoutError):
