@@ -20,7 +20,7 @@ func TestRetried(t *testing.T) {
 	var wg sync.WaitGroup
 	next := atomic.Int64{}
 	next.Store(int64(setting(t, "DTPNODE_FIRST", 0)))
-	last := next.Load() + int64(seeds(t, 120))
+	last := next.Load() + int64(seeds(t, 40))
 	for range runtime.GOMAXPROCS(0) {
 		wg.Go(func() {
 			for s := next.Add(1) - 1; s < last; s = next.Add(1) - 1 {

@@ -14,7 +14,7 @@ func TestKinds(t *testing.T) {
 		return
 	}
 	var all tally
-	for s := range seeds(t, 25) {
+	for s := range seeds(t, 12) {
 		all.add(checkSeed(t, Kinds(uint64(s))))
 	}
 	t.Log(&all)

@@ -20,7 +20,7 @@ func playLiars(t *testing.T, config func(seed uint64) Config) {
 	if raceEnabled {
 		t.Skip("one goroutine each; runs without the race detector")
 	}
-	n, first := seeds(t, 100), setting(t, "DTPNODE_FIRST", 0)
+	n, first := seeds(t, 40), setting(t, "DTPNODE_FIRST", 0)
 	var mu sync.Mutex
 	all := map[Role]*tally{}
 	var wg sync.WaitGroup

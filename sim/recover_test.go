@@ -9,7 +9,7 @@ func TestRecovering(t *testing.T) {
 		goTest(t, "-run", "^TestRecovering$", ".")
 		return
 	}
-	n := seeds(t, 100)
+	n := seeds(t, 40)
 	var all tally
 	for s := range n {
 		all.add(checkSeed(t, Recovering(uint64(s))))

@@ -12,7 +12,7 @@ func TestLittleRoom(t *testing.T) {
 		t.Skip("a program of one goroutine")
 	}
 	const flat = 1000 // bytes of an output
-	for s := range uint64(seeds(t, 60)) {
+	for s := range uint64(seeds(t, 25)) {
 		c := Hostile(s)
 		c.Flat, c.PerUnit, c.Keep = flat, 0, flat*int64(5+s%6)/2
 		checkSeed(t, c)

@@ -13,7 +13,7 @@ func TestWhole(t *testing.T) {
 	if raceEnabled {
 		t.Skip("one goroutine each; runs without the race detector")
 	}
-	n, first := seeds(t, 20), setting(t, "DTPNODE_FIRST", 0)
+	n, first := seeds(t, 10), setting(t, "DTPNODE_FIRST", 0)
 	var mu sync.Mutex
 	var all tally
 	var wg sync.WaitGroup
@@ -30,7 +30,7 @@ func TestWhole(t *testing.T) {
 	}
 	wg.Wait()
 	t.Log(&all)
-	if all.runs >= 20 && (all.sums["HomeCrashes"] == 0 || all.sums["PowerCuts"] == 0 || all.sums["Kills"] == 0) {
+	if all.runs >= 10 && (all.sums["HomeCrashes"] == 0 || all.sums["PowerCuts"] == 0 || all.sums["Kills"] == 0) {
 		t.Error("no home crashed, no power went, or no generation was killed while files were whole")
 	}
 }
