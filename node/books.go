@@ -131,6 +131,10 @@ func (b growthBook) MoveKept(name string, req api.MoveKept) (api.KeptCalls, erro
 	return b.d.jobs.MoveKept(name, req)
 }
 
+func (b growthBook) Release(ctx context.Context, name string, req api.ReleaseRequest) error {
+	return b.d.jobs.ReleaseValues(ctx, name, req.Units)
+}
+
 func (b growthBook) Kept(ctx context.Context, name string) (api.KeptCalls, error) {
 	return b.d.jobs.Kept(ctx, name)
 }

@@ -239,6 +239,12 @@ var requests = map[string]request{
 			return d.jobs.ServeSpent(from, arg)
 		},
 	},
+	"release": {
+		access: members.ForAll, // counts only of whoever has submitted the job
+		answer: func(_ context.Context, d *Daemon, from tasks.PeerID, _ *jobs.Job, arg string) ([]byte, error) {
+			return nil, d.jobs.ServeRelease(from, arg)
+		},
+	},
 	"note": {
 		access: members.ForAll, // what is said counts only of jobs of this node's user, one note of each worker
 		answer: func(_ context.Context, d *Daemon, from tasks.PeerID, _ *jobs.Job, arg string) ([]byte, error) {

@@ -31,6 +31,7 @@
 //	GET  /v1/jobs/{id}/partials     tar of what is committed, and manifest.json, a Manifest
 //	GET  /v1/jobs/{id}/units        newline-delimited UnitsEvent: results of single units, ?first=N&last=N&follow=1
 //	POST /v1/jobs/{id}/taken        TakenRequest: whose values need not be kept
+//	POST /v1/jobs/{id}/release      ReleaseRequest: which values that units have made for others are not needed any more
 //	GET  /v1/jobs/{id}/watch        newline-delimited WatchEvent: named objects of the output while the job runs,
 //	                                ?name=N&name=N&every=SECONDS&file=1
 //	GET  /v1/jobs/{id}/logs         newline-delimited LogPart: what the job's children printed

@@ -72,6 +72,12 @@ type TakenRequest struct {
 	Values [][2]int64 `json:"values"` // unit, and bytes of its value
 }
 
+// ReleaseRequest says, of an open job of the node's user, which units have made values for others that nobody takes any
+// more: nodes that can be reached remove them, and the others do when the job ends.
+type ReleaseRequest struct {
+	Units [][2]int64 `json:"units"` // ranges, each from its first unit to the one behind its last
+}
+
 // UnitsEnd is how a job stands when all that was asked for was told, or all that there is.
 type UnitsEnd struct {
 	Units int64      `json:"units"`          // that the job has so far

@@ -100,6 +100,8 @@ type Growth interface {
 	MoveKept(name string, req api.MoveKept) (api.KeptCalls, error)
 	// Kept tells how many calls of a job are kept.
 	Kept(ctx context.Context, name string) (api.KeptCalls, error)
+	// Release has nodes remove what units have made for others.
+	Release(ctx context.Context, name string, req api.ReleaseRequest) error
 }
 
 // Recoveries has jobs go on whose ledger has lost most of its copies.

@@ -80,6 +80,10 @@ func (f *fake) MoveKept(name string, req api.MoveKept) (api.KeptCalls, error) {
 	return api.KeptCalls{}, f.ask("move kept", name, req.From)
 }
 
+func (f *fake) Release(_ context.Context, name string, req api.ReleaseRequest) error {
+	return f.ask("release", name, req.Units)
+}
+
 func (f *fake) Kept(_ context.Context, name string) (api.KeptCalls, error) {
 	return api.KeptCalls{Waiting: 3}, f.ask("kept", name)
 }

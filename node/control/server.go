@@ -107,6 +107,9 @@ func routes(b Books, log *slog.Logger) http.Handler {
 	accept(mux, "POST /v1/jobs/{id}/append", func(r *http.Request, req api.AppendRequest) (api.Appended, error) {
 		return b.Growth.Append(r.Context(), job(r), req)
 	})
+	accept(mux, "POST /v1/jobs/{id}/release", func(r *http.Request, req api.ReleaseRequest) (nothing, error) {
+		return nothing{}, b.Growth.Release(r.Context(), job(r), req)
+	})
 	backlogRoutes(mux, b.Growth)
 	recoveryRoutes(mux, b.Recoveries)
 	outputRoutes(mux, b.Outputs, log)

@@ -4,12 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
+	"time"
 
 	"github.com/dtpnode/dtpnode/engine"
 	"github.com/dtpnode/dtpnode/internal/durable"
+	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/node/store"
+	"github.com/dtpnode/dtpnode/node/values"
 	"github.com/dtpnode/dtpnode/p2p"
 	"github.com/dtpnode/dtpnode/tasks"
 	"github.com/dtpnode/dtpnode/wire"
@@ -171,4 +176,94 @@ func (p peersOfValues) Makers(
 		of[m.Node] = of[m.Node].Union(m.Units)
 	}
 	return of, told.Known, nil
+}
+
+// Within calls do with a job while it is not over here (values.Peers). JobOver is called by the engine's loop, too.
+func (p peersOfValues) Within(name string, do func(tasks.JobID, values.Job)) error {
+	err := error(NoJob(name))
+	p.loop.Ask(func(*engine.Peer) {
+		j := p.book.Named(name)
+		if j == nil {
+			return
+		}
+		if id := j.ID(); p.book.ByID(id) == j {
+			err = nil
+			do(id, jobOfValues{&programs{p.base}, j})
+		}
+	})
+	return err
+}
+
+// releaseWait is for how long a node is asked to remove values.
+const releaseWait = 5 * time.Second
+
+// releaseAsk is the request "release" of a job's submitter.
+type releaseAsk struct {
+	Job   tasks.JobID `msgpack:"j"`
+	Units tasks.Cover `msgpack:"u"`
+}
+
+// ReleaseValues has nodes remove what units of an open job of this node's user have made for others. A node that does
+// not answer keeps that until the job ends.
+func (r *copies) ReleaseValues(ctx context.Context, name string, units [][2]int64) error {
+	found := r.book.Meant(name)
+	if len(found) != 1 {
+		return NoJob(name)
+	}
+	j := found[0]
+	j.mu.Lock()
+	id, own := j.s.ID, j.own()
+	j.mu.Unlock()
+	if !own || id == "" {
+		return nil
+	}
+	ranges := make([]tasks.Range, len(units))
+	for i, u := range units {
+		ranges[i] = tasks.R(u[0], u[1])
+	}
+	cover := tasks.CoverOf(ranges...)
+	request, err := wire.Marshal(&releaseAsk{id, cover})
+	if err != nil {
+		return err
+	}
+	if err := r.ServeRelease(r.net.ID(), string(request)); err != nil {
+		return &api.Error{Status: http.StatusBadRequest, Message: err.Error()}
+	}
+	ctx, cancel := context.WithTimeout(ctx, releaseWait)
+	defer cancel()
+	var wg sync.WaitGroup
+	for _, to := range (peersOfValues{r}).Workers() {
+		wg.Add(1)
+		r.spawn(func() {
+			defer wg.Done()
+			if _, err := r.net.Request(ctx, to, "release", request); err != nil {
+				r.log.Info("a node keeps values that nobody needs until their job ends", "job", id.Short(), "node", to,
+					"reason", err)
+			}
+		})
+	}
+	wg.Wait()
+	return nil
+}
+
+// ServeRelease answers the request "release".
+func (r *copies) ServeRelease(from tasks.PeerID, arg string) error {
+	var a releaseAsk
+	if err := wire.Unmarshal([]byte(arg), &a); err != nil {
+		return err
+	}
+	if !a.Units.Valid(tasks.R(0, tasks.MaxUnits)) {
+		return errors.New("these are no units")
+	}
+	j := r.book.ByID(a.Job)
+	if j == nil { // it is over, and its values with it
+		return nil
+	}
+	_, desc := j.Prepared()
+	if desc == nil || desc.Submitter != from {
+		return fmt.Errorf("values of job %s are removed for the node that has submitted it, which %s is not",
+			a.Job.Short(), r.cluster.NameOf(from))
+	}
+	r.values.Release(a.Job, a.Units)
+	return nil
 }

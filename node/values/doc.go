@@ -29,5 +29,8 @@
 //	{op: "item", unit} -> {op: "item", path, at}
 //	    the blob of items (exec/items.go) in which the unit's item is, and its number there
 //
-// What fails is answered with {op: "failed", why}.
+// A request may have the name of an earlier job, as job, whose units are meant then: what is persisted stays with the
+// job that has made it, which is open for as long as its user wants that, and is taken by units of later ones.
+//
+// What fails is answered with {op: "failed", why, over}, where over says that the earlier job has ended.
 package values

@@ -19,9 +19,10 @@ const maxSocketPath = 107
 // maxRequest bounds a request of a child, in bytes.
 const maxRequest = 64 << 20
 
-// request is what a child asks.
+// request is what a child asks. Job is the name of that of the values, or of the unit; empty for the child's own.
 type request struct {
 	Op     string      `msgpack:"op"`
+	Job    string      `msgpack:"job"`
 	Unit   int64       `msgpack:"unit"`
 	Path   string      `msgpack:"path"`
 	Values []keptValue `msgpack:"values"`
@@ -61,9 +62,13 @@ type itemAnswer struct {
 }
 
 type failedAnswer struct {
-	Op  string `msgpack:"op"`
-	Why string `msgpack:"why"`
+	Op   string `msgpack:"op"`
+	Why  string `msgpack:"why"`
+	Over bool   `msgpack:"over"`
 }
+
+// overError says that the values of a job are asked for which is over, or of which this node does not know.
+type overError struct{ error }
 
 // Socket is the path at which children of a job reach the store. It is made with the first call, and again where
 // something has removed it since.
@@ -73,20 +78,13 @@ func (s *Store) Socket(id tasks.JobID, job Job) (string, error) {
 	if s.ctx.Err() != nil {
 		return "", s.ctx.Err()
 	}
-	k := s.jobs[id]
-	if k == nil {
-		k = &kept{
-			job: job, id: id, byPath: map[string]*pack{}, units: map[int64][]slot{},
-			others: map[tasks.PeerID]tasks.Cover{}, makers: map[tasks.PeerID]tasks.Cover{}, flights: map[int64]chan struct{}{},
-		}
-		k.ctx, k.cancel = context.WithCancel(s.ctx)
-	} else if _, err := os.Lstat(k.socket); err == nil {
+	k := s.begin(id, job)
+	if _, err := os.Lstat(k.socket); k.listening != nil && err == nil {
 		return k.socket, nil
 	}
 	if err := s.open(k); err != nil {
 		return "", fmt.Errorf("could not listen for children of the job %s: %w", id.Short(), err)
 	}
-	s.jobs[id] = k
 	return k.socket, nil
 }
 
@@ -101,9 +99,7 @@ func (s *Store) open(k *kept) error {
 	if err != nil {
 		return err
 	}
-	if k.listening == nil {
-		s.spawn(func() { s.trimOften(k) })
-	} else {
+	if k.listening != nil {
 		k.listening.(*net.UnixListener).SetUnlinkOnClose(false) //nolint:forcetypeassert // it listens at no other address
 		_ = k.listening.Close()
 	}
@@ -175,7 +171,8 @@ func (s *Store) serve(ctx context.Context, k *kept, c net.Conn) {
 			answer, err = s.answer(ctx, k, &r)
 		}
 		if err != nil {
-			answer = &failedAnswer{"failed", err.Error()}
+			var over *overError
+			answer = &failedAnswer{"failed", err.Error(), errors.As(err, &over)}
 		}
 		out, err := wire.Marshal(answer)
 		if err == nil {
@@ -187,7 +184,14 @@ func (s *Store) serve(ctx context.Context, k *kept, c net.Conn) {
 	}
 }
 
-func (s *Store) answer(ctx context.Context, k *kept, r *request) (any, error) {
+func (s *Store) answer(ctx context.Context, own *kept, r *request) (any, error) {
+	k := own
+	if r.Job != "" {
+		var err error
+		if k, err = s.earlier(r.Job); err != nil {
+			return nil, &overError{err}
+		}
+	}
 	switch r.Op {
 	case "keep":
 		values := make([]slot, len(r.Values))
@@ -197,7 +201,7 @@ func (s *Store) answer(ctx context.Context, k *kept, r *request) (any, error) {
 			}
 			values[i] = slot{at: v.At, size: v.Size, sum: [sha256.Size]byte(v.Sum)}
 		}
-		if err := k.keep(r.Unit, r.Path, values, r.Hold); err != nil {
+		if err := k.keep(r.Unit, r.Path, own.job.Dir(), values, r.Hold); err != nil {
 			return nil, fmt.Errorf("could not keep the values of the unit %d: %w", r.Unit, err)
 		}
 		return &keptAnswer{"kept"}, nil

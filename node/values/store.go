@@ -34,6 +34,9 @@ type Peers interface {
 		err error)
 	// Spent are the units of a job whose values no other unit of it needs any more, as its home knows.
 	Spent(ctx context.Context, job tasks.JobID) (tasks.Cover, error)
+	// Within calls do with the job of a name that is not over, as far as is known here, and returns before Drop is called
+	// for it. It is an error that no such job is known.
+	Within(name string, do func(id tasks.JobID, job Job)) error
 }
 
 // Store is the values on this node. Its methods may be called from any goroutine.
@@ -118,18 +121,64 @@ func (s *Store) Drop(id tasks.JobID) {
 	}
 	delete(s.jobs, id)
 	k.cancel()
-	k.remove(k.listening, k.socket)
+	if k.listening != nil {
+		k.remove(k.listening, k.socket)
+	}
+}
+
+// begin is what is kept of a job, from now on if nothing ever was. The caller holds the lock of the store.
+func (s *Store) begin(id tasks.JobID, job Job) *kept {
+	k := s.jobs[id]
+	if k != nil {
+		return k
+	}
+	k = &kept{
+		job: job, id: id, byPath: map[string]*pack{}, units: map[int64][]slot{},
+		others: map[tasks.PeerID]tasks.Cover{}, makers: map[tasks.PeerID]tasks.Cover{}, flights: map[int64]chan struct{}{},
+	}
+	k.ctx, k.cancel = context.WithCancel(s.ctx)
+	s.jobs[id] = k
+	s.spawn(func() { s.trimOften(k) })
+	return k
+}
+
+// earlier is what is kept of a job whose values a unit of another one takes, or has made again. This node may have had
+// nothing to do with it until now.
+func (s *Store) earlier(name string) (k *kept, err error) {
+	err = s.peers.Within(name, func(id tasks.JobID, job Job) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.ctx.Err() == nil {
+			k = s.begin(id, job)
+		}
+	})
+	if err == nil && k == nil {
+		err = s.ctx.Err()
+	}
+	return k, err
+}
+
+// Release forgets what units of a job have made, also if it was held: nobody takes it any more.
+func (s *Store) Release(id tasks.JobID, units tasks.Cover) {
+	k := s.of(id)
+	if k == nil {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.held = k.held.Minus(units)
+	s.forget(k, units)
 }
 
 // folder is where packs of the job have names of the node's own.
 func (k *kept) folder() string { return filepath.Join(k.job.Dir(), "values") }
 
-// keep takes a unit's outcome, of a file that a process has written. What is held is never spent.
-func (k *kept) keep(unit int64, path string, values []slot, hold bool) error {
+// keep takes a unit's outcome, of a file that a process has written below a folder. What is held is never spent.
+func (k *kept) keep(unit int64, path, below string, values []slot, hold bool) error {
 	if unit < 0 || unit >= tasks.MaxUnits || len(values) > maxSlots {
 		return fmt.Errorf("the unit %d has %d values, want up to %d", unit, len(values), maxSlots)
 	}
-	p, err := k.packOf(path)
+	p, err := k.packOf(path, below)
 	if err != nil {
 		return err
 	}
@@ -180,7 +229,7 @@ func (k *kept) count(v slot, n int) {
 }
 
 // packOf gives a file that a process writes a name of the node's own, unless it has one.
-func (k *kept) packOf(path string) (*pack, error) {
+func (k *kept) packOf(path, below string) (*pack, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	clean := filepath.Clean(path)
@@ -193,7 +242,7 @@ func (k *kept) packOf(path string) (*pack, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case !strings.HasPrefix(clean, k.job.Dir()+string(filepath.Separator)) || !info.Mode().IsRegular():
+	case !strings.HasPrefix(clean, below+string(filepath.Separator)) || !info.Mode().IsRegular():
 		return nil, fmt.Errorf("%s is no file below the job's folder", path)
 	}
 	name, err := k.name()

@@ -5,6 +5,8 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"github.com/dtpnode/dtpnode/tasks"
 )
 
 const (
@@ -25,6 +27,7 @@ func (s *Store) trimOften(k *kept) {
 		case <-tick.C:
 		}
 		k.mu.Lock()
+		s.sweep(k) // a process may have ended that had a pack open without values that count
 		is := k.bytes
 		k.mu.Unlock()
 		if rounds++; is < trimFrom || is == was && rounds < trimIdle { // then little can be spent that was not
@@ -41,8 +44,7 @@ func (s *Store) trimOften(k *kept) {
 	}
 }
 
-// trim forgets values that are spent, and removes packs of which no value counts any more. A process that has opened
-// one reads it to its end, since only the name goes.
+// trim forgets values that are spent. A process that has opened a pack reads it to its end, since only the name goes.
 func (s *Store) trim(ctx context.Context, k *kept) error {
 	ctx, cancel := context.WithTimeout(ctx, askWait)
 	defer cancel()
@@ -52,13 +54,23 @@ func (s *Store) trim(ctx context.Context, k *kept) error {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	spent = spent.Minus(k.held)
+	s.forget(k, spent.Minus(k.held))
+	return nil
+}
+
+// forget forgets values of some units, and removes packs of which no value counts any more. The caller holds the lock.
+func (s *Store) forget(k *kept, units tasks.Cover) {
 	for unit := range k.units {
-		if spent.Has(unit) {
+		if units.Has(unit) {
 			k.leave(unit)
 		}
 	}
-	k.cover = k.cover.Minus(spent)
+	k.cover = k.cover.Minus(units)
+	s.sweep(k)
+}
+
+// sweep removes packs of which no value counts. The caller holds the lock.
+func (s *Store) sweep(k *kept) {
 	left := k.packs[:0]
 	for _, p := range k.packs {
 		if p.values > 0 || p == k.foreign || isWritten(p.path) {
@@ -72,7 +84,6 @@ func (s *Store) trim(ctx context.Context, k *kept) error {
 	}
 	clear(k.packs[len(left):])
 	k.packs = left
-	return nil
 }
 
 // isWritten reports whether a pack has the name yet under which a process writes it.

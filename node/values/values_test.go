@@ -22,7 +22,10 @@ import (
 	"github.com/dtpnode/dtpnode/wire"
 )
 
-const theJob = tasks.JobID("a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8f90")
+const (
+	theJob     = tasks.JobID("a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8f90")
+	earlierJob = tasks.JobID("b1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8f90")
+)
 
 // folderJob is a job with a folder and no items.
 type folderJob struct{ dir string }
@@ -48,7 +51,8 @@ type cluster struct {
 // seen is the cluster as one of its nodes sees it.
 type seen struct {
 	*cluster
-	self tasks.PeerID
+	self    tasks.PeerID
+	earlier string // the folder of the earlier job
 }
 
 func (c seen) Workers() (ids []tasks.PeerID) {
@@ -72,6 +76,15 @@ func (c seen) AskValues(_ context.Context, id tasks.PeerID, request []byte) ([]b
 }
 
 func (c seen) Spent(context.Context, tasks.JobID) (tasks.Cover, error) { return c.spent, nil }
+
+// Within knows one earlier job, whose folder is that of the node's job.
+func (c seen) Within(name string, do func(tasks.JobID, Job)) error {
+	if name != "earlier" {
+		return errors.New("no such job is known")
+	}
+	do(earlierJob, folderJob{c.earlier})
+	return nil
+}
 
 func (c seen) Makers(
 	_ context.Context, _ tasks.JobID, units tasks.Cover,
@@ -100,7 +113,8 @@ func (c *cluster) node(t *testing.T, id tasks.PeerID) child {
 			f()
 		}()
 	}
-	s := New(ctx, seen{c, id}, spawn, slog.New(slog.DiscardHandler))
+	earlier := filepath.Join(t.TempDir(), "earlier")
+	s := New(ctx, seen{c, id, earlier}, spawn, slog.New(slog.DiscardHandler))
 	c.stores[id] = s
 	dir := filepath.Join(t.TempDir(), "job")
 	if err := os.Mkdir(dir, 0o700); err != nil {
@@ -117,6 +131,7 @@ func (c *cluster) node(t *testing.T, id tasks.PeerID) child {
 	t.Cleanup(func() {
 		_ = conn.Close()
 		s.Drop(theJob)
+		s.Drop(earlierJob)
 		cancel()
 		wg.Wait()
 		if _, err := os.Stat(path); err == nil {
@@ -137,6 +152,7 @@ type answer struct {
 	Why    string   `msgpack:"why"`
 	Path   string   `msgpack:"path"`
 	At     int64    `msgpack:"at"`
+	Over   bool     `msgpack:"over"`
 	Values []*place `msgpack:"values"`
 }
 
@@ -246,6 +262,69 @@ func TestMemberHasMoreThanItHasTold(t *testing.T) {
 	one.keep(2, []byte("two"))
 	one.keep(1, []byte("one"), []byte("and more"))
 	if got := two.get([2]int64{1, 1}, [2]int64{2, 0}); string(got[0]) != "and more" || string(got[1]) != "two" {
+		t.Errorf("%q", got)
+	}
+}
+
+// What is persisted stays with the job that has made it, and is taken by units of later ones.
+func TestValuesOfAnEarlierJob(t *testing.T) {
+	c := newCluster(t)
+	one, two := c.node(t, "one"), c.node(t, "two")
+	path := filepath.Join(one.dir, "made")
+	if err := os.WriteFile(path, []byte("seven"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256([]byte("seven"))
+	kept := request{
+		Op: "keep", Job: "earlier", Unit: 7, Path: path, Hold: true,
+		Values: []keptValue{{Size: 5, Sum: sum[:]}},
+	}
+	if a := one.ask(kept); a.Op != "kept" {
+		t.Fatal(a)
+	}
+	_ = os.Remove(path)
+	want := request{Op: "get", Job: "earlier", Want: [][2]int64{{7, 0}}}
+	for _, n := range []child{one, two} {
+		a := n.ask(want)
+		if a.Op != "got" || a.Values[0] == nil {
+			t.Fatal(a)
+		}
+		if b, err := os.ReadFile(a.Values[0].Path); err != nil || string(b[a.Values[0].At:]) != "seven" {
+			t.Errorf("%q, %v", b, err)
+		}
+	}
+	if got := two.get([2]int64{7, 0}); got[0] != nil {
+		t.Errorf("a unit of the job itself has a value of the earlier one's: %q", got[0])
+	}
+	if a := one.ask(request{Op: "item", Job: "earlier", Unit: 7}); a.Path != "blob" || a.At != 3 {
+		t.Error(a)
+	}
+	a := one.ask(request{Op: "get", Job: "another", Want: [][2]int64{{7, 0}}})
+	if a.Op != "failed" || !a.Over {
+		t.Error(a)
+	}
+	if a := one.ask(request{Op: "item", Job: "earlier", Unit: 8}); a.Op != "failed" || a.Over {
+		t.Error(a)
+	}
+}
+
+// What is released is on no disk any more, though it was held.
+func TestReleased(t *testing.T) {
+	c := newCluster(t)
+	one, two := c.node(t, "one"), c.node(t, "two")
+	one.keep(100, []byte("held"))
+	one.keep(101, []byte("held, too"))
+	two.get([2]int64{100, 0})
+	for id, s := range c.stores {
+		s.Release(theJob, tasks.CoverOf(tasks.R(100, 101)))
+		s.Release(earlierJob, tasks.CoverOf(tasks.R(100, 101))) // of which nothing is kept
+		n := map[tasks.PeerID]child{"one": one, "two": two}[id]
+		if left, err := filepath.Glob(filepath.Join(n.dir, "values", "*")); err != nil || id == "one" && len(left) != 1 {
+			t.Errorf("%s: %v, %v", id, left, err)
+		}
+	}
+	got := two.get([2]int64{100, 0}, [2]int64{101, 0})
+	if got[0] != nil || string(got[1]) != "held, too" {
 		t.Errorf("%q", got)
 	}
 }
@@ -443,7 +522,7 @@ func FuzzServe(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(b)
-	s := New(f.Context(), seen{&cluster{}, "one"}, func(f func()) { go f() }, slog.New(slog.DiscardHandler))
+	s := New(f.Context(), seen{&cluster{}, "one", ""}, func(f func()) { go f() }, slog.New(slog.DiscardHandler))
 	dir := filepath.Join(f.TempDir(), "job")
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		f.Fatal(err)
@@ -455,7 +534,7 @@ func FuzzServe(f *testing.F) {
 	if err := os.WriteFile(path, noise(100), 0o600); err != nil {
 		f.Fatal(err)
 	}
-	if err := s.of(theJob).keep(1, path, []slot{{size: 100}}, false); err != nil {
+	if err := s.of(theJob).keep(1, path, dir, []slot{{size: 100}}, false); err != nil {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(_ *testing.T, request []byte) { _, _ = s.Serve(request) })

@@ -1,15 +1,20 @@
 """dask's graphs on the pool give what they give in one process, whatever dies meanwhile."""
 
+import gc
 import operator
 import os
+import pickle
 import random
 import re
 import signal
+import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import wait
 from pathlib import Path
 
+import cloudpickle
 import dask
 import dask.array as da
 import dask.bag as db
@@ -21,7 +26,7 @@ from dask._task_spec import Task, TaskRef
 
 import dtpnode
 import dtpnode.dask
-from dtpnode import _cluster, _receiver
+from dtpnode import _cluster, _persisted, _receiver
 
 from test_graph import some_graph
 
@@ -117,10 +122,255 @@ def test_scheduler_of_the_configuration(client):
     assert dask.config.get("scheduler", None) is None
 
 
-def test_persisted(here):
+def stored(collection):
+    """What stands for values on the nodes in a collection's graph, by keys."""
+    return dict(_persisted.stored_in(collection))
+
+
+def state_of(client, job):
+    return client.control.call("GET", f"/v1/jobs/{job}")["state"]
+
+
+def until(true):
+    deadline = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def on_disk(cluster, n=0):
+    """Bytes of the values that a node keeps for later units."""
+    files = [f for f in (cluster.states[n] / "scratch").glob("*/values/*") if f.is_file()]
+    return sum(f.stat().st_size for f in files)
+
+
+@pytest.mark.parametrize("kind", ["delayed", "bag", "array", "dataframe"])
+def test_persisted(here, monkeypatch, kind):
+    """Values stay on the nodes, and what is computed from them later is right, also where dask fuses tasks, and with
+    another scheduler."""
+    came = []
+    values = _receiver.Receiver._values
+
+    def counted(self, job, first, some):
+        came.extend(map(len, some))
+        values(self, job, first, some)
+
+    monkeypatch.setattr(_receiver.Receiver, "_values", counted)
     df = frame()
-    kept = dd.from_pandas(df, npartitions=3).assign(y=lambda d: d.x * 2).persist()
-    assert kept.y.sum().compute() == pytest.approx(2 * df.x.sum())
+    made, then, want = {
+        "delayed": (dask.delayed(np.arange)(30_000), lambda x: x.sum(), np.arange(30_000).sum()),
+        "bag": (
+            db.from_sequence(range(3000), npartitions=3).map(str),
+            lambda x: x.map(int).filter(lambda n: n % 2).map(lambda n: n + 1).sum(), 3000 * 3000 // 4 + 1500,
+        ),
+        "array": (da.arange(30_000, chunks=10_000) + 1, lambda x: ((x * 2)[::2] + 1).sum(), 450_015_000),
+        "dataframe": (
+            dd.from_pandas(df, npartitions=3).assign(y=lambda d: d.x * 2), lambda x: x[x.key > 3].y.sum(),
+            2 * df.x[df.key > 3].sum(),
+        ),
+    }[kind]
+    kept = made.persist()
+    assert len(stored(kept)) == {"delayed": 1}.get(kind, 3)
+    assert then(kept).compute() == pytest.approx(want)
+    assert sum(came) < 10_000, "only what was asked for has come"
+    assert then(kept).compute(scheduler="threads") == pytest.approx(want)
+    assert isinstance(dask.base.tokenize(kept), str)
+
+
+def test_persist_several(here):
+    """Several collections are persisted at once, and nested; what is persisted already, or constant, stays as it is."""
+    one = dask.delayed(abs)(-1).persist()
+    inc = dask.delayed(lambda x: x + 1)
+    a, b, c, d = dask.persist(inc(one), {"k": [inc(2)]}, one, dask.delayed(7))
+    assert stored(a).keys() == {a.key}
+    assert stored(c)[c.key] is stored(one)[one.key]
+    assert dask.compute(a, b, c, d) == (2, {"k": [3]}, 1, 7)
+    assert inc(a).persist().compute() == 3
+    e, = dask.persist(inc(5), scheduler=dtpnode.dask.get(here))
+    assert stored(e)[e.key].job != stored(a)[a.key].job
+    both = dask.delayed(operator.add)(a, e).persist()
+    assert both.compute() == 8, "of two sessions"
+
+
+def test_persisted_goes_with_its_last_user(here, cluster, tmp_path):
+    gc.collect()
+    before = on_disk(cluster)
+    x = da.ones((200, 1000), chunks=(100, 1000)).persist()
+    y = (x + 1).persist()
+    job = next(iter(stored(x).values())).job
+    assert y.sum().compute() == 400_000
+    assert on_disk(cluster) - before > 3_000_000
+    del x
+    gc.collect()
+    until(lambda: on_disk(cluster) - before < 2_000_000)
+    assert y.sum().compute() == 400_000
+    failed = dask.delayed(lambda: 1 / 0)().persist()
+    with pytest.raises(ZeroDivisionError):
+        failed.compute()
+    del y, failed
+    gc.collect()
+    until(lambda: on_disk(cluster) == before)
+    until(lambda: state_of(here, job) == "done")
+    running, goes_on = tmp_path / "running", tmp_path / "goes-on"
+
+    def waits():
+        running.touch()
+        while not goes_on.exists():
+            time.sleep(0.01)
+
+    z = dask.delayed(waits)().persist()
+    job = next(iter(stored(z).values())).job
+    until(running.exists)
+    del z
+    gc.collect()
+    until(lambda: state_of(here, job) == "cancelled")
+    assert dask.delayed(abs)(-3).persist().compute() == 3
+
+
+def test_persisted_that_is_not_needed_before_its_users_have_run(here, tmp_path):
+    """What is computed from it is computed once."""
+    goes_on = tmp_path / "goes-on"
+
+    def made():
+        (tmp_path / str(time.monotonic_ns())).touch()
+        while not goes_on.exists():
+            time.sleep(0.01)
+        return np.ones(10_000)
+
+    x = dask.delayed(made)().persist()
+    x = dask.delayed(np.negative)(x).persist()
+    gc.collect()
+    goes_on.touch()
+    assert x.sum().compute() == -10_000
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_persisted_that_fails(here):
+    def fails(x):
+        return {}[x]
+
+    good = dask.delayed(abs)(-1)
+    bad = dask.delayed(fails)("k", dask_key_name="the-broken-one")
+    good, bad, behind = dask.persist(good, bad, dask.delayed(abs)(bad))
+    for values in (bad, behind, dask.delayed(operator.add)(bad, 1), bad):
+        with pytest.raises(KeyError, match="k") as caught:
+            values.compute()
+        assert "in the task 'the-broken-one'" in caught.value.__notes__
+        assert "return {}[x]" in str(caught.value.__cause__)
+    assert good.compute() == 1
+    (future,) = dtpnode.dask.futures_of(bad).values()
+    with pytest.raises(KeyError):
+        future.result()
+    crashed = dask.delayed(os.abort)(dask_key_name="the-one-that-aborts").persist()
+    with pytest.raises(dtpnode.ItemLost) as lost:
+        dask.delayed(abs)(crashed).compute()
+    assert "the-one-that-aborts" in lost.value.__notes__[0]
+    with pytest.raises(dtpnode.Unpicklable, match="the-lock"):
+        dask.delayed(str)(threading.Lock(), dask_key_name="the-lock").persist()
+    assert dask.delayed(abs)(-2).persist().compute() == 2
+
+
+def test_futures_of(here):
+    x = (da.arange(30, chunks=10) * 2).persist()
+    futures = dtpnode.dask.futures_of(x, da.arange(3, chunks=3))
+    assert futures.keys() == stored(x).keys()
+    done, left = wait(futures.values())
+    assert not left
+    assert np.concatenate([futures[x.name, i].result() for i in range(3)]).tolist() == list(range(0, 60, 2))
+
+
+OTHER = """
+import pickle, sys
+import dtpnode, dtpnode.dask
+with open(sys.argv[1], "rb") as f:
+    x, y, bad = pickle.load(f)
+job = sys.argv[2]
+try:
+    x.sum().compute(scheduler="threads")
+except dtpnode.Error as e:
+    assert "no client" in str(e), e
+with dtpnode.Client() as client:
+    assert x.sum().compute(scheduler=client.get) == 435
+    assert (x + y).sum().compute(scheduler=client.get) == 465
+    assert x.sum().compute(scheduler="threads") == 435
+    assert dtpnode.dask.futures_of(y, client=client)[y.name, 1].result().tolist() == [1] * 10
+    for _ in range(2):
+        try:
+            bad.compute(scheduler=client.get)
+        except ZeroDivisionError as e:
+            assert "in the task 'bad'" in e.__notes__, e.__notes__
+        else:
+            raise AssertionError
+    kept = client.attach(job)
+    assert len(kept) == 6, list(kept)
+    assert kept[x.name, 2].result().tolist() == list(range(20, 30))
+    more = (x * 2).persist(scheduler=client.get)
+    assert more.sum().compute(scheduler=client.get) == 870
+print("well")
+"""
+
+
+@pytest.mark.parametrize("pickles", [pickle, cloudpickle])
+def test_persisted_from_another_process(here, cluster, tmp_path, pickles):
+    """A pickled collection, and attaching to the job."""
+    x, y, bad = dask.persist(
+        da.arange(30, chunks=10), da.ones(30, chunks=10, dtype=int),
+        dask.delayed(operator.truediv)(1, 0, dask_key_name="bad"), scheduler=dtpnode.dask.get(here),
+    )
+    path, job = tmp_path / "collections", next(iter(stored(x).values())).job
+    path.write_bytes(pickles.dumps((x, y, bad)))
+    assert path.stat().st_size < 100_000
+    again, _, _ = pickle.loads(path.read_bytes())
+    assert [s.token for s in stored(again).values()] == [s.token for s in stored(x).values()]
+    env = {**os.environ, "DTPNODE_STATE": str(cluster.states[0])}
+    out = subprocess.run([sys.executable, "-c", OTHER, path, job], env=env, capture_output=True, text=True, timeout=300)
+    assert out.stdout == "well\n", out.stderr
+    assert x.sum().compute() == 435, "the other one's end is not its end"
+
+
+def test_persisted_ends_with_its_client(cluster):
+    client = cluster.client()
+    x = dask.delayed(abs)(-1).persist(scheduler=client.get)
+    job = next(iter(stored(x).values())).job
+    assert x.compute(scheduler=client.get) == 1
+    client.close()
+    with cluster.client() as other:
+        until(lambda: state_of(other, job) == "done")
+        with pytest.raises(dtpnode.Error, match=f"what was persisted is gone: the job {job[:12]}") as caught:
+            x.compute(scheduler=other.get)
+        assert "persist it again" in caught.value.hint
+    with pytest.raises(dtpnode.Error, match="gone|no daemon|closed"):
+        dask.delayed(abs)(x).compute(scheduler="sync")
+
+
+@pytest.mark.parametrize("victim", [1, 0], ids=["another", "that of the client"])
+def test_persisted_where_a_daemon_is_killed(victim, cache, tmp_path):
+    """What is lost with a node is made again, from what is persisted before it, which is no more there."""
+
+    def plus(v):
+        (tmp_path / os.environ["DTPNODE_NODE"]).touch()
+        while len(list(tmp_path.iterdir())) < 2:  # so that both nodes make some
+            time.sleep(0.01)
+        return v + 1
+
+    args = ["--cache", cache, "--python", f"here={sys.executable}"]
+    with dtpnode.LocalCluster(nodes=2, slots=2, args=args) as cluster, cluster.client() as client:
+        with dtpnode.dask.get(client):
+            x = da.from_array(np.arange(40_000.0), chunks=1_000).map_blocks(plus, dtype=float).persist()
+            y = (x * 2).persist()
+            del x
+            gc.collect()
+            assert y.sum().compute() == 2 * sum(range(1, 40_001))
+            assert on_disk(cluster, 0) and on_disk(cluster, 1)
+            if victim == 0:
+                cluster.restart(0)
+            else:
+                daemon = cluster._processes.daemons[victim]
+                daemon.process.send_signal(signal.SIGKILL)
+                daemon.process.wait()
+                _cluster._shut(daemon.process)
+            assert y.sum().compute() == 2 * sum(range(1, 40_001))
+            assert (y + 1).persist().sum().compute() == 2 * sum(range(1, 40_001)) + 40_000
 
 
 def test_exception(here):
@@ -298,7 +548,7 @@ def test_docs(cluster, tmp_path, monkeypatch):
     monkeypatch.setenv("DTPNODE_STATE", str(cluster.states[0]))
     monkeypatch.chdir(tmp_path)
     blocks = re.findall("```python\n(.*?)```", text, re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     names = {"__name__": "__main__"}
     try:
         for block in blocks:

@@ -18,9 +18,10 @@ from dask._task_spec import Alias, DataNode, List, Task, TaskRef
 from dask.local import get_sync
 
 import dtpnode.dask
-from dtpnode import _graphrun, _pickles
+from dtpnode import _graphrun, _graphsend, _pickles
 from dtpnode._graph import MOST, Graph
-from dtpnode.dask import _Run, needed, nested
+from dtpnode._graphsend import Run
+from dtpnode.dask import needed, nested
 
 SEEDS = int(os.environ.get("DTPNODE_SEEDS", "60"))
 
@@ -38,7 +39,9 @@ class Values:
                 with open(frame["path"], "rb") as f:
                     f.seek(at)
                     assert hashlib.sha256(f.read(size)).digest() == told
-            self.kept[frame["unit"]] = [(frame["path"], at, size) for at, size, _ in frame["values"]]
+            path = f"{frame['path']}-{frame['unit']}"
+            os.link(frame["path"], path)
+            self.kept[frame["unit"]] = [(path, at, size) for at, size, _ in frame["values"]]
             self.keeps.append(frame["unit"])
             return {"op": "kept"}
         if frame["op"] == "get":
@@ -62,10 +65,10 @@ class Items(list):
     """A blob of items in this process."""
 
 
-def appends(graph):
+def appends(graph, job=""):
     """The items of a graph, by append."""
-    run = _Run.__new__(_Run)
-    run._graph, run._along, run._often = graph, dtpnode.dask.Along(), dtpnode.dask.often(graph)
+    run = Run.__new__(Run)
+    run._graph, run._along, run._often, run.name = graph, dtpnode.dask.Along(), _graphsend.often(graph), job
     return [Items(items) for items, _ in run._appends([])]
 
 
@@ -128,7 +131,7 @@ def test_random_graphs(seed, tmp_path, monkeypatch):
     nodes, wanted = needed(dsk, keys)
     graph = Graph(nodes, wanted, rng.choice((1, 1, 2, 50)))
     if seed % 2:
-        monkeypatch.setattr(dtpnode.dask, "MAX_BATCH", 2000)
+        monkeypatch.setattr(_graphsend, "MAX_BATCH", 2000)
     lost = set()
     def lose(where):
         if where in lost or rng.random() > 0.2:
@@ -140,6 +143,66 @@ def test_random_graphs(seed, tmp_path, monkeypatch):
         if graph.real(key) not in graph.home:
             out[key] = nodes[graph.real(key)].value
     assert nested(keys, out) == want
+
+
+class Jobs:
+    """A node's stores, by jobs, of which one is that of its processes."""
+
+    def __init__(self, own, **jobs):
+        self._own, self._jobs = own, jobs
+
+    def ask(self, frame):
+        job = frame.pop("job", self._own)
+        if job not in self._jobs:
+            raise _graphrun.Over(f"no job {job}")
+        return self._jobs[job].ask(frame)
+
+
+def test_values_of_an_earlier_graph(tmp_path, monkeypatch):
+    """What is persisted is taken by units of another job. Where it is lost, it is made again for its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DTPNODE_NODE", "here")
+    chain = {"a": Task("a", operator.add, 1, 2), "b": Task("b", operator.neg, TaskRef("a"))}
+    two = {**chain, "x": Task("x", operator.mul, TaskRef("b"), 100), "y": Alias("y", "x")}
+    earlier = Graph(two, ["b", "y"], 1, keep=True)
+    blobs = appends(earlier)
+    told = {}
+    first = Values([blob(tmp_path / "earlier", *blobs)])
+    process = _graphrun.Process()
+    process.daemon = first
+    for at, item in enumerate(blobs[0]):
+        told.update(process.run(item, blobs[0], at) or {})
+    assert told.keys() == {"b", "y"} and all(node == "here" and size > 0 for _, node, size in told.values())
+    numbers = {key: earlier.home[earlier.real(key)] + 1 for key in told}
+    stored = {key: _graphrun.Stored("one", numbers[key], slot, key) for key, (slot, _, _) in told.items()}
+
+    nodes = {key: Task(key, _graphrun.persisted, s) for key, s in stored.items()}
+    nodes["c"] = Task("c", operator.sub, TaskRef("b"), TaskRef("y"))
+    nodes["inner"] = Task("inner", operator.add, Task(None, _graphrun.persisted, stored["b"]), 1)
+    nodes["fused"] = Task.fuse(nodes["b"], Task("plus", operator.add, TaskRef("b"), 5), key="fused")
+    nodes, found = dtpnode.dask.taken(nodes, ["y"])
+    assert found.keys() == {"b", *map(dtpnode.dask.name_of, stored.values())}
+    later = Graph(nodes, ["c", "y", "fused"], 1, {"c": 1 << 30, "y": 1 << 30}, found)
+    assert len(later.units) > 1, "those of which much is taken have units of their own"
+    items, = appends(later, "two")
+    for lost in (False, True):
+        if lost:
+            first.kept.clear()
+            first.keeps.clear()
+        second, out = Values([blob(tmp_path / "later", items)]), {}
+        process = _graphrun.Process()
+        process.daemon, process.pid = Jobs("two", one=first, two=second), f"later-{lost}"
+        for at, item in enumerate(items):
+            out.update(process.run(item, items, at) or {})
+        assert out == {"c": 297, "y": -300, "fused": 2}
+        assert set(first.keeps) == set(numbers.values())
+    process = _graphrun.Process()
+    process.daemon, process.pid = Jobs("two", two=second), "last"
+    monkeypatch.setattr(_graphrun, "PAUSE", 0)
+    with pytest.raises(RuntimeError, match="what was persisted is gone: the job one.*persist it again"):
+        process.run(items[1], items, 1)
+    own, = appends(Graph(nodes, ["c"], 1, None, found), "one")
+    assert struct.unpack_from("<IQ", own[1]) == (1, numbers["b"]), "units of its own job are named"
 
 
 def test_waves():
@@ -218,7 +281,7 @@ def test_lost_values_are_made_again_as_far_as_needed(gone, again, tmp_path, monk
     dsk["d"] = Task("d", ran, "d", TaskRef("c"), TaskRef("c2"), TaskRef("other"))
     dsk["e"] = Task("e", ran, "e", TaskRef("d"), TaskRef("c"))
     graph = Graph(dsk, ["e"], 1)
-    monkeypatch.setattr(dtpnode.dask, "MAX_BATCH", 200)
+    monkeypatch.setattr(_graphsend, "MAX_BATCH", 200)
     blobs = appends(graph)
     assert len(blobs) > 1 and len(graph.units) == len(dsk)
     values = Values([blob(tmp_path / f"blob{i}", items) for i, items in enumerate(blobs)])

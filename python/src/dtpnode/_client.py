@@ -2,6 +2,7 @@
 
 import operator
 import os
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Iterable, Sequence, TypeVar
@@ -23,10 +24,17 @@ from ._reduction import NOTHING, Reduction, attached, begin
 from ._session import code_of
 
 if TYPE_CHECKING:
+    from ._persisted import Persisted
     from .dask import Scheduler
 
+_living: "weakref.WeakSet[Client]" = weakref.WeakSet()
 T = TypeVar("T")
 Files = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+
+def living() -> list[Control]:
+    """The ways to daemons that clients of this process have."""
+    return [client.control for client in list(_living) if not client.closed]
 
 
 def _list(files: Files) -> Sequence[str | os.PathLike[str]]:
@@ -71,7 +79,9 @@ class Client:
         self.state = path
         self._maps = Maps(self.control, Affinity(path))
         self._closing: list[Callable[[], None]] = []
+        self._get: "Scheduler | None" = None
         self.closed = False
+        _living.add(self)
 
     @property
     def slots(self) -> int:
@@ -131,14 +141,19 @@ class Client:
         """The total of a reduction, from any process and node; name is Reduction.name, or the beginning of it."""
         return attached(self.control, name)
 
-    def attach(self, name: str) -> Attached | Job:
+    def attach(self, name: str) -> "Attached | Job | Persisted":
         """What a name stands for, from any process and node: the futures of an executor's session (Executor.name), as
-        an Attached, or the job of a selector, as a Job. The beginning of a name will do. An unknown one is an Error."""
+        an Attached, those of what dask has persisted, by their keys, as a Persisted, or the job of a selector, as a Job.
+        The beginning of a name will do. An unknown one is an Error."""
         if not name:
             raise Error("the name is empty", "Executor.name is that of a session, and `dtpnode ps` lists all")
         status = self.control.call("GET", f"/v1/jobs/{name}")
         if status.get("kind") == "ROOT":
             return Job(self.control, status["id"])
+        if status.get("title") == "dask persist":
+            from ._persisted import Persisted
+
+            return Persisted(self.control, status["id"])
         return Attached(self.control, name)
 
     def run(
@@ -225,7 +240,8 @@ class Client:
         """The pool as dask's scheduler, for ``dask.config.set(scheduler=client.get)``. ``dtpnode.dask`` has the rest."""
         from .dask import get
 
-        return get(self)
+        self._get = self._get or get(self)
+        return self._get
 
     def on_close(self, close: Callable[[], None]) -> None:
         """Has ``close()`` called when this client is closed, while the daemon can be reached still."""

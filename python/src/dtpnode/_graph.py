@@ -21,6 +21,7 @@ from typing import Any
 from dask._task_spec import Alias, DataNode, GraphNode, List, Task, TaskRef
 
 from ._errors import Error
+from ._graphrun import Stored, Where
 
 MOST = 256  # tasks of a segment, where all are small
 CHAIN = 1024  # tasks of a chain that stay together
@@ -31,11 +32,12 @@ LINKS = 1 << 16  # units from which a unit may take values (exec/items.go)
 Key = Any  # what dask has as keys: strings, numbers, and tuples of these
 Node = Any  # dask's GraphNode
 Program = tuple[
-    list[tuple[int, int]],  # imports: a unit, and which of its exports
+    list[Where],  # imports
     list[Any],  # constants
     list[tuple[Any, ...]],  # tasks, as step has them
     list[int],  # registers that are exports
     list[tuple[Key, int]],  # keys that were asked for, and the registers of their values
+    list[tuple[Key, int]],  # keys that are persisted, and which of the exports are their values
 ]
 
 
@@ -45,17 +47,20 @@ class Unit:
 
     tasks: list[Key]  # in order
     imports: dict[Key, tuple[int, int]] = field(default_factory=dict)  # by keys, the unit and which of its exports
+    stored: dict[Key, Stored] = field(default_factory=dict)  # by keys, values of earlier graphs
     constants: dict[Key, None] = field(default_factory=dict)  # keys, in order
     exports: list[Key] = field(default_factory=list)  # tasks whose values other units take
     wanted: list[tuple[Key, Key]] = field(default_factory=list)  # keys that were asked for, and their tasks
+    kept: list[tuple[Key, Key]] = field(default_factory=list)  # keys that are persisted, and their tasks
 
 
 class Graph:
     """A graph that is cut into units, in ``units``. Units take values only from those before them.
 
     ``nodes`` are tasks, constants and aliases, as dask's ``convert_legacy_graph`` makes them, and ``wanted`` the keys
-    of values that are asked for. ``slots`` is how many units can run at a time. ``weights`` has bytes of tasks that are
-    large."""
+    of values that are asked for or, with ``keep``, are to stay on the nodes. ``slots`` is how many units can run at a
+    time. ``weights`` has bytes of tasks that are large. ``stored`` has values of earlier graphs, by keys that are in
+    nodes, too, and are not asked for themselves."""
 
     def __init__(
         self,
@@ -63,20 +68,25 @@ class Graph:
         wanted: Iterable[Key],
         slots: int,
         weights: Mapping[Key, int] | None = None,
+        stored: Mapping[Key, Stored] | None = None,
+        keep: bool = False,
     ) -> None:
-        self.nodes = nodes
+        self.nodes, self.stored = nodes, stored or {}
         self._reals = {key: self._target(key) for key, node in nodes.items() if type(node) is Alias}
         asked = list(dict.fromkeys(wanted))
         self.order, self._inputs = self._sorted(asked)
         most = min(max(len(self.order) // (max(slots, 1) * SPREAD), 1), MOST)
         self.units, homes = self._units(self._segments(most, weights or {}))
         self.home = dict(zip(self.order, homes))  # by tasks, their units
-        for key in asked:
-            real = self.real(key)
-            if real in self.home:
-                self.units[self.home[real]].wanted.append((key, real))
         self._exported: dict[Key, tuple[int, int]] = {}  # by tasks, their units, and which export of these
         self._link(homes)
+        for key in asked:
+            real = self.real(key)
+            if real in self.home and keep:
+                self._export(real)
+                self.units[self.home[real]].kept.append((key, real))
+            elif real in self.home:
+                self.units[self.home[real]].wanted.append((key, real))
 
     def real(self, key: Key) -> Key:
         """What a key stands for, which may be an alias."""
@@ -113,7 +123,7 @@ class Graph:
                 place = places.get(key)
                 if place is None:
                     node = self._of(key, None if by == key else by)
-                    if type(node) is DataNode:
+                    if type(node) is DataNode or key in self.stored:
                         stack.pop()
                         continue
                     places[key] = -1
@@ -195,7 +205,9 @@ class Graph:
             found = self.nodes[key].dependencies
             if len(inputs) < len(found):
                 for name in sorted(map(self.real, found), key=repr):
-                    if name not in self.home:
+                    if name in self.stored:
+                        unit.stored[name] = self.stored[name]
+                    elif name not in self.home:
                         unit.constants[name] = None
         for unit in self.units:
             if len({source for source, _ in unit.imports.values()}) > LINKS:
@@ -213,18 +225,24 @@ class Graph:
             exports.append(key)
         return found
 
-    def program(self, unit: Unit, numbers: Sequence[int]) -> Program:
-        """A unit as it is run. numbers are those of all units before it in their job."""
+    def program(self, unit: Unit, numbers: Sequence[int], job: str = "") -> Program:
+        """A unit as it is run in a job. numbers are those of all units before it there."""
         at: dict[Key, int] = {}
-        for key in (*unit.imports, *unit.constants, *unit.tasks):
+        for key in (*unit.imports, *unit.stored, *unit.constants, *unit.tasks):
             at[key] = len(at)
+        imports: list[Where] = [(numbers[source], slot) for source, slot in unit.imports.values()]
         return (
-            [(numbers[source], slot) for source, slot in unit.imports.values()],
+            imports + [stored.where(job) for stored in unit.stored.values()],
             [self.nodes[key].value for key in unit.constants],
             [self.step(key, at) for key in unit.tasks],
             [at[key] for key in unit.exports],
             [(key, at[real]) for key, real in unit.wanted],
+            [(key, slot) for slot, key in self.kept(unit)],
         )
+
+    def kept(self, unit: Unit) -> list[tuple[int, Key]]:
+        """The keys of a unit that are persisted, and which of its exports are their values."""
+        return [(self._exported[real][1], key) for key, real in unit.kept]
 
     def step(self, key: Key, at: Mapping[Key, int]) -> tuple[Any, ...]:
         """A task as it is run: its key, function, arguments, keywords, and at which places of the arguments a register

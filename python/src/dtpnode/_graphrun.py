@@ -22,6 +22,9 @@ variable DTPNODE_VALUES) in which file the value is. It is laid out so that what
 
 Values may be lost with the nodes that have them. Whoever needs one then makes it again, by its unit, with what that
 needs in turn.
+
+A unit may take values of another job, whose graph was persisted. They are that job's still: the daemon is told its name
+with each request, and what is made again is kept for it.
 """
 
 import contextlib
@@ -35,7 +38,7 @@ import struct
 import sys
 import time
 from collections import OrderedDict
-from typing import Any, Callable, Iterable
+from typing import Any, Callable, Iterable, Iterator
 
 from ._unpicklable import unpicklable as in_the_way  # which is shipped by value, too
 
@@ -48,10 +51,62 @@ SHARES = 32 << 20  # bytes of pickles of what is shared, that a process has at h
 PACK = 64 << 20  # bytes of a file of values, behind which another one is begun
 MAX_FRAME = 64 << 20  # bytes
 TRIES, PAUSE = 5, 0.5  # attempts to have what nobody had a moment ago, and seconds between them
+UNKNOWN = 20  # attempts to find an earlier job: a node that has just come back hears of its jobs soon
 
 _HEAD = "<BxxxIQ"  # of a value
 
-Where = tuple[int, int]  # a unit, and which of its exports
+Where = tuple[int, int] | tuple[int, int, str]  # a unit, which of its exports, and its job, if that is another one
+
+
+class Stored:
+    """A value that nodes keep, of a graph that was persisted. It is sent to other processes as where the value is."""
+
+    def __init__(self, job: str, unit: int, slot: int, key: Any, token: Any = None) -> None:
+        self.job, self.unit, self.slot, self.key = job, unit, slot, key
+        self.token = token  # that somebody in this process needs the unit's values; None where that is not known
+        self.place: tuple[str, int] | None = None  # the id of a node that has it, and its bytes, once that is known
+
+    def where(self, job: str) -> Where:
+        """Where it is, for units of a job."""
+        return (self.unit, self.slot) if job == self.job else (self.unit, self.slot, self.job)
+
+    def __reduce__(self) -> Any:
+        return stored, (self.job, self.unit, self.slot, self.key)
+
+    def __dask_tokenize__(self) -> Any:
+        return "dtpnode-stored", self.job, self.unit, self.slot
+
+    def __repr__(self) -> str:
+        return f"<dtpnode: the value of the task {self.key!r}, in the job {self.job[:12]}>"
+
+
+def on_node() -> bool:
+    """Whether this is a process of a node, and not one of a user."""
+    return "DTPNODE_VALUES" in os.environ
+
+
+def stored(job: str, unit: int, slot: int, key: Any) -> Stored:
+    """A Stored that has come from another process."""
+    if on_node():
+        return Stored(job, unit, slot, key)
+    from dtpnode import _persisted  # This function itself may have been sent by value.
+
+    return _persisted.known(job, unit, slot, key)
+
+
+def persisted(value: Any) -> Any:
+    """The value of a Stored. It is the task that stands for it in a graph, which our own scheduler does not run: units
+    take the value from where it is."""
+    if on_node():
+        return process().take([value.where("")], (), 0)[0]
+    from dtpnode import _persisted
+
+    return _persisted.bring(value)
+
+
+def same(value: Any) -> Any:
+    """What it is given."""
+    return value
 
 
 def pack_shared(pickles: list[bytes]) -> bytes:
@@ -138,6 +193,10 @@ class Unread(Exception):
     """The daemon does not do what it was asked for."""
 
 
+class Over(Exception):
+    """The job whose values are asked for is not known to the daemon, or is over."""
+
+
 class Daemon:
     """The daemon's side of the values, over its socket."""
 
@@ -169,7 +228,7 @@ class Daemon:
                 if not again:
                     raise Unread(f"the daemon of this node does not answer: {e}") from e
         if answer.get("op") == "failed":
-            raise Unread(str(answer.get("why")))
+            raise (Over if answer.get("over") else Unread)(str(answer.get("why")))
         return answer
 
     def _read(self, n: int) -> bytearray:
@@ -273,6 +332,11 @@ def read(path: str, at: int, size: int) -> Any:
         os.close(fd)
 
 
+def made_by(w: Where) -> tuple[int, str]:
+    """The unit that makes a value, and its job, which is empty for this process's own."""
+    return w[0], w[2] if len(w) > 2 else ""
+
+
 class Process:
     """What a process that runs units keeps between them."""
 
@@ -282,7 +346,7 @@ class Process:
         self.daemon = Daemon(path) if path else None
         self.recent = Remembered(RECENT)  # values, by where they are
         self.shared = Remembered(SHARES)  # by their pickles
-        self._pack: Pack | None = None
+        self._open: dict[str, Pack] = {}  # by the jobs whose values are written there; "" is this process's own
         self._packs = 0
         self.theirs: BaseException | None = None  # what a task has raised, and not this process for the want of memory
 
@@ -368,16 +432,20 @@ class Process:
                 out[w] = recent[0]
         if not ask:
             return out
-        for w, where in zip(ask, self.ask({"op": "get", "want": ask})["values"]):
-            if where is None:
-                continue
-            path, at, size = where
-            try:
-                value = read(path, at, size)
-            except FileNotFoundError:  # It has just gone, which is as if it had been gone before.
-                continue
-            out[w] = value
-            self.recent.add(w, value, size)
+        by_job: dict[str, list[Where]] = {}
+        for w in ask:
+            by_job.setdefault(made_by(w)[1], []).append(w)
+        for job, some in by_job.items():
+            for w, where in zip(some, self.ask({"op": "get", "want": [w[:2] for w in some]}, job)["values"]):
+                if where is None:
+                    continue
+                path, at, size = where
+                try:
+                    value = read(path, at, size)
+                except FileNotFoundError:  # It has just gone, which is as if it had been gone before.
+                    continue
+                out[w] = value
+                self.recent.add(w, value, size)
         return out
 
     def sure(self, w: Where) -> Any:
@@ -389,30 +457,30 @@ class Process:
 
     def remake(self, lost: list[Where], blob: Any, base: int) -> None:
         """Makes the values of units again, and before them what these take and is lost, too."""
-        todo = list(dict.fromkeys(unit for unit, _ in lost))
-        made: set[int] = set()
+        todo = list(dict.fromkeys(map(made_by, lost)))
+        made: set[tuple[int, str]] = set()
         while todo:
-            unit = todo[-1]
-            if unit in made:
+            unit, job = todo[-1]
+            if (unit, job) in made:
                 todo.pop()
                 continue
-            if base <= unit < base + len(blob):
+            if not job and base <= unit < base + len(blob):
                 own, first = blob, base
             else:
-                told = self.item(unit)
+                told = self.item(unit, job)
                 own, first = Blob(told["path"]), unit - told["at"]
             number, program = self.program(own[unit - first], own)
             if number != unit:
                 raise Unread(f"the item of the unit {unit} is that of the unit {number}")
-            found = self.look(program[0])
-            lacking = [w for w in program[0] if w not in found]
-            before = [w[0] for w in lacking if w[0] not in made]
+            want = [w if len(w) > 2 or not job else (w[0], w[1], job) for w in program[0]]
+            found = self.look(want)
+            before = [by for w in want if w not in found and (by := made_by(w)) not in made]
             if before:
                 todo += dict.fromkeys(before)
                 continue
-            taken = [found[w] if w in found else self.sure(w) for w in program[0]]
-            self.again(Run(self, unit, program), taken)
-            made.add(unit)
+            taken = [found[w] if w in found else self.sure(w) for w in want]
+            self.again(Run(self, unit, program, job), taken)
+            made.add((unit, job))
             todo.pop()
 
     def again(self, run: "Run", taken: list[Any]) -> None:
@@ -427,46 +495,71 @@ class Process:
                 raise
             run.keep_raised(e)
 
-    def item(self, unit: int) -> dict[str, Any]:
+    def item(self, unit: int, job: str) -> dict[str, Any]:
         """Where the item of a unit is. It may be on its way still, where nodes have come and gone."""
         for left in reversed(range(TRIES)):
             try:
-                return self.ask({"op": "item", "unit": unit})
+                return self.ask({"op": "item", "unit": unit}, job)
             except Unread:
                 if not left:
                     raise
             time.sleep(PAUSE)
         raise AssertionError
 
-    def ask(self, frame: dict[str, Any]) -> dict[str, Any]:
+    def ask(self, frame: dict[str, Any], job: str = "") -> dict[str, Any]:
+        """Asks the daemon of values of this process's own job, or of another one."""
         if self.daemon is None:
             raise RuntimeError(
                 f"the daemon on {os.uname().nodename} keeps no values for the tasks of graphs: it is older than the "
                 "dtpnode that has sent this graph"
             )
-        return self.daemon.ask(frame)
+        if not job:
+            return self.daemon.ask(frame)
+        for left in reversed(range(UNKNOWN)):
+            try:
+                return self.daemon.ask({**frame, "job": job})
+            except Over as e:
+                if not left:
+                    raise RuntimeError(
+                        f"what was persisted is gone: the job {job[:12]}, whose values the nodes have kept, has ended "
+                        f"with its client, or was cancelled ({e}): persist it again"
+                    ) from None
+            time.sleep(PAUSE)
+        raise AssertionError
 
-    def pack(self, folder: str) -> Pack:
-        """The file that takes the next values of a unit."""
-        if self._pack is not None and self._pack.size > PACK:
-            self._pack.close()
-            self._pack = None
-        if self._pack is None:
+    @contextlib.contextmanager
+    def pack(self, folder: str, job: str, own: bool) -> Iterator[Pack]:
+        """The file that takes the next values of a unit of a job: one of its own, or one of several units."""
+        pack = self._open.get(job) if not own else None
+        if pack is None:
             self._packs += 1
-            self._pack = Pack(folder, f".dtpnode-graph-{self.pid}-{self._packs}")
-        return self._pack
+            pack = Pack(folder, f".dtpnode-graph-{self.pid}-{self._packs}")
+        try:
+            yield pack
+        finally:
+            if own or pack.size > PACK:
+                pack.close()
+                with contextlib.suppress(OSError):
+                    os.unlink(pack.path)  # The daemon has another name for it, if it has anything of it.
+                if not own:
+                    self._open.pop(job, None)
+            else:
+                self._open[job] = pack
 
-    def keep(self, unit: int, pack: Pack, values: list[tuple[int, int, bytes]]) -> None:
-        """Hands the exports of a unit over, which are written."""
-        self.ask({"op": "keep", "unit": unit, "path": pack.path, "values": values})
+    def keep(self, unit: int, pack: Pack, values: list[tuple[int, int, bytes]], hold: bool, job: str) -> None:
+        """Hands the exports of a unit over, which are written. With hold they stay when all that take them have run."""
+        frame: dict[str, Any] = {"op": "keep", "unit": unit, "path": pack.path, "values": values}
+        if hold:
+            frame["hold"] = True
+        self.ask(frame, job)
 
 
 class Run:
     """A unit that runs."""
 
-    def __init__(self, process: Process, unit: int, program: Any) -> None:
-        self._process, self._unit = process, unit
-        _, self._constants, self._steps, self._exports, self._wanted = program
+    def __init__(self, process: Process, unit: int, program: Any, job: str = "") -> None:
+        self._process, self._unit, self._job = process, unit, job
+        _, self._constants, self._steps, self._exports, self._wanted, self._kept = program
         self._registers: list[Any] = []
         self._folder = os.getcwd()
 
@@ -478,15 +571,29 @@ class Run:
             parts = parts_of(e, 1)
         except Exception:
             parts = parts_of(RuntimeError(f"{type(e).__name__}: {e}"), 1)
-        pack = self._process.pack(self._folder)
-        self._process.keep(self._unit, pack, [pack.write(parts)] * len(self._exports))
+        with self._pack() as pack:
+            self._hand_over(pack, [pack.write(parts)] * len(self._exports))
+
+    def _pack(self) -> contextlib.AbstractContextManager[Pack]:
+        """The file for the unit's exports. What is persisted is in one of its own, since it is removed on its own."""
+        return self._process.pack(self._folder, self._job, bool(self._kept))
+
+    def _hand_over(self, pack: Pack, values: list[tuple[int, int, bytes]]) -> None:
+        self._process.keep(self._unit, pack, values, bool(self._kept), self._job)
 
     def run(self, taken: list[Any]) -> dict[Any, Any] | None:
-        """Runs the tasks, with what the unit takes, and keeps what others take of it."""
-        registers = self._registers = [*taken, *self._constants]
+        """Runs the tasks, with what the unit takes, and keeps what others take of it. Returns the values that were
+        asked for, or which of its exports are persisted, on which node, and their bytes."""
+        self._registers = [*taken, *self._constants]
+        if not self._exports:
+            return self._run(None)
+        with self._pack() as pack:
+            return self._run(pack)
+
+    def _run(self, pack: Pack | None) -> dict[Any, Any] | None:
+        registers = self._registers
         first = len(registers)
         last, exports = self._last_uses(), set(self._exports)
-        pack = self._process.pack(self._folder) if exports else None
         written: dict[int, tuple[int, int, bytes]] = {}
         for n, step in enumerate(self._steps, first):
             try:
@@ -498,12 +605,16 @@ class Run:
             registers.append(value)
             if pack is not None and n in exports:
                 written[n] = pack.write(self._parts(step[0], value))
-                self._process.recent.add((self._unit, self._exports.index(n)), value, written[n][1])
+                where: Where = (self._unit, self._exports.index(n))
+                self._process.recent.add((*where, self._job) if self._job else where, value, written[n][1])
             del value
             for register in last.get(n, ()):
                 registers[register] = None
         if pack is not None:
-            self._process.keep(self._unit, pack, [written[register] for register in self._exports])
+            self._hand_over(pack, [written[register] for register in self._exports])
+        if self._kept:
+            node = os.environ.get("DTPNODE_NODE", "")
+            return {key: (slot, node, written[self._exports[slot]][1]) for key, slot in self._kept}
         return {key: registers[register] for key, register in self._wanted} or None
 
     @staticmethod
@@ -580,12 +691,17 @@ def no_memory() -> BaseException:
 _process: Process | None = None
 
 
-def unit(item: Any, blob: Any, at: int) -> Any:
-    """Runs the unit that is item number ``at`` of a blob."""
+def process() -> Process:
+    """What this process keeps between units."""
     global _process
     if _process is None or _process.pid != os.getpid():
         _process = Process()
-    return _process.run(item, blob, at)
+    return _process
+
+
+def unit(item: Any, blob: Any, at: int) -> Any:
+    """Runs the unit that is item number ``at`` of a blob."""
+    return process().run(item, blob, at)
 
 
 def show(item: Any, blob: Any, at: int) -> str:
