@@ -7,6 +7,8 @@ import sys
 import pytest
 
 import dtpnode
+from dtpnode import _attach
+from dtpnode._session import parts_of
 from test_sessions import LIMIT, jobs_of, until, waiter
 
 PROGRAM = """
@@ -132,6 +134,16 @@ def test_goes_on_with_another_job(two, tmp_path):
         until(lambda: kept(client, last)[1] == 20, "they are kept for the last job")
         program.kill()
         program.check(client)
+
+
+def test_attached_in_the_midst(client, monkeypatch):
+    """Calls that come into the job after it was asked how many it has, and before what waits is counted, are there."""
+    with client.executor() as pool:
+        assert list(pool.map(abs, range(8))) == list(range(8))
+    monkeypatch.setattr(_attach, "parts_of", lambda *a: [(n, {**s, "units": s["units"] - 4}) for n, s in parts_of(*a)])
+    monkeypatch.setattr(_attach.Attached, "_follow", lambda self, job: None)
+    with client.attach(pool.name) as session:
+        assert len(session) == 8
 
 
 def test_cancels(client, tmp_path):

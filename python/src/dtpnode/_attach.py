@@ -11,6 +11,9 @@ from ._receiver import Job, Receiver
 from ._session import PARTIAL, REDUCE, parts_of
 
 
+LOOKS = 10  # at a session of which more and more is sent, before its last calls are found out when they have run
+
+
 class _Call(LateFuture):
     """The future of a call that another process has submitted."""
 
@@ -73,18 +76,29 @@ class Attached(Receiver):
                 continue
             job = Job(status["id"], before, closing=True)
             self._names.add(job.name)
-            waiting = self._waiting(job.name) if status is parts[-1][1] else 0
+            units, waiting = int(status["units"]), 0
+            if status is parts[-1][1]:
+                units, waiting = self._counts(job, units)
             with self._lock:
-                self._know(job, int(status["units"]))
+                self._know(job, units)
                 self._expect(job, waiting)
             self._follow(job)
 
-    def _waiting(self, job: str) -> int:
-        """How many calls the daemon of a job's program keeps that are not in it yet, as far as it can be asked."""
-        try:
-            return int(self._control.call("GET", f"/v1/jobs/{job}/backlog")["waiting"])
-        except Error:
-            return 0
+    def _counts(self, job: Job, units: int) -> tuple[int, int]:
+        """How many calls a job has, which were so many a moment ago, and how many the daemon of its program keeps that
+        are not in it yet, as far as it can be asked. Of calls that come into it between the two questions neither may
+        count, so that both are asked again then."""
+        waiting = 0
+        for _ in range(LOOKS):
+            before = units
+            try:
+                waiting = int(self._control.call("GET", f"/v1/jobs/{job.name}/backlog")["waiting"])
+                units = int(self._status(job)["units"])
+            except Error:
+                break
+            if units == before:
+                break
+        return units, waiting
 
     def _know(self, job: Job, units: int) -> None:
         """Makes futures of a job's units, up to a number of them, as running. The caller holds _lock."""
