@@ -25,6 +25,7 @@ type job struct {
 	solo     []tasks.Range     // suspects that wait here, each for a generation of its own
 	gens     []*gen            // generations of the job, in the order in which they were started
 	last     GenID             // the generation that was started last
+	had      time.Duration     // for which its generations have had slots, as charge counts it
 	pending  []*pending        // grants that are not acknowledged yet
 	seen     map[grantKey]bool // answers to the grants that came here
 	done     tasks.Cover       // units that are committed, as far as this node was told
@@ -114,6 +115,7 @@ func (s *Scheduler) open(ev Open) {
 		open:    ev.Open,
 		needs:   ev.Needs,
 		rate:    ev.Rate,
+		had:     s.least,
 		seen:    map[grantKey]bool{},
 		credits: map[tasks.PeerID]*credit{},
 	}

@@ -1,6 +1,7 @@
 package steal
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -39,18 +40,21 @@ func (s *Scheduler) fill() {
 	}
 }
 
-// hungriest is the job that has work to begin and the fewest generations here. Of several such jobs it is the one whose
-// last generation was started the longest ago, so that even one slot serves all jobs in turn; jobs that never had a
-// generation come first, the oldest of them before the others.
+// hungriest is the job that has work to begin and the fewest generations here. Of several such jobs it is the one that
+// has had the least of the slots, so that even one slot serves all jobs alike; then the one whose last generation was
+// started the longest ago, where jobs that never had a generation come first, the oldest of them before the others.
 func (s *Scheduler) hungriest() *job {
 	var best *job
 	for _, j := range s.jobs {
-		if s.startable(j) &&
-			(best == nil || len(j.gens) < len(best.gens) || len(j.gens) == len(best.gens) && j.last < best.last) {
+		if s.startable(j) && (best == nil || hungrier(j, best)) {
 			best = j
 		}
 	}
 	return best
+}
+
+func hungrier(a, b *job) bool {
+	return cmp.Or(cmp.Compare(len(a.gens), len(b.gens)), cmp.Compare(a.had, b.had), cmp.Compare(a.last, b.last)) < 0
 }
 
 func (s *Scheduler) startable(j *job) bool {

@@ -1,6 +1,7 @@
 package steal
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"testing"
@@ -20,6 +21,7 @@ type mill struct {
 	free  map[GenID]time.Duration             // when the last packet of a generation ends
 	ran   map[tasks.JobID]int64               // units
 	first map[tasks.JobID]time.Duration       // packet, begun
+	units map[tasks.JobID]time.Duration       // how long a unit takes, where not as long as those of others
 	asked func(at time.Duration, req Request) // of another node; nil if there is none
 }
 
@@ -31,6 +33,7 @@ func newMill(t *rapid.T, s *Scheduler) *mill {
 		free:  map[GenID]time.Duration{},
 		ran:   map[tasks.JobID]int64{},
 		first: map[tasks.JobID]time.Duration{},
+		units: map[tasks.JobID]time.Duration{},
 	}
 }
 
@@ -61,7 +64,7 @@ func (m *mill) run(until time.Duration, unit time.Duration) {
 					m.first[e.Job] = h.at
 				}
 			case Lease:
-				took := time.Duration(e.Packet.Len()) * unit
+				took := time.Duration(e.Packet.Len()) * cmp.Or(m.units[m.jobs[e.Gen]], unit)
 				m.free[e.Gen] = max(m.free[e.Gen], h.at) + took
 				m.ran[m.jobs[e.Gen]] += e.Packet.Len()
 				m.at(m.free[e.Gen], PacketDone{Gen: e.Gen, Packet: e.Packet, Last: e.Packet.Last, Elapsed: took})
@@ -116,6 +119,37 @@ func TestJobsOfAllAgesProgress(t *testing.T) {
 			fair := later.Seconds() * 1000 * float64(slots) / float64(jobs)
 			if got := float64(m.ran[id] - before[id]); got < fair/2 || got > 2*fair {
 				t.Fatalf("%s ran %.0f units of %d jobs on %d slots, where %.0f are fair", id, got, jobs, slots, fair)
+			}
+		}
+	})
+}
+
+// TestJobsOfLongUnitsHaveNoMoreThanTheirShare has jobs share slots whose units take from a millisecond to a minute:
+// each gets about as much time. A turn ends only with a unit, so that in as many turns the job of the longest ones would get
+// nearly all.
+func TestJobsOfLongUnitsHaveNoMoreThanTheirShare(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		slots, jobs := rapid.IntRange(1, 6).Draw(t, "slots"), rapid.IntRange(2, 5).Draw(t, "jobs")
+		s, err := New(Config{Self: "s", Slots: slots, Seed: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := newMill(t, s)
+		const units = 1_000_000_000
+		for i := range jobs {
+			id := tasks.JobID(fmt.Sprint("job", i))
+			lengths := []time.Duration{time.Millisecond, time.Second, 10 * time.Second, time.Minute}
+			m.units[id] = rapid.SampledFrom(lengths).Draw(t, "unit")
+			m.at(0, Open{Job: id, Home: "s", Data: dataset(t, units), Rate: 1 / m.units[id].Seconds()})
+			m.at(0, Work{Job: id, Ranges: tasks.CoverOf(tasks.R(0, units))})
+		}
+		const long = time.Hour
+		m.run(long, 0)
+		fair := long.Seconds() * float64(slots) / float64(jobs)
+		for id, unit := range m.units {
+			if got := float64(m.ran[id]) * unit.Seconds(); got < fair/2 || got > 2*fair {
+				t.Fatalf("%s with units of %v had %.0f s of %d slots, where %.0f are fair: %v, %v", id, unit, got, slots, fair,
+					m.ran, m.units)
 			}
 		}
 	})

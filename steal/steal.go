@@ -375,6 +375,8 @@ type Scheduler struct {
 	thief   thief
 	peers   []tasks.PeerID        // sorted
 	known   map[tasks.PeerID]peer // what is known of each of them
+	charged time.Duration         // until when jobs are charged for slots
+	least   time.Duration         // that a job had of the slots which wanted some
 	leaving bool
 	full    bool
 }
@@ -399,6 +401,7 @@ func New(cfg Config) (*Scheduler, error) {
 func (s *Scheduler) Step(now time.Duration, ev Event) []Effect {
 	s.now = max(s.now, now)
 	s.out = nil
+	s.charge()
 	s.handle(ev)
 	s.expire()
 	s.release()
