@@ -73,10 +73,11 @@ type leaving struct {
 // genState is what this peer knows of a running generation.
 type genState struct {
 	job    *jobState
-	solo   bool        // it runs a suspect range by itself
-	cover  tasks.Cover // units that it has run
-	canary uint64      // that its output must show
-	room   int64       // bytes that are set aside for its output, while that is sealed
+	solo   bool          // it runs a suspect range by itself
+	cover  tasks.Cover   // units that it has run
+	canary uint64        // that its output must show
+	room   int64         // bytes that are set aside for its output, while that is sealed
+	slot   time.Duration // until when the time in its slot is counted (countSlots)
 }
 
 // New returns a peer without jobs.

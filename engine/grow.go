@@ -335,11 +335,16 @@ func (p *Peer) regrow(j *jobState) {
 	p.dropOutbox(j, "the job began anew from a ledger that lacks some of its appends")
 	for id, g := range p.gens {
 		if g.job == j {
-			delete(p.gens, id)
+			p.dropGen(id)
 		}
 	}
 	j.growth, j.sight = growth{}, sight{}
-	j.work = work{parts: merge.NewLocal(j.id, p.self, j.home), stats: j.work.stats, failSeq: j.work.failSeq}
+	j.work = work{
+		parts:   merge.NewLocal(j.id, p.self, j.home),
+		stats:   j.work.stats,
+		failSeq: j.work.failSeq,
+		slots:   j.work.slots,
+	}
 	j.loaded, j.prep.failed, j.prep.tried = false, true, p.now
 	p.emit(Regrown{ID: j.id})
 }

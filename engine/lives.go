@@ -76,5 +76,6 @@ func sum(s, gone ledger.Stats) ledger.Stats {
 	s.Merges += gone.Merges
 	s.Generations += gone.Generations
 	s.Failures += gone.Failures
+	s.Slots += gone.Slots
 	return s
 }

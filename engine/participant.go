@@ -24,6 +24,7 @@ type work struct {
 	largest  int64            // size of the largest output of a generation so far, in bytes
 	kills    int              // how many generations in a row were killed from outside
 	full     full             // of the disk here, for an open job
+	slots    time.Duration    // for which generations had slots here, all together
 }
 
 // killsInARow is how many generations may be killed from outside, with none sealed between, before the
@@ -41,7 +42,7 @@ func (p *Peer) schedule(ev steal.Event) {
 			p.send(e.To, Message{Steal: &m})
 		case steal.Start:
 			if j := p.job(e.Job); j != nil {
-				p.gens[e.Gen] = &genState{job: j, solo: e.Solo}
+				p.gens[e.Gen] = &genState{job: j, solo: e.Solo, slot: p.now}
 				p.emit(StartGen{Job: e.Job, Gen: e.Gen, Solo: e.Solo})
 			}
 		case steal.Lease:
@@ -51,7 +52,7 @@ func (p *Peer) schedule(ev steal.Event) {
 		case steal.Seal:
 			p.room.seals = append(p.room.seals, e.Gen)
 		case steal.Kill:
-			delete(p.gens, e.Gen)
+			p.dropGen(e.Gen)
 			p.emit(e)
 		case steal.Taken:
 			if j := p.job(e.Job); j != nil {
@@ -84,6 +85,30 @@ func (p *Peer) noteGift(to tasks.PeerID, g *steal.Grant) {
 			j.led.home.Lent(to, g.Ranges)
 		}
 	}
+}
+
+// dropGen forgets a generation, whose slot is free.
+func (p *Peer) dropGen(id steal.GenID) {
+	if g := p.gens[id]; g != nil {
+		g.countSlot(p.now)
+		delete(p.gens, id)
+	}
+}
+
+// countSlot adds the time that the generation had its slot until now to that of its job.
+func (g *genState) countSlot(now time.Duration) {
+	g.job.work.slots += now - g.slot
+	g.slot = now
+}
+
+// slotTime is how long generations of a job have had slots here until now, all together, in milliseconds.
+func (p *Peer) slotTime(j *jobState) int64 {
+	for _, g := range p.gens {
+		if g.job == j {
+			g.countSlot(p.now)
+		}
+	}
+	return j.work.slots.Milliseconds()
 }
 
 // packetDone adds what a generation has run to what its output must show.
@@ -135,7 +160,7 @@ func (p *Peer) genSealed(ev GenSealed) {
 			Reason: "the sealed output does not count the packets that were processed"}})
 		return
 	}
-	delete(p.gens, ev.Gen)
+	p.dropGen(ev.Gen)
 	j := g.job
 	j.work.stats.Generations++
 	j.work.kills = 0
@@ -157,7 +182,7 @@ func (p *Peer) genFailed(ev GenFailed) {
 	if g == nil {
 		return
 	}
-	delete(p.gens, ev.Gen)
+	p.dropGen(ev.Gen)
 	j := g.job
 	var pause time.Duration
 	var blind tasks.Cover

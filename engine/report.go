@@ -40,6 +40,7 @@ func (p *Peer) report(j *jobState) {
 	p.seq++
 	j.work.stats.Rate = p.sched.Rate(j.id) * float64(p.cfg.Steal.Slots)
 	j.work.stats.Merges = j.work.parts.Merges()
+	j.work.stats.Slots = p.slotTime(j)
 	r := &ledger.Report{
 		Seq:      p.seq,
 		Ready:    j.loaded && !p.leaving.on,

@@ -51,6 +51,7 @@ type Stats struct {
 	Merges      int64   `msgpack:"m"`
 	Generations int64   `msgpack:"g"`
 	Failures    int64   `msgpack:"f"`
+	Slots       int64   `msgpack:"t,omitempty"` // milliseconds for which generations had slots, all together
 }
 
 // Failure is what a job's record says of a failure: of user code, of data or of a node. What a runtime says of it is an
@@ -151,6 +152,7 @@ func (r Report) plausible(want int64) Report {
 	for _, v := range []*int64{&s.Units, &s.Packets, &s.Steals, &s.Merges, &s.Generations, &s.Failures} {
 		*v = min(max(*v, 0), most)
 	}
+	s.Slots = min(max(s.Slots, 0), mostSlots)
 	s.Bytes = min(max(s.Bytes, 0), most*min(mostBytes, math.MaxInt64/most/mostNodes))
 	r.Blames = r.Blames[:min(len(r.Blames), maxBlames)]
 	if !(s.Rate >= 0 && s.Rate <= mostRate) {
@@ -165,6 +167,7 @@ const (
 	smallRuns = 1000     // units beyond that, since those of a small job may be tried again and again
 	mostUnits = 1 << 50  // units in all, so that sums over all nodes do not overflow
 	mostBytes = 64 << 20 // bytes read for a unit
+	mostSlots = 1 << 50  // milliseconds in slots, for the same reason
 	mostNodes = 1 << 10  // over how many nodes bytes can be summed up
 	mostRate  = 1e12     // units a second
 )

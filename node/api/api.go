@@ -323,15 +323,17 @@ type JobStatus struct {
 	// what ran how many of the committed entries, where that is not the same for all
 	Codes []Code `json:"codes,omitempty"`
 
-	Commits int64      `json:"commits"` // partial results that were ever committed
-	Folds   int64      `json:"folds"`   // merges that took the place of some of them
-	Parts   int        `json:"parts"`   // partial results that are committed now
-	Packets int64      `json:"packets"`
-	Steals  int64      `json:"steals"`
-	Merges  int64      `json:"merges"`
-	Nodes   []NodeWork `json:"nodes"`
-	Missing []Missing  `json:"missing,omitempty"` // only in a partial result, or if it cannot be finished
-	Failing []Missing  `json:"failing,omitempty"` // failed at least once, being tried again
+	Commits int64 `json:"commits"` // partial results that were ever committed
+	Folds   int64 `json:"folds"`   // merges that took the place of some of them
+	Parts   int   `json:"parts"`   // partial results that are committed now
+	Packets int64 `json:"packets"`
+	Steals  int64 `json:"steals"`
+	Merges  int64 `json:"merges"`
+	// for how long the job had slots of nodes, all together
+	SlotSeconds float64    `json:"slot_seconds"`
+	Nodes       []NodeWork `json:"nodes"`
+	Missing     []Missing  `json:"missing,omitempty"` // only in a partial result, or if it cannot be finished
+	Failing     []Missing  `json:"failing,omitempty"` // failed at least once, being tried again
 	// what the program left out of its own will, the first files; once final
 	Skipped []Skipped  `json:"skipped,omitempty"`
 	EndedIn *Elsewhere `json:"ended_in,omitempty"` // where Terminate ran, if not where the job was submitted
@@ -398,6 +400,7 @@ type NodeWork struct {
 	Merges      int64   `json:"merges"`
 	Generations int64   `json:"generations"`
 	Failures    int64   `json:"failures"`
+	SlotSeconds float64 `json:"slot_seconds"` // for which the job had slots of the node, all together
 	Up          bool    `json:"up"`
 	Problem     string  `json:"problem,omitempty"` // why the job was taken from it
 	// why its disk takes nothing more of the job; what is left of an open job waits there until it does

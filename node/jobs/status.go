@@ -203,6 +203,7 @@ func (j *Job) sumNodes(st *api.JobStatus, names map[tasks.PeerID]members.Name) {
 			Merges:      r.Stats.Merges,
 			Generations: r.Stats.Generations,
 			Failures:    r.Stats.Failures,
+			SlotSeconds: float64(r.Stats.Slots) / 1000,
 			Problem:     j.s.View.Shunned[id],
 			Lost:        lost[id],
 			Slow:        j.s.View.Slow[id],
@@ -218,6 +219,7 @@ func (j *Job) sumNodes(st *api.JobStatus, names map[tasks.PeerID]members.Name) {
 		st.Packets += w.Packets
 		st.Steals += w.Steals
 		st.Merges += w.Merges
+		st.SlotSeconds += w.SlotSeconds
 		st.Bytes += r.Stats.Bytes
 		if !st.State.Final() && r.Left > 0 {
 			st.Rate += w.Rate
