@@ -4,7 +4,7 @@
 # make soak    the long tests: many seeds, many kills
 # make mutants plant each bug of internal/mutant in the protocol and count the seeds that find it
 # make bench   the scaling suite, beside its references
-# make bench-python  the executor of the Python package beside others, in five minutes: PYTHON=INTERPRETER
+# make bench-python  the Python package's executor and dask's graphs beside others: PYTHON=INTERPRETER
 # make curves  simulate clusters of up to 10,000 nodes and draw how they fare into docs/
 # make fuzz    all fuzz targets in turn, sharing FUZZ_TIME
 # make old-root  compile the child against headers of old versions of ROOT: ROOT_SOURCE=CLONE ROOT_TAGS="v6-26-00 v6-30-00"
@@ -98,9 +98,12 @@ fuzz:
 bench: build
 	$(BIN) bench
 
-# Needs a Python with the packages cloudpickle, msgpack, httpx, rich, loky, distributed and ray: PYTHON names it.
+# Needs a Python with the packages cloudpickle, msgpack, httpx, rich, loky, distributed, ray, pandas and pyarrow: PYTHON
+# names it. GRAPHS is the size of dask's graphs: with 1 dask.distributed takes minutes for each, in each round.
+GRAPHS ?= 0.05
 bench-python: build
 	PYTHONPATH=python/src $(PYTHON) bench/python/futures.py --binary $(BIN)
+	PYTHONPATH=python/src $(PYTHON) bench/python/graphs.py --binary $(BIN) --scale $(GRAPHS)
 
 # Not part of make test: it needs a clone of ROOT's repository.
 old-root:
