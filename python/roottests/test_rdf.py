@@ -139,6 +139,15 @@ def test_empty_source(client):
         same(value(ours.AsNumpy(["x"])), value(local.AsNumpy(["x"])))
 
 
+def test_columns_are_put_together_once(client, trees, monkeypatch):
+    """ROOT's own results copy all that there is for each pair of ranges."""
+    from ROOT._pythonization._rdataframe import AsNumpyResult
+
+    monkeypatch.setattr(AsNumpyResult, "Merge", None)
+    columns = ROOT.RDataFrame("t", trees, executor=client).AsNumpy(["x", "n"])
+    assert list(columns["x"]) == list(range(FILES * ENTRIES)) and columns["n"].dtype == "int32"
+
+
 def test_ranges(client, trees):
     """A number that the user gives is kept; otherwise it is bounded by what there is."""
     given = ROOT.RDataFrame("t", trees, executor=client, npartitions=5)

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Callable
 import ROOT
 from ROOT._distrdf import DataFrame, HeadNode, Operation, Ranges
 from ROOT._distrdf.Backends import Base
+from ROOT._pythonization._rdataframe import AsNumpyResult
 
 from . import _pickles
 from ._affinity import Near
@@ -322,6 +323,8 @@ class Backend(Base.BaseBackend):  # type: ignore[misc]
         reducer = task.exact(reducer)
         for some in self._run(ranges, mapper, lost) if lost else ():
             found += [task.Total(result, ranges[at].id) for at, result in some]
+        for values in [v for total in found for v in total.apart.values()]:
+            joined_late(values)
         return functools.reduce(lambda a, b: task.add(a, b, reducer), found).whole(reducer)
 
     def _add_up(self, ranges: list[Any], mapper: Any) -> tuple[list["task.Total"], list[int]]:
@@ -382,6 +385,47 @@ def _clusters(rntuple: bool, name: str, file: str) -> int:
         return 1 << 20
 
 
+class Columns(AsNumpyResult):  # type: ignore[misc]
+    """What AsNumpy has given of ranges, in their order. It is put together once, when it is asked for: ROOT's own
+    copies all that there is for each pair of ranges."""
+
+    def __init__(self, arrays: dict[str, Any]) -> None:
+        self._py_arrays: dict[str, Any] | None = None
+        self._parts = [arrays]
+
+    def Merge(self, other: "Columns") -> None:
+        self._parts += other._parts
+
+    def GetValue(self) -> dict[str, Any]:
+        if self._py_arrays is None:
+            parts, self._parts = self._parts, []
+            self._py_arrays = {name: joined([part.pop(name) for part in parts]) for name in list(parts[0])}
+        return self._py_arrays
+
+
+def joined(parts: list[Any]) -> Any:
+    """Arrays one behind the other. Each is let go of when it is copied, so that all is never there twice; it takes the
+    list apart."""
+    if len(parts) == 1:
+        return parts[0]
+    import numpy
+
+    out = numpy.empty(sum(map(len, parts)), numpy.result_type(*{part.dtype for part in parts}))
+    end = len(out)
+    while parts:
+        part = parts.pop()
+        out[end - len(part) : end] = part
+        end -= len(part)
+    return out
+
+
+def joined_late(values: list[Any]) -> None:
+    """Has what AsNumpy has given, among the values of a range, be put together when all is there."""
+    for i, value in enumerate(values):
+        if type(value) is AsNumpyResult:
+            values[i] = Columns(value.GetValue())
+
+
 class Tree:
     """Merges results in their order, as soon as neighbours are there, always in the same pairs."""
 
@@ -433,6 +477,7 @@ class Execution:
                     done = self._done(at, future)
                     if done is not None:
                         snapshots.take(done)
+                        joined_late(done.result.mergeables or [])
                         some.append((at, task.mend(done.result, "unpickled")))
                         bar.advance()
                     del future, done
