@@ -190,6 +190,8 @@ def test_persist_several(here):
     assert stored(e)[e.key].job != stored(a)[a.key].job
     both = dask.delayed(operator.add)(a, e).persist()
     assert both.compute() == 8, "of two sessions"
+    (value,) = dict(a.__dask_graph__()).values()
+    assert here.get({"in": Task("in", operator.add, Task(None, value.func, *value.args), 1)}, "in") == 3
 
 
 def test_persisted_goes_with_its_last_user(here, cluster, tmp_path):
@@ -321,6 +323,7 @@ def test_persisted_from_another_process(here, cluster, tmp_path, pickles):
     path.write_bytes(pickles.dumps((x, y, bad)))
     assert path.stat().st_size < 100_000
     again, _, _ = pickle.loads(path.read_bytes())
+    assert pickle.loads(pickle.dumps(x)).chunks == x.chunks
     assert [s.token for s in stored(again).values()] == [s.token for s in stored(x).values()]
     env = {**os.environ, "DTPNODE_STATE": str(cluster.states[0])}
     out = subprocess.run([sys.executable, "-c", OTHER, path, job], env=env, capture_output=True, text=True, timeout=300)

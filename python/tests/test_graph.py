@@ -18,7 +18,7 @@ from dask._task_spec import Alias, DataNode, List, Task, TaskRef
 from dask.local import get_sync
 
 import dtpnode.dask
-from dtpnode import _graphrun, _graphsend, _pickles
+from dtpnode import _graphrun, _graphsend, _pickles, _stored
 from dtpnode._graph import MOST, Graph
 from dtpnode._graphsend import Run
 from dtpnode.dask import needed, nested
@@ -174,7 +174,7 @@ def test_values_of_an_earlier_graph(tmp_path, monkeypatch):
         told.update(process.run(item, blobs[0], at) or {})
     assert told.keys() == {"b", "y"} and all(node == "here" and size > 0 for _, node, size in told.values())
     numbers = {key: earlier.home[earlier.real(key)] + 1 for key in told}
-    stored = {key: _graphrun.Stored("one", numbers[key], slot, key) for key, (slot, _, _) in told.items()}
+    stored = {key: _stored.Stored("one", numbers[key], slot, key) for key, (slot, _, _) in told.items()}
 
     nodes = {key: Task(key, _graphrun.persisted, s) for key, s in stored.items()}
     nodes["c"] = Task("c", operator.sub, TaskRef("b"), TaskRef("y"))

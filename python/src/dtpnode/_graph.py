@@ -21,7 +21,8 @@ from typing import Any
 from dask._task_spec import Alias, DataNode, GraphNode, List, Task, TaskRef
 
 from ._errors import Error
-from ._graphrun import Stored, Where
+from ._graphrun import Where
+from ._stored import Stored
 
 MOST = 256  # tasks of a segment, where all are small
 CHAIN = 1024  # tasks of a chain that stay together

@@ -58,37 +58,15 @@ _HEAD = "<BxxxIQ"  # of a value
 Where = tuple[int, int] | tuple[int, int, str]  # a unit, which of its exports, and its job, if that is another one
 
 
-class Stored:
-    """A value that nodes keep, of a graph that was persisted. It is sent to other processes as where the value is."""
-
-    def __init__(self, job: str, unit: int, slot: int, key: Any, token: Any = None) -> None:
-        self.job, self.unit, self.slot, self.key = job, unit, slot, key
-        self.token = token  # that somebody in this process needs the unit's values; None where that is not known
-        self.place: tuple[str, int] | None = None  # the id of a node that has it, and its bytes, once that is known
-
-    def where(self, job: str) -> Where:
-        """Where it is, for units of a job."""
-        return (self.unit, self.slot) if job == self.job else (self.unit, self.slot, self.job)
-
-    def __reduce__(self) -> Any:
-        return stored, (self.job, self.unit, self.slot, self.key)
-
-    def __dask_tokenize__(self) -> Any:
-        return "dtpnode-stored", self.job, self.unit, self.slot
-
-    def __repr__(self) -> str:
-        return f"<dtpnode: the value of the task {self.key!r}, in the job {self.job[:12]}>"
-
-
 def on_node() -> bool:
     """Whether this is a process of a node, and not one of a user."""
     return "DTPNODE_VALUES" in os.environ
 
 
-def stored(job: str, unit: int, slot: int, key: Any) -> Stored:
-    """A Stored that has come from another process."""
+def stored(job: str, unit: int, slot: int, key: Any) -> Any:
+    """A Stored (_stored.py) that has come from another process; on a node, where it is."""
     if on_node():
-        return Stored(job, unit, slot, key)
+        return unit, slot, job
     from dtpnode import _persisted  # This function itself may have been sent by value.
 
     return _persisted.known(job, unit, slot, key)
@@ -98,7 +76,7 @@ def persisted(value: Any) -> Any:
     """The value of a Stored. It is the task that stands for it in a graph, which our own scheduler does not run: units
     take the value from where it is."""
     if on_node():
-        return process().take([value.where("")], (), 0)[0]
+        return process().take([value], (), 0)[0]
     from dtpnode import _persisted
 
     return _persisted.bring(value)

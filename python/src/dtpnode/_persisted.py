@@ -32,11 +32,12 @@ from ._attach import Attached
 from ._control import Control
 from ._errors import Error
 from ._graph import Graph, Key, Unit
-from ._graphrun import Stored, persisted
+from ._graphrun import persisted
 from ._graphsend import Run, note_task
 from ._held import LateFuture
 from ._prints import Output
 from ._receiver import Job, Receiver, broken_by, raised
+from ._stored import Stored
 
 if TYPE_CHECKING:
     from ._client import Client

@@ -30,11 +30,11 @@ from ._along import Along, Environment, Files, Modules, take_along
 from ._control import Control
 from ._errors import Error
 from ._graph import Graph, Key, Node
-from ._graphrun import Stored
 from ._graphsend import Run, unsendable
 from ._persisted import futures_of
 from ._prints import Output, to_stdout
 from ._progress import Bar
+from ._stored import Stored
 
 if TYPE_CHECKING:
     from ._client import Client
