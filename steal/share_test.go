@@ -125,8 +125,8 @@ func TestJobsOfAllAgesProgress(t *testing.T) {
 }
 
 // TestJobsOfLongUnitsHaveNoMoreThanTheirShare has jobs share slots whose units take from a millisecond to a minute:
-// each gets about as much time. A turn ends only with a unit, so that in as many turns the job of the longest ones would get
-// nearly all.
+// each gets about as much time. A turn ends only with a unit, so that in as many turns the job of the longest ones
+// would get nearly all.
 func TestJobsOfLongUnitsHaveNoMoreThanTheirShare(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		slots, jobs := rapid.IntRange(1, 6).Draw(t, "slots"), rapid.IntRange(2, 5).Draw(t, "jobs")
