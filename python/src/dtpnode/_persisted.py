@@ -100,6 +100,7 @@ class Session(_Raised, Run):
         self._adding = threading.Lock()
         self._live = 0  # units that somebody has a token of
         self._outcomes: dict[int, Future[Any]] = {}  # of these, by their numbers
+        self._tasks: dict[int, Unit] = {}  # of these, with their tasks alone
         self._needs: dict[int, list[Any]] = {}  # of units that have not run, tokens of what they take
         self._dropped: set[int] = set()  # units of which nobody has a token any more, and which have not run
         self._stopped = ""  # why nothing is added any more
@@ -153,22 +154,26 @@ class Session(_Raised, Run):
     def outcome(self, unit: int) -> "Future[Any]":
         return self._outcomes[unit]
 
+    def error(self, unit: int) -> BaseException | None:
+        error = super().error(unit)
+        if error is not None:
+            note_task(error, self._tasks.get(unit))
+        return error
+
     def _expect(self, number: int, unit: Unit, future: LateFuture) -> None:
         if unit.kept:
             self._outcomes[number] = future
+            self._tasks[number] = Unit(unit.tasks)
         if unit.stored:
             self._needs[number] = [stored.token for stored in unit.stored.values()]
 
     def _settled(self, number: int, future: Any) -> None:
-        error = None if future._load is not None else future.exception()
         with self._lock:
             self._unsettled -= 1
-            unit = self._units.pop(number, None)
+            self._units.pop(number, None)
             needs = self._needs.pop(number, None)
             dropped = number in self._dropped
             self._dropped.discard(number)
-            if error is not None:
-                note_task(error, unit)
             self._change.notify_all()
         del needs  # which may be the last tokens of others
         if dropped:
@@ -185,6 +190,7 @@ class Session(_Raised, Run):
                 self._dropped.update(unit for unit in units if unit in self._units)
                 for unit in units:
                     self._pickled.pop(unit, None)
+                    self._tasks.pop(unit, None)
                 runs = [[unit, unit + 1] for unit in units if unit not in self._units]
             if self._ending:
                 return
