@@ -1,5 +1,6 @@
 """Daemons that are there for a process, and clients that start one."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -137,6 +138,17 @@ def test_cluster_is_closed_in_the_midst(cache, tmp_path):
     for f in futures:
         with pytest.raises(dtpnode.ClusterLost):
             f.result()
+
+
+def test_cluster_that_only_an_executor_keeps(cache):
+    """A cluster that nobody holds ends with the last that uses it."""
+    pool = dtpnode.LocalCluster(nodes=1, slots=1, args=["--cache", cache]).client().executor()
+    (folder,) = {os.path.dirname(os.path.dirname(pool._control.socket))}
+    gc.collect()
+    assert pool.submit(abs, -7).result() == 7
+    pool.shutdown()
+    del pool
+    until(lambda: gc.collect() >= 0 and not os.path.exists(folder), "the folder is removed")
 
 
 def test_client_starts_a_daemon(tmp_path, monkeypatch, cluster):

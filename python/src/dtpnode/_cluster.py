@@ -106,10 +106,13 @@ class LocalCluster:
         return [d.process.pid for d in self._processes.daemons]
 
     def client(self, node: int = 0) -> "Client":
-        """A client of the daemon with that number, from 0."""
+        """A client of the daemon with that number, from 0. The cluster lasts as long as it, or what it has made, is
+        used: it need not be kept itself."""
         from ._client import Client
 
-        return Client(self.states[node])
+        client = Client(self.states[node])
+        client.control.cluster = self
+        return client
 
     def restart(self, node: int, signum: int = signal.SIGKILL) -> None:
         """Ends a daemon by a signal, and starts it again with the state that it left: what a crash of its host is to

@@ -114,6 +114,7 @@ class Control:
 
     def __init__(self, socket: str) -> None:
         self.socket = socket
+        self.cluster: object = None  # a LocalCluster that is to last as long as what uses this
         self._client, self._pid = _client(socket), os.getpid()
         self._closed = False  # once at least, which threads may have been about to use it
 
