@@ -5,6 +5,7 @@
 # make mutants plant each bug of internal/mutant in the protocol and count the seeds that find it
 # make bench   the scaling suite, beside its references
 # make bench-python  the Python package's executor and dask's graphs beside others: PYTHON=INTERPRETER
+# make bench-rdataframe  RDataFrames beside two threads and ROOT's backend for Dask: PYTHON=INTERPRETER
 # make curves  simulate clusters of up to 10,000 nodes and draw how they fare into docs/
 # make fuzz    all fuzz targets in turn, sharing FUZZ_TIME
 # make old-root  compile the child against headers of old versions of ROOT: ROOT_SOURCE=CLONE ROOT_TAGS="v6-26-00 v6-30-00"
@@ -31,7 +32,7 @@ PLAIN    := ./sim ./engine ./journal ./ledger ./merge ./quorum ./steal ./tasks
 LATE      = ./python ./rootexec/roottest
 RACED     = $(filter-out ./e2e $(LATE) $(PLAIN),$(patsubst github.com/dtpnode/dtpnode/%,./%,$(shell $(GO) list ./...)))
 
-.PHONY: build wheel demo old-root test test-cores test-e2e test-chaos test-python test-rest soak mutants fuzz bench bench-python curves install uninstall release lint tidy-check vuln fmt clean
+.PHONY: build wheel demo old-root test test-cores test-e2e test-chaos test-python test-rest soak mutants fuzz bench bench-python bench-rdataframe curves install uninstall release lint tidy-check vuln fmt clean
 
 build:
 	$(GO) build -trimpath -ldflags '$(STAMP)' -o $(BIN) ./cmd/dtpnode
@@ -104,6 +105,10 @@ GRAPHS ?= 0.05
 bench-python: build
 	PYTHONPATH=python/src $(PYTHON) bench/python/futures.py --binary $(BIN)
 	PYTHONPATH=python/src $(PYTHON) bench/python/graphs.py --binary $(BIN) --scale $(GRAPHS)
+
+# Needs a Python with ROOT, this package with its program, dask and distributed: PYTHON names it.
+bench-rdataframe:
+	$(PYTHON) bench/python/rdataframe.py
 
 # Not part of make test: it needs a clone of ROOT's repository.
 old-root:

@@ -1,16 +1,16 @@
 """Measures RDataFrame on dtpnode beside two threads of one process, and beside ROOT's own backend for Dask.
 
-Each system has a process of its own, which stays, and is asked for one round after the other, in turn, so that what else
-the host does meets all of them alike. The first round of each is not counted: it compiles, and starts what stays. Printed
-are medians with minimum and maximum in seconds, and the ratio of the medians to that of two threads.
+Each system has a process of its own, which stays, and is asked for one round after the other, in turn, so that what
+else the host does meets all of them alike. The first round of each is not counted: it compiles, and starts what stays.
+Printed are medians with minimum and maximum in seconds, and the ratio of the medians to that of two threads.
 
     python rdataframe.py [--events 4000000] [--rounds 5] [--files 8] [--state FOLDER] [--json FILE]
 
 The interpreter needs ROOT, and dask with distributed if that is to be measured. FOLDER is the state folder of a daemon
 with two slots, beside which nothing else should run; without it one is started for the time of the measurement.
 
-The job is the spectrum of dimuons: events with two muons of opposite charge, their invariant mass, and a histogram. Data
-are drawn by this script, with as many events as asked for.
+The job is the spectrum of dimuons: events with two muons of opposite charge, their invariant mass, and a histogram.
+Data are drawn by this script, with as many events as asked for.
 """
 
 import argparse
@@ -37,7 +37,7 @@ def made(folder: Path, events: int, files: int) -> list[str]:
            TRandom3 random(1 + 4 * event + which);
            ROOT::RVecF out(n);
            for (auto &x : out)
-              x = which == 0 ? 5 + random.Exp(20) : which == 1 ? random.Gaus(0, 1.2) : random.Uniform(-3.14159f, 3.14159f);
+              x = which == 0 ? 5 + random.Exp(20) : which == 1 ? random.Gaus(0, 1.2) : random.Uniform(-3.1416, 3.1416);
            return out;
         }""")
     names = []
@@ -48,8 +48,8 @@ def made(folder: Path, events: int, files: int) -> list[str]:
         for which, column in enumerate(("pt", "eta", "phi")):
             frame = frame.Define(f"Muon_{column}", f"drawn(nMuon, event, {which})")
         frame = frame.Define("Muon_mass", "ROOT::RVecF(nMuon, 0.1057f)")
-        frame = frame.Define("Muon_charge", "ROOT::RVecI out(nMuon, 1); for (unsigned i = event & 4; i < nMuon; i += 2) "
-                             "out[i] = -1; return out;")
+        charges = "ROOT::RVecI out(nMuon, 1); for (unsigned i = event & 4; i < nMuon; i += 2) out[i] = -1; return out;"
+        frame = frame.Define("Muon_charge", charges)
         columns = ["nMuon", "Muon_pt", "Muon_eta", "Muon_phi", "Muon_mass", "Muon_charge"]
         frame.Snapshot("Events", name, columns)
         names.append(name)
