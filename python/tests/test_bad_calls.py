@@ -646,6 +646,12 @@ def test_imports(client):
         assert pool.submit(lambda: "decimal" in __import__("sys").modules).result() is False
 
 
+@pytest.mark.parametrize("imports", ["numpy", [os], [None]])
+def test_imports_are_names(client, imports):
+    with pytest.raises(TypeError, match="imports must be a list of the names"):
+        client.executor(imports=imports)
+
+
 def test_tasks_of_a_child(client):
     """A process runs so many calls and no more, and each begins with the initializer."""
     def begin():

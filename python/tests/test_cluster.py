@@ -2,6 +2,7 @@
 
 import gc
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -138,6 +139,25 @@ def test_cluster_is_closed_in_the_midst(cache, tmp_path):
     for f in futures:
         with pytest.raises(dtpnode.ClusterLost):
             f.result()
+
+
+LOST = """
+import sys, time, dtpnode
+with dtpnode.LocalCluster(nodes=1, slots=1, args=["--cache", sys.argv[1]]) as cluster:
+    pool = cluster.client().executor()
+    futures = [pool.submit(time.sleep, 1_000) for _ in range(12)]
+    futures[-1].cancel()
+    total = cluster.client().reduce(time.sleep, [1_000])
+"""
+
+
+def test_what_is_lost_with_a_cluster_is_told(cache):
+    """Nobody may ask for the results of calls that a program had submitted, and think that they have run."""
+    done = subprocess.run([sys.executable, "-c", LOST, cache], capture_output=True, text=True, check=True)
+    calls = "^11 calls of [0-9a-f]{12} were not done: the LocalCluster, .* was closed before$"
+    assert re.search(calls, done.stderr, re.M), done.stderr
+    assert re.search("^the reduction [0-9a-f]{12} is lost: .* was closed$", done.stderr, re.M), done.stderr
+    assert done.stderr.count("\n") == 2, done.stderr
 
 
 def test_cluster_that_only_an_executor_keeps(cache):

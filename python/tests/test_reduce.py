@@ -360,6 +360,20 @@ def test_interpreter_ends(client, cluster):
     assert client.reduction(name[:8]).result(LIMIT) == sum(range(50_000))
 
 
+OWNED = """
+import sys, time, dtpnode
+client = dtpnode.LocalCluster(nodes=1, slots=1, args=["--cache", sys.argv[1]]).client()
+total = client.reduce(lambda n: time.sleep(0.5) or n, range(4))
+total.add_done_callback(lambda f: print(f.result()))
+"""
+
+
+def test_interpreter_ends_with_its_daemon(cache):
+    """A reduction that nobody waits for is waited for where the daemon ends with the program."""
+    done = subprocess.run([sys.executable, "-c", OWNED, cache], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("6\n", "")
+
+
 def test_arrays(client):
     """A merge has the total and one value beside it in memory, and no copy of either."""
     def fill(n):

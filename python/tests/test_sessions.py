@@ -53,6 +53,28 @@ def test_rolls_over(client, monkeypatch, bound, small):
         assert [f.result(LIMIT) for f in session] == list(range(400))
 
 
+def test_shutdown_in_a_callback(client, tmp_path, caplog):
+    """It would wait for the thread that it is called in, and is refused, as by a ProcessPoolExecutor."""
+    pool = client.executor()
+    future = pool.submit(lambda path: until(lambda: os.path.exists(path), "go"), tmp_path / "go")
+    after = pool.submit(abs, -1)
+    future.add_done_callback(lambda f: pool.shutdown())
+    called = threading.Event()
+    future.add_done_callback(lambda f: called.set())
+    (tmp_path / "go").touch()
+    assert called.wait(LIMIT) and future.result() is None and after.result() == 1
+    (told,) = [r for r in caplog.records if r.exc_info is not None]
+    assert "shutdown(wait=False)" in str(told.exc_info[1])
+    pool.shutdown()
+
+
+@pytest.mark.parametrize("name", ["../jobs", "a/b", "ABCDEF", "no job"])
+def test_names_that_none_has(client, name):
+    for look in client.attach, client.job, client.reduction:
+        with pytest.raises(dtpnode.Error, match="names are hexadecimal digits"):
+            look(name)
+
+
 def test_daemon_bounds():
     """What one job takes is within what the daemon takes: tasks/append.go."""
     text = open(os.path.join(os.path.dirname(__file__), "..", "..", "tasks", "append.go")).read()

@@ -153,6 +153,9 @@ class Attached(Receiver):
         for job in list(self._jobs):
             self._control.call("POST", f"/v1/jobs/{job.name}/cancel", {})
 
+    def _tell_lost(self, n: int) -> None:
+        """The session tells it, where its calls are lost with a daemon of this process."""
+
     def close(self) -> None:
         """Follows the session no longer. It goes on; futures that are not settled never will be."""
         self.closed = True

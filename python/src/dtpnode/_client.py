@@ -12,7 +12,7 @@ from ._along import Environment, Modules, take_along
 from ._along import Files as SentFiles
 from ._attach import Attached
 from ._cluster import LocalCluster
-from ._control import Control, socket_path, state_folder
+from ._control import Control, job_path, socket_path, state_folder
 from ._errors import Error, NoDaemon
 from ._executor import Executor
 from ._html import counted, overview
@@ -147,7 +147,7 @@ class Client:
         The beginning of a name will do. An unknown one is an Error."""
         if not name:
             raise Error("the name is empty", "Executor.name is that of a session, and `dtpnode ps` lists all")
-        status = self.control.call("GET", f"/v1/jobs/{name}")
+        status = self.control.call("GET", job_path(name))
         if status.get("kind") == "ROOT":
             return Job(self.control, status["id"])
         if status.get("title") == "dask persist":
@@ -233,7 +233,7 @@ class Client:
 
     def job(self, name: str) -> Job:
         """A job by its name or the beginning of it, from any process and node. An unknown one is an Error."""
-        return Job(self.control, self.control.call("GET", f"/v1/jobs/{name}")["id"])
+        return Job(self.control, self.control.call("GET", job_path(name))["id"])
 
     @property
     def get(self) -> "Scheduler":

@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import socket as socket_module
 import tempfile
 from collections import deque
@@ -207,6 +208,13 @@ class Control:
         error = Error(message, hint)
         error.status = status
         raise error
+
+
+def job_path(name: str) -> str:
+    """The path of a job, by its name or the beginning of it. Others are refused, which could be of another path."""
+    if re.fullmatch("[0-9a-f]{1,32}", name) is None:
+        raise Error(f"no job has the name {name!r}: names are hexadecimal digits", "`dtpnode ps` lists all jobs")
+    return f"/v1/jobs/{name}"
 
 
 def has_ended(socket: str) -> None:

@@ -92,6 +92,9 @@ class Executor(_Executor):
         leaves a state behind. By default a process runs calls for half a minute, and longer where nothing is to be
         handed in. A new one costs some tens of milliseconds, and the initializer again.
 
+    Callbacks of futures are called by the thread that receives results, as those of a ProcessPoolExecutor are: one that
+    waits for another future of this executor waits for itself, and should submit what is to follow, and return.
+
     Each process that runs calls has a working folder of its own, empty but for ``files``, which goes with it. A call
     that changes the working folder changes it for itself alone; files that it leaves there may be seen by later calls
     of the same process, and by nobody else: what is to stay is returned, or written to a path that all hosts see.
@@ -249,8 +252,9 @@ class Executor(_Executor):
         that as well, in place of all others being run first.
 
         It is a job of its own, with the initializer and the modules of this executor, and goes on when this process has
-        ended: see ``Reduction``. Items are read as there is room, by another thread, so that iterables may be longer
-        than memory. ``name`` is the title of the job; ``chunksize`` makes no difference.
+        ended: see ``Reduction``. Where the daemon ends with this process, it is waited for before. Items are read as
+        there is room, by another thread, so that iterables may be longer than memory. ``name`` is the title of the job;
+        ``chunksize`` makes no difference.
         """
         if chunksize < 1:
             raise ValueError("chunksize must be >= 1.")

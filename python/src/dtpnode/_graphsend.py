@@ -106,6 +106,8 @@ def often(graph: Graph) -> dict[int, Any]:
 class Run(Receiver):
     """Sends the units of a graph, and waits for what was asked for."""
 
+    what = "unit"
+
     def __init__(self, control: Control, title: str, along: Along) -> None:
         super().__init__(control, title)
         self._along = along

@@ -378,6 +378,7 @@ def bring(stored: Stored) -> Any:
     from .dask import Scheduler
 
     controls = [stored.token.of._control] if stored.token is not None else []
+    why: Error | httpx.TransportError | None = None
     for control in [*controls, *living()]:
         try:
             check(control, stored.job)
@@ -386,7 +387,7 @@ def bring(stored: Stored) -> Any:
             continue
         task = Task(stored.key, persisted, stored)
         return Scheduler(control, False)({stored.key: task}, [stored.key])[0]
-    if controls:
+    if why is not None:
         raise why
     raise Error(
         f"the value of the task {stored.key!r} is on the nodes of a pool that this process has no client of",

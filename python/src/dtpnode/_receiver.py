@@ -79,6 +79,8 @@ class Job:
 class Receiver:
     """Settles futures of jobs, each job in a thread that ends with it."""
 
+    what = "call"  # what its units are to its user
+
     def __init__(self, control: Control, title: str) -> None:
         self._control, self._title = control, title
         self._lock = threading.Lock()
@@ -374,8 +376,22 @@ class Receiver:
         if not self.abandoned and not isinstance(why, (NoDaemon, httpx.TransportError)):
             first = str(why).partition("\n")[0]  # Futures have the rest.
             logger.critical("the session %s is broken: %s", self.name[:12] or self._title, first)
+        self._tell_lost(sum(not f.done() for f in left) + self._unsent())
         for f in left:
             f.set_exception(broken_by(why))
+
+    def _unsent(self) -> int:
+        """How many calls are lost with the session though they were not on their way."""
+        return 0
+
+    def _tell_lost(self, n: int) -> None:
+        """Says that calls are lost with a daemon which this process has ended: somebody may never ask for their
+        results, and think that they have run."""
+        if n and not self.abandoned and self._control.ended() is not None:
+            logger.warning(
+                "%s of %s %s not done: the LocalCluster, or the client that had started the daemon, was closed before",
+                f"{n:,} {self.what}{'s' * (n != 1)}", self.name[:12] or self._title, "was" if n == 1 else "were",
+            )
 
 
 def break_off(sockets: set[str]) -> None:

@@ -27,7 +27,7 @@ from ._notes import Notes
 from ._opening import open_job
 from ._pickles import MAX_ITEM
 from ._prints import Output, Prints
-from ._receiver import AGAIN, PATIENCE, RETRY, ROOM, Append, Job, Receiver, broken_by, item_lost, remade
+from ._receiver import AGAIN, PATIENCE, RETRY, ROOM, Append, Job, Receiver, broken_by, item_lost, logger, remade
 from ._report import table
 from ._session import (
     MAX_APPENDS,
@@ -91,7 +91,7 @@ class Reduction(Future[Any]):
     @property
     def total(self) -> Any:
         """Waits for the end, and returns the total of the items that have a value, whichever are missing. Without any
-        it is what ``initial`` was, or else an ``Error``."""
+        it is what ``initial`` was, or else an ``Error``, and a ``TypeError`` where there were no items at all."""
         self._wait()
         return self._run.whole()
 
@@ -221,6 +221,7 @@ class _Run(Receiver):
         self._weight = 0  # their bytes
         self._read = False  # there are no more
         self.fed = threading.Event()  # all items are sent, or none is sent any more
+        self.over = threading.Event()  # its future is settled
         self.failed = False  # as a whole
         self.fail_fast = False
         self.kept = False  # a job has all of its items, and may have its total when its user has mended a node
@@ -239,6 +240,17 @@ class _Run(Receiver):
     def owned(self) -> bool:
         """Whether the daemon ends with this process, and the jobs that it leads with it."""
         return owned(self._control)
+
+    def ended(self) -> NoDaemon | None:
+        """Why nothing more will come of it, if this process has ended the daemon. It is told, since somebody may never
+        ask for the total."""
+        why = self._control.ended()
+        if why is not None:
+            logger.warning("the reduction %s is lost: %s", self.name[:12], why.message)
+        return why
+
+    def _tell_lost(self, n: int) -> None:
+        """It is told once, by ended."""
 
     def whole(self) -> Any:
         """The total of all that have a value."""
@@ -718,7 +730,7 @@ def begin(
     threading.Thread(target=run.read, args=(items,), name="dtpnode-items", daemon=True).start()
     future._thread = threading.Thread(target=_main, args=(run, future, partial), name="dtpnode-reduce", daemon=True)
     future._thread.start()
-    _feeding.add(run)
+    _running.add(run)
     return future
 
 
@@ -760,36 +772,43 @@ def _main(run: _Run, future: Reduction, partial: bool) -> None:
     except BaseException as e:
         users = e is run.unread or e is run.raised
         plain = users or isinstance(e, (BrokenExecutor, ItemLost, Incomplete)) or not isinstance(e, LOST)
-        why = e if plain else broken_by(e)
+        ended = None if users or run.cancelled else run.ended()
+        why = e if plain and ended is None else broken_by(ended or e)
         run.failed = True
         if not run.cancelled and not run.kept:
             run.cancel()
         outcome = lambda: future.set_exception(why)
     finally:
         run.fed.set()
-        _feeding.discard(run)
-    if future.tells:
-        run.tell_missing()
-    run.hang_up()
-    with contextlib.suppress(InvalidStateError):  # It was cancelled meanwhile.
-        outcome()
+    try:
+        if future.tells:
+            run.tell_missing()
+        run.hang_up()
+        with contextlib.suppress(InvalidStateError):  # It was cancelled meanwhile.
+            outcome()
+    finally:
+        _running.discard(run)
+        run.over.set()
 
 
 LOST = (Error, httpx.TransportError)
 UNREAD = "cannot be imported where sums are merged"  # as pyexec/child/workers.py says it
-_feeding: "weakref.WeakSet[_Run]" = weakref.WeakSet()
+_running: "weakref.WeakSet[_Run]" = weakref.WeakSet()
 
 
 def _at_exit() -> None:
-    """Waits until all items of reductions are sent, when the interpreter ends: their jobs then go on by themselves."""
+    """Waits, when the interpreter ends, until all items of reductions are sent: their jobs then go on by themselves.
+    Those of a daemon that ends with this process are waited for to their ends, as calls are."""
     try:
-        for run in list(_feeding):
-            run.fed.wait()
+        for run in list(_running):
+            (run.over if run.owned() and not run.cancelled else run.fed).wait()
     except KeyboardInterrupt:  # It is no error of the interpreter's end, which would show a traceback of this.
-        for run in list(_feeding):
-            sys.stderr.write(f"cancelled the reduction {run.name[:12]}, of which not all items were sent\n")
-            run.cancel()
+        for run in list(_running):
+            if run.owned() or not run.fed.is_set():
+                lacks = "" if run.fed.is_set() else ", of which not all items were sent"
+                sys.stderr.write(f"cancelled the reduction {run.name[:12]}{lacks}\n")
+                run.cancel()
 
 
 threading._register_atexit(_at_exit)  # type: ignore[attr-defined]
-os.register_at_fork(after_in_child=_feeding.clear)
+os.register_at_fork(after_in_child=_running.clear)

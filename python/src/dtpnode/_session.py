@@ -27,7 +27,7 @@ from ._along import Along
 from ._archive import pack
 from ._calls import Batch
 from ._cluster import owned
-from ._control import Control, seen
+from ._control import Control, job_path, seen
 from ._errors import DiskFull, Error, NoDaemon, TooLarge
 from ._held import LateFuture
 from ._kept import Kept, runs_of
@@ -252,8 +252,13 @@ class Session(Receiver):
         themselves: the daemon may have to bring GBs of results to disks before."""
         if os.getpid() != self._pid:
             return
-        self._sender.join()
         jobs = list(self._jobs)
+        if threading.current_thread() in [self._sender, *(job.receiver for job in jobs)]:
+            raise RuntimeError(
+                "shutdown() in a callback of one of the executor's own futures would wait for the thread that it is "
+                "called in: use shutdown(wait=False) there"
+            )
+        self._sender.join()
         with self._lock:
             self._change.wait_for(lambda: all(map(settled, jobs)))
         if self._prints is not None:
@@ -599,6 +604,10 @@ class Session(Receiver):
         if self._waiting or self._kept.calls or self.closed:
             self._change.notify_all()
 
+    def _unsent(self) -> int:
+        with self._lock:
+            return sum(not call.future.cancelled() for call in (*self._kept.calls, *self._waiting))
+
     def _fail(self, why: BaseException) -> None:
         super()._fail(why)
         self._notes.close()
@@ -678,6 +687,8 @@ def code_of(
     most: int | None = None,
 ) -> dict[str, Any]:
     """The code of a session's jobs, as pyexec/child/code.py takes it; most is how many calls a process runs."""
+    if isinstance(imports, str) or not all(isinstance(module, str) for module in imports):
+        raise TypeError("imports must be a list of the names of modules, such as [\"numpy\"]")
     code: dict[str, Any] = {"process": _calls.call, "show": _calls.show, "MODE": "values", "ITEMS": "blob"}
     code["unpicklable"], code["PICKLER"], code["IMPORTS"] = unpicklable, pickler, list(imports)
     if most is not None:
@@ -701,7 +712,7 @@ PART = re.compile(r" \(session (\w+) after (\d+) calls\)$")
 
 def parts_of(control: Control, name: str) -> list[tuple[int, dict[str, Any]]]:
     """The jobs of a session in order, by the name of one of them: how many calls are before each, and its status."""
-    first = seen(control.call("GET", f"/v1/jobs/{name}"))
+    first = seen(control.call("GET", job_path(name)))
     part = PART.search(first["title"])
     if part is not None:
         first = seen(control.call("GET", f"/v1/jobs/{part[1]}"))
