@@ -22,8 +22,8 @@ import (
 // Deadlines of what is waited for. They end a test that hangs, and are no measure of anything.
 const (
 	startLimit   = 8 * time.Minute // the first start on a host builds the ROOT child
-	settleLimit  = 2 * time.Minute // fifty daemons on two busy processors take theirs
-	commandLimit = 3 * time.Minute
+	settleLimit  = 5 * time.Minute // fifty daemons on two busy processors take theirs
+	commandLimit = 10 * time.Minute
 	leaveLimit   = 30 * time.Second
 )
 

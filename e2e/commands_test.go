@@ -44,7 +44,7 @@ func TestCommands(t *testing.T) {
 	do(a, 1, `no job "ffff`, "get", "ffffffff", "-o", "x.root")
 	do(a, 2, "unknown command", "nonsense")
 
-	j := paced(t, 60)
+	j := paced(t, 300)
 	j.args = []string{"--detach"}
 	id := firstLine(do(a, 0, "", withoutEmpty(j.arguments(""))...))
 	if !regexp.MustCompile(`^[0-9a-f]{32}$`).MatchString(id) {
@@ -52,8 +52,8 @@ func TestCommands(t *testing.T) {
 	}
 	do(b, 0, id[:12], "ps")
 	do(b, 1, "cancel --keep", "get", id[:8], "-o", "early.root")
-	logs := do(b, 0, "== a\npaced by 60 us", "logs", "-f", id[:8]) // waits for the end
-	if !strings.Contains(logs, "== b\npaced by 60 us") {
+	logs := do(b, 0, "== a\npaced by 300 us", "logs", "-f", id[:8]) // waits for the end
+	if !strings.Contains(logs, "== b\npaced by 300 us") {
 		t.Errorf("the logs lack a node's: %q", logs)
 	}
 	do(b, 0, "80,000 of 80,000", "status", id[:8])

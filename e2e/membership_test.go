@@ -260,7 +260,7 @@ func TestClosedByDefault(t *testing.T) {
 func TestHostileConnections(t *testing.T) {
 	t.Parallel()
 	c := ownCluster(t, abc[:2]...)
-	r := c.nodes[0].begin(t, paced(t, 100))
+	r := c.nodes[0].begin(t, paced(t, 300))
 	r.part(t, 0.1)
 	st, err := c.nodes[0].status()
 	check(t, err)

@@ -116,7 +116,7 @@ func TestSeparateHosts(t *testing.T) {
 		}
 	}
 	t.Run("run", func(t *testing.T) {
-		o := c.nodes[3].run(t, paced(t, 120))
+		o := c.nodes[3].run(t, paced(t, 400))
 		o.wantWhole(t)
 		for i, node := range c.nodes {
 			if w := o.work(t, node.name); w.Units == 0 || w.Steals+w.Packets == 0 {

@@ -13,7 +13,7 @@ func TestSeedLocal(t *testing.T) {
 	t.Parallel()
 	c := ownCluster(t, abc...)
 	for i, n := range c.nodes { // any node submits
-		j := paced(t, 100)
+		j := paced(t, 300)
 		j.args = append(j.args, "--seed-local")
 		o := n.run(t, j)
 		o.wantWhole(t)
@@ -59,7 +59,7 @@ func TestJoinDuringJob(t *testing.T) {
 	c := ownCluster(t, abc[:2]...)
 	late, err := startNode(t.TempDir(), abc[2])
 	check(t, err)
-	r := c.nodes[0].begin(t, paced(t, 250)) // 10 s of two slots
+	r := c.nodes[0].begin(t, paced(t, 600)) // 24 s of two slots
 	r.part(t, 0.1)
 	c.nodes = append(c.nodes, late) // its end is the cluster's
 	inv := c.nodes[0].dtpnode(t, t.TempDir(), "invite", "--rights", "worker,submitter,admin")

@@ -23,7 +23,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience bounds waiting for what must happen; no test asserts how soon it does.
-const patience = 60 * time.Second
+const patience = 3 * time.Minute
 
 // tnode is a node under test; a goroutine takes its events.
 type tnode struct {

@@ -66,7 +66,7 @@ func TestExactlyOnce(t *testing.T) {
 		goTest(t, "-run", "^TestExactlyOnce$", ".")
 		return
 	}
-	n, first, until := seeds(t, 90), setting(t, "DTPNODE_FIRST", 0), time.Time{}
+	n, first, until := seeds(t, 40), setting(t, "DTPNODE_FIRST", 0), time.Time{}
 	if d := os.Getenv("DTPNODE_SIM_TIME"); d != "" {
 		limit, err := time.ParseDuration(d)
 		if err != nil {
