@@ -129,6 +129,7 @@ func TestRequestsAreForWhoMayMakeThem(t *testing.T) {
 		"values":             {all, nil}, // of members that may work; see TestValuesAreForWorkers
 		"spent":              {all, nil}, // likewise
 		"makers":             {all, nil}, // likewise
+		"release":            {all, nil}, // of a job that the asker has submitted; see ServeRelease
 		"note":               {all, nil}, // it names no job; one note of each worker counts, on jobs of this node's user
 		"watch":              {look, nil},
 		"share":              {all, nil}, // the home may ask, too; a job that is not known here is nobody's
