@@ -173,6 +173,11 @@ func (c *cluster) wantUp(t testing.TB, n *node, up int) {
 		return last == up, err
 	})
 	if err != nil {
+		for _, each := range c.nodes { // why is what they themselves say of each other
+			r, err := each.command(context.Background(), os.TempDir(), "members")
+			log, _ := os.ReadFile(filepath.Join(each.state, "dtpnode.log")) // of a daemon in the background
+			t.Logf("members of %s: %+v, %v\n%s%s", each.name, r, err, each.logTail(0), log)
+		}
 		t.Fatalf("%s sees %d members up, want %d: %v", n.name, last, up, err)
 	}
 }

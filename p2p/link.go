@@ -180,6 +180,16 @@ func (n *Node) run(l *link) {
 	n.mu.Unlock()
 	n.log.Info("peer is down", "peer", l.id.String(), "name", l.info.Name, "reason", l.why)
 	n.emit(PeerDown{ID: l.id.String(), Reason: l.why})
+	n.retire(l)
+}
+
+// retire notes that no more events of l will come.
+func (n *Node) retire(l *link) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.latest[l.id] == l {
+		delete(n.latest, l.id)
+	}
 }
 
 // write sends frames and heartbeats until the link ends, and then closes the stream.
@@ -410,13 +420,15 @@ func (n *Node) judge(l *link, h hello) welcome {
 	if old != nil {
 		old.end("the peer was restarted")
 	}
-	n.install(l, old, w.Hello)
+	n.install(l, w.Hello)
 	return w
 }
 
-// install makes l the link to its peer. n.mu is held.
-func (n *Node) install(l, old *link, sent hello) {
-	l.prev = old
+// install makes l the link to its peer. It follows the one before it even if that is none of the node's links any more:
+// one that is over has still to say so, and what is said last of a peer is believed. n.mu is held.
+func (n *Node) install(l *link, sent hello) {
+	l.prev = n.latest[l.id]
+	n.latest[l.id] = l
 	copy(l.sentDigest[:], sent.Digest)
 	n.links[l.id] = l
 	if meta := *n.meta.Load(); meta != sent.Info.Meta { // it changed since the hello
@@ -443,6 +455,7 @@ func (n *Node) launch(l *link, err error) {
 		if l.prev != nil {
 			<-l.prev.done
 		}
+		n.retire(l)
 		close(l.done)
 		return
 	}
@@ -528,6 +541,6 @@ func (n *Node) greet(ctx context.Context, s network.Stream) (*link, error) {
 		return nil, nil
 	}
 	l := n.newLink(s, r, w.Hello)
-	n.install(l, nil, own)
+	n.install(l, own)
 	return l, nil
 }

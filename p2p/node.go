@@ -60,6 +60,7 @@ type Node struct {
 	ports         []savedPort
 	autoListeners []autoListener // listeners whose address the user left open
 	links         map[peer.ID]*link
+	latest        map[peer.ID]*link // the newest link of each peer whose last event is not emitted yet
 	keepers       map[peer.ID]*keeper
 	dialing       map[peer.ID]context.CancelFunc // peers that this node is dialling; cancels the attempt
 	infos         map[peer.ID]Info               // info as last received
@@ -107,6 +108,7 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 		events:       make(chan Event, eventBuffer),
 		dirty:        make(chan struct{}, 1),
 		links:        map[peer.ID]*link{},
+		latest:       map[peer.ID]*link{},
 		keepers:      map[peer.ID]*keeper{},
 		dialing:      map[peer.ID]context.CancelFunc{},
 		infos:        map[peer.ID]Info{},

@@ -744,3 +744,40 @@ func TestOpenErrors(t *testing.T) {
 		t.Error("a key that others may read was used")
 	}
 }
+
+// holdLast is a log that holds up what a node says at the end of its first link, until it is released.
+type holdLast struct {
+	slog.Handler
+	once *sync.Once
+	free <-chan struct{}
+}
+
+func (h holdLast) Enabled(context.Context, slog.Level) bool { return true }
+func (h holdLast) WithAttrs([]slog.Attr) slog.Handler       { return h }
+func (h holdLast) Handle(_ context.Context, r slog.Record) error {
+	if r.Message == "peer is down" {
+		h.once.Do(func() { <-h.free })
+	}
+	return nil
+}
+
+// TestEndIsToldBeforeTheNextBeginning has a peer come back before it was said that it is down: what is said last must
+// be that it is up.
+func TestEndIsToldBeforeTheNextBeginning(t *testing.T) {
+	free := make(chan struct{})
+	a, b := couple(t, func(c *Config) {
+		if c.Name == "a" {
+			c.Log = slog.New(holdLast{slog.DiscardHandler, new(sync.Once), free})
+		}
+	})
+	at := a.seen()
+	b.stop()
+	b = open(t, b.cfg)
+	b.up(0, a.ID())
+	if _, err := b.Request(t.Context(), a.ID(), "none", nil); err == nil { // a has had time to say that b is up
+		t.Error("a answered what it does not serve")
+	}
+	close(free)
+	at = a.down(at, b.ID())
+	a.up(at, b.ID())
+}
