@@ -244,6 +244,22 @@ func (b *Book) Meant(prefix string) []*Job {
 	return b.Candidates(prefix)
 }
 
+// ownOpen is the one job that a user means who has submitted it on this node, and may append to it. It is nil for a job
+// of others, or one that takes no appends.
+func (b *Book) ownOpen(name string) (*Job, error) {
+	found := b.Meant(name)
+	if len(found) != 1 {
+		return nil, NoJob(name)
+	}
+	j := found[0]
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if !j.own() || j.s.Desc == nil || !j.s.Desc.Open {
+		return nil, nil
+	}
+	return j, nil
+}
+
 // KeepsFor returns an error, under ErrTaken, if another job than the one with this id and submitter is known here under
 // the name. What is kept in the folder of that name then belongs to the other job. An empty id or submitter fits any.
 func (b *Book) KeepsFor(name string, id tasks.JobID, submitter tasks.PeerID) error {

@@ -104,16 +104,9 @@ func (t *takenValues) of(ctx context.Context, units tasks.Cover) tasks.Cover {
 // Took notes that this node's user, who has submitted a job, has taken values of single units of it: each is a unit,
 // and how many bytes its value has. Of jobs of others, and of such as take no appends, nothing is noted.
 func (r *programs) Took(name string, values [][2]int64) error {
-	found := r.book.Meant(name)
-	if len(found) != 1 {
-		return NoJob(name)
-	}
-	j := found[0]
-	j.mu.Lock()
-	desc, own := j.s.Desc, j.own()
-	j.mu.Unlock()
-	if !own || desc == nil || !desc.Open {
-		return nil
+	j, err := r.book.ownOpen(name)
+	if j == nil {
+		return err
 	}
 	for _, v := range values {
 		if v[0] >= 0 && v[0] < tasks.MaxUnits && v[1] >= 0 {

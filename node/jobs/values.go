@@ -206,17 +206,11 @@ type releaseAsk struct {
 // ReleaseValues has nodes remove what units of an open job of this node's user have made for others. A node that does
 // not answer keeps that until the job ends.
 func (r *copies) ReleaseValues(ctx context.Context, name string, units [][2]int64) error {
-	found := r.book.Meant(name)
-	if len(found) != 1 {
-		return NoJob(name)
+	j, err := r.book.ownOpen(name)
+	if j == nil {
+		return err
 	}
-	j := found[0]
-	j.mu.Lock()
-	id, own := j.s.ID, j.own()
-	j.mu.Unlock()
-	if !own || id == "" {
-		return nil
-	}
+	id := j.ID()
 	ranges := make([]tasks.Range, len(units))
 	for i, u := range units {
 		ranges[i] = tasks.R(u[0], u[1])
