@@ -88,6 +88,7 @@ soak:
 	DTPNODE_PYTHON_LONG=1 $(GO) test -count=1 -timeout 24h -run TestPyROOT -v ./python
 	DTPNODE_LIARS=20 DTPNODE_FIRST=$(FIRST) $(GO) test -count=1 -timeout 24h -run 'Lying' -v ./e2e
 	DTPNODE_LONG=1 $(GO) test -count=1 -timeout 24h -run 'HugeOutputs|ManyCommits' -v ./e2e
+	JOURNAL_TEST_ALL=1 $(GO) test -count=1 -timeout 24h -run FlippedBit -v ./journal
 
 mutants:
 	$(GO) run ./sim/mutants

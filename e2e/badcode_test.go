@@ -185,7 +185,7 @@ func TestCrashEverywhere(t *testing.T) {
 	}
 }
 
-// TestFlood prints a gigabyte; it is only noise, and the daemons keep little of it.
+// TestFlood prints 300 MB, more than a daemon may hold; it is only noise, and the daemons keep little of it.
 func TestFlood(t *testing.T) {
 	t.Parallel()
 	c := threeNodes.get(t)

@@ -25,6 +25,7 @@ func besideJob(t testing.TB, dir, option string, files ...string) job {
 // TestChains runs a chain with lists of entries and with friends, given, stored and added in Init, and compares each
 // with what one process of ROOT makes of it.
 func TestChains(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	roottest.Find(t).MakeChains(t, dir)
 	at := func(name string) string { return filepath.Join(dir, name) }

@@ -12,6 +12,7 @@ import (
 // TestDatasets registers files on one node and runs over them on another when the first is dead, and has them verified
 // after one was removed, one written anew and one cut.
 func TestDatasets(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	r := roottest.Find(t)
 	r.MakeChains(t, dir)

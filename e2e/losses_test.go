@@ -14,6 +14,7 @@ var jobPattern = regexp.MustCompile(`job ([0-9a-f]{12})`)
 // file that came along and was changed, Abort in SlaveTerminate and in Terminate. The summary, the status and the exit
 // status say so.
 func TestLosses(t *testing.T) {
+	t.Parallel()
 	n, dir := threeNodes.get(t).nodes[0], t.TempDir()
 	selector, err := filepath.Abs("testdata/Losses.C")
 	check(t, err)

@@ -74,6 +74,7 @@ p.Close()
 // TestProofSession runs sessions that were written for PROOF, unmodified, interpreted, compiled and in Python, over two
 // nodes, and compares what comes of each query with what one process of ROOT makes of it.
 func TestProofSession(t *testing.T) {
+	t.Parallel()
 	dir, data := t.TempDir(), t.TempDir()
 	r := roottest.Find(t)
 	r.MakeChains(t, data)

@@ -21,6 +21,7 @@ func world(t testing.TB, option string, args ...string) job {
 // TestCycles runs a selector without files on all nodes, with stealing. With a seed the output is the same from
 // whichever node the job comes, and whatever was stolen; fStatus and the canvases are those of the whole.
 func TestCycles(t *testing.T) {
+	t.Parallel()
 	c := threeNodes.get(t)
 	const cycles = 6_000_000
 	first := wide(t, c.nodes[0], world(t, "toss", "--cycles", fmt.Sprint(cycles), "--seed", "7", "--seed-local"), 3)
@@ -91,6 +92,7 @@ func TestCanvasesElsewhere(t *testing.T) {
 // TestBranchStyles reads branches of all kinds, split and unsplit, of classes of the user's own, of ROOT and of the
 // standard library, in the ways in which selectors do, from trees in a folder of the files: each as ROOT's own process.
 func TestBranchStyles(t *testing.T) {
+	t.Parallel()
 	c, r := threeNodes.get(t), roottest.Find(t)
 	files := r.MakeStyles(t, t.TempDir())
 	for _, option := range []string{"", "reader"} {
@@ -103,6 +105,7 @@ func TestBranchStyles(t *testing.T) {
 // TestMakeProxy runs what TTree::MakeProxy generates around a user's functions. The histogram that it makes by itself
 // is in the output too, and Terminate finds it as in one process, with the same bins.
 func TestMakeProxy(t *testing.T) {
+	t.Parallel()
 	c, r := threeNodes.get(t), roottest.Find(t)
 	dir, files := t.TempDir(), fourFiles(t)
 	for name, text := range map[string]string{

@@ -305,7 +305,7 @@ func flipBits(t *testing.T, path string, file []byte, want quorum.Log) {
 		}
 		f.WriteAt(file[at:at+1], int64(at))
 	}
-	step := 4
+	step := 16 // make soak takes every byte
 	if os.Getenv("JOURNAL_TEST_ALL") != "" {
 		step = 1
 	}

@@ -31,7 +31,7 @@ void fillMemory()
 void flood()
 {
    const std::string line(99, 'x');
-   for (long i = 0; i < 10000000; ++i)
+   for (long i = 0; i < 3000000; ++i)
       std::puts(line.c_str());
 }
 

@@ -1,7 +1,7 @@
 // Misbehave is Tally until it comes to the entry "entry" of the file "file" (base name; empty: any file),
 // where it does what "do" says; with "last" at all entries before that one too. All are TNamed in fInput:
 //
-//   segfault, throw, exit, loop, memory, flood (a gigabyte on stdout), quiet (prints a line, then
+//   segfault, throw, exit, loop, memory, flood (300 MB on stdout), quiet (prints a line, then
 //   segfaults), abortfile, abortprocess, skip (the entry does not count: what a reference does)
 
 #ifndef Misbehave_h
