@@ -56,7 +56,7 @@ test-cores:
 # TestChaos has fifty daemons, which say nothing of dtpnode when they have no processor for seconds: they run when all
 # else has ended.
 test-e2e:
-	$(GO) test -race -timeout 90m -parallel 5 -skip '^TestChaos$$' ./e2e
+	$(GO) test -race -timeout 90m -parallel 7 -skip '^TestChaos$$' ./e2e
 
 test-chaos:
 	$(GO) test -race -timeout 45m -run '^TestChaos$$' ./e2e
