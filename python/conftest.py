@@ -1,6 +1,7 @@
 """What all tests of the package share, those of its folder tests and those with PyROOT: a client of the cluster that
 each folder has, and that no test is skipped, which would look as if it had passed."""
 
+import gc
 import os
 
 import pytest
@@ -17,6 +18,13 @@ def pytest_collection_modifyitems(config, items):
     long = [item for item in items if item.get_closest_marker("long")]
     config.hook.pytest_deselected(items=long)
     items[:] = [item for item in items if not item.get_closest_marker("long")]
+
+
+def pytest_collection_finish(session):
+    """What the tests have imported lives as long as they do: a collector that looks at all of it takes a second each
+    time, and some tests have it look hundreds of times."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
