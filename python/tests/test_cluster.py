@@ -60,10 +60,11 @@ def far_values(pool, cluster):
 
     def make(i, folder):
         import os
+        import time
 
         open(os.path.join(folder, str(i)), "w").close()
         while len(os.listdir(folder)) < 4:  # The first of each slot run at once.
-            pass
+            time.sleep(0.01)
         return os.environ["DTPNODE_NODE_NAME"], bytes([i]) * SIZE
 
     folder = tempfile.mkdtemp(dir=cluster.states[0].parent)
