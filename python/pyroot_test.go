@@ -12,6 +12,7 @@ import (
 // TestPyROOT runs the tests of what the Python package does with PyROOT, with the Python that belongs to the ROOT of
 // the tests: that of the environment in which it is installed, or else python3.
 func TestPyROOT(t *testing.T) {
+	t.Parallel()
 	here, err := os.Getwd()
 	if err != nil {
 		t.Fatal(err)
@@ -19,11 +20,14 @@ func TestPyROOT(t *testing.T) {
 	venv := rootEnvironment(t, here)
 	// RDataFrames have a process of their own: ROOT is told by them that threads use it, and stays so.
 	const frames = "roottests/test_rdf.py"
-	for _, tests := range [][]string{{"roottests", "--ignore=" + frames}, {frames}} {
-		// Memory that was given back is overwritten, so that what uses objects of ROOT after their end crashes at once.
-		env := []string{"MALLOC_PERTURB_=255", "XDG_STATE_HOME=" + t.TempDir(), "DTPNODE_STATE="}
-		args := append(slices.Clone(pytest), tests...)
-		t.Log(run(t, here, env, filepath.Join(venv, "bin", "python"), args...))
+	for name, tests := range map[string][]string{"objects": {"roottests", "--ignore=" + frames}, "frames": {frames}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			// Memory that was given back is overwritten, so that what uses objects of ROOT after their end crashes at once.
+			env := []string{"MALLOC_PERTURB_=255", "XDG_STATE_HOME=" + t.TempDir(), "DTPNODE_STATE="}
+			args := append(slices.Clone(pytest), tests...)
+			t.Log(run(t, here, env, filepath.Join(venv, "bin", "python"), args...))
+		})
 	}
 }
 

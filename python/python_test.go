@@ -22,8 +22,12 @@ import (
 const limit = 30 * time.Minute
 
 // pytest runs tests in Python, and ends with where every thread is once a test hangs.
-var pytest = []string{"-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=5",
+var pytest = []string{"-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=20",
 	"-o", "faulthandler_timeout=900", "-o", "faulthandler_exit_on_timeout=true"}
+
+// beside has several processes run the tests, each with a cluster of its own, since a test mostly waits for processes of
+// its daemons to start and end. Each begins with neighbours, so that what a file shares is rarely made twice.
+var beside = []string{"-n", "3", "--dist", "worksteal"}
 
 // envTests names the only file of tests in Python that is to be run, below this folder.
 const envTests = "DTPNODE_PYTHON_TESTS"
@@ -34,6 +38,7 @@ const envLong = "DTPNODE_PYTHON_LONG"
 // TestPython runs the tests of the Python package, and mypy over it. The interpreter is $DTPNODE_PYTHON or the newest
 // that is found with the standard library's own tests, which some of the tests are.
 func TestPython(t *testing.T) {
+	t.Parallel()
 	python, whole, err := interpreter(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -50,7 +55,9 @@ func TestPython(t *testing.T) {
 	exe := filepath.Join(venv, "bin", "python")
 	t.Run("mypy", func(t *testing.T) {
 		t.Parallel()
-		t.Log(run(t, here, nil, exe, "-m", "mypy", "--config-file", "pyproject.toml", "--cache-dir", t.TempDir()))
+		// What it knows of the packages stays beside them. It takes what has changed by its hash, as it does for editors.
+		known := filepath.Join(packages, "..", "..", "..", "mypy")
+		t.Log(run(t, here, nil, exe, "-m", "mypy", "--config-file", "pyproject.toml", "--cache-dir", known))
 	})
 	t.Run("wheel", func(t *testing.T) {
 		t.Parallel()
@@ -67,7 +74,7 @@ func TestPython(t *testing.T) {
 			t.Log(run(t, here, env, exe, append(args, "-s", some)...))
 			return
 		}
-		args = append(args, "tests")
+		args = append(append(args, beside...), "tests")
 		if !whole {
 			const cpython = "tests/test_cpython.py"
 			fmt.Fprintf(os.Stderr, "NOT RUN: %s, since no Python here has the tests of the standard library of 3.12 or newer; "+
