@@ -25,8 +25,8 @@ const limit = 30 * time.Minute
 var pytest = []string{"-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=20",
 	"-o", "faulthandler_timeout=900", "-o", "faulthandler_exit_on_timeout=true"}
 
-// beside has several processes run the tests, each with a cluster of its own, since a test mostly waits for processes of
-// its daemons to start and end. Each begins with neighbours, so that what a file shares is rarely made twice.
+// beside has several processes run the tests, each with a cluster of its own, since a test mostly waits for processes
+// of its daemons to start and end. Each begins with neighbours, so that what a file shares is rarely made twice.
 var beside = []string{"-n", "3", "--dist", "worksteal"}
 
 // envTests names the only file of tests in Python that is to be run, below this folder.
