@@ -65,7 +65,7 @@ test-rest:
 	$(GO) test -race -timeout 45m -parallel 6 -p 1 $(RACED)
 
 test-python:
-	$(GO) test -race -timeout 45m -p 2 $(LATE)
+	$(GO) test -race -timeout 45m -parallel 5 -p 2 $(LATE)
 
 # More of the simulator's seeds, from FIRST on, or as many as SIM_TIME allows (100,000 are a night), and the tests
 # that kill things again and again, ROUNDS times or for the time CHAOS.
