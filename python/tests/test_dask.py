@@ -1,5 +1,6 @@
 """dask's graphs on the pool give what they give in one process, whatever dies meanwhile."""
 
+import contextlib
 import gc
 import operator
 import os
@@ -140,8 +141,11 @@ def until(true):
 
 def on_disk(cluster, n=0):
     """Bytes of the values that a node keeps for later units."""
-    files = [f for f in (cluster.states[n] / "scratch").glob("*/values/*") if f.is_file()]
-    return sum(f.stat().st_size for f in files)
+    size = 0
+    for file in (cluster.states[n] / "scratch").glob("*/values/*"):
+        with contextlib.suppress(FileNotFoundError):  # One may just go.
+            size += file.stat().st_size
+    return size
 
 
 @pytest.mark.parametrize("kind", ["delayed", "bag", "array", "dataframe"])
@@ -175,6 +179,82 @@ def test_persisted(here, monkeypatch, kind):
     assert sum(came) < 10_000, "only what was asked for has come"
     assert then(kept).compute(scheduler="threads") == pytest.approx(want)
     assert isinstance(dask.base.tokenize(kept), str)
+
+
+def test_persisted_under_other_names(here):
+    """What dask asks for is another name of what is persisted, where a dataframe has one partition."""
+    df = frame()
+    frames = dd.from_pandas(df, npartitions=3)
+    sums = frames.groupby("key").x.sum().persist()
+    assert sums.npartitions == 1
+    pd.testing.assert_series_equal(sums.compute().sort_index(), df.groupby("key").x.sum())
+    frames = frames.assign(y=lambda d: d.x * 2)
+    parts = frames.persist()
+    assert len(stored(parts)) == 3
+    pd.testing.assert_frame_equal(parts.compute(), frames.compute(scheduler="threads"))
+    one, two = parts.to_delayed()[:2]
+    first, second, rows = dask.compute(one, two, dask.delayed(len)(one))
+    assert (len(first), len(second)) == (rows, len(two.compute()))
+    assert len(parts.partitions[0].compute()) == len(one.persist().compute()) == rows
+    nodes, wanted = dtpnode.dask.needed(parts.x.sum().dask, parts.x.sum().__dask_keys__())
+    nodes, found = dtpnode.dask.taken(nodes, wanted)
+    for s in found.values():
+        s.place = "node", 1000
+    assert sum(dtpnode.dask.weighed(nodes, found, {}).values()) >= 3000, "which tasks take of the nodes"
+
+
+def test_persisted_within_what_was_fused_twice(here, tmp_path):
+    """It is waited for, and not made again beside what makes it."""
+    goes_on = tmp_path / "goes-on"
+
+    def made(x):
+        (tmp_path / str(time.monotonic_ns())).touch()
+        while not goes_on.exists():
+            time.sleep(0.01)
+        return x
+
+    bag = db.from_sequence(range(4), npartitions=1).map(made).persist()
+    delayed = bag.map(lambda x: x + 1).to_delayed()
+    again = db.from_delayed(delayed).map(lambda x: x * 2)
+    nodes, wanted = dtpnode.dask.needed(again.__dask_optimize__(again.dask, again.__dask_keys__()), again.__dask_keys__())
+    _, found = dtpnode.dask.taken(nodes, wanted)
+    assert [s.key for s in found.values()] == [k for k in stored(bag)]
+    threading.Timer(0.5, goes_on.touch).start()
+    assert again.compute() == [2, 4, 6, 8]
+    assert len(list(tmp_path.iterdir())) == 4 + 1
+
+
+def test_persist_as_what_was_before_goes(here, monkeypatch):
+    """The last collection of a session goes while the next one is on its way into it."""
+    last = [dask.delayed(abs)(-1).persist()]
+    session = next(iter(stored(last[0]).values())).token.of
+    ready, closing = _persisted.ready, len(here._closing)
+
+    def slow(*args):
+        if last:
+            last.clear()
+            gc.collect()
+            until(lambda: not session._outcomes)
+        ready(*args)
+
+    monkeypatch.setattr(_persisted, "ready", slow)
+    x = dask.delayed(abs)(-2).persist()
+    assert next(iter(stored(x).values())).job == session.name
+    assert x.compute() == 2
+    del x
+    gc.collect()
+    until(lambda: state_of(here, session.name) == "done")
+    assert dask.delayed(abs)(-3).persist().compute() == 3
+    assert len(here._closing) == closing, "what has ended is not noted for the client's end"
+
+
+def test_persisted_constant(here):
+    """A large one is sent once, and not with each graph; a small one stays in the client."""
+    large = dask.delayed(np.arange(200_000.0), traverse=False).persist()
+    assert len(stored(large)) == 1 and len(pickle.dumps(large)) < 10_000
+    assert dask.compute(large, large.sum()) == (pytest.approx(np.arange(200_000.0)), 199_999 * 100_000)
+    small = dask.delayed(7).persist()
+    assert not stored(small) and small.compute() == 7
 
 
 def test_persist_several(here):
@@ -222,10 +302,12 @@ def test_persisted_goes_with_its_last_user(here, cluster, tmp_path):
 
     z = dask.delayed(waits)().persist()
     job = next(iter(stored(z).values())).job
+    (future,) = dtpnode.dask.futures_of(z).values()  # which keeps nothing
     until(running.exists)
     del z
     gc.collect()
     until(lambda: state_of(here, job) == "cancelled")
+    assert future.exception() is not None
     assert dask.delayed(abs)(-3).persist().compute() == 3
 
 

@@ -79,6 +79,7 @@ class Client:
         self.state = path
         self._maps = Maps(self.control, Affinity(path))
         self._closing: list[Callable[[], None]] = []
+        self._ending: weakref.WeakSet[Any] = weakref.WeakSet()
         self._get: "Scheduler | None" = None
         self.closed = False
         _living.add(self)
@@ -247,6 +248,10 @@ class Client:
         """Has ``close()`` called when this client is closed, while the daemon can be reached still."""
         self._closing.append(close)
 
+    def ends(self, what: Any) -> None:
+        """Has ``what.end()`` called when this client is closed, if it is there still."""
+        self._ending.add(what)
+
     def close(self) -> None:
         """Ends the connections to the daemon. Jobs go on, unless the client has started the daemon, which ends too:
         futures that are not settled raise ``ClusterLost`` then."""
@@ -254,6 +259,8 @@ class Client:
         closing, self._closing = self._closing, []
         for close in closing:
             close()
+        for what in list(self._ending):
+            what.end()
         self._maps.close()
         self.control.close()
         if self._own is not None:

@@ -21,7 +21,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -98,11 +98,12 @@ class Session(_Raised, Run):
     def __init__(self, control: Control, along: Along, output: Output | None) -> None:
         super().__init__(control, TITLE, along)
         self._adding = threading.Lock()
-        self._live = 0  # units that somebody has a token of
+        self._live = 1  # units that somebody has a token of, and who adds some: with none it ends
         self._outcomes: dict[int, Future[Any]] = {}  # of these, by their numbers
         self._tasks: dict[int, Unit] = {}  # of these, with their tasks alone
         self._needs: dict[int, list[Any]] = {}  # of units that have not run, tokens of what they take
         self._dropped: set[int] = set()  # units of which nobody has a token any more, and which have not run
+        self._futures: weakref.WeakSet[Future[Any]] = weakref.WeakSet()  # of values, which the end of the session ends
         self._stopped = ""  # why nothing is added any more
         self._ending = False
         self.open(output)
@@ -114,13 +115,44 @@ class Session(_Raised, Run):
         if self.broken is not None:
             raise broken_by(self.broken)
         if self._ending:
-            raise Error(f"what was persisted is gone: the job {self.name[:12]} has ended, since {self._stopped}", AGAIN)
+            raise self._gone()
 
-    def full(self) -> bool:
-        """Whether what is persisted next needs another session."""
-        with self._lock:
-            large = self._job.seq > MAX_APPENDS or self._job.size > MAX_SIZE
-            return bool(self._stopped) or self.broken is not None or large
+    def _gone(self) -> Error:
+        return Error(f"what was persisted is gone: the job {self.name[:12]} has ended, since {self._stopped}", AGAIN)
+
+    def watched(self, future: "Future[Any]") -> None:
+        """Has the future of a value raise when the session ends before the value is there."""
+        self._futures.add(future)
+        if self._ending:
+            self._end_futures()
+
+    def _end_futures(self) -> None:
+        for future in list(self._futures):
+            with contextlib.suppress(InvalidStateError):  # It is done.
+                future.set_exception(self._gone())
+
+    def hold(self) -> bool:
+        """Keeps the session for what is persisted next, until it is let go. False if that needs another one."""
+        with self._adding:
+            with self._lock:
+                large = self._job.seq > MAX_APPENDS or self._job.size > MAX_SIZE
+                if self._stopped or self.broken is not None or large:
+                    return False
+            self._live += 1
+            return True
+
+    def let_go(self) -> None:
+        """Ends the session if nobody needs what is in it. Whoever has made it, or holds it, calls this once."""
+        with self._adding:
+            self._live -= 1
+            self._end_unless_needed()
+
+    def _end_unless_needed(self) -> None:
+        """Ends the session if nobody needs what is in it. The caller holds _adding."""
+        if self._live == 0 and not self._ending:
+            self._stopped = self._stopped or "all that was persisted before is gone"
+            self._ending = True
+            threading.Thread(target=self._end, name="dtpnode-end", daemon=True).start()
 
     def add(self, graph: Graph) -> dict[Key, Stored]:
         """Sends a graph, and returns what stands for its values that are to be kept, by their keys."""
@@ -133,8 +165,6 @@ class Session(_Raised, Run):
                     pass
             except BaseException:
                 self._stopped = "sending of what was persisted before was broken off"  # Some of it has run, for nobody.
-                if self._live == 0:
-                    self._end_soon()
                 raise
             finally:
                 self._graph, self._often = Graph({}, [], 1), {}  # which refer to what it takes
@@ -192,19 +222,12 @@ class Session(_Raised, Run):
                     self._pickled.pop(unit, None)
                     self._tasks.pop(unit, None)
                 runs = [[unit, unit + 1] for unit in units if unit not in self._units]
+            self._end_unless_needed()
             if self._ending:
-                return
-            if self._live == 0:
-                self._stopped = self._stopped or "all that was persisted before is gone"
-                self._end_soon()
                 return
         if runs:
             with contextlib.suppress(Error, httpx.TransportError, RuntimeError):
                 self._control.call("POST", f"/v1/jobs/{self.name}/release", {"units": runs})
-
-    def _end_soon(self) -> None:
-        self._ending = True
-        threading.Thread(target=self._end, name="dtpnode-end", daemon=True).start()
 
     def end(self) -> None:
         """Ends the job, and with it all that was persisted."""
@@ -227,6 +250,7 @@ class Session(_Raised, Run):
                 self._control.call("POST", f"/v1/jobs/{self.name}/append", {"close": True})
             else:
                 self._control.call("POST", f"/v1/jobs/{self.name}/cancel", {})
+        self._end_futures()
 
 
 class _Attached(_Raised, Attached):
@@ -372,12 +396,13 @@ def ready(control: Control, stored: Iterable[Stored]) -> None:
         s.place = node, size
 
 
-def bring(stored: Stored) -> Any:
+def bring(stored: Stored, control: Control | None = None) -> Any:
     """Brings a value to this process, for a scheduler that is not the pool's."""
     from ._client import living
     from .dask import Scheduler
 
-    controls = [stored.token.of._control] if stored.token is not None else []
+    controls = [control] if control is not None else []
+    controls += [stored.token.of._control] if stored.token is not None else []
     why: Error | httpx.TransportError | None = None
     for control in [*controls, *living()]:
         try:
@@ -412,7 +437,7 @@ def futures_of(*collections: Any, client: "Client | None" = None) -> "dict[Key, 
 
     They are those of ``concurrent.futures``, so that ``wait`` and ``as_completed`` take them: a future is done when its
     value is on a node, and ``result()`` brings it here, or raises what its task has raised. Futures do not keep values
-    on the nodes: collections do. ``client`` is one of the pool, for collections that have come from another process.
+    on the nodes: collections do, and one whose collection has gone may raise that its value is gone. ``client`` is one of the pool, for collections that have come from another process.
     """
     out: "dict[Key, Future[Any]]" = {}
     for collection in collections:
@@ -442,20 +467,24 @@ def future_of(control: Control, stored: Stored) -> "Future[Any]":
     """The future of a value."""
     future = LateFuture()
     future.set_running_or_notify_cancel()
+    of = source(control, stored)
+    job, unit, slot, key = stored.job, stored.unit, stored.slot, stored.key
+    del stored  # which the future would keep, and with it the value on the nodes
 
     def load() -> tuple[Any, BaseException | None]:
-        return bring(stored), None
-
-    of = source(control, stored)
+        return bring(known(job, unit, slot, key), control), None
 
     def done(_: "Future[Any]") -> None:
-        error = of.error(stored.unit)
-        if error is not None:
-            future.set_exception(error)
-        else:
-            future.set_later(load)
+        error = of.error(unit)
+        with contextlib.suppress(InvalidStateError):  # The session has just ended.
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_later(load)
 
-    of.outcome(stored.unit).add_done_callback(done)
+    of.outcome(unit).add_done_callback(done)
+    if isinstance(of, Session):
+        of.watched(future)
     return future
 
 

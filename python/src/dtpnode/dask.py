@@ -107,7 +107,7 @@ class Scheduler:
         """Has the nodes run a graph, and keep the values of keys. Returns tasks that stand for these."""
         nodes, wanted = needed(dsk, keys)
         here = {k: node for k in wanted if (node := nodes.get(k)) is not None}
-        values: dict[Key, Any] = {k: n for k, n in here.items() if isinstance(n, DataNode) or is_stored(n)}
+        values: dict[Key, Any] = {k: n for k, n in here.items() if is_small(n) or is_stored(n)}
         asked = [k for k in wanted if k not in values]
         if asked:
             refuse(nodes)
@@ -121,17 +121,21 @@ class Scheduler:
         self, nodes: dict[Key, Node], asked: list[Key], weights: dict[Key, int], stored: dict[Key, Stored]
     ) -> dict[Key, Node]:
         session = self._session
-        if session is not None and session.full():
+        if session is not None and not session.hold():
             session = None
-        own = session.name if session is not None else ""
-        _persisted.ready(self._control, [s for s in stored.values() if s.job != own])
-        graph = Graph(nodes, asked, self._control.slots(), weighed(nodes, stored, weights), stored, keep=True)
-        if graph.units and session is None:
-            session = self._session = _persisted.Session(self._control, self._along, self._output)
-            client = self._client() if self._client is not None else None
-            if client is not None:
-                client.on_close(session.end)
-        kept = session.add(graph) if graph.units and session is not None else {}
+        try:
+            own = session.name if session is not None else ""
+            _persisted.ready(self._control, [s for s in stored.values() if s.job != own])
+            graph = Graph(nodes, asked, self._control.slots(), weighed(nodes, stored, weights), stored, keep=True)
+            if graph.units and session is None:
+                session = self._session = _persisted.Session(self._control, self._along, self._output)
+                client = self._client() if self._client is not None else None
+                if client is not None:
+                    client.ends(session)
+            kept = session.add(graph) if graph.units and session is not None else {}
+        finally:
+            if session is not None:
+                session.let_go()
         out: dict[Key, Node] = {}
         for key in asked:
             real = graph.real(key)
@@ -223,9 +227,25 @@ def nested(keys: Any, values: Mapping[Key, Any]) -> Any:
     return tuple(nested(k, values) for k in keys) if isinstance(keys, list) else values[keys]
 
 
+def is_small(node: Any) -> bool:
+    """Whether a node is a constant that each graph may have with it."""
+    return isinstance(node, DataNode) and sizeof(node.value) < LARGE
+
+
 def is_stored(node: Any) -> bool:
     """Whether a task stands for a value of an earlier graph."""
     return type(node) is Task and len(node.args) == 1 and isinstance(node.args[0], Stored)
+
+
+def behind(nodes: Mapping[Key, Any], key: Key) -> Key:
+    """What a key stands for, where dask has only given another name to it: as it does with what is persisted of a
+    dataframe."""
+    for _ in range(len(nodes)):
+        node = nodes.get(key)
+        if not isinstance(node, Alias):
+            break
+        key = node.target
+    return key
 
 
 def taken(nodes: dict[Key, Node], asked: list[Key]) -> tuple[dict[Key, Node], dict[Key, Stored]]:
@@ -236,22 +256,45 @@ def taken(nodes: dict[Key, Node], asked: list[Key]) -> tuple[dict[Key, Node], di
     for key, node in nodes.items():
         if is_stored(node):
             stored[key] = node.args[0]
-        elif type(node) is Task and node.has_subgraph() and any(map(is_stored, node.args[0].values())):
-            inner, outkey, inkeys, *values = node.args
-            found = {k: v.args[0] for k, v in inner.items() if is_stored(v)}
-            for s in found.values():
+        elif is_fused(node):
+            out[key], found = opened(node)
+            for s in found:
                 stored[name_of(s)] = s
                 out[name_of(s)] = Task(name_of(s), _graphrun.persisted, s)
-            rest = {k: v for k, v in inner.items() if k not in found}
-            refs = [TaskRef(name_of(s)) for s in found.values()]
-            out[key] = Task(key, node.func, rest, outkey, (*inkeys, *found), *values, *refs)
     for key in asked:
-        if key in stored:
+        real = behind(out, key)
+        if real not in stored:
+            continue
+        if real == key:
             s = stored.pop(key)
-            stored[name_of(s)] = s
-            out[name_of(s)] = out[key]
-            out[key] = Task(key, _graphrun.same, TaskRef(name_of(s)))
+            real = name_of(s)
+            stored[real], out[real] = s, out[key]
+        out[key] = Task(key, _graphrun.same, TaskRef(real))
     return out, stored
+
+
+def is_fused(node: Any) -> bool:
+    return type(node) is Task and node.has_subgraph()
+
+
+def opened(fused: Task) -> tuple[Task, list[Stored]]:
+    """A task that dask has fused, with what it has of earlier graphs taken from outside, and what that is. One of the
+    tasks in it may have been fused, too, when it was optimized once before."""
+    inner, outkey, inkeys, *values = fused.args
+    takes: dict[Key, Stored] = {}
+    rest: dict[Key, Any] = {}
+    for key, node in inner.items():
+        if is_stored(node):
+            takes[key] = node.args[0]
+            continue
+        if is_fused(node):
+            node, deeper = opened(node)
+            takes.update((name_of(s), s) for s in deeper)
+        rest[key] = node
+    if not takes:
+        return fused, []
+    refs = [TaskRef(name_of(s)) for s in takes.values()]
+    return Task(fused.key, fused.func, rest, outkey, (*inkeys, *takes), *values, *refs), list(takes.values())
 
 
 def name_of(stored: Stored) -> Key:
@@ -264,7 +307,8 @@ def weighed(nodes: Mapping[Key, Node], stored: Mapping[Key, Stored], weights: di
         return weights
     weights = dict(weights)
     for key, node in nodes.items():
-        size = sum(s.place[1] for k in node.dependencies if (s := stored.get(k)) is not None and s.place is not None)
+        places = [s.place for k in node.dependencies if (s := stored.get(behind(nodes, k))) is not None]
+        size = sum(place[1] for place in places if place is not None)
         if size:
             weights[key] = weights.get(key, 0) + size
     return weights
@@ -276,7 +320,7 @@ def apart(nodes: dict[Key, Node], but: frozenset[str]) -> tuple[dict[Key, Node],
     weights: dict[Key, int] = {}
     out = nodes
     for key, node in nodes.items():
-        if not isinstance(node, DataNode) or sizeof(node.value) < LARGE:
+        if not isinstance(node, DataNode) or is_small(node):
             continue
         if out is nodes:
             out = dict(nodes)
