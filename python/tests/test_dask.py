@@ -216,7 +216,8 @@ def test_persisted_within_what_was_fused_twice(here, tmp_path):
     bag = db.from_sequence(range(4), npartitions=1).map(made).persist()
     delayed = bag.map(lambda x: x + 1).to_delayed()
     again = db.from_delayed(delayed).map(lambda x: x * 2)
-    nodes, wanted = dtpnode.dask.needed(again.__dask_optimize__(again.dask, again.__dask_keys__()), again.__dask_keys__())
+    keys = again.__dask_keys__()
+    nodes, wanted = dtpnode.dask.needed(again.__dask_optimize__(again.dask, keys), keys)
     _, found = dtpnode.dask.taken(nodes, wanted)
     assert [s.key for s in found.values()] == [k for k in stored(bag)]
     threading.Timer(0.5, goes_on.touch).start()

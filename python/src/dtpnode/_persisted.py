@@ -437,7 +437,8 @@ def futures_of(*collections: Any, client: "Client | None" = None) -> "dict[Key, 
 
     They are those of ``concurrent.futures``, so that ``wait`` and ``as_completed`` take them: a future is done when its
     value is on a node, and ``result()`` brings it here, or raises what its task has raised. Futures do not keep values
-    on the nodes: collections do, and one whose collection has gone may raise that its value is gone. ``client`` is one of the pool, for collections that have come from another process.
+    on the nodes: collections do, and one whose collection has gone may raise that its value is gone. ``client`` is one
+    of the pool, for collections that have come from another process.
     """
     out: "dict[Key, Future[Any]]" = {}
     for collection in collections:
