@@ -37,7 +37,7 @@ def test_examples(here, cache, monkeypatch, module):
 
 def end_joblib():
     for executors in dtpnode.joblib._shared._executors.values():
-        for executor in executors.values():
+        for _, executor in executors.values():
             executor.shutdown()
     dtpnode.joblib._shared.__init__()
 

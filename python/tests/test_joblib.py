@@ -20,7 +20,7 @@ from dtpnode import _calls
 def parallel(client):
     with joblib.parallel_config(backend="dtpnode", client=client):
         yield joblib.Parallel
-        for executor in dtpnode.joblib._shared._executors.pop(client, {}).values():
+        for _, executor in dtpnode.joblib._shared._executors.pop(client, {}).values():
             executor.shutdown()
 
 
@@ -68,3 +68,40 @@ def test_cross_validation(parallel):
     with joblib.parallel_config(backend="sequential"):
         assert numpy.array_equal(scores, cross_val_score(model, X, y, cv=5))
         assert numpy.array_equal(found, search.fit(X, y).cv_results_["mean_test_score"])
+
+
+def test_edited_meanwhile(client, parallel, tmp_path, monkeypatch):
+    """Processes that an earlier call of Parallel has left do not serve one for which what goes along was edited."""
+    cuts, large, wave = tmp_path / "cuts.json", tmp_path / "large.txt", tmp_path / "joblib_wave.py"
+    other = tmp_path / "other"
+    other.mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    def look(_):
+        import joblib_wave
+
+        return open("cuts.json").read(), open("large.txt").read(3), joblib_wave.NUMBER, os.getpid()
+
+    def found():
+        backend = joblib.parallel_config(
+            backend="dtpnode", client=client, files=["cuts.json", "large.txt"], modules=["./joblib_wave.py"]
+        )
+        with backend:
+            (of,) = parallel()(joblib.delayed(look)(i) for i in range(1))
+        return of
+
+    for path, text in (cuts, "old"), (large, "old" + "." * dtpnode._along.SMALL), (wave, "NUMBER = 1"):
+        path.write_text(text)
+        (other / path.name).write_text(text)
+    (*first, pid) = found()
+    assert first == ["old", "old", 1]
+    assert len(dtpnode.joblib._shared._executors[client]) == 1 and found()[:3] == ("old", "old", 1)
+    cuts.write_text("new")
+    assert found()[:3] == ("new", "old", 1)
+    large.write_text("new" + "." * dtpnode._along.SMALL)
+    assert found()[:3] == ("new", "new", 1)
+    wave.write_text("NUMBER = 2")
+    assert found()[:3] == ("new", "new", 2)
+    monkeypatch.chdir(other)
+    assert found()[:3] == ("old", "old", 1)
+    assert len(dtpnode.joblib._shared._executors[client]) == 1

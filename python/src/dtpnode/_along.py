@@ -4,6 +4,7 @@
 makes an Along of them, which _archive.pack and Along.spec put into a job.
 """
 
+import hashlib
 import importlib.machinery
 import importlib.util
 import os
@@ -59,6 +60,16 @@ class Along:
             if _state(path) != was:
                 raise Error(f"{path} was changed since the executor was made", "make another executor")
         return {"env": self.env, "files": self.large}
+
+    def fingerprint(self) -> str:
+        """What tells it from any other in which something else goes along: the content of modules, small files and a
+        lock file, and of what may be large where it is, its size and when it was changed."""
+        told = hashlib.sha256(repr((self.env, self.large, sorted(self._states.items()))).encode())
+        lock = (self.env or {}).get("lock")
+        contents = {**self.members, "lock": Path(lock).read_bytes() if lock else b""}
+        for name, content in sorted(contents.items()):
+            told.update(repr((name, hashlib.sha256(content).digest())).encode())
+        return told.hexdigest()
 
     def advice(self) -> str:
         """What its user may have meant by the name of an environment that nodes do not have; mostly empty."""

@@ -9,19 +9,21 @@ Importing this module registers the backend. The nodes need joblib, and what the
 many batches of calls are on their way at a time; by default, and with -1, these are as many as the pool has slots.
 ``parallel_config(backend="dtpnode", client=client)`` names a client; without it the first use makes a ``Client()``,
 which starts a daemon if this user has none. ``env``, ``modules`` and ``files`` are those of an Executor: what the nodes
-lack goes along. What is nested in a call runs in threads of its process.
+lack goes along, and is looked at for each call of ``Parallel``, so that what was edited meanwhile counts. What is
+nested in a call runs in threads of its process.
 """
 
 import sys
 import threading
 import weakref
+from collections.abc import Iterator
 from concurrent.futures import Future
 from typing import Any, Callable
 
 from joblib import register_parallel_backend
 from joblib.parallel import AutoBatchingMixin, ParallelBackendBase
 
-from ._along import Environment, Files, Modules
+from ._along import Environment, Files, Modules, take_along
 from ._calls import run
 from ._client import Client
 from ._executor import Executor
@@ -48,7 +50,9 @@ class Backend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
     ) -> None:
         super().__init__(**options)
         self._client = client
-        self._sent = {"env": env, "modules": modules, "files": files}
+        # Those of an iterator, such as Path.glob, are looked at for each call of Parallel.
+        more = {"modules": modules, "files": files}
+        self._sent = {"env": env, **{k: list(v) if isinstance(v, Iterator) else v for k, v in more.items()}}
         self._futures: "weakref.WeakSet[Future[Any]]" = weakref.WeakSet()
 
     def __reduce__(self) -> tuple[type["Backend"], tuple[()]]:
@@ -94,7 +98,7 @@ class Backend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
         self.reset_batch_stats()
 
 
-Key = tuple[int | None, str]  # of an executor: how many calls are on their way at a time, and what goes along
+Key = tuple[int | None, str]  # of an executor: how many calls are on their way at a time, and what goes along by name
 
 
 class _Shared:
@@ -103,7 +107,9 @@ class _Shared:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._own: Client | None = None
-        self._executors: "weakref.WeakKeyDictionary[Client, dict[Key, Executor]]" = weakref.WeakKeyDictionary()
+        # With the fingerprints of what has gone along with each.
+        self._executors: "weakref.WeakKeyDictionary[Client, dict[Key, tuple[str, Executor]]]"
+        self._executors = weakref.WeakKeyDictionary()
 
     def client(self, given: Client | None) -> Client:
         with self._lock:
@@ -115,10 +121,12 @@ class _Shared:
         client = self.client(given)
         with self._lock:
             of = self._executors.setdefault(client, {})
-            key = workers, repr(sent)
-            executor = of.get(key)
-            if executor is None or executor._broken:
-                executor = of[key] = client.executor(workers, name="joblib", imports=_imports(), **sent)
+            key, now = (workers, repr(sent)), take_along(**sent).fingerprint()
+            was, executor = of.get(key, ("", None))
+            if executor is None or executor._broken or was != now:
+                # One that is replaced ends with the last call of Parallel that uses it, which may be another thread's.
+                executor = client.executor(workers, name="joblib", imports=_imports(), **sent)
+                of[key] = now, executor
             return executor
 
 
