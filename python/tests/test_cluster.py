@@ -188,6 +188,21 @@ def test_client_starts_a_daemon(tmp_path, monkeypatch, cluster):
         assert client._own is None and "5 slots" in repr(client)
 
 
+def test_client_that_nobody_holds(tmp_path, monkeypatch):
+    """The daemon that it has started is there as long as what it has made is used."""
+    monkeypatch.delenv("DTPNODE_STATE", raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    pool = dtpnode.Client().executor()
+    folder = os.path.dirname(os.path.dirname(pool._control.socket))
+    gc.collect()
+    assert pool.submit(pow, 2, 10).result() == 1024
+    assert dtpnode.Client(os.path.dirname(pool._control.socket)).reduce(abs, [-3]).result() == 3
+    pool.shutdown()
+    del pool
+    until(lambda: gc.collect() >= 0 and not os.path.exists(folder), "the folder is removed")
+
+
 def test_bad_clusters(tmp_path, monkeypatch):
     for wrong in {"nodes": 0}, {"slots": 0}:
         with pytest.raises(ValueError, match="at least 1"):

@@ -50,7 +50,8 @@ class Client:
         1024
 
     ``Client()`` takes the daemon of this user that runs (``dtpnode up --detach``). If none does, it starts one for its
-    own time, which uses all processors of this host and ends with the client, as ``dtpnode run`` does.
+    own time, which uses all processors of this host. That ends when the client is closed, or else with the last that
+    uses it: the client, or an executor, a reduction or a job that it has made.
     ``Client(state)`` talks to the daemon with that state folder, which must run. Threads may share a client. In a call,
     where the daemon is that of whoever owns the node, ``Client()`` is an ``Error``.
     """
@@ -76,6 +77,7 @@ class Client:
             self._own = LocalCluster()
             path = self._own.states[0]
             self.control = Control(socket_path(path))
+            self.control.cluster = self._own  # which what the client has made needs as long, though the client is gone
         self.state = path
         self._maps = Maps(self.control, Affinity(path))
         self._closing: list[Callable[[], None]] = []
