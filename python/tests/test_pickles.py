@@ -12,7 +12,7 @@ import types
 import numpy
 import pytest
 
-from dtpnode import _modules, _pickles
+from dtpnode import _calls, _modules, _pickles
 
 NUMBER = 1
 LIST = [1]
@@ -299,3 +299,28 @@ def test_names_are_enough():
     pickled = _pickles.function(fnmatch._compile_pattern)
     assert len(pickled) < 100 and pickle.loads(pickled) is fnmatch._compile_pattern
     assert pickle.loads(_pickles.function(pkgutil.simplegeneric)) is pkgutil.simplegeneric
+
+
+def test_kept_functions(monkeypatch):
+    """A process keeps functions by their bytes, too, since each call may have one with data of its own. The last one
+    stays whatever it has: the next call mostly has it again."""
+    monkeypatch.setattr(_calls, "_functions", type(_calls._functions)())
+    monkeypatch.setattr(_calls, "KEPT_BYTES", 3_000)
+    read = []
+    monkeypatch.setattr(_calls, "_read", lambda pickled, what: read.append(what) or pickle.loads(pickled))
+
+    def call(function):
+        batch = _calls.Batch()
+        batch.add(pickle.dumps(function), pickle.dumps(((), {})))
+        return _calls.call(batch.items[0], batch.items, 0)
+
+    chunks = [functools.partial(len, bytes([n]) * 1_000) for n in range(5)]
+    assert [call(chunk) for chunk in chunks] == [1_000] * 5
+    assert len(_calls._functions) == 2 and sum(map(len, _calls._functions)) <= _calls.KEPT_BYTES
+    large = functools.partial(len, b"." * 5_000)
+    read.clear()
+    assert [call(large), call(large)] == [5_000] * 2 and read.count("the function") == 1
+    assert len(_calls._functions) == 1
+    for _ in range(2):
+        assert [call(functools.partial(abs, -n)) for n in range(_calls.KEPT)] == list(range(_calls.KEPT))
+    assert len(_calls._functions) <= _calls.KEPT

@@ -38,6 +38,7 @@ class Batch:
 
 
 KEPT = 256  # functions that a process keeps unpickled
+KEPT_BYTES = 32 << 20  # bytes of their pickles; the last one is kept whatever it has, since the next call mostly has it
 
 _functions: "OrderedDict[bytes, Callable[..., Any]]" = OrderedDict()
 
@@ -114,7 +115,7 @@ def _parts(item: Any, blob: Any, at: int) -> tuple[Callable[..., Any], Any]:
     function = _functions.get(pickled)
     if function is None:
         function = _functions[pickled] = _read(pickled, "the function")
-        if len(_functions) > KEPT:
+        while len(_functions) > KEPT or len(_functions) > 1 and sum(map(len, _functions)) > KEPT_BYTES:
             _functions.popitem(last=False)
     else:
         _functions.move_to_end(pickled)
