@@ -19,6 +19,16 @@ from ._errors import Error, NoDaemon
 
 _ended: set[str] = set()  # sockets of daemons that this process has started, and ended for good
 
+
+class BrokenOff(NoDaemon, httpx.TransportError):
+    """The daemon has ended in the middle of a request, which it may have carried out, or the connection has."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        httpx.TransportError.__init__(self, message)
+        self.args = message, hint
+        self.message, self.hint = message, hint
+
+
 MAX_SOCKET_PATH = 107  # bytes of the address of a Unix socket on Linux
 
 FIRST = 64 << 10  # bytes that may come with the headers of an answer
@@ -135,7 +145,7 @@ class Control:
         )
 
     def close(self) -> None:
-        """Ends the connections. The next call makes new ones. One that is under way is an httpx.TransportError."""
+        """Ends the connections. The next call makes new ones. One that is under way is a BrokenOff."""
         self._closed = True
         self._client.close()
         self._client = _client(self.socket)
@@ -164,7 +174,7 @@ class Control:
                     yield json.loads(line)
 
     def download(self, path: str) -> Iterator[bytes]:
-        """The bytes that the daemon sends, in parts. If they break off it is an httpx.TransportError."""
+        """The bytes that the daemon sends, in parts. If they break off it is a BrokenOff."""
         with self._refusals(), self._http.stream("GET", path) as answer:
             if answer.status_code >= 400:
                 self._check(answer.status_code, answer.read())
@@ -190,11 +200,18 @@ class Control:
         except RuntimeError as e:
             if not self._closed:
                 raise
-            raise httpx.ReadError("the client was closed meanwhile") from e
+            raise BrokenOff("the client was closed meanwhile") from e
         except httpx.ConnectError as e:
             raise NoDaemon(
                 f"no daemon listens on {self.socket} ({e})", "start one with `dtpnode up --detach`, or use LocalCluster"
             ) from None
+        except BrokenOff:
+            raise
+        except httpx.TransportError as e:
+            raise BrokenOff(
+                f"the daemon that listens on {self.socket} has broken off a connection ({e})",
+                "once it is back `dtpnode ps` tells whether what was asked for was done",
+            ) from e
 
     @staticmethod
     def _check(status: int, body: bytes) -> None:

@@ -14,13 +14,12 @@ import warnings
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
-
-import httpx
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence, TypeVar
 
 from ._cluster import binary
 from ._control import Control, seen
 from ._errors import Error, NoDaemon
+from ._receiver import AGAIN, PATIENCE, RETRY
 from ._report import table
 
 if TYPE_CHECKING:
@@ -32,6 +31,8 @@ FINAL = ("done", "partial", "failed", "cancelled", "cannot finish")  # the last 
 SHOWN = 4  # histograms that a notebook shows of a job that is done
 LIVE = 1.0  # seconds between two pictures of a job that a notebook shows
 EVERY = 0.2  # seconds between looks at a job that is waited for
+TELL = 3.0  # seconds after which it is told that a daemon which is away is waited for
+T = TypeVar("T")
 
 
 def submit(
@@ -154,17 +155,39 @@ class Job:
 
     def wait(self, timeout: float | None = None, progress: bool | None = None) -> dict[str, Any]:
         """Waits for the end, and returns the status. After ``timeout`` seconds it is a TimeoutError, and the job goes
-        on. ``progress`` draws a bar; by default where there is a terminal or a notebook. It ends as a plain line."""
+        on. ``progress`` draws a bar; by default where there is a terminal or a notebook. It ends as a plain line. A
+        daemon that is away meanwhile, such as to be restarted, is waited for, 300 s at most."""
         until = None if timeout is None else time.monotonic() + timeout
         with Bar(self.name, progress) as bar:
             while True:
-                status = seen(self.status)
+                status = seen(self._when_back(lambda: self.status, until))
                 bar.show(status)
                 if status["state"] in FINAL:
                     return status
                 if until is not None and time.monotonic() > until:
                     raise TimeoutError(f"job {self.name[:12]} is {status['state']} after {timeout} s")
                 time.sleep(EVERY)
+
+    def _when_back(self, ask: Callable[[], T], until: float | None = None) -> T:
+        """What ask returns. While the daemon is away it is asked again and again, since the job goes on without it."""
+        since: float | None = None
+        told = False
+        while True:
+            try:
+                return ask()
+            except Error as e:
+                # One that has just come back may have to hear of the job first.
+                away = isinstance(e, NoDaemon) or since is not None and e.status in AGAIN
+                now = time.monotonic()
+                since = since or now
+                if not away or self._control.ended() or now - since > PATIENCE:
+                    raise
+                if until is not None and now > until:
+                    raise TimeoutError(f"the daemon that is asked for job {self.name[:12]} is away: {e.message}") from e
+                if now - since > TELL and not told:
+                    sys.stderr.write(f"waiting {PATIENCE:.0f} s for the daemon to come back: {e.message}\n")
+                    told = True
+            time.sleep(RETRY)
 
     def result(self, timeout: float | None = None) -> "Results":
         """Waits for the end, and returns the outputs by their names. A job that has failed, or cannot finish, is
@@ -212,9 +235,12 @@ class Job:
             raise Error(status.get("error") or f"the job is {status['state']}", status.get("hint") or "")
 
     def _fetch(self, path: str) -> None:
-        with open(path, "wb") as f:
-            for part in self._control.download(f"/v1/jobs/{self.name}/result"):
-                f.write(part)
+        def fetch() -> None:
+            with open(path, "wb") as f:
+                for part in self._control.download(f"/v1/jobs/{self.name}/result"):
+                    f.write(part)
+
+        self._when_back(fetch)
 
     @property
     def report(self) -> "pandas.DataFrame":
@@ -253,7 +279,7 @@ class Job:
         handle = display(HTML(self._repr_html_()), display_id=True)
 
         def follow() -> None:
-            with contextlib.suppress(Error, httpx.TransportError):  # as of a client that is closed
+            with contextlib.suppress(Error):  # as of a client that is closed
                 while not self.done():
                     time.sleep(LIVE)
                     handle.update(HTML(self._repr_html_()))
