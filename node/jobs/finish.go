@@ -522,6 +522,7 @@ func (r *ender) JobEnded(p *engine.Peer, e engine.JobEnded) {
 func (r *ender) AfterEnd(j *Job) {
 	j.mu.Lock()
 	st := j.s.Status
+	j.dropItems() // a job that others have led may be released here before its end is known
 	j.mu.Unlock()
 	r.log.Info("job ended", "job", api.Short(j.Name), "state", st.State, "reason", st.Error)
 	close(j.Done)

@@ -113,6 +113,7 @@ func (j *Job) Release() {
 	j.cancel()
 	j.mu.Lock()
 	j.lighten()
+	j.dropItems()
 	program, session, ships, again := j.s.Program, j.s.Session, j.s.Ships, j.s.Freed
 	j.s.Freed = true
 	j.s.Program, j.s.Session, j.s.Ships = nil, nil, nil
@@ -144,5 +145,34 @@ func (j *Job) lighten() {
 	}
 	light := *j.s.Desc
 	light.Data, light.Input, light.Bad = *none, nil, slices.Clone(light.Bad[:min(len(light.Bad), many)])
+	j.s.Desc = &light
+}
+
+// dropItems drops items that were appended from the description of a job that is over, to save memory: a job takes
+// thousands of appends, and none of them names a file that its users are told of. As many units stay. What can be run
+// again is in the ledger, and with the result on disk. The caller holds mu.
+func (j *Job) dropItems() {
+	if j.s.Desc == nil || !j.s.Desc.Open || !j.s.Status.State.Final() ||
+		len(j.s.Lost)+len(j.s.View.Lost)+len(j.s.View.Failing) > 0 {
+		return
+	}
+	var files []tasks.File
+	for _, f := range j.s.Desc.Data.Files {
+		if f.URL != "" {
+			files = append(files, f)
+			continue
+		}
+		if n := len(files); n == 0 || files[n-1].URL != "" {
+			files = append(files, tasks.File{})
+		}
+		files[len(files)-1].Entries += f.Entries
+	}
+	data, err := tasks.NewDataset(files)
+	if err != nil {
+		return
+	}
+	light := *j.s.Desc
+	data.Whole = light.Data.Whole
+	light.Data = *data
 	j.s.Desc = &light
 }
