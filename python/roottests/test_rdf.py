@@ -316,6 +316,25 @@ def test_headers_libraries_and_files(client, tmp_path, monkeypatch):
         assert frame.Sum("y").GetValue() == 9900 + 43 * 100
 
 
+def test_modules_that_are_edited(client, tmp_path, monkeypatch):
+    """A graph that is run again has the modules as they are then, and not those of the session before."""
+    from ROOT._distrdf.Backends.Base import BaseBackend
+
+    def declare():
+        import cuts_of_today
+
+        cut = cuts_of_today.CUT
+        ROOT.gInterpreter.Declare(f"#ifndef CUT\n#define CUT\nint todays_cut() {{ return {cut}; }}\n#endif")
+
+    monkeypatch.setattr(BaseBackend, "initialization", staticmethod(declare))
+    ROOT.gInterpreter.Declare("int todays_cut() { return 0; }")  # for the type of the column
+    module = tmp_path / "cuts_of_today.py"
+    for cut in (4, 7):
+        module.write_text(f"CUT = {cut}\n")
+        frame = ROOT.RDataFrame(10, executor=client, modules=[module]).Define("y", "todays_cut()")
+        assert frame.Sum("y").GetValue() == 10 * cut
+
+
 def test_a_range_that_raises_is_named(client, trees):
     ROOT.RDF.Distributed.DistributeCppCode(
         'double once(double x) { if (x == 1234) throw std::out_of_range("too odd"); return x; }'

@@ -132,6 +132,26 @@ def test_what_cannot_go_along(tmp_path, what, words):
         _along.take_along(**{kind: given})
 
 
+def test_fingerprints(tmp_path):
+    """What goes along is another thing once it holds something else, though its names and sizes are the same."""
+    module, lock, small, large = (tmp_path / name for name in ("cuts.py", "pylock.toml", "small", "large"))
+    for path in (module, lock, small):
+        path.write_text("X = 1\n")
+    large.write_bytes(bytes(2 << 20))
+
+    def told(*files):
+        return _along.take_along(lock, [module], files or (small, large)).fingerprint()
+
+    seen = [told()]
+    assert told() == seen[0]
+    for path in (module, lock, small):
+        path.write_text("X = 2\n")
+        seen.append(told())
+    large.write_bytes(bytes(3 << 20))
+    seen += [told(), told(small)]
+    assert len(set(seen)) == len(seen)
+
+
 def test_modules_that_each_python_has():
     assert not _along.take_along(modules=["json", "sys", os])
 

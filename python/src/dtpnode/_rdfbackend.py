@@ -129,12 +129,13 @@ class Pool:
 
 
 class Pools:
-    """The sessions of a client. A session is for the same environment, modules and files."""
+    """The sessions of a client. A session is for the same environment, modules and files, by what these hold: a module
+    that was edited since is another one, and so is a lock file."""
 
     def __init__(self, client: Client) -> None:
         self._client = weakref.ref(client)
         self._lock = threading.Lock()
-        self._pools: dict[Any, Pool] = {}
+        self._pools: dict[str, Pool] = {}  # by the fingerprints of what went along
         self._numbers = itertools.count(1)
 
     @contextlib.contextmanager
@@ -160,8 +161,7 @@ class Pools:
         client = self._client()
         if client is None or client.closed:
             raise Error("the client of this RDataFrame was closed", "make another client, and the dataframe with that")
-        stats = sorted((name, path, _state(path)) for name, path in files.items())
-        key = repr((options.env, options.modules, stats))
+        key = take_along(options.env, options.modules, files).fingerprint()
         pool = self._pools.get(key)
         if pool is not None and pool.usable():
             return pool
@@ -183,11 +183,6 @@ class Pools:
             for pool in self._pools.values():
                 pool.close()
             self._pools.clear()
-
-
-def _state(path: str) -> tuple[int, int, int]:
-    s = os.stat(path)
-    return s.st_ino, s.st_size, s.st_mtime_ns
 
 
 _pools: "weakref.WeakKeyDictionary[Client, Pools]" = weakref.WeakKeyDictionary()
