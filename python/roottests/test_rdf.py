@@ -455,6 +455,16 @@ def test_large_results_are_added_on_nodes(client, trees, monkeypatch):
     assert [list(places) for (places,) in again] == [[1]]
 
 
+def test_another_version_where_results_are_added(client, monkeypatch):
+    """A node with another ROOT is named, also where no range's result comes here by itself."""
+    from dtpnode import _rdfbackend
+
+    monkeypatch.setattr(_rdfbackend, "LARGE", -1)
+    monkeypatch.setattr(_rdfbackend, "here", lambda: "5.34")
+    with pytest.warns(dtpnode.NodeWarning, match=f"has ROOT {ROOT.gROOT.GetVersion()}, and not 5.34 as this program"):
+        assert ROOT.RDataFrame(10, executor=client).Count().GetValue() == 10
+
+
 def test_sizes_of_results():
     from ROOT._distrdf import Operation
 

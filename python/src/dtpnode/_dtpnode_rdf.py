@@ -355,10 +355,11 @@ _MEANS = "RMergeableMean|RMergeableStdDev|RMergeableValue<double>|RMergeableVari
 
 class Total:
     """What has come of ranges that were added: one result of all that does not depend on their order, and of the rest
-    those of each range. result is ROOT's TaskResult of the range of a number, which this takes apart."""
+    those of each range. result is ROOT's TaskResult of the range of a number, which this takes apart. versions are
+    those of ROOT that have made it, by the names of nodes."""
 
-    def __init__(self, result: Any, number: int) -> None:
-        self.result = result
+    def __init__(self, result: Any, number: int, versions: dict[str, str] | None = None) -> None:
+        self.result, self.versions = result, versions or {}
         self.apart: dict[int, list[Any]] = {}  # by numbers of ranges: what is in order
         self.order: list[bool] = []  # of what the graph gives, which is in order
         if result.mergeables is not None:
@@ -396,6 +397,7 @@ def add(a: Total, b: Total, reducer: Any = None) -> Total:
         reducer = exact(distrdf_reducer)
     a.result = reducer(a.result, b.result)
     a.apart.update(b.apart)
+    a.versions.update(b.versions)
     a.order = a.order or b.order
     return a
 
@@ -408,7 +410,8 @@ class Adding:
         self.run = run
 
     def __call__(self, piece: Piece) -> Total:
-        return Total(self.run(piece).result, pickle.loads(piece.pickled).id)
+        done = self.run(piece)
+        return Total(done.result, pickle.loads(piece.pickled).id, {done.name: done.version})
 
 
 # --- graphs that are compiled for processes that begin later

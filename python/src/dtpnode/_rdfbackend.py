@@ -316,6 +316,9 @@ class Backend(Base.BaseBackend):  # type: ignore[misc]
         nodes. Ranges that fail so are run once more each by itself, which tells how, or has other nodes run them."""
         found, lost = self._add_up(ranges, mapper)
         reducer = task.exact(reducer)
+        for node, version in sorted(item for total in found for item in total.versions.items()):
+            if version != here():
+                warnings.warn(differs(node, version), NodeWarning, stacklevel=2)
         for some in self._run(ranges, mapper, lost) if lost else ():
             found += [task.Total(result, ranges[at].id) for at, result in some]
         for values in [v for total in found for v in total.apart.values()]:
@@ -511,14 +514,23 @@ class Execution:
         except Exception as e:
             raise named(e, self._words[at])
         self._good = self._good or done.node
-        here = str(ROOT.gROOT.GetVersion())
-        if done.version != here:
-            self._pool.tell(f"{done.name} has ROOT {done.version}, and not {here} as this program: results may differ")
+        if done.version != here():
+            self._pool.tell(differs(done.name, done.version))
         return done
 
     def _home(self) -> str:
         """The node of the daemon that is talked to."""
         return str(self._backend.client.control.call("GET", "/v1/status").get("id") or "")
+
+
+def here() -> str:
+    """The version of ROOT in this program."""
+    return str(ROOT.gROOT.GetVersion())
+
+
+def differs(node: str, version: str) -> str:
+    """What a user is told of a node with another version of ROOT."""
+    return f"{node} has ROOT {version}, and not {here()} as this program: results may differ"
 
 
 # Actions of which ROOT makes clones for other ranges that give what new ones would. Those of a Report end the process,
