@@ -258,6 +258,8 @@ func (r *copies) ServeRelease(from tasks.PeerID, arg string) error {
 		return fmt.Errorf("values of job %s are removed for the node that has submitted it, which %s is not",
 			a.Job.Short(), r.cluster.NameOf(from))
 	}
-	r.values.Release(a.Job, a.Units)
+	if err := r.values.Release(j.Name, a.Units); err != nil && r.book.ByID(a.Job) != nil {
+		return err
+	}
 	return nil
 }

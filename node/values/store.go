@@ -72,6 +72,7 @@ type kept struct {
 	units   map[int64][]slot
 	cover   tasks.Cover                  // the units
 	held    tasks.Cover                  // those of them that are never spent
+	done    tasks.Cover                  // units that were released, which are spent whenever they are made again
 	others  map[tasks.PeerID]tasks.Cover // what members have said that they have
 	makers  map[tasks.PeerID]tasks.Cover // what they may have run
 	known   tasks.Cover                  // the units of which all makers are in makers
@@ -158,22 +159,26 @@ func (s *Store) earlier(name string) (k *kept, err error) {
 	return k, err
 }
 
-// Release forgets what units of a job have made, also if it was held: nobody takes it any more.
-func (s *Store) Release(id tasks.JobID, units tasks.Cover) {
-	k := s.of(id)
-	if k == nil {
-		return
+// Release forgets what units of the job of a name have made, also if it was held: nobody takes it any more. It may be
+// made again here, also where nothing of the job is kept yet, on the way to something else that is lost. So that this
+// does not stay until the job ends, it is not held then, and is spent; a daemon that has begun anew does not know that.
+func (s *Store) Release(name string, units tasks.Cover) error {
+	k, err := s.earlier(name)
+	if err != nil {
+		return err
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.held = k.held.Minus(units)
+	k.held, k.done = k.held.Minus(units), k.done.Union(units)
 	s.forget(k, units)
+	return nil
 }
 
 // folder is where packs of the job have names of the node's own.
 func (k *kept) folder() string { return filepath.Join(k.job.Dir(), "values") }
 
-// keep takes a unit's outcome, of a file that a process has written below a folder. What is held is never spent.
+// keep takes a unit's outcome, of a file that a process has written below a folder. What is held is never spent, unless
+// it was released before.
 func (k *kept) keep(unit int64, path, below string, values []slot, hold bool) error {
 	if unit < 0 || unit >= tasks.MaxUnits || len(values) > maxSlots {
 		return fmt.Errorf("the unit %d has %d values, want up to %d", unit, len(values), maxSlots)
@@ -196,7 +201,7 @@ func (k *kept) keep(unit int64, path, below string, values []slot, hold bool) er
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.enter(unit, values); hold {
+	if k.enter(unit, values); hold && !k.done.Has(unit) {
 		k.held = k.held.Add(tasks.R(unit, unit+1))
 	}
 	return nil

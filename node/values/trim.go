@@ -54,7 +54,7 @@ func (s *Store) trim(ctx context.Context, k *kept) error {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	s.forget(k, spent.Minus(k.held))
+	s.forget(k, spent.Union(k.done).Minus(k.held))
 	return nil
 }
 

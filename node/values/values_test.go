@@ -77,12 +77,16 @@ func (c seen) AskValues(_ context.Context, id tasks.PeerID, request []byte) ([]b
 
 func (c seen) Spent(context.Context, tasks.JobID) (tasks.Cover, error) { return c.spent, nil }
 
-// Within knows one earlier job, whose folder is that of the node's job.
+// Within knows the node's own job and an earlier one.
 func (c seen) Within(name string, do func(tasks.JobID, Job)) error {
-	if name != "earlier" {
+	switch name {
+	case "earlier":
+		do(earlierJob, folderJob{c.earlier})
+	case "own":
+		do(theJob, folderJob{}) // which is kept already, with another folder
+	default:
 		return errors.New("no such job is known")
 	}
-	do(earlierJob, folderJob{c.earlier})
 	return nil
 }
 
@@ -177,8 +181,14 @@ func (c child) ask(r request) (a answer) {
 // keep writes a file with values of a unit, and hands it over.
 func (c child) keep(unit int64, values ...[]byte) {
 	c.t.Helper()
+	c.keepFor("", unit, values...)
+}
+
+// keepFor does so for a unit of a job, which is the child's own where it has no name.
+func (c child) keepFor(job string, unit int64, values ...[]byte) {
+	c.t.Helper()
 	path := filepath.Join(c.dir, fmt.Sprintf("made-%d", unit))
-	r := request{Op: "keep", Unit: unit, Path: path, Hold: unit >= 100}
+	r := request{Op: "keep", Job: job, Unit: unit, Path: path, Hold: unit >= 100}
 	var all []byte
 	for _, v := range values {
 		sum := sha256.Sum256(v)
@@ -316,8 +326,14 @@ func TestReleased(t *testing.T) {
 	one.keep(101, []byte("held, too"))
 	two.get([2]int64{100, 0})
 	for id, s := range c.stores {
-		s.Release(theJob, tasks.CoverOf(tasks.R(100, 101)))
-		s.Release(earlierJob, tasks.CoverOf(tasks.R(100, 101))) // of which nothing is kept
+		for _, name := range []string{"own", "earlier"} { // of which nothing is kept
+			if err := s.Release(name, tasks.CoverOf(tasks.R(100, 101))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.Release("another", tasks.CoverOf(tasks.R(100, 101))); err == nil {
+			t.Error("values of a job that is not known are released")
+		}
 		n := map[tasks.PeerID]child{"one": one, "two": two}[id]
 		if left, err := filepath.Glob(filepath.Join(n.dir, "values", "*")); err != nil || id == "one" && len(left) != 1 {
 			t.Errorf("%s: %v, %v", id, left, err)
@@ -326,6 +342,32 @@ func TestReleased(t *testing.T) {
 	got := two.get([2]int64{100, 0}, [2]int64{101, 0})
 	if got[0] != nil || string(got[1]) != "held, too" {
 		t.Errorf("%q", got)
+	}
+}
+
+// What was released, and is made again on the way to something else, is spent, also on a node that had nothing of it.
+func TestReleasedIsMadeAgain(t *testing.T) {
+	c := newCluster(t)
+	one := c.node(t, "one")
+	for _, name := range []string{"own", "earlier"} {
+		if err := c.stores["one"].Release(name, tasks.CoverOf(tasks.R(100, 101))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for id, name := range map[tasks.JobID]string{theJob: "", earlierJob: "earlier"} {
+		for unit := range int64(2) {
+			one.keepFor(name, 100+unit, []byte("made again"))
+		}
+		want := request{Op: "get", Job: name, Want: [][2]int64{{100, 0}, {101, 0}}}
+		if got := one.ask(want).Values; got[0] == nil || got[1] == nil {
+			t.Error("what is made again is not there")
+		}
+		if err := c.stores["one"].trim(t.Context(), c.stores["one"].of(id)); err != nil {
+			t.Fatal(err)
+		}
+		if got := one.ask(want).Values; got[0] != nil || got[1] == nil {
+			t.Error("what was released stays, or what was not does not")
+		}
 	}
 }
 
