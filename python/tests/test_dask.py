@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from concurrent.futures import wait
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from dask._task_spec import Task, TaskRef
 
 import dtpnode
 import dtpnode.dask
-from dtpnode import _cluster, _persisted, _receiver
+from dtpnode import _cluster, _graph, _persisted, _receiver
 
 from test_graph import some_graph
 
@@ -355,6 +356,33 @@ def test_persisted_that_fails(here):
     assert dask.delayed(abs)(-2).persist().compute() == 2
 
 
+def test_persisted_that_fails_in_part(here, monkeypatch):
+    """Of what runs together only that is lost whose task has raised, or has given what has no pickle, and what takes
+    that; also in units and graphs behind it."""
+    monkeypatch.setattr(_graph, "SPREAD", 1)  # so that units have many tasks
+
+    def inverse(x):
+        return threading.Lock() if x == 5 else 60 / (x - 20)
+
+    x = dask.persist(*(dask.delayed(inverse)(i, dask_key_name=f"x{i}") for i in range(30)))
+    y = dask.persist(*(dask.delayed(operator.add)(x[i], x[i + 1], dask_key_name=f"y{i}") for i in range(29)))
+    assert max(Counter(s.unit for v in x for s in stored(v).values()).values()) > 5
+    lost = {y[4]: "x5", y[5]: "x5", x[5]: "x5", y[19]: "x20", y[20]: "x20", x[20]: "x20"}
+    for v, key in lost.items():
+        kind = pickle.PicklingError if key == "x5" else ZeroDivisionError
+        (future,) = dtpnode.dask.futures_of(v).values()
+        for get in (v.compute, future.result):
+            with pytest.raises(kind) as caught:
+                get()
+            assert caught.value.__notes__ == [f"in the task {key!r}"]
+    assert "return threading.Lock() if" in str(caught.value.__cause__)
+    for some, want in ((x, lambda i: inverse(i)), (y, lambda i: inverse(i) + inverse(i + 1))):
+        good = {i: v for i, v in enumerate(some) if v not in lost}
+        assert dask.compute(good) == ({i: want(i) for i in good},)
+        futures = {i: next(iter(dtpnode.dask.futures_of(v).values())) for i, v in good.items()}
+        assert futures[0].result() == want(0) and not any(f.exception() for f in futures.values())
+
+
 def test_futures_of(here):
     x = (da.arange(30, chunks=10) * 2).persist()
     futures = dtpnode.dask.futures_of(x, da.arange(3, chunks=3))
@@ -387,7 +415,13 @@ with dtpnode.Client() as client:
         else:
             raise AssertionError
     kept = client.attach(job)
-    assert len(kept) == 6, list(kept)
+    assert len(kept) == 7, list(kept)
+    try:
+        kept["bad"].result()
+    except ZeroDivisionError as e:
+        assert "in the task 'bad'" in e.__notes__, e.__notes__
+    else:
+        raise AssertionError
     assert kept[x.name, 2].result().tolist() == list(range(20, 30))
     more = (x * 2).persist(scheduler=client.get)
     assert more.sum().compute(scheduler=client.get) == 870

@@ -18,7 +18,7 @@ from dask._task_spec import Alias, DataNode, List, Task, TaskRef
 from dask.local import get_sync
 
 import dtpnode.dask
-from dtpnode import _graphrun, _graphsend, _pickles, _stored
+from dtpnode import _graphrun, _graphsend, _pickles, _receiver, _stored
 from dtpnode._graph import MOST, Graph
 from dtpnode._graphsend import Run
 from dtpnode.dask import needed, nested
@@ -39,7 +39,7 @@ class Values:
                 with open(frame["path"], "rb") as f:
                     f.seek(at)
                     assert hashlib.sha256(f.read(size)).digest() == told
-            path = f"{frame['path']}-{frame['unit']}"
+            path = f"{frame['path']}-{len(self.keeps)}"
             os.link(frame["path"], path)
             self.kept[frame["unit"]] = [(path, at, size) for at, size, _ in frame["values"]]
             self.keeps.append(frame["unit"])
@@ -120,6 +120,19 @@ def some_graph(rng, n):
     return dsk
 
 
+def once(rng):
+    """Loses some values, each once."""
+    lost = set()
+
+    def lose(where):
+        if where in lost or rng.random() > 0.2:
+            return False
+        lost.add(where)
+        return True
+
+    return lose
+
+
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_random_graphs(seed, tmp_path, monkeypatch):
     """What units give is what dask gives, for any number of slots, and where some values are lost once or again."""
@@ -132,17 +145,46 @@ def test_random_graphs(seed, tmp_path, monkeypatch):
     graph = Graph(nodes, wanted, rng.choice((1, 1, 2, 50)))
     if seed % 2:
         monkeypatch.setattr(_graphsend, "MAX_BATCH", 2000)
-    lost = set()
-    def lose(where):
-        if where in lost or rng.random() > 0.2:
-            return False
-        lost.add(where)
-        return True
-    out, _ = run(graph, tmp_path, lose if seed % 3 else None)
+    out, _ = run(graph, tmp_path, once(rng) if seed % 3 else None)
     for key in wanted:
         if graph.real(key) not in graph.home:
             out[key] = nodes[graph.real(key)].value
     assert nested(keys, out) == want
+
+
+@pytest.mark.parametrize("seed", range(SEEDS // 3))
+def test_random_graphs_that_are_persisted_and_fail_in_part(seed, tmp_path, monkeypatch):
+    """Each key has what dask gives for it alone, which may be an exception, however tasks are cut into units."""
+    monkeypatch.chdir(tmp_path)
+    rng = random.Random(seed)
+    dsk = some_graph(rng, rng.choice((5, 40, 100)))
+
+    def fails(key, *_):
+        raise KeyError(key)
+
+    for key in rng.sample(sorted(dsk), max(len(dsk) // 30, 1)):
+        dsk[key] = Task(key, fails, key, *(TaskRef(k) for k in dsk[key].dependencies))
+    nodes, wanted = needed(dsk, rng.sample(sorted(dsk), len(dsk) // 2))
+    graph = Graph(nodes, wanted, rng.choice((1, 2, 50)), keep=True)
+    out, values = run(graph, tmp_path, once(rng) if seed % 2 else None)
+    values.lose = lambda where: False
+    reader = _graphrun.Process()
+    reader.daemon = values
+    for key in wanted:
+        if graph.real(key) not in graph.home:
+            continue
+        slot, _, size = out[key]
+        try:
+            want = get_sync(dict(dsk), key)
+        except KeyError as e:
+            error = _receiver.remade(*pickle.loads(size))
+            assert isinstance(error, KeyError) and error.__notes__ == [f"in the task {error.args[0]!r}"]
+            assert len(e.args) == 1 and dsk[error.args[0]].func is fails
+            continue
+        assert isinstance(size, int)
+        where = graph.home[graph.real(key)] + 1, slot
+        if where[0] in values.kept:
+            assert reader.take([where], (), 0) == [want]
 
 
 class Jobs:
@@ -299,6 +341,33 @@ def test_lost_values_are_made_again_as_far_as_needed(gone, again, tmp_path, monk
             n += 1
     assert out == {"e": 13}
     assert {key for key in dsk if (tmp_path / "ran" / key).read_text() != "x"} == set(again)
+
+
+def test_values_that_are_removed_while_others_are_made_again(tmp_path, monkeypatch):
+    """A node may remove what is made again as soon as it was read once, as nobody but who makes it waits for it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(_graphrun, "RECENT", 0)
+    dsk = {"a": Task("a", abs, -1), "other": Task("other", abs, -7)}
+    for key in ("b", "c"):
+        dsk[key] = Task(key, operator.add, TaskRef("a"), TaskRef("other"))
+    dsk["d"] = Task("d", operator.mul, TaskRef("b"), TaskRef("c"))
+    graph = Graph(dsk, ["d"], 1)
+    items, = appends(graph)
+    values = Values([blob(tmp_path / "blob", items)])
+    process = _graphrun.Process()
+    process.daemon = values
+    for at, item in enumerate(items[:-1]):
+        process.run(item, items, at)
+    values.kept.clear()
+    get = values._get
+
+    def once(unit, slot):
+        found = get(unit, slot)
+        values.kept.pop(unit, None)
+        return found
+
+    monkeypatch.setattr(values, "_get", once)
+    assert process.run(items[-1], items, len(items) - 1) == {"d": 64}
 
 
 class Frozen(Exception):

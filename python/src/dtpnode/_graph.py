@@ -38,7 +38,7 @@ Program = tuple[
     list[tuple[Any, ...]],  # tasks, as step has them
     list[int],  # registers that are exports
     list[tuple[Key, int]],  # keys that were asked for, and the registers of their values
-    list[tuple[Key, int]],  # keys that are persisted, and which of the exports are their values
+    list[tuple[Key, int]] | None,  # keys that are persisted, and which exports they are; None of a graph to compute
 ]
 
 
@@ -72,7 +72,7 @@ class Graph:
         stored: Mapping[Key, Stored] | None = None,
         keep: bool = False,
     ) -> None:
-        self.nodes, self.stored = nodes, stored or {}
+        self.nodes, self.stored, self.keep = nodes, stored or {}, keep
         self._reals = {key: self._target(key) for key, node in nodes.items() if type(node) is Alias}
         asked = list(dict.fromkeys(wanted))
         self.order, self._inputs = self._sorted(asked)
@@ -238,7 +238,7 @@ class Graph:
             [self.step(key, at) for key in unit.tasks],
             [at[key] for key in unit.exports],
             [(key, at[real]) for key, real in unit.wanted],
-            [(key, slot) for slot, key in self.kept(unit)],
+            [(key, slot) for slot, key in self.kept(unit)] if self.keep else None,
         )
 
     def kept(self, unit: Unit) -> list[tuple[int, Key]]:

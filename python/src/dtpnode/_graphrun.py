@@ -25,6 +25,9 @@ needs in turn.
 
 A unit may take values of another job, whose graph was persisted. They are that job's still: the daemon is told its name
 with each request, and what is made again is kept for it.
+
+A task that raises ends its unit, and with it the graph that was to be computed. In a graph that is persisted it ends
+nothing but what takes its value: its exception stands in the place of that value, and all other values are kept.
 """
 
 import contextlib
@@ -37,6 +40,7 @@ import socket
 import struct
 import sys
 import time
+import traceback
 from collections import OrderedDict
 from typing import Any, Callable, Iterable, Iterator
 
@@ -52,6 +56,8 @@ PACK = 64 << 20  # bytes of a file of values, behind which another one is begun
 MAX_FRAME = 64 << 20  # bytes
 TRIES, PAUSE = 5, 0.5  # attempts to have what nobody had a moment ago, and seconds between them
 UNKNOWN = 20  # attempts to find an earlier job: a node that has just come back hears of its jobs soon
+
+FRAMES = 100  # of the traceback of a task in a persisted graph, the last
 
 _HEAD = "<BxxxIQ"  # of a value
 
@@ -132,10 +138,33 @@ class Remembered:
 
 
 class Raised:
-    """An exception in the place of a value."""
+    """An exception in the place of a value, and its traceback, if it was raised in this unit."""
 
-    def __init__(self, error: BaseException) -> None:
-        self.error = error
+    def __init__(self, error: BaseException, trace: str = "") -> None:
+        self.error, self.trace = error, trace
+
+    def parts(self) -> list[Any]:
+        """It as it is written for whoever takes the value."""
+        try:
+            return parts_of(self.error, 1)
+        except Exception:
+            return parts_of(RuntimeError(self.words()), 1)
+
+    def words(self) -> str:
+        try:
+            return f"{type(self.error).__name__}: {self.error}"
+        except Exception:  # of its own __str__
+            return type(self.error).__name__
+
+    def told(self, key: Any) -> bytes:
+        """It as the client is told of it, which reads it with _receiver.remade."""
+        import cloudpickle
+
+        try:
+            pickled = cloudpickle.dumps(self.error)
+        except Exception:
+            pickled = None
+        return pickle.dumps((pickled, self.words(), self.trace or self.words(), f"in the task {key!r}"), 5)
 
 
 class Blob:
@@ -326,6 +355,7 @@ class Process:
         self.shared = Remembered(SHARES)  # by their pickles
         self._open: dict[str, Pack] = {}  # by the jobs whose values are written there; "" is this process's own
         self._packs = 0
+        self.ran = 0  # units
         self.theirs: BaseException | None = None  # what a task has raised, and not this process for the want of memory
 
     # --- units
@@ -336,9 +366,10 @@ class Process:
             return None
         number, program = self.program(item, blob)
         run = Run(self, number, program)
+        self.ran += 1
         try:
             try:
-                return run.run(self.take(program[0], blob, number - at))
+                return run.run(self.found(program[0], blob, number - at))
             except Unread as e:
                 raise not_written(str(e)) from None
             except BaseException as e:
@@ -356,6 +387,12 @@ class Process:
     def is_own(self, e: BaseException) -> bool:
         """Whether it is this process that has no memory for values, and not a task that has asked for too much."""
         return isinstance(e, MemoryError) and e is not self.theirs
+
+    def is_full(self, e: BaseException) -> bool:
+        """Whether a task had no memory since units before it have left little, as the child has it (workers.keep):
+        another process runs the unit then."""
+        hoards = getattr(sys.modules.get("_dtpnode_child.workers"), "hoards", None)
+        return isinstance(e, MemoryError) and self.ran > 1 and hoards is not None and bool(hoards())
 
     def program(self, item: Any, blob: Any) -> Any:
         """The number of a unit, and its program."""
@@ -379,17 +416,20 @@ class Process:
     # --- values
 
     def take(self, want: list[Where], blob: Any, base: int) -> list[Any]:
-        """The values of other units, of which those from base on are in a blob. Values that no node has any more are
-        made again; where the unit of one has raised, this raises the same."""
+        """As found; where a task has raised in the place of a value, this raises the same."""
+        out = self.found(want, blob, base)
+        self.raise_first(out)
+        return out
+
+    def found(self, want: list[Where], blob: Any, base: int) -> list[Any]:
+        """The values of other units, of which those from base on are in a blob, or what stands in their place. Values
+        that no node has any more are made again."""
         if not want:
             return []
         found = self.look(want)
         if len(found) < len(want):
-            self.remake([w for w in want if w not in found], blob, base)
-            found = {w: found[w] if w in found else self.sure(w) for w in want}
-        out = [found[w] for w in want]
-        self.raise_first(out)
-        return out
+            found |= self.remake([w for w in want if w not in found], blob, base)
+        return [found[w] for w in want]
 
     def raise_first(self, values: list[Any]) -> None:
         """Raises what stands in the place of the first value that has none."""
@@ -433,13 +473,19 @@ class Process:
             raise Unread(f"the daemon of this node lacks the value {w[1]} of the unit {w[0]}, which it was given")
         return found[w]
 
-    def remake(self, lost: list[Where], blob: Any, base: int) -> None:
-        """Makes the values of units again, and before them what these take and is lost, too."""
+    def remake(self, lost: list[Where], blob: Any, base: int) -> dict[Where, Any]:
+        """Makes values of units again, and before them what these take and is lost, too. Each value is held from when
+        it is made until it is taken: nodes may remove it at any moment, as one that nobody else needs."""
         todo = list(dict.fromkeys(map(made_by, lost)))
-        made: set[tuple[int, str]] = set()
+        # Of units that are to be made: their values that are needed, each with the units that are to take it.
+        needed: dict[tuple[int, str], dict[Where, set[tuple[int, str] | None]]] = {}
+        have: dict[Where, Any] = {}
+        for w in lost:
+            needed.setdefault(made_by(w), {})[w] = {None}
         while todo:
             unit, job = todo[-1]
-            if (unit, job) in made:
+            mine = needed[unit, job]
+            if all(w in have for w in mine):
                 todo.pop()
                 continue
             if not job and base <= unit < base + len(blob):
@@ -451,20 +497,29 @@ class Process:
             if number != unit:
                 raise Unread(f"the item of the unit {unit} is that of the unit {number}")
             want = [w if len(w) > 2 or not job else (w[0], w[1], job) for w in program[0]]
-            found = self.look(want)
-            before = [by for w in want if w not in found and (by := made_by(w)) not in made]
-            if before:
-                todo += dict.fromkeys(before)
+            found = {w: have[w] for w in want if w in have}
+            found |= self.look(w for w in want if w not in found)
+            gone = [w for w in want if w not in found]
+            if gone:
+                for w in gone:
+                    needed.setdefault(made_by(w), {}).setdefault(w, set()).add((unit, job))
+                todo += dict.fromkeys(map(made_by, gone))
                 continue
-            taken = [found[w] if w in found else self.sure(w) for w in want]
-            self.again(Run(self, unit, program, job), taken)
-            made.add((unit, job))
+            self.again(Run(self, unit, program, job), [found[w] for w in want])
+            have.update((w, self.sure(w)) for w in mine)
+            for w in want:
+                takers = needed.get(made_by(w), {}).get(w)
+                if takers is not None:
+                    takers.discard((unit, job))
+                    if not takers:
+                        del needed[made_by(w)][w]
+                        have.pop(w, None)
             todo.pop()
+        return have
 
     def again(self, run: "Run", taken: list[Any]) -> None:
         """Makes the values of a unit again. What it raises is for whoever takes them."""
         try:
-            self.raise_first(taken)
             run.run(taken)
         except Unread:
             raise
@@ -539,18 +594,15 @@ class Run:
         self._process, self._unit, self._job = process, unit, job
         _, self._constants, self._steps, self._exports, self._wanted, self._kept = program
         self._registers: list[Any] = []
+        self._raised: dict[int, Raised] = {}  # by the registers in which they are, or were
         self._folder = os.getcwd()
 
     def keep_raised(self, e: BaseException) -> None:
         """Has all exports be an exception, for whoever takes them."""
         if not self._exports:
             return
-        try:
-            parts = parts_of(e, 1)
-        except Exception:
-            parts = parts_of(RuntimeError(f"{type(e).__name__}: {e}"), 1)
         with self._pack() as pack:
-            self._hand_over(pack, [pack.write(parts)] * len(self._exports))
+            self._hand_over(pack, [pack.write(Raised(e).parts())] * len(self._exports))
 
     def _pack(self) -> contextlib.AbstractContextManager[Pack]:
         """The file for the unit's exports. What is persisted is in one of its own, since it is removed on its own."""
@@ -561,8 +613,12 @@ class Run:
 
     def run(self, taken: list[Any]) -> dict[Any, Any] | None:
         """Runs the tasks, with what the unit takes, and keeps what others take of it. Returns the values that were
-        asked for, or which of its exports are persisted, on which node, and their bytes."""
+        asked for, or, of keys that are persisted, which of its exports they are, on which node, and their bytes, or the
+        exceptions in their place."""
+        if self._kept is None:
+            self._process.raise_first(taken)
         self._registers = [*taken, *self._constants]
+        self._raised = {n: value for n, value in enumerate(taken) if isinstance(value, Raised)}
         if not self._exports:
             return self._run(None)
         with self._pack() as pack:
@@ -574,26 +630,57 @@ class Run:
         last, exports = self._last_uses(), set(self._exports)
         written: dict[int, tuple[int, int, bytes]] = {}
         for n, step in enumerate(self._steps, first):
-            try:
-                value = self._step(step)
-            except Exception as e:
-                self._process.theirs = e
-                noted(e, f"in the task {step[0]!r}")
-                raise
-            registers.append(value)
+            value = self._value(step)
             if pack is not None and n in exports:
-                written[n] = pack.write(self._parts(step[0], value))
-                where: Where = (self._unit, self._exports.index(n))
-                self._process.recent.add((*where, self._job) if self._job else where, value, written[n][1])
+                value, written[n] = self._export(pack, n, step[0], value)
+            if isinstance(value, Raised):
+                self._raised[n] = value
+            registers.append(value)
             del value
             for register in last.get(n, ()):
                 registers[register] = None
         if pack is not None:
             self._hand_over(pack, [written[register] for register in self._exports])
         if self._kept:
-            node = os.environ.get("DTPNODE_NODE", "")
-            return {key: (slot, node, written[self._exports[slot]][1]) for key, slot in self._kept}
+            return {key: self._told(key, slot, written[self._exports[slot]][1]) for key, slot in self._kept}
         return {key: registers[register] for key, register in self._wanted} or None
+
+    def _value(self, step: tuple[Any, ...]) -> Any:
+        """What a task gives. In a graph that is persisted that may be what the task, or one that it takes, raised."""
+        for register in self._uses(step) if self._raised else ():
+            if register in self._raised:
+                return self._raised[register]
+        try:
+            return self._step(step)
+        except Exception as e:
+            self._process.theirs = e
+            noted(e, f"in the task {step[0]!r}")
+            if self._kept is None or isinstance(e, Unread) or self._process.is_full(e):
+                raise
+            return raised(e)
+
+    def _export(self, pack: Pack, n: int, key: Any, value: Any) -> tuple[Any, tuple[int, int, bytes]]:
+        """Writes the value of a register for whoever takes it. Returns it, or what stands in the place of one that has
+        no pickle, and where it is written."""
+        try:
+            parts = value.parts() if isinstance(value, Raised) else self._parts(key, value)
+        except pickle.PicklingError as e:
+            if self._kept is None:
+                raise
+            noted(e, f"in the task {key!r}")
+            value = raised(e)
+            parts = value.parts()
+        written = pack.write(parts)
+        if not isinstance(value, Raised):
+            where: Where = (self._unit, self._exports.index(n))
+            self._process.recent.add((*where, self._job) if self._job else where, value, written[1])
+        return value, written
+
+    def _told(self, key: Any, slot: int, size: int) -> tuple[int, str, int | bytes]:
+        """What the client is told of a key that is persisted: which export it is, on which node, and its bytes, or else
+        what was raised in its place, as a pickle."""
+        failed = self._raised.get(self._exports[slot])
+        return slot, os.environ.get("DTPNODE_NODE", ""), size if failed is None else failed.told(key)
 
     @staticmethod
     def _parts(key: Any, value: Any) -> list[Any]:
@@ -630,20 +717,34 @@ class Run:
         n = len(self._registers) + len(self._steps)
         for step in reversed(self._steps):
             n -= 1
-            uses = [n]
-            if len(step) == 3:
-                uses += [r for _, r in step[2]]
-            else:
-                for place in step[4]:
-                    if type(place) is int:
-                        uses.append(step[2][place])
-                    else:
-                        uses += [step[2][place[0]][p] for p in place[1]]
-            for r in uses:
+            for r in [n, *self._uses(step)]:
                 if r not in seen:
                     seen.add(r)
                     out.setdefault(n, []).append(r)
         return out
+
+    @staticmethod
+    def _uses(step: tuple[Any, ...]) -> list[int]:
+        """The registers whose values a task takes."""
+        if len(step) == 3:
+            return [r for _, r in step[2]]
+        uses = []
+        for place in step[4]:
+            if type(place) is int:
+                uses.append(step[2][place])
+            else:
+                uses += [step[2][place[0]][p] for p in place[1]]
+        return uses
+
+
+def raised(e: BaseException) -> Raised:
+    """What stands in the place of a value whose task has raised. It refers to no frames, and so to no other values."""
+    try:
+        trace = "".join(traceback.format_exception(type(e), e, e.__traceback__, limit=-FRAMES))
+    except Exception:
+        trace = ""
+    BaseException.with_traceback(e, None)  # Its class may not let attributes be set.
+    return Raised(e, trace)
 
 
 def noted(e: BaseException, note: str) -> None:

@@ -16,6 +16,7 @@ import atexit
 import contextlib
 import copy
 import os
+import pickle
 import queue
 import threading
 import time
@@ -36,7 +37,7 @@ from ._graphrun import persisted
 from ._graphsend import Run, note_task
 from ._held import LateFuture
 from ._prints import Output
-from ._receiver import Job, Receiver, broken_by, raised
+from ._receiver import Job, Receiver, broken_by, raised, remade
 from ._stored import Stored
 
 if TYPE_CHECKING:
@@ -77,11 +78,12 @@ class _Raised(Receiver):
         """What a unit has told of its values, or has raised."""
         raise NotImplementedError
 
-    def error(self, unit: int) -> BaseException | None:
-        """What a unit has raised, which is waited for; None if it has raised nothing."""
+    def error(self, unit: int, key: Key = None) -> BaseException | None:
+        """What a unit, which is waited for, has raised in the place of a key, or of all; None if that is nothing."""
         error = self.outcome(unit).exception()
         if error is None:
-            return None
+            *_, told = (self.outcome(unit).result() or {}).get(key) or (None,)
+            return remade(*pickle.loads(told)) if isinstance(told, bytes) else None
         pickled = self._pickled.get(unit)
         if pickled is not None:
             return raised(pickled)
@@ -184,8 +186,8 @@ class Session(_Raised, Run):
     def outcome(self, unit: int) -> "Future[Any]":
         return self._outcomes[unit]
 
-    def error(self, unit: int) -> BaseException | None:
-        error = super().error(unit)
+    def error(self, unit: int, key: Key = None) -> BaseException | None:
+        error = super().error(unit, key)
         if error is not None:
             note_task(error, self._tasks.get(unit))
         return error
@@ -274,9 +276,9 @@ class Elsewhere:
         """What a unit has told of its values, or has raised."""
         return self.attached.outcome(unit)
 
-    def error(self, unit: int) -> BaseException | None:
-        """What a unit has raised."""
-        return self.attached.error(unit)
+    def error(self, unit: int, key: Key = None) -> BaseException | None:
+        """What a unit has raised in the place of a key, or of all."""
+        return self.attached.error(unit, key)
 
 
 _sessions: "weakref.WeakSet[Session]" = weakref.WeakSet()
@@ -389,7 +391,7 @@ def ready(control: Control, stored: Iterable[Stored]) -> None:
         if s.place is not None:
             continue
         of = source(control, s)
-        error = of.error(s.unit)
+        error = of.error(s.unit, s.key)
         if error is not None:
             raise error
         _, node, size = of.outcome(s.unit).result()[s.key]
@@ -476,7 +478,7 @@ def future_of(control: Control, stored: Stored) -> "Future[Any]":
         return bring(known(job, unit, slot, key), control), None
 
     def done(_: "Future[Any]") -> None:
-        error = of.error(unit)
+        error = of.error(unit, key)
         with contextlib.suppress(InvalidStateError):  # The session has just ended.
             if error is not None:
                 future.set_exception(error)
@@ -517,7 +519,7 @@ class Persisted(Mapping[Key, "Future[Any]"]):
             for key, (slot, node, size) in (told or {}).items():
                 stored = self._found[key] = known(self.name, unit, slot, key)
                 stored.token = stored.token or Token(self._elsewhere, unit)
-                stored.place = node, size
+                stored.place = (node, size) if isinstance(size, int) else None  # There is what was raised in its place.
             self._looked = unit + 1
 
     def __getitem__(self, key: Key) -> "Future[Any]":
