@@ -1,11 +1,12 @@
 """Large results that were taken are not kept for ever."""
 
 import pickle
-from concurrent.futures import wait
+from concurrent.futures import Future, wait
 
 import pytest
 
 import dtpnode
+from dtpnode._held import LateFuture
 from dtpnode._taken import Takings
 
 SIZE, CALLS = 24 << 20, 24
@@ -49,6 +50,34 @@ def test_what_could_not_be_read_is_not_taken(pool, monkeypatch):
     assert not taken
     assert future.result() == bytes(2 << 20) and future.exception() is None
     assert len(taken) == 1
+
+
+def test_results_that_another_thread_has_just_read(monkeypatch):
+    """A result that another thread reads between two steps of this one is not taken for None."""
+    for name, late in ("result", ("value", None)), ("exception", (None, ValueError("raised"))):
+        really = getattr(Future, name)
+
+        def interrupted(self, timeout=None):
+            found = really(self, timeout)
+            self._read()
+            return found
+
+        future = LateFuture()
+        future.set_later(lambda: late)
+        with monkeypatch.context() as m:
+            m.setattr(Future, name, interrupted)
+            assert getattr(future, name)() == (late[0] or late[1])
+
+
+def test_large_outcomes_wait_on_disk(client, monkeypatch):
+    """Of a remote_map, too: what its user has not been given was not read, and is kept on the nodes."""
+    taken = []
+    monkeypatch.setattr(Takings, "add", lambda self, *value: taken.append(value))
+    outcomes = client.remote_map(bytes, [2 << 20] * 3, progress=False)
+    wait(outcomes._futures.values())
+    assert not taken
+    assert [outcome.value for outcome in outcomes] == [bytes(2 << 20)] * 3
+    assert len(taken) == 3
 
 
 def raising(error):

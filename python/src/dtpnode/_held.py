@@ -161,6 +161,7 @@ class LateFuture(Future[Any]):
 
     _load: "Callable[[], tuple[Any, BaseException | None]] | None" = None
     _taken: "Callable[[], object] | None" = None
+    _late = False  # It has had a _load, which is gone once somebody has called it.
     interrupted: "Callable[[], None] | None" = None  # is told of a KeyboardInterrupt while somebody waits for it
     _kept: "tuple[Callable[[LateFuture, int], bool], int] | None" = None
     _cancelling = False  # It is not handed over from then on.
@@ -210,13 +211,13 @@ class LateFuture(Future[Any]):
     ) -> None:
         """Settles the future; load gives the result, or the exception, when somebody asks for it, and taken is told
         that it did. Where load itself raises, the next one who asks has it try again."""
-        self._load, self._taken = load, taken
+        self._load, self._taken, self._late = load, taken, True
         self.set_result(None)
 
     def result(self, timeout: float | None = None) -> Any:
         try:
             value = super().result(timeout)
-            if self._load is None:
+            if not self._late:
                 return value
             self._read()
             return super().result()
@@ -229,7 +230,7 @@ class LateFuture(Future[Any]):
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         error = super().exception(timeout)
-        if self._load is None:
+        if not self._late:
             return error
         try:
             self._read()

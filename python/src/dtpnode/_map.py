@@ -19,6 +19,7 @@ from ._along import Environment, Files, Modules
 from ._control import Control
 from ._errors import Error, RemoteError, RemoteTraceback, caused, raisable
 from ._executor import Executor
+from ._held import LateFuture
 from ._here import measured_by
 from ._imports import imported_by
 from ._progress import Bar
@@ -226,7 +227,7 @@ class Outcomes(Iterator[Outcome[T]]):
     def _take(self, numbered: tuple[int, Any]) -> "Taken":
         """Prepares an item for its way."""
         index, item = numbered
-        call = Call(Future(), self._function, _pickles.arguments((item,), {}, self._but))
+        call = Call(LateFuture(), self._function, _pickles.arguments((item,), {}, self._but))
         print_ = b""
         if self._key is not None:
             key = self._key(item)
