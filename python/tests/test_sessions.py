@@ -98,6 +98,40 @@ def test_collected(client):
     assert client.control.call("GET", f"/v1/jobs/{session.name}")["state"] == "done"
 
 
+def test_shutdown_waits_for_another_job(client):
+    """The sender may have to go on with another job for calls that wait, just while their executor is shut down."""
+    gate, opens = threading.Event(), threading.Event()
+    with client.executor(output=None) as pool:
+        assert pool.submit(abs, -1).result() == 1
+        session, first = pool._session, pool.job
+        really = session._open
+
+        def late(*given):
+            opens.set()
+            assert gate.wait(LIMIT)
+            return really(*given)
+
+        session._open, session._stale = late, True
+        future = pool.submit(time.sleep, 0.5)
+        assert opens.wait(LIMIT)
+        threading.Timer(0.2, gate.set).start()
+    assert future.done() and future.exception() is None and pool.job != first
+
+
+def test_shutdown_of_what_an_earlier_job_has_broken(client, tmp_path):
+    """The current job of a session that an earlier one breaks is closed too, and not waited for for ever."""
+    pool = client.executor()
+    pool.submit(abs, -1).result()
+    future = pool.submit(waiter(tmp_path / "gate"))
+    until(future.running, "it is on its way")
+    pool._session._fail(dtpnode.Error("an earlier job has failed"))
+    ended = threading.Thread(target=pool.shutdown, daemon=True)
+    ended.start()
+    (tmp_path / "gate").touch()
+    ended.join(LIMIT)
+    assert not ended.is_alive() and isinstance(future.exception(), dtpnode.JobFailed)
+
+
 def test_fork_of_the_client(client):
     with client.executor() as pool:
         assert pool.submit(pow, 2, 3).result() == 8

@@ -86,6 +86,7 @@ class Receiver:
         self._lock = threading.Lock()
         self._change = threading.Condition(self._lock)  # something has changed that somebody may wait for
         self._jobs: list[Job] = []  # that are received from
+        self._received: list[Job] = []  # those whose thread runs: it may yet settle futures of a job that is over
         self._pid = os.getpid()
         self._files = Files()
         self.room = Room()
@@ -111,8 +112,10 @@ class Receiver:
 
     def _follow(self, job: Job) -> None:
         """Begins to receive from a job."""
-        self._jobs.append(job)
         job.receiver = threading.Thread(target=self._receive, args=(job,), name="dtpnode-receive", daemon=True)
+        with self._lock:
+            self._jobs.append(job)
+            self._received.append(job)
         job.receiver.start()
 
     def _receive(self, job: Job) -> None:
@@ -121,6 +124,7 @@ class Receiver:
         finally:
             with self._lock:
                 job.over = True
+                self._received.remove(job)
                 self._change.notify_all()
 
     def _receive_all(self, job: Job) -> None:

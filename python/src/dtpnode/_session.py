@@ -252,14 +252,16 @@ class Session(Receiver):
         themselves: the daemon may have to bring GBs of results to disks before."""
         if os.getpid() != self._pid:
             return
-        jobs = list(self._jobs)
-        if threading.current_thread() in [self._sender, *(job.receiver for job in jobs)]:
+        with self._lock:
+            own = [self._sender, *(job.receiver for job in self._received)]
+        if threading.current_thread() in own:
             raise RuntimeError(
                 "shutdown() in a callback of one of the executor's own futures would wait for the thread that it is "
                 "called in: use shutdown(wait=False) there"
             )
         self._sender.join()
         with self._lock:
+            jobs = list(self._received)  # Only now: the sender may have gone on with another job for the last calls.
             self._change.wait_for(lambda: all(map(settled, jobs)))
         if self._prints is not None:
             self._prints.join()
@@ -311,7 +313,11 @@ class Session(Receiver):
                 self.room.lacks(e)
                 since = time.monotonic()
                 time.sleep(ROOM)
-        self._move(job, old, since)
+        try:
+            self._move(job, old, since)
+        except BaseException:
+            self._finish(job)
+            raise
         self._finish(old)
 
     def _move(self, job: Job, old: Job, since: float) -> None:
@@ -341,12 +347,15 @@ class Session(Receiver):
                     self._pump()
                     self._keep()
                 self._look()
-            with self._lock:
-                over = self.broken is not None
-            if not over:
-                self._finish(self._job)
         except BaseException as e:
             self._fail(e)
+        # Also where the session is broken, of whose jobs one may have failed: whoever waits for it waits for all. Who
+        # submits may just be sending what was submitted before the end.
+        with self._sending:
+            try:
+                self._finish(self._job)
+            except BaseException as e:
+                self._fail(e)
 
     def _ready(self) -> bool:
         """Waits until there is something to send or to be kept, or it is time to look how many slots there are while
@@ -393,8 +402,9 @@ class Session(Receiver):
 
     def _pump(self) -> None:
         """Sends the next calls, if there is room. The caller holds _sending."""
-        if self._job.unanswered:
-            return
+        with self._lock:
+            if self._job.unanswered or self._job.closing or not (self._waiting or self._kept.calls):
+                return  # Nothing can be sent, or is to be: no other job is to be opened for that.
         if self._rolls():
             self._roll()
         with self._lock:
