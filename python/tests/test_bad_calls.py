@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import CancelledError, ProcessPoolExecutor
 
 import numpy as np
 import pytest
@@ -323,8 +323,68 @@ def test_map_of_what_raises(client):
             next(late_pickle)
 
 
+def test_map_whose_results_nobody_takes(client, monkeypatch):
+    """All items of a source run, as in the standard library, and results that nobody can take are let go."""
+    monkeypatch.setattr(_executor, "FIRST", 100)
+    read, gate, fd = itertools.count(), threading.Event(), os.pipe()
+    with client.executor() as pool, open(fd[0], "rb") as reads, open(fd[1], "wb") as writes:
+        path = f"/proc/{os.getpid()}/fd/{writes.fileno()}"
+        pool.map(lambda _, path: open(path, "ab", buffering=0).write(b"x"), (next(read) for _ in range(500)),
+                 itertools.repeat(path))
+        pool.map(lambda n, path: open(path, "ab", buffering=0).write(b"y"), late(gate), itertools.repeat(path))
+        threading.Timer(0.5, gate.set).start()
+        pool.shutdown()
+        writes.close()
+        ran = reads.read()
+    assert ran.count(b"x") == 500 and ran.count(b"y") == 10
+
+
+def test_map_that_is_taken_after_shutdown(client, monkeypatch):
+    """Results that nobody has begun to take at the end of the with block are all there behind it."""
+    monkeypatch.setattr(_executor, "FIRST", 100)
+    gate = threading.Event()
+    with client.executor() as pool:
+        results = pool.map(abs, late(gate, range(10, 500)))
+        threading.Timer(0.5, gate.set).start()
+    assert list(results) == list(range(500))
+    pool = client.executor()
+    results = pool.map(abs, late(gate, range(10, 500)))
+    pool.shutdown(wait=False)
+    assert list(results) == list(range(500))
+    pool.shutdown()
+
+
+def test_map_that_is_cancelled_by_shutdown(client):
+    """Nothing more is read then, and whoever takes the results is told."""
+    with client.executor() as pool:
+        results = pool.map(abs, late(threading.Event()))
+        pool.shutdown(cancel_futures=True)
+    with pytest.raises((RuntimeError, CancelledError)):
+        list(results)
+
+
+def test_map_of_a_list_that_is_too_large_at_once(client, monkeypatch):
+    """All of it runs, also where nobody takes the results."""
+    monkeypatch.setattr(_executor, "AHEAD_BYTES", 1 << 20)
+    data = [bytes(100_000 + i) for i in range(40)]
+    with client.executor() as pool:
+        results = pool.map(len, data)
+    assert list(results) == [len(d) for d in data]
+
+
+def test_dropped_map_that_raises_is_told(client, caplog):
+    """Items that are never read are told of where nobody takes the results."""
+    gate = threading.Event()
+    with client.executor() as pool:
+        pool.map(abs, late(gate, (1 // (3 - n) for n in range(2, 10))))
+        gate.set()
+    (told,) = caplog.records
+    assert told.exc_info[0] is ZeroDivisionError and "not run" in told.getMessage()
+
+
 def test_map_after_shutdown(client):
-    """What a source gives after the executor was shut down is refused where its result would be."""
+    """What a source gives after the executor was shut down is refused where its result would be, if results were taken
+    before: it is read as they are, and may be without end."""
     gate = threading.Event()
     with client.executor() as pool:
         results = pool.map(abs, late(gate, [10]))
@@ -358,7 +418,7 @@ def test_buffersize(pool, most):
 
 
 def test_dropped_maps_read_no_more(client):
-    """A source without end is read no more when nobody can take its results."""
+    """A source without end is read no more when nobody takes its results any more."""
     closed = threading.Event()
 
     def endless():
@@ -371,8 +431,21 @@ def test_dropped_maps_read_no_more(client):
         assert next(pool.map(abs, endless())) == 0
         assert closed.wait(LIMIT)
         closed.clear()
-        pool.map(abs, endless())
+        pool.map(abs, endless(), buffersize=7)
         assert closed.wait(LIMIT)
+        closed.clear()
+        pool.map(abs, endless())
+        pool.shutdown(cancel_futures=True)
+        assert closed.wait(LIMIT)
+
+
+def test_map_that_is_kept_without_end(client, monkeypatch):
+    """The end of the with block does not wait for what is without end where some results were taken."""
+    monkeypatch.setattr(_executor, "FIRST", 100)
+    with client.executor() as pool:
+        results = pool.map(abs, itertools.count())
+        assert next(results) == 0
+    assert next(results) == 1
 
 
 def test_large_map(client, monkeypatch):

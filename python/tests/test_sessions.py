@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import itertools
 import os
 import re
 import signal
@@ -130,6 +131,33 @@ def test_shutdown_of_what_an_earlier_job_has_broken(client, tmp_path):
     (tmp_path / "gate").touch()
     ended.join(LIMIT)
     assert not ended.is_alive() and isinstance(future.exception(), dtpnode.JobFailed)
+
+
+@pytest.mark.parametrize("what", ["executor", "results"])
+def test_collected_by_who_holds_the_lock(client, what):
+    """The garbage collector may run in a thread of the session, between any two of its steps."""
+    pool = client.executor()
+    session = pool._session
+    if what == "executor":
+        things, locks = [pool], [session._lock]
+    else:
+        things = [pool.map(abs, itertools.count())]
+        assert next(things[0]) == 0
+        feed = things[0].gi_frame.f_locals["feed"]
+        locks = [feed._line.lock, feed.source.lock]
+    del pool
+
+    def collect():
+        with contextlib.ExitStack() as held:
+            for lock in locks:
+                held.enter_context(lock)
+            things.clear()
+
+    thread = threading.Thread(target=collect, daemon=True)
+    thread.start()
+    thread.join(LIMIT)
+    assert not thread.is_alive()
+    until(lambda: session.closed, "it was ended")
 
 
 def test_fork_of_the_client(client):

@@ -1,6 +1,7 @@
 """A concurrent.futures.Executor over the pool."""
 
 import itertools
+import logging
 import operator
 import os
 import sys
@@ -15,12 +16,13 @@ from typing import Any, Callable, Iterable, Iterator, Literal, Sequence, Sized, 
 
 from . import _pickles
 from ._along import Environment, Files, Modules, take_along
+from ._collected import collected
 from ._control import Control
 from ._held import LateFuture
 from ._prints import Output, to_stdout
 from ._reduction import NOTHING, Reduction, begin
 from ._session import Call, Session, calls, code_of
-from ._slots import Line, Slot
+from ._slots import Line, Slot, Told
 from ._source import Source
 
 # Of a map, what is submitted before its results are taken. What is more follows as they are.
@@ -138,7 +140,8 @@ class Executor(_Executor):
         self._reductions: weakref.WeakSet[Reduction] = weakref.WeakSet()  # those that run are held by their threads
         self._within: list[bool] = []  # not empty in a with block of its own
         _living.add(self._session)
-        self._drop = weakref.finalize(self, self._session.close)
+        collected.start()
+        self._drop = weakref.finalize(self, collected.add, self._session.close)
         self._drop.atexit = False  # type: ignore[misc]  # _at_exit waits for what was submitted
 
     @property
@@ -190,6 +193,11 @@ class Executor(_Executor):
         result. Of all iterables as many calls are submitted as take 1 GiB of memory here, some three million small
         ones, before results are taken. With ``buffersize``, as of Python 3.14, at most so many calls are submitted
         whose results were not taken.
+
+        Where nobody has begun to take the results all calls run, as in the standard library: what is not read yet is
+        read once the executor is shut down, which waits for it, or once nobody can take the results, which are let go
+        then. Where somebody has, or with ``buffersize``, nothing more is read after the shutdown, since iterables may
+        be without end: a ``RuntimeError`` is in place of the next result.
         """
         if chunksize < 1:
             raise ValueError("chunksize must be >= 1.")
@@ -208,12 +216,15 @@ class Executor(_Executor):
             feed = _LateFeed(self._session, function, arguments, buffersize)
         try:
             feed.begin()
+            if not feed.over and not isinstance(feed, _LateFeed):  # It is too much to be submitted at once.
+                feed = _LateFeed(self._session, function, arguments, None, feed)
+                feed.begin()
         except BaseException:
             feed.cancel()
             raise
         results = _results(feed, end)
-        if isinstance(feed, _LateFeed):  # Results that nobody has begun to take do not end it by themselves.
-            weakref.finalize(results, feed.source.close).atexit = False  # type: ignore[misc]
+        if isinstance(feed, _LateFeed):  # A generator that was not begun does not tell by itself that it is gone.
+            weakref.finalize(results, collected.add, feed.let_go).atexit = False  # type: ignore[misc]
         return results
 
     def reduce(
@@ -271,6 +282,8 @@ class Executor(_Executor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Takes no more calls. With ``wait`` it returns when all futures are settled and what calls have printed has
         been passed on; with ``cancel_futures`` those that are not on their way yet are cancelled."""
+        if wait:
+            collected.join()  # Of a map whose results were dropped before nothing more is sent.
         self._session.close(cancel_futures)
         if wait:
             self._session.join()
@@ -303,26 +316,30 @@ class Executor(_Executor):
 
 
 class _Feed:
-    """The calls of a map, which are submitted as there is room."""
+    """The calls of a map, which are submitted at once, up to AHEAD_BYTES: another feed has the rest."""
 
     def __init__(self, session: Session, function: bytes, arguments: Iterator[tuple[Any, ...]]) -> None:
         self._session, self._function, self._arguments = session, function, arguments
         self.slots: "deque[Slot]" = deque()
+        self.lazy = False  # It is read as results are taken: somebody has begun to.
         self._line = Line()
         self._bytes = 0  # of calls that were read, and whose results were not taken
-        self._over = False
+        self.over = False  # All was submitted.
 
     def _take(self, args: tuple[Any, ...]) -> tuple[Call, Slot]:
         """The call with some arguments."""
         arguments = _pickles.arguments(args, {}, self._session.along.modules)
-        slot = Slot(self._line, len(arguments) + CALL)
+        slot = self._slot(len(arguments) + CALL)
         call = Call(cast("Future[Any]", slot), self._function, arguments)
         self._session.compare(call.function, call.arguments)
         return call, slot
 
+    def _slot(self, size: int) -> Slot:
+        return Slot(self._line, size)
+
     def begin(self) -> None:
         """Submits the first calls."""
-        while not self._over and self._bytes < AHEAD_BYTES:
+        while not self.over and self._bytes < AHEAD_BYTES:
             calls: list[Call] = []
             slots: list[Slot] = []
             for args in itertools.islice(self._arguments, PART):
@@ -333,15 +350,13 @@ class _Feed:
                 if self._bytes >= AHEAD_BYTES:
                     break
             else:
-                self._over = len(calls) < PART
+                self.over = len(calls) < PART
             if calls:
                 self._session.submit(calls)
                 self.slots.extend(slots)
 
     def more(self, end: float | None) -> bool:
         """Whether there is another result."""
-        if not self.slots:
-            self.begin()
         return bool(self.slots)
 
     def next(self, end: float | None) -> Any:
@@ -353,9 +368,7 @@ class _Feed:
         return value
 
     def _taken(self, size: int) -> None:
-        self._bytes -= size
-        if not self._over and self._bytes < AHEAD_BYTES // 2:
-            self.begin()
+        """Is told that a result was taken."""
 
     def cancel(self) -> None:
         for slot in self.slots:
@@ -365,25 +378,46 @@ class _Feed:
 
 
 class _LateFeed(_Feed):
-    """The calls of a map over what may be slow, or without end. It is read by a thread of its own."""
+    """The calls of a map over what may be slow, or without end. It is read by a thread of its own.
+
+    Where nobody takes the results it is read as far as results may wait. That changes once nobody can take them, or no
+    other call can be submitted: then all is read and run that there is, as in the standard library, where map itself
+    would have read it. What is on its way bounds it then; results that nobody can take are let go.
+    """
 
     def __init__(
-        self, session: Session, function: bytes, arguments: Iterator[tuple[Any, ...]], most: int | None
+        self,
+        session: Session,
+        function: bytes,
+        arguments: Iterator[tuple[Any, ...]],
+        most: int | None,
+        before: _Feed | None = None,
     ) -> None:
+        """Before has submitted the first calls, and has no more."""
         super().__init__(session, function, iter(()))
         self._most = AHEAD if most is None else most
         # At first fewer, so that the results of an iterable without end are not waited for.
         self._ahead = min(self._most, FIRST)
         self._out = 0  # calls that were read, and whose results were not taken
+        if before is not None:
+            self._line, self.slots, self._bytes = before._line, before.slots, before._bytes
+            self._out = len(self.slots)
+            self._most = self._ahead = max(self._most, self._out)
+        self.lazy = self._bounded = most is not None  # as in Python 3.14, also if nobody takes results
         self._error: BaseException | None = None
+        self._stopped: BaseException | None = None  # why nothing more is read
+        self._reads_on = False  # though nobody takes results
+        self._unwanted = False  # Nobody can take the results.
+        self._unsettled = self._unsettled_bytes = 0  # calls that were read since then, and have no result yet
         self.source = Source(arguments, self._take, self._send, self._full, self._ended)
         self._change = threading.Condition(self.source.lock)  # of what results are waited for
 
     def begin(self) -> None:
         """Submits what comes in a moment, of which an error is raised here."""
+        self._session.reads(self)
         self.source.start()
         with self._change:
-            self._change.wait_for(lambda: self._over or self._out >= self._ahead or self._bytes >= AHEAD_BYTES, MOMENT)
+            self._change.wait_for(lambda: self.over or self._out >= self._ahead or self._bytes >= AHEAD_BYTES, MOMENT)
             if self._error is not None:
                 raise self._error
 
@@ -392,9 +426,25 @@ class _LateFeed(_Feed):
         with self._change:
             self._out += 1
             self._bytes += slot.size
+            if isinstance(slot, Told):
+                self._unsettled += 1
+                self._unsettled_bytes += slot.size
         return call, slot
 
+    def _slot(self, size: int) -> Slot:
+        return Told(self._line, size, self._settled) if self._reads_on else super()._slot(size)
+
+    def _settled(self, size: int) -> None:
+        with self._change:
+            self._unsettled -= 1
+            self._unsettled_bytes -= size
+            few = self._unsettled <= FIRST // 2 and self._unsettled_bytes < AHEAD_BYTES // 2
+            if self.source.waits and few:
+                self.source.go_on()
+
     def _full(self) -> bool:
+        if self._reads_on:
+            return self._unsettled >= FIRST or self._unsettled_bytes >= AHEAD_BYTES
         if self._out < self._ahead and self._bytes < AHEAD_BYTES:
             return False
         self._change.notify_all()
@@ -404,10 +454,11 @@ class _LateFeed(_Feed):
         with self._change:
             if self.source.closed:
                 return
-            self.slots.extend(slot for _, slot in read)
+            if not self._unwanted:
+                self.slots.extend(slot for _, slot in read)
             self._change.notify_all()
         try:
-            self._session.submit([call for call, _ in read])
+            self._session.submit([call for call, _ in read], self)
         except BaseException as e:
             for _, slot in read:
                 slot.set_exception(e)
@@ -415,15 +466,51 @@ class _LateFeed(_Feed):
 
     def _ended(self, error: BaseException | None) -> None:
         with self._change:
-            self._over, self._error = True, error
+            self.over, self._error = True, error or self._stopped
             self._change.notify_all()
+            unwanted = self._unwanted
+        self._session.has_read(self)
+        if unwanted and error is not None:
+            self._tell(error)
+
+    def read_on(self) -> None:
+        with self._change:
+            self._reads_on = True
+            self.source.go_on()
+
+    def let_go(self) -> None:
+        """Is told that nobody can take the results any more. Where nobody has begun to, all is run."""
+        if self._bounded:
+            self.source.close()
+        if self.lazy:
+            return
+        with self._change:
+            self._unwanted = self._reads_on = True
+            slots, self.slots = self.slots, deque()
+            error = self._error if self.over else None
+            self.source.go_on()
+        del slots  # What the results themselves do at their end must not wait for the lock.
+        if error is not None and error is not self._stopped:
+            self._tell(error)
+
+    @staticmethod
+    def _tell(error: BaseException) -> None:
+        """Tells what has ended a map whose results nobody takes."""
+        logger.error(
+            "a map whose results nobody takes has ended early: what its iterable gives from here on is not run",
+            exc_info=error,
+        )
+
+    def stop(self, why: BaseException) -> None:
+        self._stopped = why
+        self.source.close()
 
     def more(self, end: float | None) -> bool:
         if self.slots:
             return True
         with self._change:
             wait = None if end is None else end - time.monotonic()
-            if not self._change.wait_for(lambda: self.slots or self._over, wait):
+            if not self._change.wait_for(lambda: self.slots or self.over, wait):
                 raise TimeoutError()
             if not self.slots and self._error is not None:
                 raise self._error
@@ -445,13 +532,19 @@ class _LateFeed(_Feed):
 
 
 def _results(feed: _Feed, end: float | None) -> Iterator[Any]:
+    feed.lazy = True
     try:
         while feed.more(end):
             yield feed.next(end)
-    finally:
+    except GeneratorExit:  # The collector may raise it, in a thread that holds any lock.
+        collected.add(feed.cancel)
+        raise
+    except BaseException:
         feed.cancel()
+        raise
 
 
+logger = logging.getLogger("concurrent.futures")  # as that of the standard library's executors
 _living: "weakref.WeakSet[Session]" = weakref.WeakSet()
 
 
@@ -462,6 +555,7 @@ def _at_exit() -> None:
         session.leaves = True
         session.close()
     try:
+        collected.join()
         for session in living:
             ended = session.was_interrupted or getattr(sys, "last_type", None) is KeyboardInterrupt
             if ended and not session.abandoned:

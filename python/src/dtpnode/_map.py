@@ -16,6 +16,7 @@ import cloudpickle
 from . import _here, _pickles
 from ._affinity import Affinity, Near, Ran
 from ._along import Environment, Files, Modules
+from ._collected import collected
 from ._control import Control
 from ._errors import Error, RemoteError, RemoteTraceback, caused, raisable
 from ._executor import Executor
@@ -336,7 +337,7 @@ class Outcomes(Iterator[Outcome[T]]):
 
     def __del__(self) -> None:
         if not getattr(self, "_over", True):
-            self.close()
+            collected.add(self.close)
 
 
 PINNED = 60.0  # seconds that an item is said to take longer elsewhere whose node the user has named

@@ -16,7 +16,7 @@ import time
 from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, Callable, Iterable, Sequence
+from typing import Any, Callable, Iterable, Protocol, Sequence
 
 import cloudpickle
 import httpx
@@ -56,6 +56,7 @@ SOON = 5.0  # seconds for which a daemon is waited for that only needs to know
 MAX_NEAR = 1024  # nodes that an append may name
 IDLE = 0.4  # seconds for which an append may be on its way before anybody looks, where nothing else waits
 LOOK = 5.0  # seconds between looks at how many slots there are, while calls wait
+SHUT = "cannot schedule new futures after shutdown"  # as the executors of the standard library say it
 
 
 @dataclass(eq=False, slots=True)
@@ -83,6 +84,18 @@ class Call:
         """Whether the call is to run: it has not been cancelled."""
         self.running = self.running or self.future.set_running_or_notify_cancel()
         return self.running
+
+
+class Feed(Protocol):
+    """The calls of a map over what another thread reads."""
+
+    lazy: bool  # It is read as its results are taken, and not to its end.
+
+    def read_on(self) -> None:
+        """Has all of it read, also where nobody takes the results."""
+
+    def stop(self, why: BaseException) -> None:
+        """Has no more of it read; why is raised in place of the next result."""
 
 
 class Session(Receiver):
@@ -113,6 +126,8 @@ class Session(Receiver):
         self._kept = Kept(workers)
         self._cancelling: "dict[Future[Any], Call | None]" = {}  # with their calls once these are not sent any more
         self._dropped = False  # results of a map are not wanted any more, and their calls may be kept
+        self._feeds: "set[Feed]" = set()  # that are being read
+        self._promised: "set[Feed]" = set()  # those of them that are read to their end though the session is closed
         self._dozing = False  # the sender waits for whatever comes
         self._flying = 0  # calls that are on their way
         self.was_interrupted = False  # somebody who waited for a call
@@ -133,12 +148,12 @@ class Session(Receiver):
         """The name of the current job."""
         return self._job.name
 
-    def submit(self, calls: Iterable[Call]) -> None:
-        """Takes calls, and sends them at once if nothing else is being sent."""
+    def submit(self, calls: Iterable[Call], feed: Feed | None = None) -> None:
+        """Takes calls, of a feed where they have one, and sends them at once if nothing else is being sent."""
         if os.getpid() != self._pid:
             raise RuntimeError("this process was forked from the one that the executor is of: make another one here")
         with self._lock:
-            self._check()
+            self._check(feed)
             self._waiting.extend(calls)
             # Who waits for each call before the next one is spared the change to another thread; but not the main
             # thread: a KeyboardInterrupt between two of its steps would leave an append half made, or _sending locked.
@@ -172,14 +187,26 @@ class Session(Receiver):
         """Whether the next append goes to another job."""
         return self._stale or full(self._job)
 
-    def _check(self) -> None:
+    def _check(self, feed: Feed | None = None) -> None:
         ended = self._control.ended()
         if self.broken is None and ended is not None:
             raise broken_by(ended)  # though its connection may not have broken yet
         if self.broken is not None:
             raise broken_by(self.broken)
-        if self.closed:
-            raise RuntimeError("cannot schedule new futures after shutdown")
+        if self.closed and feed not in self._promised:
+            raise RuntimeError(SHUT)
+
+    def reads(self, feed: Feed) -> None:
+        """Is told that a feed begins to be read."""
+        with self._lock:
+            self._feeds.add(feed)
+
+    def has_read(self, feed: Feed) -> None:
+        """Is told that all calls of a feed were submitted, or that no more will be."""
+        with self._lock:
+            self._feeds.discard(feed)
+            self._promised.discard(feed)
+            self._change.notify_all()
 
     def on_their_way(self) -> int:
         """How many calls have no result yet."""
@@ -223,7 +250,9 @@ class Session(Receiver):
                 self._sending.release()
 
     def close(self, cancel: bool = False) -> None:
-        """Takes no more calls; with cancel, those that are not on their way are cancelled."""
+        """Takes no more calls, but for those of maps whose results nobody has begun to take: all of these run, as in
+        the executors of the standard library, which read all before map returns. With cancel, calls that are not on
+        their way are cancelled, and nothing more is read."""
         if os.getpid() != self._pid:
             return  # A fork has none of the threads, and the session is not its own.
         if cancel:
@@ -231,6 +260,8 @@ class Session(Receiver):
         dropped: list[Call] = []
         with self._lock:
             self.closed = True
+            feeds = list(self._feeds) if cancel else [feed for feed in self._feeds if not feed.lazy]
+            self._promised = set() if cancel else self._promised.union(feeds)
             if cancel:
                 first, kept = self._kept.number, len(self._kept.calls)
                 dropped += self._kept.clear()
@@ -238,6 +269,11 @@ class Session(Receiver):
                 self._kept.number += len(self._waiting)
                 self._waiting.clear()
             self._change.notify_all()
+        for feed in feeds:
+            if cancel:
+                feed.stop(RuntimeError(SHUT))
+            else:
+                feed.read_on()
         if dropped and kept and not self.abandoned:
             with contextlib.suppress(Error, httpx.TransportError):  # The job is closed soon, which ends them, too.
                 self._cancel_kept([[first, first + kept]], SOON)
@@ -277,6 +313,8 @@ class Session(Receiver):
 
     def abandon(self) -> None:
         """Cancels the jobs: calls that run are stopped, and no future is settled any more but as an error."""
+        if os.getpid() != self._pid:
+            return
         self.abandoned = True
         self.close(cancel=True)
         for job in list(self._jobs):
@@ -368,7 +406,7 @@ class Session(Receiver):
                 unanswered, waiting = bool(self._job.unanswered), bool(self._waiting or self._kept.calls)
                 if waiting and not unanswered and self._room() > 0 or self._dropped:
                     return True
-                if not waiting and self.closed and not unanswered:
+                if not waiting and self.closed and not unanswered and not self._promised:
                     return False
                 keeps = self._job.exchange is not None and self._job.greeted
                 soon = self._kept.wait(self._waiting, unanswered) if keeps else None

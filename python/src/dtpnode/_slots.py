@@ -98,3 +98,19 @@ class Slot:
                     raise TimeoutError()
             finally:
                 line.awaited = None
+
+
+class Told(Slot):
+    """A slot that tells its size once it is settled, other than by cancel."""
+
+    __slots__ = ("_tell",)
+
+    def __init__(self, line: Line, size: int, tell: Callable[[int], object]) -> None:
+        super().__init__(line, size)
+        self._tell: Callable[[int], object] | None = tell
+
+    def _settle(self, state: int, value: Any) -> None:
+        super()._settle(state, value)
+        tell, self._tell = self._tell, None
+        if tell is not None:
+            tell(self.size)
