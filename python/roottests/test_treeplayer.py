@@ -286,6 +286,84 @@ def test_selector_in_python(chains, client):
     assert session.GetOutputList().FindObject("n").GetVal() == 50
 
 
+class Apart(ROOT.TSelector):
+    """A selector in Python with outputs that cannot be merged."""
+
+    def Version(self):
+        return 2
+
+    def SlaveBegin(self, tree):
+        self.n = 0
+        self.h = ROOT.TH1D("h", "", 1, 0, 1)
+        for o in self.h, ROOT.TNamed("text", "for all"):
+            ROOT.SetOwnership(o, False)
+            self.GetOutputList().Add(o)
+
+    def Init(self, tree):
+        pass
+
+    def Process(self, entry):
+        self.n += 1
+        self.h.Fill(0.5)
+        return True
+
+    def SlaveTerminate(self):
+        graph, vector = ROOT.TGraph2D(self.n), ROOT.TVectorD(1)
+        graph.SetName("graph")
+        graph.SetDirectory(ROOT.nullptr)
+        vector[0] = self.n
+        for o in graph, vector:
+            ROOT.SetOwnership(o, False)
+            self.GetOutputList().Add(o)
+
+
+def test_outputs_without_merge(chains, client):
+    """What cannot be merged is in the output list for each range of entries, and a warning names it, so that nothing of
+    what a range has counted is lost."""
+    apart, chain = Apart(), chains(2)
+    with dtpnode.proof(chain, client=client):
+        with pytest.warns(RuntimeWarning, match=r"could not be merged.*: graph \(TGraph2D\), TVectorT<double>") as w:
+            assert chain.Process(apart) == 0
+    assert len(w) == 1
+    found = {}
+    for o in apart.GetOutputList():
+        found.setdefault(str(o.GetName()), []).append(o)
+    assert list(map(len, found.values())) == [1, 1, len(found["graph"]), len(found["graph"])]
+    assert len(found["graph"]) > 1 and [o.GetTitle() for o in found["text"]] == ["for all"]
+    assert sum(o.GetN() for o in found["graph"]) == sum(o[0] for o in found["TVectorT<double>"]) == 6000
+    assert [o.GetEntries() for o in found["h"]] == [6000]
+    assert apart.GetOutputList().FindObject("graph") == found["graph"][0]
+
+
+class Waits(ROOT.TSelector):
+    def Version(self):
+        return 2
+
+    def Process(self, entry):
+        open(self.GetOption(), "w").close()
+        time.sleep(1_000)
+        return True
+
+
+def test_interrupt_in_python(chains, tmp_path, capfd):
+    """A selector in Python is told of, and interrupted, as one in C++ is."""
+    marker = tmp_path / "runs"
+
+    def press():
+        until(marker.exists, "the selector does not run")
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with dask_treeplayer.session(chains(1)).spawn() as session:
+        thread = threading.Thread(target=press)
+        thread.start()
+        assert session.Process(Waits(), str(marker), 20, 3) == 15
+        thread.join()
+        said = capfd.readouterr().out
+        assert "Processing Events: nentries=20, firstentry=3\nMonitor progress at dtpnode attach " in said
+        assert "interrupted" in said
+        assert session.Process(Mine(20), nentries=50) == 0
+
+
 def test_interrupt(chains, tmp_path, capfd):
     marker = tmp_path / "runs"
 

@@ -125,13 +125,20 @@ class Session:
         return query
 
     def process_python(
-        self, chain: Any, selector: Any, option: str = "", nentries: int = -1, firstentry: int = 0
+        self,
+        chain: Any,
+        selector: Any,
+        option: str = "",
+        nentries: int = -1,
+        firstentry: int = 0,
+        begun: Callable[[int, str], None] | None = None,
     ) -> int:
-        """Runs a selector whose class is in Python."""
+        """Runs a selector whose class is in Python. begun is told the number of entries and the name of the job."""
         count = -1 if nentries >= root().TTree.kMaxEntries else nentries
         with _one_query:
             self.proof.cd()
-            return process(self.client, chain, self.proof.GetInputList(), selector, option, count, firstentry)
+            given = self.proof.GetInputList()
+            return process(self.client, chain, given, selector, option, count, firstentry, begun)
 
     def close(self) -> None:
         for chain in self.chains:
@@ -196,8 +203,10 @@ def proof(
     on the nodes. Friends, aliases and entry lists of the chain go along, and so does what ``Begin`` puts into fInput.
     A selector is a file (``"DiMuon.C+"``), a class that is loaded, or an object, which has the output afterwards: of
     a class in C++, or of one in Python that derives from ROOT.TSelector, for which the Python of nodes must have
-    ROOT. What ``with`` gives is a TProof, with SetParameter, AddInput, GetOutputList and the rest; it is
-    ``ROOT.gProof`` as well, and the objects of its output list stay there after the ``with``.
+    ROOT; what its methods raise is raised here as it is, without ``Terminate`` and an output, and ``missing`` and
+    ``interrupt`` are of no meaning for it: Ctrl-C cancels its calls. What ``with`` gives is a TProof, with
+    SetParameter, AddInput, GetOutputList and the rest; it is ``ROOT.gProof`` as well, and the objects of its output
+    list stay there after the ``with``.
 
     ``client`` is the Client whose daemon is asked; by default one is made, as ``Client()`` does. Entries that are
     missing in the output are ``MissingEntries`` (``missing="raise"``), after ``Terminate``, or a line on standard

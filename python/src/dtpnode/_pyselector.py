@@ -2,7 +2,7 @@
 
 What goes to a node is the selector as its class's functions and its attributes, and the chain as the names of its
 files, its friends, aliases and entry list. Each item is a range of entries, over which a selector of its own runs.
-Their outputs are merged here, by their Merge, in the order of the ranges.
+Their outputs are merged here, by their Merge, in the order of the ranges. What has none stays apart, and is named.
 """
 
 import functools
@@ -11,9 +11,10 @@ import pickle
 import sys
 import types
 import uuid
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Callable
 
 import cloudpickle
 
@@ -27,15 +28,28 @@ MOST = 100_000  # entries of a range at most
 Outputs = list[tuple[str, bytes]]
 """What a selector has put into its output list: names with pickles of PyROOT."""
 
+Total = dict[str, list[Any]]
+"""What the output lists of several ranges come to: by its name, one object, or several that cannot be merged."""
+
 
 def is_python(selector: Any) -> bool:
     """Whether a selector is of a class that was written in Python."""
     return isinstance(selector, root().TSelector) and any("__cpp_cross__" in vars(k) for k in type(selector).__mro__)
 
 
-def process(client: Client, chain: Any, given: Any, selector: Any, option: str, count: int, first: int) -> int:
+def process(
+    client: Client,
+    chain: Any,
+    given: Any,
+    selector: Any,
+    option: str,
+    count: int,
+    first: int,
+    begun: Callable[[int, str], None] | None = None,
+) -> int:
     """Runs such a selector over a chain, with Begin and Terminate here, and returns its status. given is the TList that
-    is the selector's fInput. What Process has raised is raised here, after the range of its entry was lost."""
+    is the selector's fInput. What Process has raised is raised here, without Terminate, and there is no output then.
+    begun is called with the number of entries and the name of the job that runs them."""
     selector.SetInputList(given)
     selector.SetOption(option)
     selector.Begin(root().nullptr)
@@ -49,13 +63,19 @@ def process(client: Client, chain: Any, given: Any, selector: Any, option: str, 
     items = [(at, min(size, last - at)) for at in range(first, last, size)] or [(first, 0)]
     with _by_value(), _without_classes(type(selector)) as classes:
         shipped = _Shipped(classes, dict(vars(selector)), _described(chain), [pickle.dumps(o) for o in given], option)
-        total: dict[str, Any] = {}
+        total: Total = {}
         with client.executor(imports=["ROOT"], name=f"{type(selector).__name__} (Python)") as pool:
+            if begun is not None:
+                begun(max(last - first, 0), pool.name)
             for outputs in pool.map(shipped, items):
                 merge(total, outputs)
-    for o in total.values():
-        root().SetOwnership(o, False)
-        selector.GetOutputList().Add(o)
+    _tell_apart(total)
+    for first_of, *others in total.values():
+        root().SetOwnership(first_of, False)
+        selector.GetOutputList().Add(first_of)
+        for o in others:
+            root().SetOwnership(o, False)
+            _add_namesake(selector.GetOutputList(), o)
     selector.GetOutputList().SetOwner(False)  # It may be gone before what it has made.
     selector.Terminate()
     return int(selector.GetStatus())
@@ -162,9 +182,9 @@ def _own_class(f: Any) -> list[Any]:
     return [cell for name, cell in zip(code.co_freevars, cells) if name == "__class__"] if code else []
 
 
-def merge(total: dict[str, Any], outputs: Outputs) -> None:
-    """Adds outputs to a total by their names. Of those without a Merge the first is kept. None belongs to the directory
-    that happens to be the current one: a file that is closed deletes what it owns."""
+def merge(total: Total, outputs: Outputs) -> None:
+    """Adds the outputs of a range to a total, by their names. What cannot be merged is kept beside what is there. None
+    belongs to the directory that happens to be the current one: a file that is closed deletes what it owns."""
     was = root().TH1.AddDirectoryStatus()
     root().TH1.AddDirectory(False)
     try:
@@ -173,17 +193,56 @@ def merge(total: dict[str, Any], outputs: Outputs) -> None:
         root().TH1.AddDirectory(was)
 
 
-def _merge(total: dict[str, Any], outputs: Outputs) -> None:
+def _merge(total: Total, outputs: Outputs) -> None:
     for name, text in outputs:
         o = pickle.loads(text)
-        if name not in total:
-            total[name] = o
-        elif hasattr(total[name], "Merge"):
-            more = root().TList()
-            more.Add(o)
-            total[name].Merge(more)
-            # A list that is deleted looks at what it still has, and the object may be gone before the list is.
-            more.Clear("nodelete")
+        kept = total.setdefault(name, [])
+        if not any(_joined(other, o) for other in kept):
+            kept.append(o)
+
+
+def _joined(to: Any, o: Any) -> bool:
+    """Merges an object into another one, unless that cannot be."""
+    kind = str(to.ClassName())
+    if kind != str(o.ClassName()):
+        return False
+    if kind in ("TNamed", "TObjString"):  # Texts that are the same in each process are one.
+        return bool(to.GetName() == o.GetName() and to.GetTitle() == o.GetTitle())
+    if not hasattr(to, "Merge"):
+        return False
+    more = root().TList()
+    more.Add(o)
+    done = to.Merge(more)
+    # A list that is deleted looks at what it still has, and the object may be gone before the list is.
+    more.Clear("nodelete")
+    return not (isinstance(done, int) and done < 0)
+
+
+_declared: list[bool] = []  # not empty once ROOT has the function below
+
+
+def _add_namesake(outputs: Any, o: Any) -> None:
+    """Adds an object to a selector's output list, which refuses those of a name that it has."""
+    if not _declared:
+        root().gInterpreter.Declare(
+            "#include <THashList.h>\n"
+            "namespace dtpnode_python { void add(THashList *list, TObject *o) { list->THashList::AddLast(o); } }"
+        )
+        _declared.append(True)
+    root().dtpnode_python.add(outputs, o)
+
+
+def _tell_apart(total: Total) -> None:
+    """Says which outputs could not be merged, since who finds one by its name would take it for the whole."""
+    apart = {name: objects[0] for name, objects in total.items() if len(objects) > 1}
+    if apart:
+        names = ", ".join(f"{name} ({o.ClassName()})" for name, o in apart.items())
+        warnings.warn(
+            f"the output list has several objects of a name, which could not be merged, each of a range of entries: "
+            f"{names}; FindObject finds the first of each, a loop over the list has all",
+            RuntimeWarning,
+            stacklevel=2,
+        )
 
 
 @contextmanager

@@ -12,11 +12,11 @@
 running. The selector needs no changes, and no header beside it. What is different from dask_treeplayer:
 
 - An exception of the selector, a crash, or a file that cannot be read reaches the caller, as
-  ``dtpnode.MissingEntries`` or
-  another ``dtpnode.Error``; there, the entries of a chunk were missing without a word.
-- ``nentries`` is exact, also with ``firstentry``; outputs are merged by their ``Merge``, whatever class they have;
-  friends,
-  aliases and entry lists of the chain count; no entries at all are no error.
+  ``dtpnode.MissingEntries`` or another ``dtpnode.Error``, that of a selector in Python as it was raised; there, the
+  entries of a chunk were missing without a word.
+- ``nentries`` is exact, also with ``firstentry``; outputs are merged by their ``Merge``, whatever class they have, and
+  what has none stays apart, which is said; friends, aliases and entry lists of the chain count; no entries at all are
+  no error.
 - ``Begin`` runs here, and what it puts into fInput is there on the nodes; so is what ``session.proof.AddInput`` and
   ``SetParameter`` put there.
 - ``Process`` takes a selector object too, and a class that is loaded.
@@ -148,8 +148,9 @@ class session:
         ``chunksize`` is of no meaning here: nodes take work in parts that fit.
 
         ``Begin`` and ``Terminate`` run in this process. ``ROOT.usersel`` is the selector afterwards. Entries that are
-        missing in the output are ``MissingEntries``, after ``Terminate``, and another failure is an ``Error``. Ctrl-C
-        cancels the job, and returns 15.
+        missing in the output are ``MissingEntries``, after ``Terminate``, and another failure is an ``Error``. What a
+        selector in Python raises is raised as it is, without ``Terminate`` and an output. Ctrl-C cancels the job, and
+        returns 15.
         """
         if self._session is None:
             raise RuntimeError("the session has not begun: with session(chain).spawn({...}) as s")
@@ -158,19 +159,23 @@ class session:
         held, chain = self._session, self.chain
         if self.results[1] is not None:
             self.results[1].Clear("nodelete")  # Its objects may go with the selector that made them, before it does.
-        if is_python(selector):
-            held.process_python(chain, selector, option, int(nentries), int(firstentry))
-            self.results = 0, root().TList()
-            self.results[1].AddAll(selector.GetOutputList())
-            return 0
         count, first = int(nentries), int(firstentry)
-        held.runs.first = lambda status: print(
-            f"Processing {chain.GetName()}: nentries={status['units']}, firstentry={first}\n"
-            f"Monitor progress at dtpnode attach {status['id'][:12]} --state {shlex.quote(str(self.client.state))}",
-            flush=True,
-        )
+
+        def begun(entries: int, job: str) -> None:
+            print(
+                f"Processing {chain.GetName()}: nentries={entries}, firstentry={first}\n"
+                f"Monitor progress at dtpnode attach {job[:12]} --state {shlex.quote(str(self.client.state))}",
+                flush=True,
+            )
+
+        held.runs.first = lambda status: begun(status["units"], status["id"])
         name, given = ("", selector) if isinstance(selector, root().TSelector) else (str(selector), root().nullptr)
         try:
+            if is_python(selector):
+                status = held.process_python(chain, selector, option, count, first, begun)
+                self.results = status, root().TList()
+                self.results[1].AddAll(selector.GetOutputList())
+                return status
             returned = held.query(lambda: self.proof.ProcessChain(chain, name, given, option, count, first))
         except KeyboardInterrupt:
             print("Processing interrupted by user, query canceled")
