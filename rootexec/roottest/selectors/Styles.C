@@ -113,7 +113,12 @@ Bool_t Styles::Process(Long64_t entry)
       sums.one(*r.event % 1000);
       sums.all(r.x);
       sums.all(r.arr);
-      sums.all(r.name);
+      sums.some([&](auto add) { // up to its end: behind that lies what is left of earlier entries, if they were read
+         for (const char c : r.name) {
+            if (!c) break;
+            add(c);
+         }
+      });
       sums.all(r.vf);
       sums.nested(*r.vvi);
       sums.all(*r.vb);
