@@ -320,6 +320,10 @@ func TestTwoNodes(t *testing.T) {
 	t.Run("home", func(t *testing.T) {
 		d := home.detach(t, paced(t, 250)) // 10 s of two slots
 		st := home.committed(t, d.id, 0.2)
+		check(t, poll(settleLimit, func() (bool, error) { // it may not have had a processor yet
+			st, err := other.status()
+			return st.Ledgers > 0, err
+		}))
 		home.crash(t)
 		var now api.JobStatus
 		err := poll(takeoverLimit, func() (waits bool, err error) {
