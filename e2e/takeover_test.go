@@ -322,7 +322,7 @@ func TestTwoNodes(t *testing.T) {
 		st := home.committed(t, d.id, 0.2)
 		check(t, poll(settleLimit, func() (bool, error) { // it may not have had a processor yet
 			st, err := other.status()
-			return st.Ledgers > 0, err
+			return st.Busy > 0, err
 		}))
 		home.crash(t)
 		var now api.JobStatus
