@@ -372,12 +372,14 @@ def test_interrupt(chains, tmp_path, capfd):
         os.kill(os.getpid(), signal.SIGINT)
 
     with dask_treeplayer.session(chains(1)).spawn() as session:
+        before = {j["id"] for j in session.client.control.call("GET", "/v1/jobs")}  # of other tests
         thread = threading.Thread(target=press)
         thread.start()
         assert session.Process("Ana.C+", f"wait {marker}") == 15
         thread.join()
         assert "interrupted" in capfd.readouterr().out
-        (job,) = [j for j in session.client.control.call("GET", "/v1/jobs") if j["state"] == "cancelled"]
+        (job,) = [j for j in session.client.control.call("GET", "/v1/jobs") if j["id"] not in before]
+        assert job["state"] == "cancelled"
         assert session.Process("Ana.C+", "", 100) == 0
 
 

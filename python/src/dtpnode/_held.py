@@ -54,6 +54,14 @@ class File:
         return out
 
 
+def has_no_name(file: "File") -> bool:
+    """Whether only this process keeps a file on its disk. It has lost one whose descriptor something else has closed."""
+    try:
+        return os.fstat(file.fd).st_nlink == 0
+    except OSError:
+        return False
+
+
 class Files:
     """The files of values that wait, each open once. It may be used by several threads."""
 
@@ -82,7 +90,7 @@ class Files:
             by_disk: dict[int, list[File]] = {}
             for known in self._open.valuerefs():
                 file = known()
-                if file is not None and file not in self._moved and os.fstat(file.fd).st_nlink == 0:
+                if file is not None and file not in self._moved and has_no_name(file):
                     by_disk.setdefault(file.key[0], []).append(file)
             for files in by_disk.values():
                 disk = os.fstatvfs(files[0].fd)
