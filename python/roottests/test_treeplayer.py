@@ -345,17 +345,23 @@ class Waits(ROOT.TSelector):
         return True
 
 
-def test_interrupt_in_python(chains, tmp_path, capfd):
-    """A selector in Python is told of, and interrupted, as one in C++ is."""
-    marker = tmp_path / "runs"
+def press_when(marker):
+    """Presses Ctrl-C once a selector runs, which the marker tells, in a thread that it returns."""
 
     def press():
         until(marker.exists, "the selector does not run")
         os.kill(os.getpid(), signal.SIGINT)
 
+    thread = threading.Thread(target=press)
+    thread.start()
+    return thread
+
+
+def test_interrupt_in_python(chains, tmp_path, capfd):
+    """A selector in Python is told of, and interrupted, as one in C++ is."""
+    marker = tmp_path / "runs"
     with dask_treeplayer.session(chains(1)).spawn() as session:
-        thread = threading.Thread(target=press)
-        thread.start()
+        thread = press_when(marker)
         assert session.Process(Waits(), str(marker), 20, 3) == 15
         thread.join()
         said = capfd.readouterr().out
@@ -366,15 +372,9 @@ def test_interrupt_in_python(chains, tmp_path, capfd):
 
 def test_interrupt(chains, tmp_path, capfd):
     marker = tmp_path / "runs"
-
-    def press():
-        until(marker.exists, "the selector does not run")
-        os.kill(os.getpid(), signal.SIGINT)
-
     with dask_treeplayer.session(chains(1)).spawn() as session:
         before = {j["id"] for j in session.client.control.call("GET", "/v1/jobs")}  # of other tests
-        thread = threading.Thread(target=press)
-        thread.start()
+        thread = press_when(marker)
         assert session.Process("Ana.C+", f"wait {marker}") == 15
         thread.join()
         assert "interrupted" in capfd.readouterr().out
