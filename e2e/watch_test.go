@@ -24,10 +24,15 @@ func TestWatch(t *testing.T) {
 	working := r.until(t, "it works", func(st api.JobStatus) bool { return st.Done > 0 })
 	id := working.ID
 
-	one := u.run(home, 0, "watch", "watch", id, "n,blocks,none", "--once", "--file", "now.root")
-	var ev api.WatchEvent
-	check(t, json.Unmarshal([]byte(one), &ev))
-	s := ev.Snapshot
+	var one string
+	var s *api.Snapshot
+	check(t, poll(commandLimit, func() (bool, error) { // a child tells of progress sooner than it can show any of it
+		one = u.run(home, 0, "watch", "watch", id, "n,blocks,none", "--once", "--file", "now.root")
+		var ev api.WatchEvent
+		err := json.Unmarshal([]byte(one), &ev)
+		s = ev.Snapshot
+		return s != nil && s.Units > 0, err
+	}))
 	if s == nil || s.Units <= 0 || s.Of != working.Units || len(s.Objects) != 2 || strings.Join(s.Absent, "") != "none" {
 		t.Fatalf("the first snapshot: %s", one)
 	}

@@ -258,6 +258,7 @@ func elsewhere(err error) error {
 func (d *Daemon) comeBack() {
 	restored := d.restoreLedgers()
 	d.asides.Restore()
+	d.results.Restore()
 	d.jobs.Restore()
 	d.tellAdmins(d.loop.Step)
 	for _, e := range d.results.Ends() {

@@ -70,3 +70,31 @@ func TestAJobIsForgottenWithItsLedger(t *testing.T) {
 		t.Error("a job that goes on is forgotten")
 	}
 }
+
+// A replica that has lost its seat learns of the job's end from others, drops its copy of the ledger, and then hears from
+// the engine that the job is over. Nothing of the job stays here.
+func TestAJobIsReleasedWithItsLedger(t *testing.T) {
+	d := openWithout(t, "replaced")
+	source, err := d.blobs.Ship([]byte("sources"))
+	if err != nil {
+		d.Close()
+		t.Fatal(err)
+	}
+	id := keepLedger(t, d, 1, source)
+	partial := d.blobs.Partial(id, merge.ID{Node: d.net.ID(), Seq: 1})
+	if err := durable.Write(partial, []byte("histogram")); err != nil {
+		t.Error(err)
+	}
+	j := d.jobs.Book().ByID(id)
+	d.loop.Ask(func(*engine.Peer) {
+		d.dropLedger(engine.DropLedger{ID: id})
+		d.jobs.JobOver(engine.JobOver{ID: id})
+	})
+	if store.SizeOf(partial) >= 0 {
+		t.Error("a partial of the job stays in the scratch folder")
+	}
+	d.Close() // waits for what was begun
+	if !stateOf(j).Freed {
+		t.Error("the job's program and what it ships are not given back")
+	}
+}

@@ -587,6 +587,11 @@ func (r *ender) JobOver(e engine.JobOver) {
 	r.spawn(func() {
 		j.Release()
 		_ = os.RemoveAll(trash)
+		r.loop.Ask(func(*engine.Peer) {
+			if r.book.ByID(e.ID) == nil {
+				_ = os.Remove(dir) // an empty one, of a program that was ready just as the job was over
+			}
+		})
 	})
 }
 

@@ -194,17 +194,18 @@ func (r *programs) Load(ctx context.Context, j *Job, submitter tasks.PeerID, wor
 		p.Release()
 		return err
 	}
-	// The folder is made last, since it is removed only with a job that is known here.
-	if err := os.MkdirAll(r.blobs.JobDir(j.s.ID), 0o700); err != nil {
-		p.Release()
-		return &exec.Failure{Kind: exec.KindDisk, Op: "prepare", Entry: -1, Msg: err.Error()}
-	}
+	// The folder is made last, since it is removed only with a job that is known here, and not for one that was released.
 	j.mu.Lock()
 	old, over := j.s.Program, j.s.Freed
-	if over {
-		old = p
-	} else {
+	if !over {
+		if err := os.MkdirAll(r.blobs.JobDir(j.s.ID), 0o700); err != nil {
+			j.mu.Unlock()
+			p.Release()
+			return &exec.Failure{Kind: exec.KindDisk, Op: "prepare", Entry: -1, Msg: err.Error()}
+		}
 		j.s.Program, j.s.CodeKey = p, p.Key()
+	} else {
+		old = p
 	}
 	j.mu.Unlock()
 	if old != nil {

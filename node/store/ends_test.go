@@ -49,3 +49,16 @@ func TestProofStays(t *testing.T) {
 		t.Errorf("the end is %+v, %v", e, err)
 	}
 }
+
+// TestUnfinishedFilesGo: what a daemon was writing into a job's folder when it was killed is not there for good.
+func TestUnfinishedFilesGo(t *testing.T) {
+	r := resultsIn(t, NewBlobs(t.TempDir(), slog.New(slog.DiscardHandler)))
+	half := filepath.Join(r.FolderOf("job"), durable.TempPrefix+"1")
+	if err := errors.Join(r.SaveStatus("job", Status{}), os.WriteFile(half, []byte("x"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	r.Restore()
+	if SizeOf(half) >= 0 || SizeOf(filepath.Join(r.FolderOf("job"), statusFile)) < 0 {
+		t.Error("the unfinished file is still there, or the whole one is not")
+	}
+}

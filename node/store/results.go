@@ -165,6 +165,13 @@ func (r *Results) Names() (names []string) {
 	return names
 }
 
+// Restore removes what earlier lives left unfinished in the jobs' folders. Nothing may be written there before.
+func (r *Results) Restore() {
+	for _, name := range r.Names() {
+		removeAll(r.FolderOf(name), durable.TempPrefix+"*")
+	}
+}
+
 func readStatus(dir string) (s Status, err error) {
 	b, err := os.ReadFile(filepath.Join(dir, statusFile))
 	if errors.Is(err, fs.ErrNotExist) && SizeOf(filepath.Join(dir, api.ResultFile)) < 0 {
