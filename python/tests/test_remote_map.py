@@ -18,6 +18,7 @@ from far import Far
 import dtpnode
 from dtpnode import _affinity, _map
 from dtpnode._affinity import Affinity, Near, Ran
+from dtpnode._collected import collected
 from dtpnode._imports import imported_by
 from dtpnode._progress import Bar
 from dtpnode.compat.redis_htcondor import Manager, Worker, get_worker, plotting, utils
@@ -223,7 +224,7 @@ def test_outcomes_are_lazy(client, monkeypatch):
     assert len(set(got)) == 50
     with pytest.raises(TypeError, match="how many"):
         len(outcomes)
-    session = outcomes._executor._session
+    session = outcomes._map._executor._session
     outcomes.close()
     with pytest.raises(StopIteration):
         next(outcomes)
@@ -231,6 +232,24 @@ def test_outcomes_are_lazy(client, monkeypatch):
     assert n <= 2_100 and session.closed
     assert [o.value for o in client.remote_map(abs, [-1], progress=False)] == [1], "another map goes on"
     assert list(client.remote_map(abs, [], progress=False)) == []
+
+
+def test_a_loop_is_left(client, monkeypatch):
+    """A loop over outcomes that is left early ends its map: items that have not run are cancelled."""
+    begun = []
+    begin = _map.Running._begin
+    monkeypatch.setattr(_map.Running, "_begin", lambda running: (begun.append(running), begin(running)))
+    for items in range(3_000), iter(range(3_000)):
+        for outcome in client.remote_map(slowly, items, progress=False):
+            assert outcome.value is None
+            break
+        collected.join()
+        running = begun.pop()
+        assert running.over and running._executor._session.closed
+
+
+def slowly(_item):
+    time.sleep(0.02)
 
 
 def late(gate, more=()):
@@ -278,7 +297,7 @@ def test_slow_items(client, manager):
     assert [o.value for o in client.remote_map(lambda f: f(), [lambda: 7], progress=False)] == [7]
     outcomes = client.remote_map(abs, late(gate), progress=False)
     next(outcomes)
-    outcomes._executor.shutdown(wait=False)
+    outcomes._map._executor.shutdown(wait=False)
     assert len(list(outcomes)) == 9
 
 
@@ -287,11 +306,11 @@ def test_executor_is_used_again(client):
     names = []
     for _ in range(2):
         one = client.remote_map(abs, [-1, -2], progress=False)
-        names.append(one._executor.name)
+        names.append(one._map._executor.name)
         assert sorted(o.value for o in one) == [1, 2]
     assert names[0] == names[1]
     one, two = (client.remote_map(abs, [-1], progress=False) for _ in range(2))
-    assert one._executor is not two._executor
+    assert one._map._executor is not two._map._executor
     assert [o.value for o in two] == [1] == [o.value for o in one]
     with pytest.raises(dtpnode.Unpicklable):
         client.remote_map(lambda x, lock=__import__("threading").Lock(): x, [1], progress=False)

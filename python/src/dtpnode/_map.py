@@ -162,7 +162,11 @@ class Ended(NamedTuple):
 
 
 class Outcomes(Iterator[Outcome[T]]):
-    """The outcomes of a map, as they come. ``len`` is how many items there are, where that is known."""
+    """The outcomes of a map, as they come. ``len`` is how many items there are, where that is known.
+
+    The map ends when nobody refers to this any more, as behind a loop that was left early: what runs for it does not
+    refer to it.
+    """
 
     def __init__(
         self,
@@ -173,6 +177,38 @@ class Outcomes(Iterator[Outcome[T]]):
         at: Sequence[str] | None,
         bar: Bar,
         sent: Sent = (None, (), ()),
+    ) -> None:
+        self._map: Running[T] = Running(maps, function, items, key, at, bar, sent)
+
+    def __next__(self) -> Outcome[T]:
+        return self._map.next()
+
+    def close(self) -> None:
+        """Ends the map: items that have no outcome yet are cancelled."""
+        self._map.close()
+
+    def __len__(self) -> int:
+        if self._map.total is None:
+            raise TypeError("it is not known how many items there are")
+        return self._map.total
+
+    def __del__(self) -> None:
+        if hasattr(self, "_map") and not self._map.over:
+            collected.add(self._map.close)
+
+
+class Running(Generic[T]):
+    """A map that runs."""
+
+    def __init__(
+        self,
+        maps: Maps,
+        function: Callable[[Any], T],
+        items: Iterable[Any],
+        key: Key | None,
+        at: Sequence[str] | None,
+        bar: Bar,
+        sent: Sent,
     ) -> None:
         numbered = enumerate(items)  # which is an error if they cannot be iterated over, before anything is begun
         self._maps, self._key, self._at, self._bar = maps, key, None if at is None else maps.known(at), bar
@@ -198,7 +234,7 @@ class Outcomes(Iterator[Outcome[T]]):
         read = self._take, self._send, self._full, self._read_all
         self._source = Source(numbered, *read) if late else None
         self._lock = self._source.lock if self._source is not None else threading.Lock()
-        self._over = False
+        self.over = False
         try:
             self._begin()
         except BaseException:
@@ -260,9 +296,10 @@ class Outcomes(Iterator[Outcome[T]]):
     def _read_all(self, error: BaseException | None) -> None:
         self._ready.put(Ended(error))
 
-    def __next__(self) -> Outcome[T]:
+    def next(self) -> Outcome[T]:
+        """The next outcome, which is waited for; StopIteration if there will be none."""
         try:
-            while not self._over and not (self._ended and not self._futures):
+            while not self.over and not (self._ended and not self._futures):
                 ready = self._ready.get()
                 if not isinstance(ready, Ended):
                     return self._next(*ready)
@@ -270,7 +307,7 @@ class Outcomes(Iterator[Outcome[T]]):
                 if self._unsent and ready.error is not None:  # What was not sent has no outcome to wait for.
                     raise ready.error
             error, self._error = self._error, None
-            if error is not None and not self._over:
+            if error is not None and not self.over:
                 raise error
         except BaseException:
             self.close()
@@ -319,10 +356,10 @@ class Outcomes(Iterator[Outcome[T]]):
         )
 
     def close(self) -> None:
-        """Ends the map: items that have no outcome yet are cancelled."""
-        if self._over:
+        """Ends the map."""
+        if self.over:
             return
-        self._over = True
+        self.over = True
         if self._source is not None:
             self._source.close()
         self._bar.stop()
@@ -330,14 +367,10 @@ class Outcomes(Iterator[Outcome[T]]):
         self._maps.give_back(self._executor, done=not self._futures)
         self._futures.clear()
 
-    def __len__(self) -> int:
-        if self._bar.total is None:
-            raise TypeError("it is not known how many items there are")
+    @property
+    def total(self) -> int | None:
+        """How many items there are, where that is known."""
         return self._bar.total
-
-    def __del__(self) -> None:
-        if not getattr(self, "_over", True):
-            collected.add(self.close)
 
 
 PINNED = 60.0  # seconds that an item is said to take longer elsewhere whose node the user has named
