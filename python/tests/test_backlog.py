@@ -3,6 +3,7 @@
 import collections
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -175,3 +176,30 @@ def test_cancels(client, tmp_path):
     pool.shutdown()
     job = client.control.call("GET", f"/v1/jobs/{pool.name}")
     assert (job["state"], job["units"]) == ("done", 52)
+
+
+def test_cancel_fails_at_the_end(client, tmp_path, monkeypatch):
+    """A call that could not be cancelled runs, though all others have run meanwhile and the executor was shut down."""
+    gate, refused = tmp_path / "gate", threading.Event()
+    pool = client.executor(max_workers=2)
+    session = pool._session
+    futures = [pool.submit(waiter(gate)) for _ in range(5)]
+    until(lambda: kept(client, pool.name)[1] == 5, "all that wait are kept")
+
+    def refuses(_calls, _patience):
+        assert refused.wait(LIMIT)
+        raise dtpnode.Error("it cannot be cancelled")
+
+    monkeypatch.setattr(session, "_cancel_kept", refuses)
+    answers = []
+    cancels = threading.Thread(target=lambda: answers.append(futures[4].cancel()))
+    cancels.start()
+    until(lambda: futures[4] in session._cancelling, "it is being cancelled")
+    pool.shutdown(wait=False)
+    gate.touch()
+    assert [f.result(LIMIT) for f in futures[:4]] == ["waited"] * 4
+    until(lambda: session._cancelling[futures[4]] is not None, "it would be sent now")
+    refused.set()
+    cancels.join()
+    assert futures[4].result(LIMIT) == "waited" and answers == [False]
+    pool.shutdown()

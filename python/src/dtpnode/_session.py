@@ -406,7 +406,8 @@ class Session(Receiver):
                 unanswered, waiting = bool(self._job.unanswered), bool(self._waiting or self._kept.calls)
                 if waiting and not unanswered and self._room() > 0 or self._dropped:
                     return True
-                if not waiting and self.closed and not unanswered and not self._promised:
+                cancelling = any(call is not None for call in self._cancelling.values())  # It may have to be sent yet.
+                if not waiting and self.closed and not unanswered and not self._promised and not cancelling:
                     return False
                 keeps = self._job.exchange is not None and self._job.greeted
                 soon = self._kept.wait(self._waiting, unanswered) if keeps else None
@@ -569,9 +570,11 @@ class Session(Receiver):
             future.keep_no_more()
             if not cancelled and call is not None and self.broken is None:
                 self._waiting.append(call)
-                self._change.notify()
+                self._change.notify_all()
                 return
             broken = self.broken
+            if call is not None:
+                self._change.notify_all()  # The sender may wait for this to end.
         if cancelled:
             future.cancel_here()
         if call is None:
