@@ -662,6 +662,32 @@ def test_daemon_that_is_killed(victim, cache, tmp_path):
         thread.join()
 
 
+def test_daemon_is_away_as_a_graph_begins(cache, monkeypatch):
+    """It is waited for, as in the middle of a graph, unless this process has ended it for good."""
+    with dtpnode.LocalCluster(nodes=1, slots=1, args=["--cache", cache]) as cluster, cluster.client() as client:
+        daemon = cluster._processes.daemons[0]
+        daemon.process.kill()
+        daemon.process.wait()
+        _cluster._shut(daemon.process)
+        tries = []
+
+        def slots(ask=client.control.slots):
+            tries.append(True)
+            try:
+                return ask()
+            except dtpnode.NoDaemon:
+                cluster._processes.restart(0, signal.SIGKILL)
+                raise
+
+        monkeypatch.setattr(client.control, "slots", slots)
+        assert client.get(layers(2, 2, None), "sum") == dask.get(layers(2, 2, None), "sum")
+        assert len(tries) == 2
+        monkeypatch.undo()
+        cluster.close()
+        with pytest.raises(dtpnode.NoDaemon):
+            client.get(layers(2, 2, None), "sum")
+
+
 def test_docs(cluster, tmp_path, monkeypatch):
     """The code of docs/from-dask.md, block by block."""
     text = (Path(__file__).parents[2] / "docs" / "from-dask.md").read_text()

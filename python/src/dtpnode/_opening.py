@@ -27,16 +27,16 @@ LOADING = 20.0  # seconds for which it may go without saying that code is loaded
 T = TypeVar("T")
 
 
-def patiently(begin: Callable[[], T]) -> T:
+def patiently(control: Control, begin: Callable[[], T]) -> T:
     """Begins a job, and waits for a daemon that is away, as all else does: some runs have several jobs, and their
-    daemon may be killed between them."""
+    daemon may be killed between them. One that this process has ended is not waited for."""
     since, told = time.monotonic(), False
     while True:
         try:
             return begin()
         except NoDaemon as e:
             away = time.monotonic() - since
-            if away > PATIENCE:
+            if away > PATIENCE or control.ended() is not None:
                 raise
             if away > TELL and not told:
                 sys.stderr.write(f"waiting {PATIENCE:.0f} s for the daemon to come back: {e.message}\n")

@@ -36,6 +36,7 @@ from ._graph import Graph, Key, Unit
 from ._graphrun import persisted
 from ._graphsend import Run, note_task
 from ._held import LateFuture
+from ._opening import patiently
 from ._prints import Output
 from ._receiver import Job, Receiver, broken_by, raised, remade
 from ._stored import Stored
@@ -108,7 +109,7 @@ class Session(_Raised, Run):
         self._futures: weakref.WeakSet[Future[Any]] = weakref.WeakSet()  # of values, which the end of the session ends
         self._stopped = ""  # why nothing is added any more
         self._ending = False
-        self.open(output)
+        patiently(control, lambda: self.open(output))
         _sessions.add(self)
         _watch()
 

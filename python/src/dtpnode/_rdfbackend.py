@@ -90,7 +90,7 @@ class Pool:
 
     def __init__(self, client: Client, options: Options, files: dict[str, str], first: First) -> None:
         with modules_of(options, first) as modules:
-            self.executor: Executor = patiently(lambda: client.executor(
+            self.executor: Executor = patiently(client.control, lambda: client.executor(
                 name="RDataFrame", imports=IMPORTS, env=options.env, modules=modules, files=files
             ))
         self.living: set[int] = set()  # executions that have not ended

@@ -194,7 +194,7 @@ class DtpnodeExecutor(ExecutorBase):  # type: ignore[misc]
 
         def begin() -> None:
             try:
-                begun.set_result(patiently(reduce))
+                begun.set_result(patiently(client.control, reduce))
             except BaseException as e:
                 begun.set_exception(e)
 

@@ -31,6 +31,7 @@ from ._control import Control
 from ._errors import Error
 from ._graph import Graph, Key, Node
 from ._graphsend import Run, unsendable
+from ._opening import patiently
 from ._persisted import futures_of
 from ._prints import Output, to_stdout
 from ._progress import Bar
@@ -90,7 +91,8 @@ class Scheduler:
             nodes, weights = apart(nodes, self._along.modules)
             nodes, stored = taken(nodes, asked)
             _persisted.ready(self._control, stored.values())
-            graph = Graph(nodes, asked, self._control.slots(), weighed(nodes, stored, weights), stored)
+            slots = patiently(self._control, self._control.slots)
+            graph = Graph(nodes, asked, slots, weighed(nodes, stored, weights), stored)
             values.update((k, nodes[graph.real(k)].value) for k in asked if graph.real(k) not in graph.home)
             if graph.units:
                 values.update(self._run(graph))
@@ -126,7 +128,8 @@ class Scheduler:
         try:
             own = session.name if session is not None else ""
             _persisted.ready(self._control, [s for s in stored.values() if s.job != own])
-            graph = Graph(nodes, asked, self._control.slots(), weighed(nodes, stored, weights), stored, keep=True)
+            slots = patiently(self._control, self._control.slots)
+            graph = Graph(nodes, asked, slots, weighed(nodes, stored, weights), stored, keep=True)
             if graph.units and session is None:
                 session = self._session = _persisted.Session(self._control, self._along, self._output)
                 client = self._client() if self._client is not None else None
@@ -146,7 +149,7 @@ class Scheduler:
     def _run(self, graph: Graph) -> dict[Key, Any]:
         n = len(graph.order)
         run = Run(self._control, f"dask graph ({n:,} task{'s' * (n != 1)})", self._along)
-        run.open(self._output)
+        patiently(self._control, lambda: run.open(self._output))
         bar = Bar("dask graph", self._progress, "tasks")
         bar.start(n)
         try:
