@@ -71,8 +71,8 @@ func TestAJobIsForgottenWithItsLedger(t *testing.T) {
 	}
 }
 
-// A replica that has lost its seat learns of the job's end from others, drops its copy of the ledger, and then hears from
-// the engine that the job is over. Nothing of the job stays here.
+// A replica that has lost its seat learns of the job's end from others, drops its copy of the ledger, and then hears
+// from the engine that the job is over. Nothing of the job stays here.
 func TestAJobIsReleasedWithItsLedger(t *testing.T) {
 	d := openWithout(t, "replaced")
 	source, err := d.blobs.Ship([]byte("sources"))

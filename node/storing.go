@@ -73,9 +73,9 @@ func (d *Daemon) restoreLedgers() (out []engine.Restore) {
 	return out
 }
 
-// dropLedger gives up this node's copy of a ledger, and what the job holds here if the engine has forgotten it: the copy
-// may have made the job known again after it was over, or is dropped before the engine says that the job is over. Only
-// the engine's loop calls it.
+// dropLedger gives up this node's copy of a ledger, and what the job holds here if the engine has forgotten it: the
+// copy may have made the job known again after it was over, or is dropped before the engine says that the job is over.
+// Only the engine's loop calls it.
 func (d *Daemon) dropLedger(e engine.DropLedger) {
 	if _, known := d.loop.peer.Jobs()[e.ID]; !known {
 		d.jobs.JobOver(engine.JobOver{ID: e.ID})
