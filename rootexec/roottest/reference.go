@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"sort"
 	"strconv"
@@ -67,10 +66,9 @@ func (r *ROOT) TryReference(t testing.TB, job Job, out string) (string, error) {
 	for _, name := range sortedKeys(job.Params) {
 		args = append(args, "--param", name+"="+job.Params[name])
 	}
-	cmd := exec.Command(r.program(t, "reference"), append(args, job.Files...)...)
-	cmd.Dir = job.Dir
-	if cmd.Dir == "" {
-		cmd.Dir = t.TempDir()
+	dir := job.Dir
+	if dir == "" {
+		dir = t.TempDir()
 	}
 	// ACLiC in two processes at once, of two test packages, would spoil each other's library.
 	lock := flock.New(filepath.Join(build, fmt.Sprintf("%x.lock", sha256.Sum256([]byte(job.Selector)))))
@@ -78,8 +76,8 @@ func (r *ROOT) TryReference(t testing.TB, job Job, out string) (string, error) {
 		t.Fatalf("could not lock the reference's library: %v", err)
 	}
 	defer lock.Unlock() //nolint:errcheck // ends with the process at the latest
-	text, err := cmd.CombinedOutput()
-	return string(text), err
+	text, _, err := r.run(t, "reference", dir, append(args, job.Files...), true)
+	return text, err
 }
 
 func sortedKeys(m map[string]string) []string {
@@ -107,18 +105,14 @@ func (r *ROOT) Compare(t testing.TB, got, want string) {
 // Differences returns a line for every difference between two ROOT files, empty if there is none.
 func (r *ROOT) Differences(t testing.TB, got, want string) (string, error) {
 	t.Helper()
-	cmd := exec.Command(r.program(t, "compare"), got, want)
-	var errs strings.Builder
-	cmd.Stderr = &errs
-	text, err := cmd.Output()
+	text, errs, err := r.run(t, "compare", "", []string{got, want}, false)
 	if err == nil {
 		return "", nil
 	}
-	var exit *exec.ExitError
-	if errors.As(err, &exit) && exit.ExitCode() == 1 {
-		return string(text), nil
+	if how := ended(0); errors.As(err, &how) && how.status() == 1 {
+		return text, nil
 	}
-	return "", fmt.Errorf("could not compare %q with %q: %w\n%s%s", got, want, err, text, errs.String())
+	return "", fmt.Errorf("could not compare %q with %q: %w\n%s%s", got, want, err, text, errs)
 }
 
 // Library is the shared library that ROOT compiled of a selector for Reference, which must have run.

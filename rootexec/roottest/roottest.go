@@ -14,6 +14,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/dtpnode/dtpnode/rootexec"
@@ -96,6 +97,13 @@ func (r *ROOT) program(t testing.TB, name string) string {
 	source, err := programs.ReadFile("cxx/" + name + ".cxx")
 	if err != nil {
 		t.Fatalf("could not read the source of %q: %v", name, err)
+	}
+	if slices.Contains(forked, name) {
+		begin, err := programs.ReadFile("cxx/forks.hxx")
+		if err != nil {
+			t.Fatalf("could not read what %q begins with: %v", name, err)
+		}
+		source = slices.Concat(begin, []byte("#line 1\n"), source)
 	}
 	path, err := rootcxx.Build(context.Background(), r.Dir, r.cache, name, source)
 	if err != nil {

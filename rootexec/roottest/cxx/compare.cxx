@@ -539,7 +539,7 @@ std::unique_ptr<TFile> open(const char *name)
 
 } // namespace
 
-int main(int argc, char **argv)
+int program(int argc, char **argv)
 {
    int first = 1;
    if (argc > 3 && std::strcmp(argv[1], "-t") == 0) {

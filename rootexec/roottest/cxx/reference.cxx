@@ -142,7 +142,7 @@ bool setList(TChain &chain, const std::string &text)
 
 } // namespace
 
-int main(int argc, char **argv)
+int program(int argc, char **argv)
 {
    const Options o = parse(argc, argv);
    gROOT->SetBatch();
