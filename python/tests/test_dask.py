@@ -662,6 +662,49 @@ def test_daemon_that_is_killed(victim, cache, tmp_path):
         thread.join()
 
 
+def filled(h, i):
+    h["n"] += i
+    return h
+
+
+def test_objects_with_a_state(client):
+    """Objects that are equal, and are changed by the tasks that they are given to, are as many as in one process, whichever
+    processes these tasks run in."""
+    class Sums:
+        def __init__(self):
+            self.n, self.doc = 0, "x" * 1000
+
+        def add(self, i):
+            self.n += i
+            return self.n
+
+    def new():
+        return {"n": 0, "doc": "x" * 1000}
+
+    def counter():
+        total = [0] * 1000
+        def count(i):
+            total[0] += i
+            return total[0]
+        return count
+
+    def graphs():
+        yield [dask.delayed(filled)(dask.delayed(new()), 1) for _ in range(12)]
+        yield [dask.delayed(Sums()).add(1) for _ in range(12)]
+        yield [dask.delayed(counter())(1) for _ in range(12)]
+        yield [dask.delayed(np.random.Generator.normal)(dask.delayed(np.random.default_rng(42))) for _ in range(12)]
+        h = [new() for _ in range(6)]
+        yield [dask.delayed(lambda h: h["n"])(dask.delayed(filled)(h[i // 2], 0)) for i in range(12)]
+
+    for graph, same in zip(graphs(), graphs()):
+        assert dask.compute(*graph, scheduler=client.get) == dask.compute(*same, scheduler="sync")
+    with dtpnode.dask.get(client):
+        kept = dask.persist(*next(graphs()))
+        assert {v["n"] for v in dask.compute(*kept)} == {1}
+    raw = {f"acc{i}": new() for i in range(8)} | {f"t{i}": (filled, f"acc{i}", 1) for i in range(8)}
+    assert [v["n"] for v in client.get(raw, [f"t{i}" for i in range(8)])] == [1] * 8
+
+
 def test_daemon_is_away_as_a_graph_begins(cache, monkeypatch):
     """It is waited for, as in the middle of a graph, unless this process has ended it for good."""
     with dtpnode.LocalCluster(nodes=1, slots=1, args=["--cache", cache]) as cluster, cluster.client() as client:

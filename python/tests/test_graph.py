@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import threading
+from functools import partial
 
 import msgpack
 import numpy as np
@@ -499,4 +500,42 @@ def test_shared(tmp_path):
     assert len(items[0]) > 1000 + 2000 and max(map(len, items[1:])) < 300
     process = _graphrun.Process()
     assert process.run(items[7], items, 7) == {6: 2006}
-    assert len(process.shared._things) == 2
+    assert len(process.shared._things) == 1, "the function is there for other units, and the list for this one alone"
+
+
+def test_each_unit_has_its_own(tmp_path):
+    """What tasks change of their constants no other unit sees, nor the same one when it runs again."""
+    data = list(range(1000))
+    dsk = {"data": DataNode("data", data)}
+
+    def change(a, i):
+        a.append(i)
+        return len(a)
+
+    for i in range(4):
+        dsk[i] = Task(i, change, TaskRef("data"), i)
+    items, = appends(Graph(dsk, list(range(4)), 50))
+    process = _graphrun.Process()
+    for at in (1, 2, 2, 3, 4, 1):
+        assert process.run(items[at], items, at) == {at - 1: 1001}
+
+
+class Counts:
+    """What has a state of its own."""
+
+    def __init__(self):
+        self.n = 0
+
+
+def _around(value):
+    return lambda: value
+
+
+@pytest.mark.parametrize(("thing", "code"), [
+    (len, True), (Counts, True), (_around, True), (_around(3), True), (_around((len, "x")), True), (_around([]), False),
+    (_around(_around({})), False), (Counts().__init__, False), ([].append, False), (partial(max, 3), True),
+    (partial(max, []), False), (partial(_around([])), False), (Counts(), False), ({}, False), ((1, [2]), False),
+    (lambda a=[]: a, False), (lambda *, a=None: a, True), (os, True),
+])
+def test_is_code(thing, code):
+    assert _graphsend.is_code(thing) is code

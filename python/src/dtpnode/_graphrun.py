@@ -370,12 +370,13 @@ class Process:
         try:
             try:
                 return run.run(self.found(program[0], blob, number - at))
-            except Unread as e:
-                raise not_written(str(e)) from None
             except BaseException as e:
-                if self.is_own(e):
-                    raise
-                run.keep_raised(e)
+                for where in program[0]:  # A task may have begun to change what it takes, and the unit may run again.
+                    self.recent.drop(where)
+                if isinstance(e, Unread):
+                    raise not_written(str(e)) from None
+                if not self.is_own(e):
+                    run.keep_raised(e)
                 raise
         except MemoryError as e:
             if self.is_own(e):
@@ -397,19 +398,28 @@ class Process:
     def program(self, item: Any, blob: Any) -> Any:
         """The number of a unit, and its program."""
         shares: list[Any] = []  # the shared item, once something of it is needed
+        own: dict[int, Any] = {}  # what is shared and each unit has for itself
 
         def shared(i: int) -> Any:
-            if not shares:
-                shares.append(body(blob[0])[1:])
-            n = int.from_bytes(shares[0][:4], "little")
-            first = int.from_bytes(shares[0][8 * i - 4 : 8 * i + 4], "little") if i else 0
-            last = int.from_bytes(shares[0][4 + 8 * i : 12 + 8 * i], "little")
-            pickled = bytes(shares[0][4 + 8 * n + first : 4 + 8 * n + last])
+            if i < 0:
+                i = -1 - i
+                if i not in own:
+                    own[i] = pickle.loads(pickle_of(i))
+                return own[i]
+            pickled = pickle_of(i)
             found = self.shared.get(pickled)
             if found is None:
                 found = (pickle.loads(pickled),)
                 self.shared.add(pickled, found[0], len(pickled))
             return found[0]
+
+        def pickle_of(i: int) -> bytes:
+            if not shares:
+                shares.append(body(blob[0])[1:])
+            n = int.from_bytes(shares[0][:4], "little")
+            first = int.from_bytes(shares[0][8 * i - 4 : 8 * i + 4], "little") if i else 0
+            last = int.from_bytes(shares[0][4 + 8 * i : 12 + 8 * i], "little")
+            return bytes(shares[0][4 + 8 * n + first : 4 + 8 * n + last])
 
         return Reader(body(item)[1:], shared).load()
 

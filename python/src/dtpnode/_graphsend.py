@@ -4,7 +4,8 @@ import contextlib
 import io
 import struct
 import sys
-from types import FunctionType
+from functools import partial
+from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any, Iterator
 
 import cloudpickle
@@ -56,7 +57,12 @@ class _Pickler(_pickles._Pickler):
 
 
 class _Shared:
-    """What units of an append share."""
+    """What units of an append share.
+
+    Code is one object in each process, for all units. What may have a state of its own, such as an accumulator that a
+    task fills, each unit has as it was sent, whatever other units have made of it: two objects of this process that are
+    equal are still two, and a unit that runs again begins anew.
+    """
 
     def __init__(self, often: dict[int, Any], but: frozenset[str]) -> None:
         self._often = often  # arguments of several tasks, by their ids
@@ -67,6 +73,8 @@ class _Shared:
         self.size = 0
 
     def place(self, obj: Any) -> int | None:
+        """What stands for an object in a unit: its place among the pickles, as -1 - place if each unit is to have an
+        object of its own; None if each writes it by itself."""
         if type(obj) in _ATOMS or not (type(obj) is FunctionType or isinstance(obj, type) or id(obj) in self._often):
             return None
         at = id(obj)
@@ -75,7 +83,7 @@ class _Shared:
         pickled = _pickles.by_value(obj, self._but)
         place = None
         if len(pickled) > SHARED:
-            place = len(self.pickles)
+            place = len(self.pickles) if is_code(obj) else -1 - len(self.pickles)
             self.pickles.append(pickled)
             self.size += len(pickled) + 8
         self._held.append(obj)
@@ -84,6 +92,28 @@ class _Shared:
 
 
 _ATOMS = frozenset((int, float, str, bool, type(None), complex))
+_LASTING = frozenset((bytes, range, slice, ModuleType))
+
+
+def is_code(obj: Any) -> bool:
+    """Whether an object is a function or a class, or of some, and has no state of its own that can change in place:
+    what is global to it is that of its module, which tasks in a process share wherever they run."""
+    if type(obj) in _ATOMS or type(obj) in _LASTING or isinstance(obj, type):
+        return True
+    if type(obj) is tuple or type(obj) is frozenset:
+        return all(map(is_code, obj))
+    if type(obj) is BuiltinFunctionType:
+        return isinstance(obj.__self__, ModuleType | None)
+    if type(obj) is partial:
+        return not obj.__dict__ and is_code((obj.func, *obj.args, *obj.keywords.values()))
+    if type(obj) is not FunctionType or obj.__dict__:
+        return False
+    given = *(obj.__defaults__ or ()), *(obj.__kwdefaults__ or {}).values()
+    try:
+        around = [cell.cell_contents for cell in obj.__closure__ or ()]
+    except ValueError:  # One is empty yet.
+        return False
+    return all(v is obj or is_code(v) for v in (*given, *around))
 
 
 def often(graph: Graph) -> dict[int, Any]:
