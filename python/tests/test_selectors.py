@@ -10,8 +10,10 @@ import pytest
 import uproot
 
 import dtpnode
+from dtpnode import _job
 
 SELECTOR = r"""
+#include <TEfficiency.h>
 #include <TH1D.h>
 #include <TNamed.h>
 #include <TParameter.h>
@@ -35,6 +37,11 @@ public:
     fOutput->Add(h = new TH1D("h", "x;x", 10, 0, 1));
     h->Sumw2();
     fOutput->Add(p = new TProfile("p", "", 5, 0, 1));
+    if (TString(GetOption()) == "unread") {
+      fOutput->Add(new TEfficiency("eff", "", 3, 0, 1));
+      fOutput->Add(new TNamed("a/b c", "slashed"));
+      fOutput->Add(new TH1D("d/h", "", 2, 0, 1));
+    }
     auto *k = dynamic_cast<TParameter<double> *>(fInput->FindObject("k"));
     auto *cut = (TParameter<double> *)fInput->FindObject("cut");
     fOutput->Add(new TNamed("seen", Form("%s %g %g", GetOption(), k ? k->GetVal() : -1., cut ? cut->GetVal() : -1.)));
@@ -186,6 +193,36 @@ def test_shown_live(root_client, data, monkeypatch):
         thread.join()
     assert "<progress" in shown[0] and "<svg" not in shown[0]
     assert "done, 500 of 500 entries" in shown[-1] and "<svg" in shown[-1]
+
+
+def test_objects_that_uproot_cannot_read(root_client, data):
+    """They take none of the others with them, and a name with a slash is a name."""
+    folder, _ = data
+    job = root_client.run(folder / "Count.C+", tree="T", files=f"{folder}/f2.root", option="unread")
+    found = job.result()
+    assert set(found) == {"h", "p", "seen", "eff", "a/b c", "d/h"} and all(name in found for name in found)
+    assert found["a/b c"].member("fTitle") == found.get("a/b c;1").member("fTitle") == "slashed"
+    assert isinstance(found["d/h"], hist.Hist) and found["h"].sum(flow=True).value == 1000
+    assert found.get("a") is found.get("a/b c;2") is found.get("d") is found.get(5) is None
+    for ask in (lambda: found["eff"]), (lambda: dict(found)):
+        with pytest.raises(dtpnode.Error, match="(?s)'eff', which is a TEfficiency: .*import ROOT.*job.save"):
+            ask()
+    shown = job._repr_html_()
+    assert shown.count("<svg") >= 3 and "&#x27;eff&#x27;, which is a TEfficiency" in shown
+
+
+def test_pictures_that_cannot_be_made(monkeypatch):
+    class Drawn:
+        def _repr_html_(self):
+            return "<svg>"
+
+    class Undrawn:
+        def _repr_html_(self):
+            raise ZeroDivisionError("no range")
+
+    job = _job.Job(None, "12")
+    job._results = {"bad": Undrawn(), "good": Drawn(), "other": 5}
+    assert job._pictures() == ["<svg>", "<pre>&#x27;bad&#x27; cannot be drawn: ZeroDivisionError: no range</pre>"]
 
 
 def test_bad_arguments(root_client, data):

@@ -302,27 +302,38 @@ class Job:
         for words in status.get("error"), status.get("hint"), _partial(status) * (status["state"] == "partial"):
             out += f"<pre>{html.escape(words)}</pre>" if words else ""
         if status["state"] in ("done", "partial"):
-            out += "".join(h._repr_html_() for h in self._histograms())
+            out += "".join(self._pictures())
         return out
 
-    def _histograms(self) -> list[Any]:
-        """The first histograms that notebooks can draw."""
+    def _pictures(self) -> list[str]:
+        """The first histograms as notebooks show them, and of objects before them that cannot be read, why."""
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # What is missing is told beside.
                 results = self.result()
-            found = (results[name] for name in results)
-            return [h for h, _ in zip((h for h in found if hasattr(h, "_repr_html_")), range(SHOWN))]
-        except (Error, ImportError):
+        except (Error, ImportError, OSError):
             return []
+        drawn: list[str] = []
+        unread: list[str] = []
+        for name in results:
+            try:
+                if hasattr(value := results[name], "_repr_html_"):
+                    drawn.append(value._repr_html_())
+            except Exception as e:  # Whatever an object is, or its own drawing raises, the others are shown.
+                why = str(e) if isinstance(e, Error) else f"{name!r} cannot be drawn: {type(e).__name__}: {e}"
+                unread.append(f"<pre>{html.escape(why)}</pre>")
+            if len(drawn) == SHOWN:
+                break
+        return drawn + unread[:SHOWN]
 
 
 class Results(Mapping[str, Any]):
     """The outputs of a job by their names.
 
     Histograms and profiles are ``hist.Hist``, with weights and overflow, as far as hist has an equal; all else is read
-    by PyROOT where ROOT is imported, and by uproot elsewhere. ``path`` is the ROOT file that has them, which goes with
-    this object; ``Job.save`` writes one to keep.
+    by PyROOT where ROOT is imported, and by uproot elsewhere. An object that uproot cannot read, such as a TEfficiency,
+    is an ``Error`` when it is asked for, which says what to do; ``dict(results)`` asks for all. ``path`` is the ROOT
+    file that has them, which goes with this object; ``Job.save`` writes one to keep.
     """
 
     def __init__(self, path: str, folder: str, missing: str = "") -> None:
@@ -333,34 +344,56 @@ class Results(Mapping[str, Any]):
         self.path, self._missing = path, missing
         self._drop = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)  # also at the interpreter's end
         self._file = uproot.open(path)
-        self._names = list(dict.fromkeys(self._file.keys(recursive=False, cycle=False)))
+        # Names with their cycles, since uproot would take a slash in a name for a folder's.
+        self._kinds: dict[str, str] = dict(self._file.iterclassnames(recursive=False, cycle=True))
+        self._newest: dict[str, str] = {}
+        for key in self._kinds:
+            name = key.rpartition(";")[0]
+            self._newest[name] = max(self._newest.get(name, key), key, key=lambda k: int(k.rpartition(";")[2]))
         self._root: Any = None
 
     def __getitem__(self, name: str) -> Any:
-        if name.partition(";")[0] not in self._names:
-            raise KeyError(f"{name}; there are {', '.join(self._names)}")
-        kind = self._file.classname_of(name)
+        key = self._newest.get(name, name)
+        if key not in self._kinds:
+            raise KeyError(f"{name}; there are {', '.join(self._newest)}")
+        kind = self._kinds[key]
         if kind.startswith(("TH1", "TH2", "TH3", "TProfile")):
             with contextlib.suppress(Exception):  # Such as NotImplementedError, where hist has no equal.
-                return self._file[name].to_hist()
+                return self._by_uproot(key).to_hist()
         if "ROOT" in sys.modules:
-            return self._by_root(name)
-        return self._file[name]
+            return self._by_root(key)
+        try:
+            return self._by_uproot(key)
+        except Exception as e:  # uproot has no class of its own for what it cannot read.
+            raise Error(
+                f"could not read {name!r}, which is a {kind}: uproot says {type(e).__name__}: {e}",
+                "import ROOT, and ask for it again: PyROOT reads it then; or write all to a file, with job.save(path), "
+                "and open that with ROOT",
+            ) from e
 
-    def _by_root(self, name: str) -> Any:
+    def _by_uproot(self, key: str) -> Any:
+        name = key.rpartition(";")[0]
+        of_name = self._file.iteritems(recursive=False, cycle=True, filter_name=lambda n: n == name)
+        return next(value for found, value in of_name if found == key)
+
+    def _by_root(self, key: str) -> Any:
         root = sys.modules["ROOT"]
         if self._root is None:
             self._root = root.TFile.Open(self.path)
-        return self._root.Get(name)
+        name, _, cycle = key.rpartition(";")
+        return self._root.GetKey(name, int(cycle)).ReadObj() if "/" in name else self._root.Get(key)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._newest or name in self._kinds  # which reads nothing
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
+        return iter(self._newest)
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self._newest)
 
     def __repr__(self) -> str:
-        return f"<dtpnode.Results: {', '.join(self._names)}{'; ' * bool(self._missing)}{self._missing}>"
+        return f"<dtpnode.Results: {', '.join(self._newest)}{'; ' * bool(self._missing)}{self._missing}>"
 
     def __del__(self) -> None:
         file = getattr(self, "_file", None)
