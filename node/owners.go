@@ -215,6 +215,13 @@ var requests = map[string]request{
 			return d.jobs.ServeKept(j.Name)
 		},
 	},
+	"hear": {
+		access: members.ForLook,
+		owner:  byJobs((*jobs.Room).KnownOwner),
+		answer: func(_ context.Context, d *Daemon, from tasks.PeerID, j *jobs.Job, _ string) ([]byte, error) {
+			return nil, d.jobs.ServeHear(from, j)
+		},
+	},
 	"early": {
 		access: members.ForAll, // what is said counts only of units that the asker was given
 		answer: func(_ context.Context, d *Daemon, from tasks.PeerID, _ *jobs.Job, arg string) ([]byte, error) {

@@ -125,6 +125,7 @@ func TestRequestsAreForWhoMayMakeThem(t *testing.T) {
 		"items":              {all, nil}, // it names no job; see TestItemsAreKeptForTheJobsOwn
 		"units":              {look, nil},
 		"backlog":            {look, nil},
+		"hear":               {look, nil},
 		"early":              {all, nil}, // it names no job; what comes of units that the asker was not given is dropped
 		"values":             {all, nil}, // of members that may work; see TestValuesAreForWorkers
 		"spent":              {all, nil}, // likewise

@@ -12,14 +12,17 @@ import (
 )
 
 // Values of units that have just run are told, before any partial with them is committed, to those that follow their
-// job on the node that has submitted it. Other nodes send theirs there. All of it is at most once and as far as there
-// is room: what is not told early is told from a partial soon.
+// job on the node that has submitted it, which hands them on to others where somebody follows it (hear.go). Other nodes
+// send theirs there. All of it is at most once and as far as there is room: what is not told early is told from a
+// partial soon.
 
 // earlyValues is the request "early".
 type earlyValues struct {
 	Job    tasks.JobID `msgpack:"j"`
 	First  int64       `msgpack:"f"` // unit
 	Values [][]byte    `msgpack:"v"` // of the units from there on
+	// Name is that of the job where its submitter hands them on to a node that has asked, which need not know the job.
+	Name string `msgpack:"n,omitempty"`
 }
 
 // early hands on what generations tell early.
@@ -51,6 +54,7 @@ func (r *programs) tellEarly(j *Job, first int64, values exec.Early) {
 			j.taken.told(first, held)
 		}
 		r.early.Tell(j.Name, first, values)
+		r.relayEarly(j, first, values)
 	default: // large ones come with their partial, so that they go over the network once
 		if list, ok := values.(exec.EarlyList); ok {
 			r.sendEarly(desc.Submitter, earlyValues{Job: id, First: first, Values: list})
@@ -102,7 +106,8 @@ func (r *programs) sendAllEarly(to tasks.PeerID, s *sendingEarly) {
 	}
 }
 
-// ServeEarly takes values of units that a member has run for a job of this node's user. It must have been given them.
+// ServeEarly takes values of units that a member has run for a job of this node's user. It must have been given them. Of
+// a job that is followed here it takes those that the job's submitter hands on.
 func (r *collector) ServeEarly(from tasks.PeerID, arg string) error {
 	var e earlyValues
 	if err := wire.Unmarshal([]byte(arg), &e); err != nil {
@@ -112,11 +117,18 @@ func (r *collector) ServeEarly(from tasks.PeerID, arg string) error {
 	if e.First < 0 || e.First > tasks.MaxUnits || n == 0 {
 		return errors.New("these are values of no units")
 	}
+	if e.Name != "" {
+		if r.hearing.takes(e.Name, from) {
+			r.early.Tell(e.Name, e.First, exec.EarlyList(e.Values))
+		}
+		return nil
+	}
 	j, entrusted := r.book.ByID(e.Job), false
 	r.loop.Ask(func(p *engine.Peer) { entrusted = p.Entrusted(e.Job, from, tasks.R(e.First, e.First+n)) })
 	if j == nil || !j.isOwn() || !entrusted {
 		return nil // which may be news to an honest member
 	}
 	r.early.Tell(j.Name, e.First, exec.EarlyList(e.Values))
+	r.relayEarly(j, e.First, exec.EarlyList(e.Values))
 	return nil
 }

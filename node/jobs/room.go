@@ -180,6 +180,7 @@ type base struct {
 	values  *values.Store      // what units hand to others
 	kept    backlogs           // calls that wait to be appended to jobs of this node's user
 	early   early              // values that are told before they are committed
+	hearing hearing            // and those that go to other nodes, or come from them
 	placing singleflight.Group // blobs that jobs ship and that are being brought, by their hashes
 }
 

@@ -28,7 +28,8 @@ import (
 func (r *collector) Units() *units.Room {
 	const every, once, patience = 200 * time.Millisecond, 5 * time.Second, time.Minute
 	return &units.Room{
-		Jobs: unitJobs{r}, Values: r.runtimes, Early: &r.early.Early, Every: every, Once: once, Patience: patience,
+		Jobs: unitJobs{r}, Values: r.runtimes, Early: &r.early.Early, Hear: r.hear, Every: every, Once: once,
+		Patience: patience,
 	}
 }
 

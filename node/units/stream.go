@@ -51,6 +51,8 @@ const (
 // run sends results until all that was asked for is sent, or nobody listens any more. It returns an error if the
 // results could not be read.
 func (s *stream) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // of what was begun for this stream
 	var src Source
 	var failing time.Time // since when looks have failed
 	defer s.deaf()
@@ -254,6 +256,9 @@ func (s *stream) look(ctx context.Context, src *Source) (l Listing, err error) {
 		}
 		if s.follow && s.ear == nil {
 			s.ear = s.room.Early.listen((*src).Job())
+			if s.early && s.room.Hear != nil {
+				s.room.Hear(ctx, (*src).Job())
+			}
 			if s.listening != nil {
 				s.listening()
 				s.listening = nil

@@ -79,6 +79,9 @@ type Room struct {
 	Jobs   Jobs
 	Values Values
 	Early  *Early
+	// Hear has values of a job that are told early elsewhere come to Early, until ctx ends, and does not wait. It may be
+	// nil.
+	Hear func(ctx context.Context, job string)
 	// Every is the longest pause between two looks at a job that is followed, and that after a look that failed.
 	Every time.Duration
 	// Once is how long looks may fail in a row where units are not followed.

@@ -137,6 +137,25 @@ def test_goes_on_with_another_job(two, tmp_path):
         program.check(client)
 
 
+def test_attached_on_another_node(two, tmp_path):
+    """What is submitted after another node has attached is known there, and so are its results, before anything of it
+    is committed."""
+    wait = waiter(tmp_path / "gate")
+    with two.client() as client, two.client(1) as other, client.executor() as pool:
+        assert list(pool.map(abs, range(-3, 0))) == [3, 2, 1]
+        with other.attach(pool.name) as session:
+            assert [f.result(LIMIT) for f in session] == [3, 2, 1]
+            assert repr(session).endswith("3 of the 3 calls that are known here are settled>")
+            futures = [pool.submit(abs, -4), pool.submit(wait), pool.submit(wait), pool.submit(abs, -5)]
+            try:
+                until(lambda: len(session) == 7, "all are known")
+                assert futures[0].result(LIMIT) == session[3].result(LIMIT) == 4
+                assert not session[4].done() and not session[5].done() and not session[6].done()
+            finally:
+                (tmp_path / "gate").touch()
+            assert session[6].result(LIMIT) == 5
+
+
 def test_attached_in_the_midst(client, monkeypatch):
     """Calls that come into the job after it was asked how many it has, and before what waits is counted, are there."""
     with client.executor() as pool:

@@ -1,6 +1,7 @@
 """The futures of a session, for another process than the one that has submitted its calls."""
 
 import contextlib
+import threading
 from concurrent.futures import Future
 from typing import Any, Iterator
 
@@ -11,6 +12,7 @@ from ._receiver import Job, Receiver
 from ._session import PARTIAL, REDUCE, parts_of
 
 
+EVERY = 1.0  # seconds between looks at how many calls a session has
 LOOKS = 10  # at a session of which more and more is sent, before its last calls are found out when they have run
 
 
@@ -37,7 +39,8 @@ class Attached(Receiver):
 
     Calls are numbered from 0, in the order in which the executor has sent them, which is that of submission without
     those that were cancelled before. ``session[n]`` is the future of a call; ``len`` counts those that are known, and
-    grows while the executor submits more. An executor sends as many calls as the pool runs within half a second, so
+    grows while the executor submits more, about a second later; a loop over the session is over those that are known
+    as it begins. An executor sends as many calls as the pool runs within half a second, so
     that those which wait can be cancelled. Its daemon keeps these, once they have waited for a moment: they are
     counted, too, and ``running()`` of their futures is false. Where one of them is cancelled before it is sent there is
     a future too many, which is cancelled when the session ends, and not counted any more.
@@ -47,7 +50,10 @@ class Attached(Receiver):
     where more than 256 MiB of calls have waited, or the daemon's disk was full, of which a warning is logged by
     ``concurrent.futures``.
 
-    The futures cannot be cancelled, and are settled as those of the executor are. Results are there for as long as
+    The futures cannot be cancelled, and are settled as those of the executor are, on any node within about a second.
+    Two kinds of results come only when their node hands them in, up to half a minute later while the session is busy:
+    those of calls that had ended just before the session was attached, and, on other nodes than that of the session's
+    process, those of more than 1 MiB. Results are there for as long as
     nodes keep them (``dtpnode up --keep-results``), but for large ones that the executor's program has taken: of those
     from 1 MiB on the first 256 MiB of a session are kept, and the others may be a ``ResultTaken``.
 
@@ -67,15 +73,37 @@ class Attached(Receiver):
         self.name = first["id"]
         self._futures: list[_Call] = []
         self._names: set[str] = set()  # of the jobs that are known
+        self._counted: set[str] = set()  # of those whose last call is known
+        self._leaves = threading.Event()
         self._learn(parts)
+        self._looker = threading.Thread(target=self._look, name="dtpnode-attached", daemon=True)
+        self._looker.start()
+
+    def _look(self) -> None:
+        """Learns of more calls, until there can be none: what is received is results alone."""
+        while not self._leaves.wait(EVERY) and self.broken is None:
+            with self._lock:
+                if not self._jobs:
+                    return
+                job = max(self._jobs, key=lambda job: job.before)
+            with contextlib.suppress(Error):  # A daemon that is away is asked again.
+                units, waiting = self._counts(job, job.units)
+                with self._lock:
+                    if job.name in self._counted:
+                        continue
+                    self._know(job, units)
+                    self._expect(job, units + waiting - job.units)
+                if not self._status(job).get("open"):  # The session may have gone on with another job.
+                    self._learn(parts_of(self._control, self.name))
 
     def _learn(self, parts: list[tuple[int, dict[str, Any]]]) -> None:
         """Follows those of a session's jobs that were not known before."""
         for before, status in parts:
-            if status["id"] in self._names:
-                continue
+            with self._lock:
+                if status["id"] in self._names:
+                    continue
+                self._names.add(status["id"])
             job = Job(status["id"], before, closing=True)
-            self._names.add(job.name)
             units, waiting = int(status["units"]), 0
             if status is parts[-1][1]:
                 units, waiting = self._counts(job, units)
@@ -121,6 +149,7 @@ class Attached(Receiver):
         units = int(self._status(job)["units"])
         parts = parts_of(self._control, self.name)
         with self._lock:
+            self._counted.add(job.name)
             never = [job.sent.pop(unit) for unit in sorted(job.sent) if unit >= units]
         super()._over(job)
         self._learn(parts)
@@ -159,6 +188,7 @@ class Attached(Receiver):
     def close(self) -> None:
         """Follows the session no longer. It goes on; futures that are not settled never will be."""
         self.closed = True
+        self._leaves.set()
         for job in list(self._jobs):
             with self._lock:
                 exchange = job.exchange
@@ -188,4 +218,7 @@ class Attached(Receiver):
             done = sum(f.done() for f in self._futures)
             wait = sum(not f.done() and not f.running() for f in self._futures)
             waiting = f", {wait} wait to be sent" if wait else ""
-            return f"<dtpnode.Attached to {self.name}: {done} of {len(self._futures)} calls are settled{waiting}>"
+            return (
+                f"<dtpnode.Attached to {self.name}: {done} of the {len(self._futures)} calls that are known here "
+                f"are settled{waiting}>"
+            )
