@@ -18,6 +18,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import uuid
 from typing import Any, Callable, Iterator
 
@@ -339,15 +340,77 @@ def exact(reducer: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     def reduce(a: Any, b: Any) -> Any:
         if a.mergeables is None or b.mergeables is None:
             return reducer(a, b)
-        pairs = list(zip(a.mergeables, b.mergeables))
-        own = [_is(x, _MEANS) and bool(_mends().added(x, y)) for x, y in pairs]
-        left, right = ([pair[i] for pair, is_so in zip(pairs, own) if not is_so] for i in (0, 1))
-        result = reducer(type(a)(left, a.entries_in_trees), type(b)(right, b.entries_in_trees))
-        values = {True: (x for (x, _), is_so in zip(pairs, own) if is_so), False: iter(result.mergeables)}
-        result.mergeables = [next(values[is_so]) for is_so in own]
-        return mend(result, "merged")
+        total = reducer(type(a)([], a.entries_in_trees), type(b)([], b.entries_in_trees))
+        total.mergeables = [_merged(reducer, type(a), x, y) for x, y in zip(a.mergeables, b.mergeables)]
+        return mend(total, "merged")
 
     return reduce
+
+
+def _merged(reducer: Callable[[Any, Any], Any], kind: Any, x: Any, y: Any) -> Any:
+    """One value of two ranges. kind is ROOT's TaskResult. Where ROOT cannot merge them it says so on standard error, and
+    goes on with what it has: that must be no result."""
+    if _is(x, _MEANS) and _mends().added(x, y):
+        return x
+    with _merging:
+        _listener().listen()
+        try:
+            (value,) = reducer(kind([x], None), kind([y], None)).mergeables
+        finally:
+            said = str(_listener().heard())
+    if said:
+        raise RuntimeError(f"could not merge what ranges give for {_called(x)}: {said}")
+    return value
+
+
+_merging = threading.Lock()  # held while ROOT has another function for its errors, which all threads share
+
+_LISTENER = """
+#include <TError.h>
+#include <string>
+namespace dtpnode_errors {
+thread_local std::string said;
+ErrorHandlerFunc_t others = nullptr;
+
+void take(int level, Bool_t abort, const char *where, const char *words)
+{
+   if (level < kError || abort)
+      return others(level, abort, where, words);
+   if (said.empty())
+      said = std::string(where) + ": " + words;
+}
+
+void listen()
+{
+   said.clear();
+   others = SetErrorHandler(take);
+}
+
+std::string heard()
+{
+   SetErrorHandler(others);
+   return said;
+}
+}
+"""
+
+
+@functools.cache
+def _listener() -> Any:
+    import ROOT
+
+    ROOT.gInterpreter.Declare(_LISTENER)
+    return ROOT.dtpnode_errors
+
+
+def _called(value: Any) -> str:
+    """A value as its user knows it."""
+    try:
+        varied = hasattr(value, "GetVariation")
+        made = value.GetVariation("nominal") if varied else value.GetValue()
+        return f"{'variations of ' if varied else ''}{made.ClassName()} {str(made.GetName())!r}"
+    except (AttributeError, LookupError, RuntimeError, TypeError):
+        return str(getattr(type(value), "__cpp_name__", type(value).__name__))
 
 
 _MEANS = "RMergeableMean|RMergeableStdDev|RMergeableValue<double>|RMergeableVariations<double>"

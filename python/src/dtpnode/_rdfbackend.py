@@ -24,7 +24,7 @@ from ROOT._distrdf import DataFrame, HeadNode, Operation, Ranges
 from ROOT._distrdf.Backends import Base
 from ROOT._pythonization._rdataframe import AsNumpyResult
 
-from . import _pickles
+from . import _pickles, _rdfbooked
 from ._affinity import Near
 from ._along import take_along
 from ._client import Client
@@ -235,6 +235,7 @@ class Backend(Base.BaseBackend):  # type: ignore[misc]
         backend = Backend(self.client, self.options)
         head = HeadNode.get_headnode(backend, kwargs.pop("npartitions", None), *args)
         backend._head = weakref.ref(head)
+        _rdfbooked.watch(head)
         return DataFrame.RDataFrame(head)
 
     def optimize_npartitions(self) -> int:
@@ -576,14 +577,10 @@ BYTES = 16  # of a cell of a histogram: its content, and the sum of squares of i
 
 def _cells(operation: Any) -> int:
     """How many cells the histogram of an operation has; 0 if that is not known here."""
-    model = operation.args[0] if operation.args else operation.kwargs.get("model")
-    kind = {"Histo": "TH", "Profile": "TProfile"}[re.sub(r"\d.*|N.*", "", operation.name)]
-    which = operation.name.removeprefix("Histo").removeprefix("Profile").replace("NSparseD", "nSparseD")
-    if which == "nSparseD":
-        return 0  # It has what was filled.
+    if operation.name in ("HistoNSparseD", "Profile3D"):
+        return 0  # It has what was filled, or it is none that ROOT has.
     try:
-        if isinstance(model, tuple):
-            model = getattr(ROOT.RDF, f"{kind}{which.replace('ND', 'nD')}Model")(*model)
+        model = _rdfbooked.model_of(operation)
         bins = getattr(model, "fNbins", None)
         if bins is None:
             bins = [getattr(model, f"fNbins{axis}", 0) for axis in "XYZ"]

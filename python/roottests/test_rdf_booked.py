@@ -1,0 +1,56 @@
+"""What a distributed RDataFrame refuses when an operation is booked, or when it is made, and how its values merge."""
+
+from array import array
+
+import pytest
+import ROOT
+from ROOT._distrdf.Backends.Base import TaskResult, distrdf_reducer
+
+
+EDGES = array("d", [0.0, 1.0, 2.0])
+
+
+@pytest.mark.parametrize(("name", "model", "axis", "columns"), [
+    ("Histo1D", ("h", "", 10, 0, 0), "x (from 0 to 0)", ("x", "w")),
+    ("Histo2D", ("h", "", 2, EDGES, 10, 3.0, 2.0), "y (from 3 to 2)", ("x", "x")),
+    ("Histo3D", ("h", "", 2, 0, 1, 2, 0, 1, 3, 0, 0), "z (from 0 to 0)", ("x", "x", "x")),
+    ("HistoND", ("h", "", 2, [4, 8], [0.0, 0.0], [3.0, 0.0]), "1 (from 0 to 0)", (("x", "x"),)),
+    ("HistoNSparseD", ("h", "", 2, [4, 8], [0.0, 0.0], [0.0, 1.0]), "0 (from 0 to 0)", (("x", "x"),)),
+    ("Profile1D", ("h", "", 8, 0.0, 0.0), "x (from 0 to 0)", ("x", "x")),
+    ("Profile2D", ("h", "", 8, 0.0, 1.0, 8, 0.0, 0.0), "y (from 0 to 0)", ("x", "x", "x")),
+])
+def test_limits_that_root_would_choose(client, name, model, axis, columns):
+    """Each range would have others, and ROOT would leave out what it cannot merge."""
+    frame = ROOT.RDataFrame(10, executor=client).Define("x", "1.").Define("w", "1.")
+    with pytest.raises(ValueError) as caught:
+        getattr(frame, name)(model, *columns)
+    assert f"{name} 'h' of x, " in str(caught.value) and f"no limits on its axis {axis}" in str(caught.value)
+    assert "low < high" in str(caught.value) and "Min('x') and Max('x')" in str(caught.value)
+
+
+def test_limits_that_are_given(client):
+    frame = ROOT.RDataFrame(10, executor=client).Define("x", "1.")
+    with pytest.raises(ValueError, match="has no limits"):
+        frame.Histo1D(ROOT.RDF.TH1DModel("h", "", 10, 1, 1), "x")
+    histogram = frame.Histo1D(("h", "", 2, EDGES), "x")
+    profile = frame.Profile1D(("p", "", 2, 0.0, 2.0, 0.0, 0.0), "x", "x")  # It has no limits on what it averages.
+    assert histogram.GetEntries() == profile.GetEntries() == 10
+    with pytest.raises(ValueError, match="has no limits"):  # also after a run
+        frame.Histo1D(model=("h", "", 10, 0, 0))
+
+
+def test_what_cannot_be_merged_is_an_error(capfd):
+    """ROOT itself leaves it out, with a line on standard error."""
+    from dtpnode import _rdfbackend
+
+    def made(high):
+        histogram = ROOT.RDataFrame(10).Define("x", "0.5").Histo1D(("mass", "", 10, 0, high), "x")
+        return TaskResult([ROOT.Detail.RDF.GetMergeableValue(histogram)], None)
+
+    reduce = _rdfbackend.task.exact(distrdf_reducer)
+    assert reduce(made(1), made(1)).mergeables[0].GetValue().GetEntries() == 20
+    with pytest.raises(RuntimeError, match="could not merge what ranges give for TH1D 'mass': .*limits are inconsist"):
+        reduce(made(1), made(0.77))
+    assert "limits" not in capfd.readouterr().err
+    ROOT.Error("here", "errors are shown as before")
+    assert "errors are shown as before" in capfd.readouterr().err

@@ -1,0 +1,94 @@
+"""What is looked at when an operation of a distributed RDataFrame is booked, and when the dataframe is made.
+
+What would be silently wrong when it is run in ranges is refused here, where its user has written it.
+"""
+
+import weakref
+from collections import deque
+from typing import Any
+
+import ROOT
+from ROOT._distrdf import Operation
+
+
+class _Nodes(deque[Any]):
+    """The nodes of a graph. ROOT adds one for each operation, before anything is done with that."""
+
+    def appendleft(self, node: Any) -> None:
+        try:
+            check(node.operation)
+        except BaseException:
+            node.parent.nchildren -= 1  # ROOT has counted it already.
+            raise
+        super().appendleft(node)
+
+
+def watch(head: Any) -> None:
+    """Has each operation of a graph be checked from now on."""
+    weak, prune = weakref.ref(head), type(head)._prune_graph
+
+    def pruned() -> None:
+        head: Any = weak()
+        prune(head)  # It makes a new list.
+        head.graph_nodes = _Nodes(head.graph_nodes)
+
+    head.graph_nodes, head._prune_graph = _Nodes(head.graph_nodes), pruned
+
+
+def check(operation: Any) -> None:
+    """Refuses an operation that would not give what it gives in one process."""
+    if operation.name in MODELS:
+        _check_limits(operation)
+
+
+# --- histograms
+
+MODELS = {
+    "Histo1D": "TH1DModel", "Histo2D": "TH2DModel", "Histo3D": "TH3DModel", "HistoND": "THnDModel",
+    "HistoNSparseD": "THnSparseDModel", "Profile1D": "TProfile1DModel", "Profile2D": "TProfile2DModel",
+}  # fmt: skip
+AXES = {"1": "X", "2": "XY", "3": "XYZ"}
+
+
+def model_of(operation: Any) -> Any:
+    """The model of a histogram or profile as ROOT has it; None if ROOT makes none of what was given."""
+    given = operation.kwargs.get("model", operation.args[0] if operation.args else None)
+    kind = getattr(ROOT.RDF, MODELS[operation.name], None)
+    if kind is None or isinstance(given, kind):
+        return given
+    try:
+        return kind(*given) if isinstance(given, tuple) else kind(given)
+    except TypeError:
+        return None  # ROOT refuses it, too, and says why.
+
+
+def _check_limits(operation: Any) -> None:
+    """Refuses limits that ROOT chooses by what it fills: each range would choose others, which cannot be merged."""
+    model = model_of(operation)
+    if model is None:
+        return
+    columns = [c for given in operation.args[1:] for c in ([given] if isinstance(given, str) else given)]
+    for i, axis, low, high in _limits(operation.name, model):
+        if low < high:
+            continue
+        of = f" of {', '.join(map(str, columns))}" if columns else ""
+        column = repr(str(columns[i])) if i < len(columns) else "COLUMN"
+        raise ValueError(
+            f"{operation.name} {str(model.fName)!r}{of} has no limits on its axis {axis} (from {low:g} to {high:g}): "
+            "ROOT would choose others for each range of entries, and could not merge what the ranges give. Give limits "
+            f"with low < high; if you know none, take those that Min({column}) and Max({column}) give in a run before"
+        )
+
+
+def _limits(name: str, model: Any) -> list[tuple[int, str, float, float]]:
+    """The limits of each axis for which there are no edges of bins, behind its number, from 0, and its name."""
+    axes = AXES.get(name.removesuffix("D")[-1])
+    if axes is not None:
+        return [
+            (i, axis.lower(), getattr(model, f"f{axis}Low"), getattr(model, f"f{axis}Up"))
+            for i, axis in enumerate(axes)
+            if not len(getattr(model, f"fBin{axis}Edges"))
+        ]
+    edges = [len(some) for some in model.fBinEdges]
+    limits = enumerate(zip(model.fXmin, model.fXmax))
+    return [(i, str(i), low, high) for i, (low, high) in limits if not any(edges[i : i + 1])]
