@@ -7,6 +7,15 @@ import ROOT
 from ROOT._distrdf.Backends.Base import TaskResult, distrdf_reducer
 
 
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("booked")
+    for i in range(2):
+        frame = ROOT.RDataFrame(100).Define("x", f"double(rdfentry_ + {100 * i})").Define("v", "ROOT::RVecF{1.f, 2.f}")
+        frame.Snapshot("t", f"{folder}/b{i}.root", ["x", "v"])
+    return [f"{folder}/b{i}.root" for i in range(2)]
+
+
 EDGES = array("d", [0.0, 1.0, 2.0])
 
 
@@ -54,3 +63,25 @@ def test_what_cannot_be_merged_is_an_error(capfd):
     assert "limits" not in capfd.readouterr().err
     ROOT.Error("here", "errors are shown as before")
     assert "errors are shown as before" in capfd.readouterr().err
+
+
+def test_entry_lists(client, files):
+    """Ranges would know nothing of them."""
+    chain = ROOT.TChain("t")
+    for name in files:
+        chain.Add(name)
+    chosen = ROOT.TEntryList("chosen", "", chain)
+    chosen.Enter(3, chain)
+    chain.SetEntryList(chosen)
+    with pytest.raises(ValueError, match="TChain 't' has an entry list"):
+        ROOT.RDataFrame(chain, executor=client)
+    chain.SetEntryList(ROOT.nullptr)
+    assert ROOT.RDataFrame(chain, executor=client).GetColumnType("x") == "Double_t"
+
+
+@pytest.mark.parametrize("bounds", [(0, 50), (5, 50), (50,)])
+def test_global_ranges(client, files, bounds):
+    spec = ROOT.RDF.Experimental.RDatasetSpec()
+    spec.AddSample(("all", "t", files)).WithGlobalRange(bounds)
+    with pytest.raises(ValueError, match="the RDatasetSpec has a global range, from entry [05] to 50"):
+        ROOT.RDataFrame(spec, executor=client)

@@ -232,6 +232,7 @@ class Backend(Base.BaseBackend):  # type: ignore[misc]
 
     def make_dataframe(self, *args: Any, **kwargs: Any) -> Any:
         """A dataframe on the same pool. ROOT calls it, too, for what a Snapshot returns."""
+        _rdfbooked.check_source(args)
         backend = Backend(self.client, self.options)
         head = HeadNode.get_headnode(backend, kwargs.pop("npartitions", None), *args)
         backend._head = weakref.ref(head)
