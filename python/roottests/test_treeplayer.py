@@ -143,6 +143,49 @@ def test_friends_aliases_and_entry_lists(chains, folder):
     same(session.GetOutputList(), alone(other, "Ana.C+", "friend"))
 
 
+def used(chain, how):
+    """A chain that has been used before the first session of its process, of which ROOT knows no other player yet."""
+    ROOT.TVirtualTreePlayer.SetPlayer("TTreePlayer")
+    if how == "draw":
+        assert chain.Draw("MET_pt:nMuon", "nMuon > 1", "goff") > 0
+    elif how == "count":
+        assert chain.GetEntries("nMuon > 1") > 0
+    elif how == "scan":
+        chain.Scan("MET_pt", "Entry$ < 1")
+    else:
+        assert chain.Draw(">>some", "Entry$ % 9 == 0", "entrylist") == TOTAL / 9
+        chain.SetEntryList(ROOT.gDirectory.Get("some"))
+    return chain
+
+
+@pytest.mark.parametrize("how", ["draw", "count", "scan", "list"])
+def test_chains_that_were_used_before(chains, client, how):
+    """ROOT keeps what has drawn, counted or scanned a chain, and has it do all that follows. The chain's queries go to
+    the pool all the same, and what was drawn here before can still be asked for."""
+    chain = used(chains(), how)
+    rows, first = chain.GetSelectedRows(), chain.GetV1()[0] if how == "draw" else None
+    n = TOTAL // 9 if how == "list" else TOTAL
+    with dtpnode.proof(chain, client=client) as session:
+        assert chain.GetSelectedRows() == rows and (first is None or chain.GetV1()[0] == first)
+        assert chain.Process("Ana.C+") == 0
+        assert session.GetQueryResult().GetEntries() == n == session.GetOutputList().FindObject("n").GetVal()
+        assert chain.GetEntries("nMuon > 1") == chain.Draw("MET_pt", "nMuon > 1", "goff")
+        assert session.GetNumberOfQueries() == 1 and session.GetQueryResult().GetResultFile()
+    assert chain.Draw("MET_pt", "", "goff") == n and chain.GetV1()[n - 1] > 0  # by ROOT again
+
+
+def test_chain_with_a_player_of_its_own(chains, client):
+    ROOT.gInterpreter.Declare("""
+        struct Player : TTreePlayer {};
+        struct AnyTree : TTree { static void play(TTree &t) { t.*&AnyTree::fPlayer = new Player; } };
+    """)
+    chain = chains()
+    ROOT.AnyTree.play(chain)
+    with pytest.raises(dtpnode.Error, match="Events has a player that is not ROOT's own"):
+        with dtpnode.proof(chain, client=client):
+            pass
+
+
 def test_an_exception_reaches_the_caller(chains, capfd):
     with dask_treeplayer.session(chains()).spawn() as session:
         said = "1 of 9,000 entries are missing.*e1.root.*999.*no event for me"

@@ -100,10 +100,11 @@ class Session:
 
     def take(self, chain: Any) -> None:
         """Has the queries of a chain go to the pool."""
-        if not isinstance(chain, root().TChain):
+        check_chain(chain)
+        if not root().TProofTreePlayer.Take(chain):
             raise Error(
-                f"{chain!r} is not a TChain, and only chains can run on the pool",
-                'make one of its file: chain = ROOT.TChain("NAME"); chain.Add("FILE")',
+                f"the chain {chain.GetName()} has a player that is not ROOT's own, and so would run in this process",
+                "make another chain of its files: other = ROOT.TChain(chain.GetName()); other.Add(chain)",
             )
         chain.SetProof()
         self.chains.append(chain)
@@ -150,6 +151,15 @@ class Session:
         self.proof.Close()
         if self._before is not None and self._before.IsValid():
             self._before.cd()
+
+
+def check_chain(chain: Any) -> None:
+    """Refuses what cannot run on the pool."""
+    if not isinstance(chain, root().TChain):
+        raise Error(
+            f"{chain!r} is not a TChain, and only chains can run on the pool",
+            'make one of its file: chain = ROOT.TChain("NAME"); chain.Add("FILE")',
+        )
 
 
 def _version(client: Client) -> str:

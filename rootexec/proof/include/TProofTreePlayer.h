@@ -3,11 +3,20 @@
 
 #include "TTreePlayer.h"
 
+#include <memory>
+
 /// Processes and draws the trees of a process in which a session was opened: a chain for which SetProof() was called on
 /// the pool, any other as always.
 class TProofTreePlayer : public TTreePlayer {
  public:
   using TTreePlayer::Process;
+
+  /// Gives a tree a player of this class. ROOT makes one when a tree is first drawn, counted or scanned, and a tree that
+  /// was so before the session has one of ROOT's own class, by which its queries would stay in this process. What that one
+  /// knows of its last drawing goes along. False if the tree has a player of another class, which is left to it.
+  static Bool_t Take(TTree &tree);
+  /// Takes all chains that ROOT knows of in this process.
+  static void TakeChains();
 
   Long64_t Process(const char *selector, Option_t *option, Long64_t nentries, Long64_t firstentry) override;
   Long64_t Process(TSelector *selector, Option_t *option, Long64_t nentries, Long64_t firstentry) override;
@@ -32,10 +41,12 @@ class TProofTreePlayer : public TTreePlayer {
   }
 
  private:
+  void TakeOver(std::unique_ptr<TTreePlayer> former);
   Bool_t OnPool() const;
   Bool_t Here() const;
 
   TTree *fMine = nullptr;   //!
+  std::unique_ptr<TTreePlayer> fFormer; //! kept, since a call of it may have opened the session
   Bool_t fDrawn = kFALSE;   //! whether the last drawing was the pool's
   Int_t fHere = 0;          //! calls that run in this process whatever SetProof() said
 

@@ -8,6 +8,7 @@
 #include "TParameter.h"
 #include "TProofLite.h"
 #include "TProofLog.h"
+#include "TProofTreePlayer.h"
 #include "TROOT.h"
 #include "TVirtualMutex.h"
 #include "TVirtualTreePlayer.h"
@@ -101,6 +102,7 @@ TProof::TProof(const char *url, const char *conffile, const char *, Int_t loglev
   SetBit(kUseProgressDialog);
   fValid = kTRUE;
   TVirtualTreePlayer::SetPlayer("TProofTreePlayer");
+  TProofTreePlayer::TakeChains();
   dtpnode::prepareProcess();
   if (!state.empty()) return; // a program that names the node knows what it has
   const Int_t n = GetParallel();

@@ -4,9 +4,14 @@
 #include "TH1.h"
 #include "TProof.h"
 #include "TProofOutputList.h"
+#include "TROOT.h"
 #include "TSelectorDraw.h"
 #include "TSelectorEntries.h"
+#include "TVirtualMutex.h"
 #include "drawn.h"
+
+#include <typeinfo>
+#include <utility>
 
 namespace {
 
@@ -22,7 +27,40 @@ class Counted {
   Int_t &fCalls;
 };
 
+/// Has the name of a member of all trees that only classes which derive from them may say.
+struct AnyTree : TTree {
+  static TVirtualTreePlayer *&PlayerOf(TTree &tree) { return tree.*&AnyTree::fPlayer; }
+};
+
 } // namespace
+
+Bool_t TProofTreePlayer::Take(TTree &tree) {
+  TVirtualTreePlayer *&player = AnyTree::PlayerOf(tree);
+  if (!player || dynamic_cast<TProofTreePlayer *>(player)) return kTRUE; // the first call makes one of this class
+  const TVirtualTreePlayer &former = *player;
+  if (typeid(former) != typeid(TTreePlayer)) return kFALSE;
+  auto mine = std::make_unique<TProofTreePlayer>();
+  mine->SetTree(&tree);
+  mine->TakeOver(std::unique_ptr<TTreePlayer>(static_cast<TTreePlayer *>(player)));
+  player = mine.release();
+  return kTRUE;
+}
+
+void TProofTreePlayer::TakeChains() {
+  R__LOCKGUARD(gROOTMutex);
+  TIter next(gROOT->GetListOfDataSets());
+  while (TObject *o = next())
+    if (auto *chain = dynamic_cast<TChain *>(o)) Take(*chain);
+}
+
+void TProofTreePlayer::TakeOver(std::unique_ptr<TTreePlayer> former) {
+  const auto swapped = [&](auto... members) { (std::swap(this->*members, *former.*members), ...); };
+  swapped(&TProofTreePlayer::fScanRedirect, &TProofTreePlayer::fScanFileName, &TProofTreePlayer::fDimension,
+          &TProofTreePlayer::fSelectedRows, &TProofTreePlayer::fHistogram, &TProofTreePlayer::fSelector,
+          &TProofTreePlayer::fSelectorFromFile, &TProofTreePlayer::fSelectorClass, &TProofTreePlayer::fInput,
+          &TProofTreePlayer::fFormulaList, &TProofTreePlayer::fSelectorUpdate);
+  fFormer = std::move(former);
+}
 
 // The intervals that SetProof() leaves, as a call without and one with kTRUE, see TProofChainCall.h.
 Bool_t TProofTreePlayer::OnPool() const {

@@ -17,16 +17,18 @@ std::string headers() {
   return std::string(gSystem->GetDirName(info.dli_fname).Data()) + "/../include";
 }
 
-/// chain.SetProof() in Python, where a macro of the preprocessor is of no use.
+/// What Python needs: chain.SetProof(), where a macro of the preprocessor is of no use.
 const char *const kPython = R"(
-def _dtpnode_set_proof():
+def _dtpnode_prepare():
     import ROOT
     def SetProof(self, on=True, refresh=False, gettreeheader=False):
+        if on and not ROOT.TProofTreePlayer.Take(self):
+            raise RuntimeError('the chain ' + self.GetName() + ' has a player of its own, which knows no pool')
         self.SetTimerInterval(1 if on else 0)
     if not hasattr(ROOT.TChain, 'SetProof'):
         ROOT.TChain.SetProof = SetProof
-_dtpnode_set_proof()
-del _dtpnode_set_proof
+_dtpnode_prepare()
+del _dtpnode_prepare
 )";
 
 void preparePython() {
