@@ -1,5 +1,6 @@
 """Sessions of dask_treeplayer and of PROOF in a process with PyROOT, on real daemons, beside ROOT by itself."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -210,9 +211,18 @@ def test_an_exception_reaches_the_caller(chains, capfd):
 
 
 def test_input(chains):
+    """What is made in the call itself, too, which Python has no other name for."""
     with dask_treeplayer.session(chains()).spawn() as session:
-        session.Process("Ana.C+", "begin")
+        session.Process("Ana.C+", "begin", 10)
         assert session.GetOutputList().FindObject("seen").GetTitle() == "42"
+        for add in session.proof.AddInput, session.proof.AddInputData, ROOT.gProof.AddInput, ROOT.TDSet().AddInput:
+            session.proof.ClearInput()
+            add(ROOT.TNamed("by_begin", "43"))
+            gc.collect()
+            others = [ROOT.TNamed("other", "44") for _ in range(1000)]  # where it was, if it is gone
+            session.Process("Ana.C+", "", 10)
+            assert session.GetOutputList().FindObject("seen").GetTitle() == "43" and len(others) == 1000
+        session.proof.ClearInput()
 
 
 def test_misuse(chains, monkeypatch):

@@ -17,7 +17,8 @@ std::string headers() {
   return std::string(gSystem->GetDirName(info.dli_fname).Data()) + "/../include";
 }
 
-/// What Python needs: chain.SetProof(), where a macro of the preprocessor is of no use.
+/// What Python needs: chain.SetProof(), where a macro of the preprocessor is of no use, and calls by which a session
+/// keeps an object without a copy, that Python is not to delete as the last name of it is gone.
 const char *const kPython = R"(
 def _dtpnode_prepare():
     import ROOT
@@ -27,6 +28,16 @@ def _dtpnode_prepare():
         self.SetTimerInterval(1 if on else 0)
     if not hasattr(ROOT.TChain, 'SetProof'):
         ROOT.TChain.SetProof = SetProof
+    def keeping(call):
+        def keeps(self, obj, *args, **kwargs):
+            returned = call(self, obj, *args, **kwargs)
+            if isinstance(obj, ROOT.TObject):
+                ROOT.SetOwnership(obj, False)
+            return returned
+        keeps.__name__, keeps.__doc__ = call.__name__, call.__doc__
+        return keeps
+    for cls, name in (ROOT.TProof, 'AddInput'), (ROOT.TProof, 'AddInputData'), (ROOT.TDSet, 'AddInput'):
+        setattr(cls, name, keeping(getattr(cls, name)))
 _dtpnode_prepare()
 del _dtpnode_prepare
 )";
