@@ -204,10 +204,47 @@ def test_an_exception_reaches_the_caller(chains, capfd):
         assert "1 of 9,000 entries are missing" in capfd.readouterr().err
         with pytest.raises(dtpnode.Error, match="could not find the selector None.C"):
             session.Process("None.C+")
-        with pytest.raises(dtpnode.Error, match="no files"):
-            with dask_treeplayer.session(ROOT.TChain("Events")).spawn() as empty:
-                empty.Process("Ana.C+")
         assert session.Process("Ana.C+") == 0  # the session goes on
+
+
+def test_no_entries(folder, chains):
+    """Files without entries are no error: all but Process is called. A chain without files is one, before Begin."""
+    path = str(folder / "none.root")
+    file = ROOT.TFile(path, "RECREATE")
+    tree = chains(1).CloneTree(0)
+    tree.SetDirectory(file)
+    tree.Write()
+    file.Close()
+    none = ROOT.TChain("Events")
+    none.Add(path)
+    began = []
+
+    class Begins(Mine):
+        def Begin(self, tree):
+            began.append(True)
+
+    with dask_treeplayer.session(none).spawn() as session:
+        assert session.Process("Ana.C+") == 0 == session.GetOutputList().FindObject("h").GetEntries()
+        assert session.Process(Begins(0)) == 0 == session.GetOutputList().FindObject("h").GetEntries()
+        assert began.pop() and not began
+        session.chain = ROOT.TChain("Events")
+        for selector in "Ana.C+", Begins(0):
+            with pytest.raises(dtpnode.Error, match="no files to run over: the chain Events has none"):
+                session.Process(selector)
+    assert not began
+
+
+def test_trees_without_chains(chains, folder):
+    """They are refused, where they cannot run."""
+    file = ROOT.TFile(str(folder / "e0.root"))
+    with pytest.raises(dtpnode.Error, match="is not a TChain"):
+        dask_treeplayer.session(file.Get("Events"))
+    with dask_treeplayer.session(chains()).spawn() as session:
+        session.chain = file.Get("Events")
+        with pytest.raises(dtpnode.Error, match="is not a TChain"):
+            session.Process("Ana.C+")
+        with pytest.raises(dtpnode.Error, match="the tree Events is not a TChain"):
+            session._session.query(lambda: session.proof.ProcessChain(session.chain, "Ana.C+", ROOT.nullptr, "", -1, 0))
 
 
 def test_input(chains):

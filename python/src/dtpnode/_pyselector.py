@@ -50,6 +50,11 @@ def process(
     """Runs such a selector over a chain, with Begin and Terminate here, and returns its status. given is the TList that
     is the selector's fInput. What Process has raised is raised here, without Terminate, and there is no output then.
     begun is called with the number of entries and the name of the job that runs them."""
+    if not chain.GetNtrees():
+        raise Error(
+            f"there are no files to run over: the chain {chain.GetName()} has none",
+            "add some: Add() returns how many files it has found",
+        )
     selector.SetInputList(given)
     selector.SetOption(option)
     selector.Begin(root().nullptr)

@@ -15,8 +15,8 @@ running. The selector needs no changes, and no header beside it. What is differe
   ``dtpnode.MissingEntries`` or another ``dtpnode.Error``, that of a selector in Python as it was raised; there, the
   entries of a chunk were missing without a word.
 - ``nentries`` is exact, also with ``firstentry``; outputs are merged by their ``Merge``, whatever class they have, and
-  what has none stays apart, which is said; friends, aliases and entry lists of the chain count; no entries at all are
-  no error.
+  what has none stays apart, which is said; friends, aliases and entry lists of the chain count; files without any
+  entry are no error, and a chain without any file is one, before ``Begin``.
 - ``Begin`` runs here, and what it puts into fInput is there on the nodes; so is what ``session.proof.AddInput`` and
   ``SetParameter`` put there.
 - ``Process`` takes a selector object too, and a class that is loaded.
@@ -35,7 +35,7 @@ from typing import Any
 
 from ._client import Client
 from ._errors import Error
-from ._proof import Missing, MissingEntries, Session
+from ._proof import Missing, MissingEntries, Session, check_chain
 from ._pyselector import is_python
 from ._root import root
 from ._spawn import Hosts, default_root
@@ -74,6 +74,7 @@ class session:
     """
 
     def __init__(self, chain: Any) -> None:
+        check_chain(chain)
         self.chain = chain
         self.workers: Mapping[str, int] = {}
         self.spawned: Any = {}
@@ -154,6 +155,7 @@ class session:
         """
         if self._session is None:
             raise RuntimeError("the session has not begun: with session(chain).spawn({...}) as s")
+        check_chain(self.chain)
         _look_in(workdir)
         self._connected()
         held, chain = self._session, self.chain

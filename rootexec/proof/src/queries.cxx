@@ -544,7 +544,14 @@ bool dtpnode::isPast(TTree &chain, Long64_t first) {
 
 Long64_t TProof::ProcessChain(TTree *chain, const char *selector, TSelector *object, Option_t *option, Long64_t n,
                               Long64_t first) {
-  TDSet set(*static_cast<TChain *>(chain), kFALSE);
+  auto *files = dynamic_cast<TChain *>(chain);
+  if (!files)
+    return Failed("Process", std::string("the tree ") + (chain ? chain->GetName() : "") + " is not a TChain, and only chains "
+                  "can run on the pool", "make one of its file");
+  TDSet set(*files, kFALSE);
+  if (set.GetListOfElements()->IsEmpty())
+    return Failed("Process", std::string("there are no files to run over: the chain ") + chain->GetName() + " has none",
+                  "add some: Add() returns how many files it has found");
   // As TChain::Process, which calls nothing at all of a selector by its name, and of an object all but Process.
   if (dtpnode::isPast(*chain, first)) {
     if (!object) return 0;
