@@ -22,6 +22,12 @@ imported already, where it finds none but the same modules in that.
     STARTS           what users call start, such as "the initializer, begin (my.py:12),"
     show(item)       how an item at which process has raised is shown to its user; by default its repr. It is given what
                      process is given
+    exception(e, dumps)
+                     what is sent of an exception that process has raised: a pickle, which dumps makes, or in words why
+                     there is none; by default dumps(e)
+    instead(value, unsent)
+                     what is sent in the place of a value that has no pickle; by default, and with None, unsent(value),
+                     which is an exception that says which part of that is in the way, is what process has raised
     unpicklable(value, root)
                      says which part of a value that has no pickle is in the way, as reached from root, or nothing
     finish(total)    on the submitting side, after all: returns the total that is kept; total is None with MODE "values"
@@ -57,7 +63,7 @@ from typing import Any, Callable, Container, Mapping
 
 from . import versions
 
-NAMES = ("begin", "start", "process", "reduce", "told", "show", "unpicklable", "finish")
+NAMES = ("begin", "start", "process", "reduce", "told", "show", "exception", "instead", "unpicklable", "finish")
 
 
 class BadCode(Exception):
@@ -90,6 +96,8 @@ class Code:
         self.process: Callable[[Any], Any] = names["process"]
         self.show: Callable[..., str] = names.get("show") or repr
         self.unpicklable: Callable[[Any, str], str] = names.get("unpicklable") or (lambda value, root: "")
+        self.exception: Callable[..., Any] = names.get("exception") or (lambda e, dumps: dumps(e))
+        self.instead: Callable[..., Any] = names.get("instead") or (lambda value, unsent: None)
         self.pickler: Callable[[Any], Any] = names.get("PICKLER") or (lambda base: base)
         self._pickler: Any = None
         self.finish: Callable[[Any], Any] | None = names.get("finish")

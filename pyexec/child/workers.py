@@ -345,8 +345,16 @@ class Generation(Worker):
         except partial.NotWritten:
             raise
         except Exception as e:
-            why = self.code.unpicklable(result, "the result") or f"{type(result).__qualname__}: {described(e)}"
-            raise pickle.PicklingError(f"could not send the result: {why}\n{what_to_return(why)}") from e
+            instead = self.code.instead(result, lambda part: self.unsent(part, e))
+            if instead is None:
+                raise self.unsent(result, e) from e
+            run.back()
+            self.write(instead, run)
+
+    def unsent(self, value: Any, e: Exception) -> pickle.PicklingError:
+        """Says why a result was not sent, of e by which it has no pickle."""
+        why = self.code.unpicklable(value, "the result") or f"{type(value).__qualname__}: {described(e)}"
+        return pickle.PicklingError(f"could not send the result: {why}\n{what_to_return(why)}")
 
     def keep(self, p: Frame, items: Items | None, at: int, last: int) -> int:
         """Runs items, of which each has a value, and returns where it stopped. What an item raises is its value, also
@@ -567,11 +575,17 @@ def status_of(code: Any) -> int:
 
 
 def described(e: BaseException) -> str:
-    """An exception in one line, as the last line of a traceback."""
+    """An exception in words: its class, named as in tracebacks, and its own text. The last line of a traceback is not
+    the same: it may be that of a note, or the end of a text of several lines."""
+    kind = type(e)
+    name = kind.__qualname__
+    if kind.__module__ not in ("__main__", "builtins"):
+        name = f"{kind.__module__}.{name}"
     try:
-        return traceback.format_exception_only(type(e), e)[-1].strip()
-    except Exception:
-        return type(e).__name__  # Its own __str__ has failed.
+        text = str(e)
+    except Exception:  # of its own __str__
+        return name
+    return f"{name}: {text}" if text else name
 
 
 def no_memory(e: MemoryError) -> str:
@@ -637,8 +651,8 @@ def trace(e: BaseException) -> str:
 
 
 def raised_value(e: BaseException, item: str, code: Code) -> bytes:
-    """The value of an item whose call has raised: the exception as a pickle, which is None where it cannot be made,
-    and words for whoever cannot read the pickle."""
+    """The value of an item whose call has raised: the exception as a pickle, which is None, or says in words why, where
+    there is none, and words for whoever cannot read the pickle, with the notes that the traceback has."""
     text = trace(e)
     if isinstance(e, ModuleNotFoundError):
         text += advice(e) + "\n"
@@ -651,12 +665,14 @@ def raised_value(e: BaseException, item: str, code: Code) -> bytes:
         text += "threads\n"
     BaseException.with_traceback(e, None)  # Its class may not let attributes be set.
     try:
-        pickled = code.dumps(e)
+        pickled = code.exception(e, code.dumps)
     except MemoryError:
         raise
     except BaseException:
         pickled = None
-    return pickle.dumps((pickled, described(e), text, item), 5)
+    notes = getattr(e, "__notes__", None)
+    words = "\n".join([described(e), *map(str, notes if isinstance(notes, list) else ())])
+    return pickle.dumps((pickled, words, text, item), 5)
 
 
 def is_inode(fd: int, inode: int) -> bool:

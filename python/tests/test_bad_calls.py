@@ -49,9 +49,11 @@ CONFIG = Config()
         (lambda pool: pool.submit(lambda: CONFIG), "the function -> the global CONFIG.lock, a _thread.lock"),
         (lambda pool: pool.submit(functools.partial(print, Config())), "the function.args[0].lock, a _thread.lock"),
         (lambda pool: (lambda c: pool.submit(lambda: c))({"k": (i for i in ())}), "variable c['k'], a generator"),
-        (lambda pool: pool.map(len, [[1], [threading.Lock()]]), "args[0][0], a _thread.lock"),
+        (lambda pool: pool.map(len, [[1], [threading.Lock()]]), "the call of the item 1: args[0][0], a _thread.lock"),
+        (lambda pool: list(pool.map(len, iter([[1]] * 7 + [[threading.Lock()]]))), "of the item 7: args[0][0], a"),
+        (lambda pool: pool.reduce(len, [[1], [threading.Lock()]]).result(), "of the item 1: args[0][0], a _thread"),
     ],
-    ids=["argument", "global", "partial", "closure", "map"],
+    ids=["argument", "global", "partial", "closure", "map", "iterator", "reduce"],
 )
 def test_unpicklable(pool, call, where):
     with pytest.raises(dtpnode.Unpicklable) as e:
@@ -159,8 +161,81 @@ def test_exception_that_cannot_be_unpickled(pool):
 
     with pytest.raises(dtpnode.RemoteError, match="salt and pepper") as e:
         pool.submit(fail).result()
-    assert "could not be unpickled" in e.value.hint
+    assert "could not be unpickled" in e.value.hint and e.value.hint.endswith(
+        "have its class define __reduce__, or give all parameters of its __init__ defaults"
+    )
     assert "in fail\n" in str(e.value.__cause__) and 'raise Odd("salt", "pepper")' in str(e.value.__cause__)
+
+
+class Refuses(Exception):
+    def __reduce__(self):
+        raise RuntimeError("not for you")
+
+
+def with_lock(error, *args):
+    """Raises an exception with an attribute that has no pickle, and one that has."""
+    e = error(*args)
+    e.lock, e.run = threading.Lock(), 362_104
+    raise e
+
+
+def raises_odd():
+    raise Odd("salt", "pepper")
+
+
+def raises_refuses():
+    raise Refuses("bad pt")
+
+
+def every_way(client, pool, function, *args):
+    """What a function raises as a call, as an item of remote_map, and of reduce, in which it ends the job, too."""
+    (outcome,) = client.remote_map(lambda _: function(*args), [0], progress=False)
+    reductions = [client.reduce(lambda _: function(*args), [0], output=None, fail_fast=fast) for fast in (False, True)]
+    return [pool.submit(function, *args).exception(), outcome.error, *(r.exception() for r in reductions)]
+
+
+def test_exception_with_an_attribute_that_has_no_pickle(client, pool):
+    """It is caught by its class, and says what it has lost."""
+    for e in every_way(client, pool, with_lock, ValueError, "bad pt"):
+        assert type(e) is ValueError and e.args == ("bad pt",) and e.run == 362_104 and not hasattr(e, "lock")
+        assert "the exception.lock, a _thread.lock: cannot pickle" in e.__notes__[0]
+
+
+@pytest.mark.parametrize(
+    "raises, words, why",
+    [
+        (raises_refuses, "Refuses: bad pt", "the exception, a test_bad_calls.Refuses: not for you; have"),
+        (raises_odd, "Odd: salt and pepper", "have its class define __reduce__, or give all"),
+    ],
+    ids=["reduce", "init"],
+)
+def test_exception_that_has_no_pickle(client, pool, raises, words, why):
+    """Its class and text are told, what in it is in the way, and what to do."""
+    for e in every_way(client, pool, raises):
+        assert type(e) is dtpnode.RemoteError and words in e.message and why in e.hint
+
+
+def test_exception_that_was_given_what_has_no_pickle(client, pool):
+    def fails():
+        raise ValueError("bad pt", {"lock": threading.Lock()})
+
+    for e in every_way(client, pool, fails):
+        assert type(e) is dtpnode.RemoteError and e.message.startswith("ValueError: ('bad pt', {'lock': <unlocked")
+        assert "the exception.args[1]['lock'], a _thread.lock: cannot pickle" in e.hint and "raise it without" in e.hint
+
+
+def test_words_of_an_exception_with_a_note(client, pool):
+    """Its text is not taken from the end of its traceback, which a note has."""
+    def fails():
+        e = Odd("salt\nand", "pepper")
+        if hasattr(e, "add_note"):
+            e.add_note("of run 7\n(see the log)")
+        raise e
+
+    for n, e in enumerate(every_way(client, pool, fails)):
+        assert type(e) is dtpnode.RemoteError and "Odd: salt\nand and pepper" in e.message
+        if n < 2 and hasattr(e, "add_note"):
+            assert e.message.endswith("\nof run 7\n(see the log)")
 
 
 def test_exception_as_it_was_raised(pool):

@@ -209,6 +209,46 @@ def test_recoverable(client, samples):
         processor.Runner(DtpnodeExecutor(client, status=False, retries=0))(chunks[1:2], ill)
 
 
+class Once:
+    """An accumulator that cannot be added."""
+
+    def __add__(self, other):
+        raise ValueError("axes not mergable: Hist(\n  Regular(10, 0, 1),\n)")
+
+
+def once(events):
+    return {"h": Once()}
+
+
+def noted_ill(events):
+    e = FileNotFoundError("no corrections")
+    if hasattr(e, "add_note"):
+        e.add_note("of run 7")
+    raise e
+
+
+def test_what_is_told_of_what_raises(client, samples, capfd):
+    """What Runner raises is not told as if a process had failed, and a sum that fails is told by file and entries."""
+    file = str(samples / "nano_dy.root")
+    chunks = list(processor.Runner(HERE, chunksize=10).preprocess({"ZJets": [file]}, treename="Events"))
+    runner = processor.Runner(DtpnodeExecutor(client, status=False, retries=0))
+    with pytest.raises(Exception, match="no corrections") as e:
+        runner(chunks, noted_ill)
+    assert re.search(rf"\nat the item \d, {file}, Events entries \d+ to \d+\n", str(e.value.__cause__))
+    with pytest.raises(ValueError, match="axes not mergable: Hist") as e:
+        runner(chunks, once)
+    assert "\nin the sum of accumulators when " in str(e.value.__cause__)
+    chunk = rf"{file}, Events entries \d+ to \d+"
+    where = f"when what {chunk} gave was added to that of {chunk}"
+    if sys.version_info >= (3, 11):
+        assert re.fullmatch(where, e.value.__notes__[-1])
+    else:
+        where = f".*when .* added.*"
+    err = "".join(line for line in capfd.readouterr().err.splitlines(True) if line.startswith("dtpnode: "))
+    words = r"the sum of accumulators has raised ValueError: axes not mergable: Hist\( Regular\(10, 0, 1\), \),? "
+    assert re.fullmatch(rf"(dtpnode: session \w+: on local-0: {words}{where}\n)?", err)
+
+
 def interrupt(when):
     """Has this thread be interrupted when something is so."""
     def look():

@@ -505,6 +505,56 @@ def test_exception(here):
     assert "_graphrun" not in str(caught.value.__cause__)
 
 
+class Odd(Exception):
+    """It has a pickle, from which it cannot be made."""
+
+    def __init__(self, one, two):
+        super().__init__(f"{one} and {two}")
+
+
+def odd():
+    raise Odd("salt", "pepper")
+
+
+def held():
+    raise ValueError("bad pt", threading.Lock())
+
+
+def ends():
+    raise SystemExit("enough")
+
+
+def interrupted():
+    raise KeyboardInterrupt
+
+
+def leaves():
+    raise GeneratorExit
+
+
+@pytest.mark.parametrize(
+    "raises, words, hint",
+    [
+        (odd, "Odd: salt and pepper\nin the task 'thekey'", "define __reduce__"),
+        (held, "ValueError: ('bad pt', <unlocked", "the exception.args[1], a _thread.lock"),
+        (ends, "the call has raised SystemExit: enough\nin the task 'thekey'", "sys.exit"),
+        (interrupted, "the call has raised KeyboardInterrupt\nin the task 'thekey'", "Ctrl-C"),
+        (leaves, "the call has raised GeneratorExit\nin the task 'thekey'", "BaseException"),
+    ],
+    ids=["unread", "unsent", "exit", "interrupt", "generator"],
+)
+def test_exceptions_that_are_not_raised_as_they_are(here, raises, words, hint):
+    """Class, text and task are told, also where others that take the value are told in its place."""
+    bad = dask.delayed(raises)(dask_key_name="thekey")
+    kept, taken = dask.persist(bad, dask.delayed(abs)(bad))
+    (future,) = dtpnode.dask.futures_of(kept).values()
+    for get in (bad.compute, kept.compute, taken.compute, dask.delayed(abs)(taken).compute, future.result):
+        with pytest.raises(dtpnode.RemoteError) as caught:
+            get()
+        assert words in caught.value.message and "\nin the task 'thekey'" in caught.value.message
+        assert hint in caught.value.hint
+
+
 def test_job_of_a_graph_that_has_failed_ends(here):
     with pytest.raises(ZeroDivisionError):
         dask.compute([dask.delayed(operator.truediv)(1, i % 7) for i in range(100)])

@@ -300,8 +300,11 @@ def test_values(tmp_path):
     assert read[1][:3] == small[:3] and read[2] is None
     read[0][0] = 7  # into a copy of its page
     assert _graphrun.read(pack.path, *wheres[0][:2])[0] == 0
-    error = _graphrun.read(pack.path, *pack.write(_graphrun.parts_of(KeyError("x"), 1))[:2])
+    error = _graphrun.read(pack.path, *pack.write(_graphrun.parts_of(_graphrun.Raised(KeyError("x")).sent(), 1))[:2])
     assert isinstance(error, _graphrun.Raised) and isinstance(error.error, KeyError)
+    sent = _graphrun.Raised.of(b"no pickle", "Odd: salt and pepper").sent()  # of a class that cannot be made here
+    error = _graphrun.read(pack.path, *pack.write(_graphrun.parts_of(sent, 1))[:2]).error
+    assert str(error) == "Odd: salt and pepper" and _graphrun.Raised(error).sent() == sent
     pack.close()
 
 

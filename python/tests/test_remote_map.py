@@ -2,6 +2,7 @@
 
 import collections
 import os
+import pickle
 import re
 import sqlite3
 import sys
@@ -205,6 +206,41 @@ def test_outcomes(client):
         three.result()
     assert 'raise ValueError("three")' in str(e.value.__cause__)
     assert isinstance(found[4].error, dtpnode.ItemLost) and not found[4].worker
+
+
+def generates(item):
+    return (i for i in item)
+
+
+def holds(item):
+    return {"a": [threading.Lock()]}
+
+
+def aborts(item):
+    os.abort()
+
+
+def test_results_that_have_no_pickle(client):
+    """What is in the way is named as the user has it, and where the call has run is known."""
+    for function, why in (generates, "the result, a generator: "), (holds, "the result['a'][0], a _thread.lock: "):
+        (outcome,) = client.remote_map(function, ["k"], progress=False)
+        assert isinstance(outcome.error, pickle.PicklingError)
+        assert why in str(outcome.error) and why in outcome.traceback
+        assert outcome.node and outcome.node_name == "local-0" and outcome.worker.endswith(tuple("0123456789"))
+        assert 0 < outcome.start <= outcome.stop and outcome.value is None
+
+
+def test_numbers_of_items_in_errors(client):
+    """They are the user's own, also where the session has run others before."""
+    list(client.remote_map(abs, range(9), progress=False))
+    (outcome,) = client.remote_map(aborts, ["k"], progress=False)
+    with pytest.raises(dtpnode.ItemLost, match=r"^item 0, aborts\('k'\): .*SIGABRT"):
+        outcome.result()
+    for items in [[0], threading.Lock()], iter([[0], threading.Lock()]):
+        with pytest.raises(dtpnode.Unpicklable, match=r"the call of the item 1: args\[0\], a _thread.lock"):
+            list(client.remote_map(len, items, progress=False))
+    many = dtpnode.ItemLost("items 1,009 to 1,011, which begin with f(1): killed")
+    assert _map.of_item(many, 10).message == "item 10 and others, which begin with f(1): killed"
 
 
 def test_outcomes_are_lazy(client, monkeypatch):

@@ -1,6 +1,7 @@
 """What runs on the nodes of an analysis in coffea: a chunk, and the sum of what two chunks have accumulated.
 
-It is shipped by value, so that nodes need coffea and not this package, and so it imports nothing of it.
+It is shipped by value, so that nodes need coffea and not this package, and so it imports nothing of it but what is
+shipped in the same way.
 
 A sum is the tuple
 
@@ -8,8 +9,9 @@ A sum is the tuple
     skipped      what was skipped: a list of tuples, of the place of a chunk (dataset, filename, treename, first entry,
                  entry behind the last one; -1 for both of a whole file) and of the reason in words
     failed       in the same way the chunks that have raised, of a run that goes on then
-    first        of these the one that comes first: its place, its exception as a pickle or None, that in words, and its
-                 traceback; None if none has raised
+    first        of these the one that comes first: its place, its exception as a pickle or, in words, why there is
+                 none, that in words, and its traceback; None if none has raised
+    of           the place of one of the chunks that have accumulated, and how many these are; None without any
 """
 
 import functools
@@ -18,22 +20,30 @@ import traceback
 import warnings
 from typing import Any, Callable
 
+from ._excepted import pickled as pickle_of
+from ._sums import too_large
+from ._wrapped import dumps
+
 QUIET = r"Skipping bad file after|Performed attempt"  # What coffea warns of, and the client tells with the reason.
+
+
+Place = tuple[str, str, str, int, int]
+Parts = tuple[Any, list[Any], list[Any], Any, "tuple[Place, int] | None"]
 
 
 class Sum:
     """A sum in the process that makes it. It travels as the tuple, compressed by LZ4 at a level unless that is None."""
 
-    __slots__ = ("failed", "first", "level", "own", "skipped", "sum")
+    __slots__ = ("failed", "first", "level", "of", "own", "skipped", "sum")
 
-    def __init__(self, parts: tuple[Any, list[Any], list[Any], Any], level: int | None, own: bool) -> None:
-        self.sum, self.skipped, self.failed, self.first = parts
+    def __init__(self, parts: "Parts", level: int | None, own: bool) -> None:
+        self.sum, self.skipped, self.failed, self.first, self.of = parts
         self.level = level
         self.own = own  # Whether nobody else refers to what is accumulated, so that it may be changed in place.
 
     @property
-    def parts(self) -> tuple[Any, list[Any], list[Any], Any]:
-        return self.sum, self.skipped, self.failed, self.first
+    def parts(self) -> "Parts":
+        return self.sum, self.skipped, self.failed, self.first, self.of
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Sum":
         return self  # It is of one chunk, whose processor was made for it, and add sees to the rest.
@@ -83,11 +93,12 @@ def chunks(
                 note(e, item)
                 raise
             why = words(e)
-            return Sum((None, [], [(place(item), why)], (place(item), pickled(e), why, trace(e))), level, False)
+            return Sum((None, [], [(place(item), why)], (place(item), pickled(e), why, trace(e)), None), level, False)
         skipped = [(place(item), words(caught[0]))] if out is None and caught else []
-        return Sum((out, skipped, [], None), level, False)
+        return Sum((out, skipped, [], None, None if out is None else (place(item), 1)), level, False)
 
     chunk.__name__ = chunk.__qualname__ = name
+    chunk.dtpnode_shows = lambda item: shown(place(item))  # type: ignore[attr-defined]
     return chunk
 
 
@@ -169,14 +180,13 @@ def unreadable(e: BaseException | None) -> BaseException | None:
     return None
 
 
-def pickled(e: BaseException) -> bytes | None:
-    import cloudpickle
-
+def pickled(e: BaseException) -> "bytes | str | None":
+    """As the Details of _sums have it."""
     try:
-        out: bytes = cloudpickle.dumps(e, 5)
-    except Exception:
+        out = pickle_of(e, dumps)
+    except MemoryError:
         return None
-    return out if len(out) <= LARGE else None
+    return too_large(out, LARGE) if isinstance(out, bytes) and len(out) > LARGE else out
 
 
 def trace(e: BaseException) -> str:
@@ -191,7 +201,7 @@ DEEP = 8_000  # characters of a traceback
 FRAMES = 100  # of a traceback, the last
 
 
-def place(item: Any) -> tuple[str, str, str, int, int]:
+def place(item: Any) -> Place:
     """What a chunk is of."""
     return (
         str(getattr(item, "dataset", "")),
@@ -202,7 +212,7 @@ def place(item: Any) -> tuple[str, str, str, int, int]:
     )
 
 
-def shown(place: tuple[str, str, str, int, int]) -> str:
+def shown(place: Place) -> str:
     """A chunk, or a file, in words."""
     _, file, tree, first, last = place
     return f"{file}, {tree} entries {first:,} to {last - 1:,}" if first >= 0 else f"{file}, {tree}"
@@ -234,18 +244,32 @@ def words(e: BaseException) -> str:
 LONG = 500  # characters of a reason
 
 
+def several(of: "tuple[Place, int] | None") -> str:
+    """Chunks in words, by one of them."""
+    if of is None:
+        return "other chunks"
+    return shown(of[0]) + (f" (and {of[1] - 1:,} more)" if of[1] > 1 else "")
+
+
 def add(level: int | None, a: Any, b: Any) -> Sum:
     """The sum of two sums, of which it may change the first one."""
     from coffea.processor.accumulator import add as added
     from coffea.processor.accumulator import iadd
 
     total = Sum(a, level, True) if isinstance(a, tuple) else a
-    accumulated, skipped, failed, first = b if isinstance(b, tuple) else b.parts
+    accumulated, skipped, failed, first, of = b if isinstance(b, tuple) else b.parts
     if total.sum is None:
-        total.sum, total.own = accumulated, isinstance(b, tuple) or b.own
+        total.sum, total.own, total.of = accumulated, isinstance(b, tuple) or b.own, of
     elif accumulated is not None:
-        total.sum = (iadd if total.own else added)(total.sum, accumulated)
+        try:
+            total.sum = (iadd if total.own else added)(total.sum, accumulated)
+        except Exception as e:
+            if hasattr(e, "add_note"):
+                e.add_note(f"when what {several(of)} gave was added to that of {several(total.of)}")
+            raise
         total.own = True
+        if total.of is not None and of is not None:
+            total.of = total.of[0], total.of[1] + of[1]
     total.skipped += skipped
     total.failed += failed
     total.first = min(filter(None, (total.first, first)), key=lambda f: f[0], default=None)

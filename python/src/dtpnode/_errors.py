@@ -1,6 +1,7 @@
 """What can go wrong, as exceptions."""
 
 import errno
+import pickle
 import tempfile
 from concurrent.futures import BrokenExecutor
 from pickle import PicklingError
@@ -58,6 +59,7 @@ def raisable(error: BaseException) -> BaseException:
     if isinstance(error, Exception):
         return error
     name, what = type(error).__name__, f": {error}" if str(error) else ""
+    what += "".join(f"\n{note}" for note in getattr(error, "__notes__", ()))  # such as which task it was
     if isinstance(error, SystemExit):
         hint = "sys.exit ends no program there: return from the function"
     elif isinstance(error, KeyboardInterrupt):
@@ -65,6 +67,26 @@ def raisable(error: BaseException) -> BaseException:
     else:
         hint = "what is no Exception, but another BaseException, is not raised here: raise an Exception in its place"
     return RemoteError(f"the call has raised {name}{what}", hint)
+
+
+def unpickled(pickled: bytes | str | None, words: str) -> BaseException:
+    """An exception of a node, of its pickle, or of what is said of why it has none. A RemoteError with the words of the
+    original stands for one that cannot be made here."""
+    if not isinstance(pickled, bytes):
+        return RemoteError(words, pickled or "")
+    try:
+        error = pickle.loads(pickled)
+    except BaseException as e:
+        advice = (
+            "is its class importable here, in the same version?"
+            if isinstance(e, (ImportError, AttributeError))
+            else "have its class define __reduce__, or give all parameters of its __init__ defaults"
+        )
+        why = f"the exception itself could not be unpickled here: {type(e).__name__}: {e}"
+        return RemoteError(words, f"{why}; {advice}")
+    if isinstance(error, BaseException):
+        return error
+    return RemoteError(words, f"its class has a __reduce__ that makes a {type(error).__name__}, and no exception")
 
 
 def caused(error: BaseException, cause: BaseException) -> BaseException:

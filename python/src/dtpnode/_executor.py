@@ -323,12 +323,14 @@ class _Feed:
         self.slots: "deque[Slot]" = deque()
         self.lazy = False  # It is read as results are taken: somebody has begun to.
         self._line = Line()
-        self._bytes = 0  # of calls that were read, and whose results were not taken
+        self._number = 0  # of calls that were read
+        self._bytes = 0  # of those whose results were not taken
         self.over = False  # All was submitted.
 
     def _take(self, args: tuple[Any, ...]) -> tuple[Call, Slot]:
         """The call with some arguments."""
-        arguments = _pickles.arguments(args, {}, self._session.along.modules)
+        arguments = _pickles.item(self._number, args, self._session.along.modules)
+        self._number += 1
         slot = self._slot(len(arguments) + CALL)
         call = Call(cast("Future[Any]", slot), self._function, arguments)
         self._session.compare(call.function, call.arguments)
@@ -401,6 +403,7 @@ class _LateFeed(_Feed):
         self._out = 0  # calls that were read, and whose results were not taken
         if before is not None:
             self._line, self.slots, self._bytes = before._line, before.slots, before._bytes
+            self._number = before._number
             self._out = len(self.slots)
             self._most = self._ahead = max(self._most, self._out)
         self.lazy = self._bounded = most is not None  # as in Python 3.14, also if nobody takes results

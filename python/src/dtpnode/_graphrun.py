@@ -13,7 +13,8 @@ An item is, behind the links that the daemon reads (exec/items.go), a byte and w
 A value that another unit takes is kept by the node's daemon, which this process tells over a socket (the environment
 variable DTPNODE_VALUES) in which file the value is. It is laid out so that what is large in it is read where it lies:
 
-    1 byte          0, or 1 for an exception in the place of a value: its unit has ended so, and each that takes it does
+    1 byte          0, or 1 for an exception in the place of a value: its unit has ended so, and each that takes it
+                    does; the value is what Raised.sent gives then
     3 bytes         nothing
     4 bytes         n, how many buffers there are, little-endian as all numbers
     8 bytes         bytes of the pickle
@@ -44,7 +45,9 @@ import traceback
 from collections import OrderedDict
 from typing import Any, Callable, Iterable, Iterator
 
-from ._unpicklable import unpicklable as in_the_way  # which is shipped by value, too
+from ._excepted import pickled, with_notes  # which are shipped by value, too
+from ._unpicklable import unpicklable as in_the_way
+from ._wrapped import dumps
 
 SHARED, UNIT = b"S", b"U"
 ALIGNED = 64  # bytes, at a multiple of which values and buffers begin
@@ -143,28 +146,50 @@ class Raised:
     def __init__(self, error: BaseException, trace: str = "") -> None:
         self.error, self.trace = error, trace
 
-    def parts(self) -> list[Any]:
-        """It as it is written for whoever takes the value."""
-        try:
-            return parts_of(self.error, 1)
-        except Exception:
-            return parts_of(RuntimeError(self.words()), 1)
+    def sent(self) -> tuple[bytes | str, str]:
+        """Its pickle, or in words why there is none, and itself in words."""
+        if isinstance(self.error, Unreadable):
+            return self.error.sent, self.error.words
+        return pickled(self.error, dumps), with_notes(self.error)
 
-    def words(self) -> str:
+    @classmethod
+    def of(cls, sent: bytes | str, words: str) -> "Raised":
+        """What another process has sent."""
+        if not isinstance(sent, bytes):
+            return cls(Unreadable(words, sent))
         try:
-            return f"{type(self.error).__name__}: {self.error}"
-        except Exception:  # of its own __str__
-            return type(self.error).__name__
+            error = pickle.loads(sent)
+        except MemoryError:
+            raise
+        except BaseException:
+            return cls(Unreadable(words, sent))
+        return cls(error if isinstance(error, BaseException) else Unreadable(words, sent))
 
     def told(self, key: Any) -> bytes:
         """It as the client is told of it, which reads it with _receiver.remade."""
-        import cloudpickle
+        sent, words = self.sent()
+        return pickle.dumps((sent, words, self.trace or words, f"in the task {key!r}"), 5)
 
-        try:
-            pickled = cloudpickle.dumps(self.error)
-        except Exception:
-            pickled = None
-        return pickle.dumps((pickled, self.words(), self.trace or self.words(), f"in the task {key!r}"), 5)
+
+class Unreadable(Exception):
+    """Stands for an exception of another process that cannot be made again in this one. It travels on as what that has
+    sent, and to a client it is what that comes to there."""
+
+    def __init__(self, words: str, sent: bytes | str) -> None:
+        super().__init__(words)
+        self.words, self.sent = words, sent
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return unreadable, (self.words, self.sent)
+
+
+def unreadable(words: str, sent: bytes | str) -> BaseException:
+    """An Unreadable that has come from another process."""
+    if on_node():
+        return Unreadable(words, sent)
+    from dtpnode import _errors  # This function itself may have been sent by value.
+
+    return _errors.unpickled(sent, words)
 
 
 class Blob:
@@ -320,7 +345,7 @@ def value_of(data: memoryview) -> Any:
         buffers.append(data[at : at + b])
         at += b
     value = pickle.loads(pickled, buffers=buffers)
-    return Raised(value) if kind else value
+    return Raised.of(*value) if kind else value
 
 
 def read(path: str, at: int, size: int) -> Any:
@@ -533,7 +558,7 @@ class Process:
             run.run(taken)
         except Unread:
             raise
-        except Exception as e:
+        except BaseException as e:
             if self.is_own(e):
                 raise
             run.keep_raised(e)
@@ -612,7 +637,7 @@ class Run:
         if not self._exports:
             return
         with self._pack() as pack:
-            self._hand_over(pack, [pack.write(Raised(e).parts())] * len(self._exports))
+            self._hand_over(pack, [pack.write(parts_of(Raised(e).sent(), 1))] * len(self._exports))
 
     def _pack(self) -> contextlib.AbstractContextManager[Pack]:
         """The file for the unit's exports. What is persisted is in one of its own, since it is removed on its own."""
@@ -656,13 +681,14 @@ class Run:
         return {key: registers[register] for key, register in self._wanted} or None
 
     def _value(self, step: tuple[Any, ...]) -> Any:
-        """What a task gives. In a graph that is persisted that may be what the task, or one that it takes, raised."""
+        """What a task gives. In a graph that is persisted that may be what the task, or one that it takes, raised. That
+        may be what ends a program, as sys.exit raises it: there is no program that it would end."""
         for register in self._uses(step) if self._raised else ():
             if register in self._raised:
                 return self._raised[register]
         try:
             return self._step(step)
-        except Exception as e:
+        except BaseException as e:
             self._process.theirs = e
             noted(e, f"in the task {step[0]!r}")
             if self._kept is None or isinstance(e, Unread) or self._process.is_full(e):
@@ -673,13 +699,13 @@ class Run:
         """Writes the value of a register for whoever takes it. Returns it, or what stands in the place of one that has
         no pickle, and where it is written."""
         try:
-            parts = value.parts() if isinstance(value, Raised) else self._parts(key, value)
+            parts = parts_of(value.sent(), 1) if isinstance(value, Raised) else self._parts(key, value)
         except pickle.PicklingError as e:
             if self._kept is None:
                 raise
             noted(e, f"in the task {key!r}")
             value = raised(e)
-            parts = value.parts()
+            parts = parts_of(value.sent(), 1)
         written = pack.write(parts)
         if not isinstance(value, Raised):
             where: Where = (self._unit, self._exports.index(n))

@@ -12,7 +12,7 @@ import cloudpickle
 import httpx
 from dask._task_spec import DataNode, GraphNode, Task, TaskRef
 
-from . import _graphrun, _pickles, _unpicklable
+from . import _excepted, _graphrun, _pickles, _unpicklable
 from ._along import Along
 from ._archive import pack
 from ._control import Control
@@ -28,6 +28,7 @@ from ._progress import Bar
 from ._receiver import Append, Job, Receiver, broken_by
 from ._session import MAX_BATCH, MAX_NEAR
 
+cloudpickle.register_pickle_by_value(_excepted)
 cloudpickle.register_pickle_by_value(_graphrun)
 cloudpickle.register_pickle_by_value(_unpicklable)
 
@@ -159,7 +160,7 @@ class Run(Receiver):
         imports = [name for name in IMPORTS if name in sys.modules]
         code = {
             "process": _graphrun.unit, "show": _graphrun.show, "unpicklable": _graphrun.unpicklable,
-            "MODE": "values", "ITEMS": "blob", "IMPORTS": imports,
+            "exception": _excepted.pickled, "MODE": "values", "ITEMS": "blob", "IMPORTS": imports,
         }
         name = open_job(self._control, self._title, pack(code, self._along), self._along, self._notes, True)
         self.name, self._job = name, Job(name)

@@ -7,6 +7,7 @@ with the code of every session.
 import traceback
 from typing import TYPE_CHECKING, Any, Callable
 
+from ._excepted import pickled, with_notes
 from ._wrapped import dumps
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def measured_by(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
 def measured(function: Callable[[Any], Any], argument: Any) -> tuple[Any, ...]:
     """Calls a function, and tells how that went: the node's id and name, the number of the slot there, when the call
     began and ended in seconds since 1970, how many bytes the process has read and written meanwhile, then whether the
-    function has returned, and what; or else its exception, and the traceback in words."""
+    function has returned, and what; or else its exception, as told has it, and the traceback in words."""
     import builtins
     import sys
     import time
@@ -107,16 +108,12 @@ def measured(function: Callable[[Any], Any], argument: Any) -> tuple[Any, ...]:
         builtins.get_worker = get_worker  # type: ignore[attr-defined]
     read, written = counts()
     began = time.time()
+    value: Any
     try:
         returned, value, words = True, function(argument), ""
     except BaseException as e:  # Also that of sys.exit, which is none of this process.
         at = e.__traceback__.tb_next if e.__traceback__ is not None else None
-        words = "".join(traceback.format_exception(type(e), e, at, limit=-1000))  # a million take minutes
-        returned, value = False, None
-        try:
-            value = dumps(e.with_traceback(None))
-        except Exception:
-            pass  # The words say what it was.
+        returned, (value, words) = False, told(e, at)
     ended = time.time()
     after = counts()
     read, written = after[0] - read, after[1] - written
@@ -126,4 +123,35 @@ def measured(function: Callable[[Any], Any], argument: Any) -> tuple[Any, ...]:
     meta["total_write_bytes"] += written
     meta["total_time_elapsed"] += ended - began
     where = worker.node, worker.node_name, worker.slot
-    return where, (began, ended, read, written), returned, value, words
+    return Measured((where, (began, ended, read, written), returned, value, words))
+
+
+class Measured(tuple[Any, ...]):
+    """What measured tells of a call. It travels as a plain tuple."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return tuple, (tuple(self),)
+
+
+def told(e: BaseException, at: Any) -> tuple[Any, str]:
+    """What measured tells of an exception that was raised at a place: its pickle, or in words why there is none, with
+    it in words; and the traceback in words."""
+    try:
+        trace = "".join(traceback.format_exception(type(e), e, at, limit=-1000))  # a million take minutes
+    except Exception:  # of its own __str__
+        trace = with_notes(e)
+    BaseException.with_traceback(e, None)  # Its class may not let attributes be set.
+    try:
+        sent: Any = pickled(e, dumps)
+    except MemoryError:
+        sent = None
+    return (sent, with_notes(e)), trace
+
+
+def instead(result: Any, unsent: Callable[[Any], BaseException]) -> Any:
+    """What is sent in the place of a result that has no pickle, as pyexec/child/code.py takes it: of a call that was
+    measured all that is known of it, with an exception in the place of what it has returned; of any other None."""
+    if not isinstance(result, Measured):
+        return None
+    where, counts, _, value, _ = result
+    return Measured((where, counts, False, *told(unsent(value), None)))

@@ -3,22 +3,20 @@ cached."""
 
 import contextlib
 import itertools
-import pickle
 import queue
+import re
 import threading
 from concurrent.futures import BrokenExecutor, CancelledError, Future
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Callable, Generic, Iterable, Iterator, NamedTuple, Sequence, Sized, TypeVar
 
-import cloudpickle
-
-from . import _here, _pickles
+from . import _pickles
 from ._affinity import Affinity, Near, Ran
 from ._along import Environment, Files, Modules
 from ._collected import collected
 from ._control import Control
-from ._errors import Error, RemoteError, RemoteTraceback, caused, raisable
+from ._errors import Error, ItemLost, RemoteTraceback, caused, raisable, unpickled
 from ._executor import Executor
 from ._held import LateFuture
 from ._here import measured_by
@@ -28,8 +26,6 @@ from ._session import MAX_CALLS, Call
 from ._source import Source
 from ._traces import readable
 from ._worker import fingerprint, user
-
-cloudpickle.register_pickle_by_value(_here)
 
 T = TypeVar("T")
 
@@ -264,7 +260,7 @@ class Running(Generic[T]):
     def _take(self, numbered: tuple[int, Any]) -> "Taken":
         """Prepares an item for its way."""
         index, item = numbered
-        call = Call(LateFuture(), self._function, _pickles.arguments((item,), {}, self._but))
+        call = Call(LateFuture(), self._function, _pickles.item(index, (item,), self._but))
         print_ = b""
         if self._key is not None:
             key = self._key(item)
@@ -346,6 +342,9 @@ class Running(Generic[T]):
             raise
         except CancelledError as e:
             return Outcome(index, item, None, e)
+        except ItemLost as e:
+            e = of_item(e, index)
+            return Outcome(index, item, None, e, f"{type(e).__name__}: {e}{_cause(e)}")
         except Exception as e:
             return Outcome(index, item, None, e, f"{type(e).__name__}: {e}{_cause(e)}")
         node, name, slot = where
@@ -380,16 +379,21 @@ def _cause(e: BaseException) -> str:
     return f"\n{e.__cause__}" if e.__cause__ is not None else ""
 
 
-def _raised(pickled: bytes | None, words: str) -> BaseException:
-    """The exception that a call has raised, with its traceback as the cause."""
-    last = words.strip().rpartition("\n")[2]
-    try:
-        error = pickle.loads(pickled) if pickled is not None else RemoteError(last)
-    except BaseException as e:
-        error = RemoteError(last, f"the exception itself could not be unpickled here: {type(e).__name__}: {e}")
-    if not isinstance(error, BaseException):
-        error = RemoteError(last)
-    return caused(raisable(error), RemoteTraceback(readable(words)))
+def of_item(lost: ItemLost, index: int) -> ItemLost:
+    """What is told of an item that was lost, with the number that its user counts in the place of the session's, which
+    has the calls of earlier maps."""
+    named = ITEMS.sub(lambda m: f"item {index:,}{' and others' * bool(m[1])}", lost.message, count=1)
+    error = ItemLost(named, lost.hint)
+    error.__cause__ = lost.__cause__
+    return error
+
+
+ITEMS = re.compile(r"^items? \d+(?:,\d+)*( to \d+(?:,\d+)*)?")  # begins an ItemLost, as _receiver.item_lost makes it
+
+
+def _raised(told: tuple[bytes | str | None, str], trace: str) -> BaseException:
+    """The exception that a call has raised, as _here.told has it, with its traceback as the cause."""
+    return caused(raisable(unpickled(*told)), RemoteTraceback(readable(trace)))
 
 
 def by_item(item: Any) -> Any:

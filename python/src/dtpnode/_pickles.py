@@ -141,6 +141,21 @@ def arguments(args: tuple[Any, ...], kwargs: dict[str, Any], but: frozenset[str]
     return _dumps(value, {"args": args, "kwargs": kwargs}, but, "arguments")
 
 
+def item(number: int, args: tuple[Any, ...], but: frozenset[str] = NONE) -> bytes:
+    """The pickle of the arguments of a call that is one of many: number is that which its user counts, from 0 on, and
+    is in the error where it cannot be sent."""
+    try:
+        return arguments(args, {}, but)
+    except TooLarge as e:
+        raise TooLarge(f"the item {number} is too large: {e.message}", e.hint) from None
+    except Unpicklable as e:
+        why = e.message.removeprefix(UNSENT)
+        raise Unpicklable(f"could not send the call of the item {number}: {why}", e.hint) from e.__cause__
+
+
+UNSENT = "could not send a call: "
+
+
 def small(value: Any) -> bool:
     """Whether what is plain is known to be far below the bound of a call. What is far above it is refused: a text is
     encoded as a whole before any of it is written."""
@@ -166,7 +181,7 @@ def _dumps(value: Any, parts: dict[str, Any], but: frozenset[str], what: str = F
     except Exception as e:
         whys = (unpicklable(part, root) for root, part in parts.items())
         why = next(filter(None, whys), f"{type(e).__name__}: {e}")
-        raise Unpicklable(f"could not send a call: {why}", _advice(why)) from e
+        raise Unpicklable(UNSENT + why, _advice(why)) from e
 
 
 _ADVICE = (

@@ -23,6 +23,10 @@ QUOTED = re.compile(r"^\| (?=(?:\| )*(?:dtpnode: failed on |\.\.\. [\d,]+ lines?
 """Begins a line that a call has printed and that looks like one of the node's own, for which the node has quoted it."""
 QUOTED_MORE = re.compile(r"\| (?=(?:\| )*    )")
 """Begins one that looks as if it went on with the node's word of a failure, directly behind which it was printed."""
+ENDED = re.compile(r" (?:\w+: )?abort: ")
+"""Begins why, where what has failed is no process, but an exception of the user's has ended the job."""
+ADDS = re.compile(r" exception: ")
+"""Begins why, where it is an exception of what adds the values of a reduction: of all others it says what was done."""
 FEW = 3  # such failures that are told, a line each; the others are counted
 
 logger = logging.getLogger("concurrent.futures")  # as that of the standard library's executors
@@ -47,6 +51,7 @@ class Prints:
         self._logs: list[_Log] = []
         self._lock = threading.Lock()
         self._told: set[str] = set()  # what has failed, of the first failures
+        self._unadded = False  # It was told that values could not be added.
         self._more = 0  # failures of anything else
         self._first = ""  # job that was followed
         self._raised = False  # by output, which is told once
@@ -108,6 +113,11 @@ class Prints:
 
     def _failure(self, words: str) -> None:
         node, _, why = words.partition(":")
+        if ENDED.match(why):
+            return  # What has ended the job is raised by what waits for it.
+        if adds := ADDS.match(why):
+            self._adds(f"on {node.partition(' at item ')[0]}: {why[adds.end() :]}")
+            return
         what = node.partition(" at item ")[2] or why  # An item is tried several times, and told once.
         with self._lock:
             if what in self._told:
@@ -117,6 +127,16 @@ class Prints:
                 return
             self._told.add(what)
         sys.stderr.write(f"dtpnode: session {self._first[:12]}: a process has failed on {words}\n")
+
+
+    def _adds(self, words: str) -> None:
+        """Tells once that values could not be added on a node: others try it, and what fails on all of these is raised
+        by what waits for the sum."""
+        with self._lock:
+            if self._unadded:
+                return
+            self._unadded = True
+        sys.stderr.write(f"dtpnode: session {self._first[:12]}: {words}\n")
 
 
 class _Log:

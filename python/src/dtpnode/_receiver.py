@@ -29,6 +29,7 @@ from ._errors import (
     caused,
     is_full,
     raisable,
+    unpickled,
 )
 from ._exchange import Exchange, refusal
 from ._held import AT_ONCE, LAZY, Files, LateFuture, Value
@@ -509,13 +510,7 @@ def raised(value: bytes) -> BaseException:
     return remade(pickled, words, trace, f"in the call {item}")
 
 
-def remade(pickled: bytes | None, words: str, trace: str, where: str) -> BaseException:
+def remade(pickled: bytes | str | None, words: str, trace: str, where: str) -> BaseException:
     """An exception that was raised on a node, with its traceback, and where that was, as the cause."""
-    error: BaseException
-    try:
-        error = pickle.loads(pickled) if pickled is not None else RemoteError(words)
-        if not isinstance(error, BaseException):
-            error = RemoteError(words)
-    except BaseException as e:
-        error = RemoteError(words, f"the exception itself could not be unpickled here: {type(e).__name__}: {e}")
-    return caused(raisable(error), RemoteTraceback(f"{readable(trace).rstrip()}\n{where}\n"))
+    error = raisable(unpickled(pickled, words))
+    return caused(error, RemoteTraceback(f"{readable(trace).rstrip()}\n{where}\n"))

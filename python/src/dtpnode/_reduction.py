@@ -318,10 +318,7 @@ class _Run(Receiver):
         """Reads the items, and has them sent. What goes wrong with that is in unread."""
         try:
             for n, args in enumerate(items):
-                try:
-                    arguments = _pickles.arguments(args, {}, self._along.modules)
-                except TooLarge as e:
-                    raise TooLarge(f"the item {n} is too large: {e.message}", e.hint) from None
+                arguments = _pickles.item(n, args, self._along.modules)
                 with self._lock:
                     self._waiting.append(arguments)
                     self._weight += len(arguments)
@@ -668,7 +665,7 @@ def read(f: BinaryIO) -> Any:
     return found
 
 
-def exception(details: tuple[int, bytes | None, str, str, str]) -> BaseException:
+def exception(details: _sums.Details) -> BaseException:
     """An exception that was raised on a node, of what a sum tells of it."""
     return remade(*details[1:])
 
@@ -688,12 +685,15 @@ def why_none(status: dict[str, Any], lost: list[tuple[int, int, dict[str, Any]]]
     elif of_op(status):
         tried = f"{hint}; " if status["state"] == "failed" else ""
         hint = f"{tried}there is no total without op: try it, as op(fn(a), fn(b)), in a process of its own"
+        if _sums.ACCUMULATORS in words:
+            hint = f"{tried}try coffea.processor.accumulate on those of two chunks, in a process of its own"
     return JobFailed(words, hint)
 
 
 def of_op(status: dict[str, Any]) -> bool:
     """Whether it is op by which a job has no total."""
-    return bool(status.get("cause")) or "op, " in str(status.get("error")).partition("\n")[0]
+    first = str(status.get("error")).partition("\n")[0]
+    return bool(status.get("cause")) or "op, " in first or _sums.ACCUMULATORS in first
 
 
 def begin(

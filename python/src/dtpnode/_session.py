@@ -21,7 +21,7 @@ from typing import Any, Callable, Iterable, Protocol, Sequence
 import cloudpickle
 import httpx
 
-from . import _calls, _unpicklable
+from . import _calls, _excepted, _here, _unpicklable
 from ._affinity import Near
 from ._along import Along
 from ._archive import pack
@@ -39,11 +39,15 @@ from ._receiver import AGAIN, PATIENCE, RETRY, ROOM, Append, Job, Receiver, brok
 from ._shown import show
 from ._sums import named
 from ._taken import Takings
+from ._excepted import pickled
+from ._here import instead
 from ._unpicklable import unpicklable
 from ._versions import Fresh
 from ._wrapped import pickler
 
 cloudpickle.register_pickle_by_value(_calls)
+cloudpickle.register_pickle_by_value(_excepted)
+cloudpickle.register_pickle_by_value(_here)
 cloudpickle.register_pickle_by_value(_unpicklable)
 
 MAX_BATCH = 8 << 20  # bytes of items in one append, unless one item is larger
@@ -742,6 +746,7 @@ def code_of(
         raise TypeError("imports must be a list of the names of modules, such as [\"numpy\"]")
     code: dict[str, Any] = {"process": _calls.call, "show": _calls.show, "MODE": "values", "ITEMS": "blob"}
     code["unpicklable"], code["PICKLER"], code["IMPORTS"] = unpicklable, pickler, list(imports)
+    code["exception"], code["instead"] = pickled, instead
     if most is not None:
         code["MOST"] = most
     if initializer is not None:

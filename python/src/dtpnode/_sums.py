@@ -14,15 +14,20 @@ of (args, kwargs). A sum is the tuple
     raised   None, or the items at which the user's function has raised: a mapping from the exception in words to the
              ranges [first, last) of their numbers, in order, and a list of the details of the first few
 
-Details are the tuple (number of the item or -1, a pickle of the exception or None, the exception in words, the
-traceback, what it was at in words). What the user's operator raises ends the reduction: the cause in the job's status
-is a pickle of details then.
+Details are the tuple (number of the item or -1, a pickle of the exception or, in words, why there is none, the
+exception in words, the traceback, what it was at in words). What the user's operator raises ends the reduction: the
+cause in the job's status is a pickle of details then.
+
+A function or an operator that is not the user's own, but another interface's of this package, has what its user knows
+in attributes: of the function dtpnode_shows, which shows the arguments of an item, and of the operator dtpnode_name.
 """
 
 import pickle
 import traceback
 from typing import Any, Callable
 
+from ._excepted import described, with_notes
+from ._excepted import pickled as pickle_of
 from ._wrapped import dumps
 
 NUMBER = 8  # bytes of an item's number
@@ -37,11 +42,17 @@ DEEP = 8_000  # characters of a traceback
 FRAMES = 1000  # of a traceback, the last: to format a million takes minutes
 LARGE = 1 << 20  # bytes of the pickle of an exception, which is left out if it has more
 
+ACCUMULATORS = "the sum of accumulators"  # is what users of coffea know as the operator
+
 AT = "at the item "  # begins where an item has raised, and not the operator
 
 CAUSE = 16 << 10  # bytes of what is told of an exception of the operator
+WHY = 1_000  # characters there of why the exception itself is missing
+LINE = 1_000  # characters of the line that tells how the operator, or an item, has ended the job
 
 EMPTY = (None, 0, None, None)
+
+Details = tuple[int, "bytes | str | None", str, str, str]
 
 
 class Ends(Exception):
@@ -74,7 +85,7 @@ def code(
         except BaseException as e:
             told = details(e, number, f"{AT}{number}, {show(item, blob, at)}")
             if fail_fast:
-                raise Ends(f"{told[2]}, {told[4]}", small(told)) from None
+                raise Ends(f"{line(described(e))}, {told[4]}", small(told)) from None
             return None, 1, ends, ({told[2]: [[number, number + 1]]}, [told])
 
     def reduce(a: Any, b: Any) -> Any:
@@ -91,8 +102,10 @@ def code(
     def told(e: BaseException, b: Any) -> tuple[str, bytes]:
         """What is told of an exception that op has raised when the sum b was added: words, and a pickle of details."""
         number, where = place(b[1])
-        told = details(e, number, where, 3)
-        return f"{named(op)} has raised {told[2]}, {where}", small(told)
+        told = details(e, number, f"in {named(op)} {where}", 3)
+        if own_name(op) and getattr(e, "__notes__", None):
+            return f"{named(op)} has raised {line(with_notes(e))}", small(told)  # which says better where
+        return f"{named(op)} has raised {line(described(e))}, {where}", small(told)
 
     def place(more: int) -> tuple[int, str]:
         """Where two values are being added of which the second one stands for so many items."""
@@ -105,8 +118,12 @@ def code(
     def show(item: Any, blob: Any = None, at: int = 0) -> str:
         try:
             args, kwargs = pickle.loads(item[NUMBER:])
-            words = [shown(a) for a in args] + [f"{k}={shown(v)}" for k, v in kwargs.items()]
-            text = f"{getattr(fn, '__qualname__', None) or repr(fn)}({', '.join(words)})"
+            own = getattr(fn, "__dict__", {}).get("dtpnode_shows")
+            if own is not None:
+                text = own(*args, **kwargs)
+            else:
+                words = [shown(a) for a in args] + [f"{k}={shown(v)}" for k, v in kwargs.items()]
+                text = f"{getattr(fn, '__qualname__', None) or repr(fn)}({', '.join(words)})"
         except BaseException as e:
             text = f"an item (to show it raised {type(e).__name__})"
         text = " ".join(text.split("\n"))
@@ -116,6 +133,12 @@ def code(
         "process": process, "reduce": reduce, "told": told, "show": show, "MODE": "sum", "ITEMS": "blob",
         "ADDS": named(op),
     }
+
+
+def line(text: str) -> str:
+    """An exception in one line: its text may have several, of which the first alone says little."""
+    text = " ".join(text.split())
+    return text if len(text) <= LINE else text[:LINE] + "…"
 
 
 def added(op: Callable[[Any, Any], Any], a: Any, b: Any) -> Any:
@@ -131,16 +154,32 @@ def added(op: Callable[[Any, Any], Any], a: Any, b: Any) -> Any:
 
 def named(op: Callable[..., Any], what: str = "op") -> str:
     """An operator as its user knows it, with the place of its source where it has one, or another function."""
+    if own := own_name(op):
+        return own
     inner = getattr(op, "__func__", op)
     code = getattr(inner, "__code__", None) or getattr(getattr(inner, "__call__", None), "__code__", None)
     name = getattr(op, "__qualname__", None) or type(op).__qualname__
     return f"{what}, {name}" + (f" ({code.co_filename}:{code.co_firstlineno})" if code is not None else "") + ","
 
 
-def small(told: tuple[int, "bytes | None", str, str, str]) -> bytes:
+def too_large(pickled: bytes, most: int) -> str:
+    """Why an exception comes without its pickle, and what to do about that."""
+    return (
+        f"the exception itself was not sent: it has {len(pickled):,} bytes as a pickle, and at most {most:,} are sent "
+        "with its traceback; raise it with less in its args and attributes"
+    )
+
+
+def own_name(op: Callable[..., Any]) -> str:
+    """What users know an operator as that is not their own; else nothing."""
+    return str(getattr(op, "__dict__", {}).get("dtpnode_name", ""))
+
+
+def small(told: Details) -> bytes:
     """A pickle of details that is not too large, in which the exception itself is missing if it has to be."""
     number, pickled, words, text, where = told
-    for told in told, (number, None, words, text, where), (number, None, words, text[-1000:], where):
+    why = too_large(pickled, CAUSE) if isinstance(pickled, bytes) else (pickled or "")[:WHY]
+    for told in told, (number, why, words, text, where), (number, why, words, text[-1000:], where):
         out = pickle.dumps(told, 5)
         if len(out) <= CAUSE:
             break
@@ -158,24 +197,24 @@ def item(number: int, last: bool, arguments: bytes) -> bytes:
     return (number | LAST if last else number).to_bytes(NUMBER, "little") + arguments
 
 
-def details(e: BaseException, number: int, where: str, skip: int = 1) -> tuple[int, bytes | None, str, str, str]:
+def details(e: BaseException, number: int, where: str, skip: int = 1) -> Details:
     """An exception for whoever is not this process. What belongs to the code that calls the user's is left out of the
     traceback: its first frames."""
     at = e.__traceback__
     for _ in range(skip):
         at = at and at.tb_next
+    words = described(e)
     try:
-        words = traceback.format_exception_only(type(e), e)[-1].strip()
         text = "".join(traceback.format_exception(type(e), e, at, limit=-FRAMES))
     except Exception:
-        words = text = type(e).__name__  # Its own __str__ has failed.
+        text = words  # Its own __str__ has failed.
     BaseException.with_traceback(e, None)  # Its class may not let attributes be set.
     try:
-        pickled = dumps(e)
-    except BaseException:
+        pickled: "bytes | str | None" = pickle_of(e, dumps)
+    except MemoryError:
         pickled = None
-    if pickled is not None and len(pickled) > LARGE:
-        pickled = None
+    if isinstance(pickled, bytes) and len(pickled) > LARGE:
+        pickled = too_large(pickled, LARGE)
     if len(words) > LONG:
         words = words[:LONG] + "…"
     if len(text) > DEEP:

@@ -4,10 +4,10 @@ import linecache
 import os
 import re
 
-from . import _calls, _graphrun, _here
+from . import _calls, _excepted, _graphrun, _here
 
 _FRAME = re.compile(r'  File "(.*)", line (\d+), in ')
-_OWN = {os.path.realpath(str(module.__file__)) for module in (_calls, _graphrun, _here)}
+_OWN = {os.path.realpath(str(module.__file__)) for module in (_calls, _excepted, _graphrun, _here)}
 
 
 def readable(text: str) -> str:

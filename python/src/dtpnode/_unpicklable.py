@@ -84,6 +84,8 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
     if code is not None:
         yield from _of_function(value, code)
         return
+    if isinstance(value, BaseException):
+        yield ".args", value.args
     attributes = getattr(value, "__dict__", None)
     if attributes is not None and not isinstance(value, type):
         for k, v in list(attributes.items())[:WIDTH]:

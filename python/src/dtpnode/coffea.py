@@ -29,7 +29,7 @@ from coffea.processor.accumulator import accumulate
 from coffea.processor.executor import ExecutorBase
 from coffea.util import rich_bar
 
-from . import _chunks
+from . import _chunks, _sums
 from ._along import Environment, Files, Modules
 from ._client import Client
 from ._errors import Error, ItemLost
@@ -156,7 +156,7 @@ class DtpnodeExecutor(ExecutorBase):  # type: ignore[misc]
         with tempfile.TemporaryDirectory(prefix="dtpnode-") as folder:
             future = self._begin(todo, own(function), folder)
             total, problem, crashed = self._wait(future, todo, looks)
-        accumulated, skipped, failed, first = total if isinstance(total, tuple) else total.parts
+        accumulated, skipped, failed, first, _ = total if isinstance(total, tuple) else total.parts
         self._tell("was skipped", "were skipped", skipped, self.skipped)
         how = "could not be read" if looks else "failed"
         self._tell(how, how, failed + crashed, self.failed)
@@ -183,11 +183,13 @@ class DtpnodeExecutor(ExecutorBase):  # type: ignore[misc]
             PROCESSOR if processor is not None else None,
             self.recoverable,
         )
+        add = functools.partial(_chunks.add, self.compression)
+        add.dtpnode_name = _sums.ACCUMULATORS  # type: ignore[attr-defined]
         begun: Future[Reduction] = Future()
 
         def reduce() -> Reduction:
             return client.reduce(
-                work, todo, op=functools.partial(_chunks.add, self.compression), fail_fast=not self.recoverable,
+                work, todo, op=add, fail_fast=not self.recoverable,
                 name="coffea files" if name == LOOKS else f"coffea {name}", imports=IMPORTS,
                 output=self.output, env=self.env, modules=self.modules, files=files,
             )
