@@ -46,7 +46,8 @@ func TestReadHeld(t *testing.T) {
 	if list, ok := readHeld(held); !ok || string(list[0]) != "ab" || string(list[1]) != "c" {
 		t.Errorf("%q, %v", list, ok)
 	}
-	for _, bad := range []*exec.Held{{Ends: []uint64{1, maxHeard + 1}}, {}, {Ends: []uint64{5}, File: strings.NewReader("abc")}} {
+	short := &exec.Held{Ends: []uint64{5}, File: strings.NewReader("abc")}
+	for _, bad := range []*exec.Held{{Ends: []uint64{1, maxHeard + 1}}, {}, short} {
 		if _, ok := readHeld(bad); ok {
 			t.Errorf("%+v was read", bad)
 		}

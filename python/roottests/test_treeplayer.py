@@ -271,6 +271,8 @@ def test_misuse(chains, monkeypatch):
     with pytest.raises(RuntimeError, match="spawned already, on port 8768"):
         session.spawn({"other": 1})
     assert session.GetOutputList().GetSize() == 0
+    with pytest.raises(TypeError, match="chunksize must be an int, and not str: 'a'"):
+        session.Process("Ana.C+", chunksize="a")
     with pytest.raises(ValueError, match="0 slots"):
         with dask_treeplayer.session(chains()).spawn({"localhost": 0}):
             pass

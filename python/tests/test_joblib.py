@@ -50,6 +50,15 @@ def test_n_jobs(client):
     assert [backend.effective_n_jobs(n) for n in (None, -1, -2, -99, 1, 7)] == [5, 5, 4, 1, 1, 7]
 
 
+def test_options_that_there_are_not(client, parallel):
+    with pytest.raises(TypeError, match='"dtpnode" has no option nosuch; it has client, env, modules, files'):
+        joblib.parallel_config(backend="dtpnode", nosuch=1)
+    with pytest.raises(TypeError, match="client must be a dtpnode.Client, and not str: 'foo'"):
+        joblib.parallel_config(backend="dtpnode", client="foo")
+    with pytest.raises(TypeError, match="files: Parallel has no such options; joblib.parallel_config"):
+        parallel(files=["x"])(joblib.delayed(abs)(i) for i in range(3))
+
+
 def test_nested(parallel):
     def inner(i):
         return sum(joblib.Parallel(n_jobs=2)(joblib.delayed(abs)(-j) for j in range(i)))

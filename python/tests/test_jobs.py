@@ -5,6 +5,7 @@ import os
 import socket
 import threading
 
+import numpy
 import pytest
 
 import dtpnode
@@ -31,7 +32,7 @@ class Away:
 
     def call(self, method, path, body=None):
         answer = self.answers.pop(0)
-        if isinstance(answer, Exception):
+        if isinstance(answer, BaseException):
             raise answer
         return answer
 
@@ -56,6 +57,32 @@ def test_waits_for_its_daemon(soon, tmp_path):
     parts = [[b"the first half", BrokenOff("broken")], [refused(404)], [b"all", b" of it"]]
     path = _job.Job(Away([DONE], parts), "12").save(tmp_path / "result.root")
     assert path.read_bytes() == b"all of it" and os.listdir(tmp_path) == ["result.root"]
+
+
+def test_interrupted(soon, capfd):
+    running = {**DONE, "state": "running", "done": 0}
+    with pytest.raises(KeyboardInterrupt):
+        _job.Job(Away([running, KeyboardInterrupt()]), "12345678901234").result()
+    said = capfd.readouterr().err
+    assert "interrupted: job 123456789012 goes on; .result() waits again, .cancel() ends it" in said
+    assert "client.attach('123456789012')" in said
+
+
+@pytest.mark.parametrize("given, kind, words", [
+    ({"entries": -5}, ValueError, "entries=-5: .* -1 is all of them"),
+    ({"entries": "5"}, TypeError, "entries must be an int, and not str: '5'"),
+    ({"first": -1}, ValueError, "first=-1: entries are counted from 0"),
+    ({"params": {"cuts": [1, 2]}}, TypeError, r"params\['cuts'\] must be a str, int, float or bool, and not list"),
+    ({"params": {"k": None}}, TypeError, "and not NoneType"),
+])
+def test_arguments_that_cannot_be_meant(client, given, kind, words):
+    with pytest.raises(kind, match=words):
+        client.run("None.C+", files="none.root", **given)
+
+
+def test_parameters():
+    given = {"s": "x", "i": 3, "f": 0.5, "b": True, "n": numpy.int64(4), "x": numpy.float32(0.25)}
+    assert [_job._typed(*item) for item in given.items()] == ["x", "3", "0.5", "1", "4", "0.25"]
 
 
 def test_waits_for_no_other(soon, monkeypatch):

@@ -71,11 +71,68 @@ def test_shutdown_in_a_callback(client, tmp_path, caplog):
     pool.shutdown()
 
 
-@pytest.mark.parametrize("name", ["../jobs", "a/b", "ABCDEF", "no job"])
+@pytest.mark.parametrize("name", ["../jobs", "a/b", "GHI", "no job", "  "])
 def test_names_that_none_has(client, name):
     for look in client.attach, client.job, client.reduction:
         with pytest.raises(dtpnode.Error, match="names are hexadecimal digits"):
             look(name)
+
+
+def test_names_as_people_write_them(client):
+    with client.executor() as pool:
+        assert pool.submit(abs, -1).result() == 1
+    name = f" {pool.name[:12].upper()}\n"
+    with client.attach(name) as session:
+        assert session.name == pool.name == client.job(name).name and len(session) == 1
+    for look in client.attach, client.job, client.reduction:
+        with pytest.raises(dtpnode.Error, match="too short for the name of a job: 4 digits"):
+            look(pool.name[:3])
+        with pytest.raises(TypeError, match="must be a str, and not int: 5"):
+            look(5)
+
+
+def test_finish_of_a_session_that_goes_on(client, tmp_path):
+    """Its executor breaks, and what was submitted before runs all the same."""
+    pool = client.executor()
+    before = pool.submit(waiter(tmp_path / "gate"))
+    until(before.running, "it is on its way")
+    with client.attach(pool.name) as session:
+        until(lambda: len(session) == 1, "it is in the job")
+        session.finish()
+        with pytest.raises(dtpnode.JobFailed):
+            pool.submit(abs, -2).result(LIMIT)
+        (tmp_path / "gate").touch()
+        assert session[0].result(LIMIT) == "waited"
+    pool.shutdown()
+
+
+@pytest.mark.parametrize("given, words", [
+    ({"name": 5}, "name must be a str, which is the job's title, and not int: 5"),
+    ({"output": "x"}, "output must be a callable that takes a node and text, or None, and not str: 'x'"),
+])
+def test_arguments_that_cannot_be_meant(client, given, words):
+    with pytest.raises(TypeError, match=words):
+        client.executor(**given)
+    with pytest.raises(TypeError, match=words):
+        client.reduce(abs, [1], **given)
+    with pytest.raises(dtpnode.Error, match="env is empty"):
+        client.executor(env="")
+
+
+def test_jobs_of_calls_have_no_file(client, tmp_path):
+    """They say what has their results, before they are waited for."""
+    with client.executor() as pool:
+        assert pool.submit(abs, -1).result() == 1
+        total = client.reduce(abs, [-1, -2])
+        assert total.result() == 3
+        for name, instead in (pool.name, "client.attach"), (total.name, "client.reduction"):
+            job = client.job(name)
+            for ask in job.result, lambda: job.save(tmp_path / "out.root"):
+                with pytest.raises(dtpnode.Error, match=f"{instead}\\('{name[:12]}'\\)"):
+                    ask()
+            assert instead in job._repr_html_()
+    assert not list(tmp_path.iterdir()) and client.job(pool.name).wait()["state"] == "done"
+    assert "client.attach" in client.job(pool.name)._repr_html_()
 
 
 def test_daemon_bounds():

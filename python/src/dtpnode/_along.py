@@ -128,6 +128,11 @@ def _absence(path: str) -> str:
 
 def _take_env(along: Along, env: Environment) -> None:
     text = os.fspath(env)
+    if not text:
+        raise Error(
+            "env is empty: it is a lock file, a tarball, or the name of an environment that nodes have",
+            "leave it out, or have it None, for the Python and the packages that each node has",
+        )
     kind = "tarball" if _TARBALL.search(text) else "lock" if _LOCK.search(text) else ""
     if not kind and not isinstance(env, os.PathLike) and _NAME.fullmatch(text):
         along.env = {"name": text}

@@ -172,7 +172,9 @@ class Attached(Receiver):
 
     def finish(self) -> None:
         """Lets the session end when what was submitted has run: for one whose process is gone. Where it is not, its
-        executor can submit no more."""
+        executor breaks as it submits the next call, or as the session has ended: ``submit``, or the futures that have
+        no result there yet, raise ``JobFailed``. What was submitted before runs all the same, and has its results
+        here."""
         for job in list(self._jobs):
             with contextlib.suppress(Error):  # It may have ended.
                 self._control.call("POST", f"/v1/jobs/{job.name}/append", {"close": True})

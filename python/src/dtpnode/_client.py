@@ -141,13 +141,14 @@ class Client:
         )
 
     def reduction(self, name: str) -> Reduction:
-        """The total of a reduction, from any process and node; name is Reduction.name, or the beginning of it."""
+        """The total of a reduction, from any process and node; name is Reduction.name, or the beginning of it, four
+        digits at least."""
         return attached(self.control, name)
 
     def attach(self, name: str) -> "Attached | Job | Persisted":
         """What a name stands for, from any process and node: the futures of an executor's session (Executor.name), as
         an Attached, those of what dask has persisted, by their keys, as a Persisted, or the job of a selector, as a Job.
-        The beginning of a name will do. An unknown one is an Error."""
+        The beginning of a name will do, from four digits on. An unknown one is an Error."""
         if not name:
             raise Error("the name is empty", "Executor.name is that of a session, and `dtpnode ps` lists all")
         status = self.control.call("GET", job_path(name))
@@ -181,11 +182,12 @@ class Client:
         ``selector`` is its source. ``files`` are files, globs, URLs or @lists, and ``tree`` is the path of the tree in
         them. ``option`` is what GetOption() returns, ``params`` are put into fInput by their names, and so are all
         objects of the ROOT files ``input``, or its values, by their names, if it is a mapping: objects of PyROOT, or
-        hist.Hist and what else uproot can write. ``friends`` are tree=files. ``entries`` is how many are run, from ``first``
-        on, -1 for all. ``args`` are further arguments of ``dtpnode run``, which says more of all of these.
+        hist.Hist and what else uproot can write. A value of ``params`` is a str, int, float or bool. ``friends`` are
+        tree=files. ``entries`` is how many are run, from ``first`` on, -1 for all. ``args`` are further arguments of ``dtpnode run``, which says more of all of these.
 
         Returns when the code is compiled, the files are read and the job goes on without this process. What is wrong
-        with any of that is an ``Error`` with what to do.
+        with any of that is an ``Error`` with what to do; a number or a value of ``params`` that cannot be meant is a
+        ValueError or a TypeError.
         """
         return submit(
             self.control, self.state, selector, _list(files), tree, option, params,
@@ -235,7 +237,9 @@ class Client:
         return Outcomes(self._maps, function, items, key, nodes, Bar(title, progress), (env, modules, files))
 
     def job(self, name: str) -> Job:
-        """A job by its name or the beginning of it, from any process and node. An unknown one is an Error."""
+        """A job by its name or the beginning of it, four digits at least, from any process and node. An unknown one is
+        an Error. Of executors and reductions it has status, wait, cancel and stop; their results are those of
+        ``attach`` and ``reduction``, which ``result`` says."""
         return Job(self.control, self.control.call("GET", job_path(name))["id"])
 
     @property

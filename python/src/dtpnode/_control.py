@@ -120,6 +120,9 @@ class Stream:
         self._socket.shutdown(socket_module.SHUT_RDWR)
 
 
+LEAST = 4  # digits of the beginning of a job's name that mean the job
+
+
 class Control:
     """A client of one daemon. It may be used by several threads."""
 
@@ -229,9 +232,17 @@ class Control:
 
 def job_path(name: str) -> str:
     """The path of a job, by its name or the beginning of it. Others are refused, which could be of another path."""
-    if re.fullmatch("[0-9a-f]{1,32}", name) is None:
+    if not isinstance(name, str):
+        raise TypeError(f"the name of a job must be a str, and not {type(name).__name__}: {name!r}")
+    plain = name.strip().lower()
+    if re.fullmatch("[0-9a-f]{1,32}", plain) is None:
         raise Error(f"no job has the name {name!r}: names are hexadecimal digits", "`dtpnode ps` lists all jobs")
-    return f"/v1/jobs/{name}"
+    if len(plain) < LEAST:
+        raise Error(
+            f"{name!r} is too short for the name of a job: {LEAST} digits of its beginning are the least",
+            "`dtpnode ps` lists all jobs",
+        )
+    return f"/v1/jobs/{plain}"
 
 
 def has_ended(socket: str) -> None:

@@ -19,7 +19,7 @@ from ._along import Environment, Files, Modules, take_along
 from ._collected import collected
 from ._control import Control
 from ._held import LateFuture
-from ._prints import Output, to_stdout
+from ._prints import Output, printing, titled, to_stdout
 from ._reduction import NOTHING, Reduction, begin
 from ._session import Call, Session, calls, code_of
 from ._slots import Line, Slot, Told
@@ -132,6 +132,8 @@ class Executor(_Executor):
             raise ValueError("max_tasks_per_child must be >= 1")
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
+        titled(name)
+        printing(output)
         along = take_along(env, modules, files)
         # Of its jobs, and of those of reductions.
         self._code = code_of(initializer, initargs, imports, max_tasks_per_child)

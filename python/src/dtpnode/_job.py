@@ -3,6 +3,8 @@
 import contextlib
 import errno
 import html
+import numbers
+import operator
 import os
 import shutil
 import subprocess
@@ -16,11 +18,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence, TypeVar
 
-from ._cluster import binary
+from ._cluster import binary, owned
 from ._control import Control, seen
 from ._errors import Error, NoDaemon
 from ._receiver import AGAIN, PATIENCE, RETRY
 from ._report import table
+from ._session import PARTIAL, REDUCE
 
 if TYPE_CHECKING:
     import pandas
@@ -50,6 +53,12 @@ def submit(
     more: Sequence[str],
 ) -> "Job":
     """Has the command submit a selector, which finds files and headers as it does in a terminal."""
+    entries, first = _count(entries, "entries"), _count(first, "first")
+    if entries < -1:
+        raise ValueError(f"entries={entries}: it is how many entries are run, and -1 is all of them")
+    if first < 0:
+        raise ValueError(f"first={first}: entries are counted from 0")
+    given = {name: _typed(name, value) for name, value in (params or {}).items()}
     if isinstance(input, Mapping):
         with tempfile.TemporaryDirectory(prefix="dtpnode-input-") as folder:
             path = os.path.join(folder, "input.root")
@@ -69,7 +78,7 @@ def submit(
         command.append(f"--entries={entries}")
     if first:
         command.append(f"--first={first}")
-    command += [f"--param={name}={_typed(value)}" for name, value in (params or {}).items()]
+    command += [f"--param={name}={value}" for name, value in given.items()]
     done = subprocess.run([*command, *more], stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode:
         message, _, hint = done.stderr.strip().removeprefix("dtpnode: ").partition("\n")
@@ -106,8 +115,25 @@ def _write(path: str, objects: Mapping[str, Any]) -> None:
                 raise Error(f"input {name!r} cannot be written to a ROOT file: {e}") from None
 
 
-def _typed(value: Value) -> str:
-    return str(int(value)) if isinstance(value, bool) else str(value)
+def _count(number: Any, what: str) -> int:
+    try:
+        return operator.index(number)
+    except TypeError:
+        raise TypeError(f"{what} must be an int, and not {type(number).__name__}: {number!r}") from None
+
+
+def _typed(name: str, value: Value) -> str:
+    """A parameter as the command takes it."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, numbers.Integral):  # bool too, and the integers of numpy
+        return str(int(value))
+    if isinstance(value, numbers.Real):
+        return repr(float(value))
+    raise TypeError(
+        f"params[{name!r}] must be a str, int, float or bool, and not {type(value).__name__}: objects go into fInput by "
+        "input="
+    )
 
 
 def called(status: dict[str, Any]) -> str:
@@ -122,6 +148,22 @@ def _partial(status: dict[str, Any]) -> str:
     missing = status["units"] - status["committed"]
     units, what = status["units"], called(status)
     return f"job {status['id'][:12]}: {missing:,} of {units:,} {what} are missing; its report says which, and why"
+
+
+def _instead(status: dict[str, Any]) -> tuple[str, str] | None:
+    """What a job is whose result is no file of ROOT, and what has its results; None of any other."""
+    if status.get("kind") != "Python":
+        return None
+    short, title = status["id"][:12], status.get("title") or ""
+    if title.endswith((REDUCE, PARTIAL)):
+        return (
+            f"the job {short}, {title!r}, is a reduction: its result is a total, and no file of ROOT",
+            f"client.reduction({short!r}).result() is the total",
+        )
+    return (
+        f"the job {short}, {title!r}, runs calls in Python: it has a result of each call, and no file of ROOT",
+        f"client.attach({short!r}) has them as futures",
+    )
 
 
 COLUMNS = ("file", "first", "last", "kind", "reason", "tries", "nodes")  # of a report
@@ -156,11 +198,38 @@ class Job:
     def wait(self, timeout: float | None = None, progress: bool | None = None) -> dict[str, Any]:
         """Waits for the end, and returns the status. After ``timeout`` seconds it is a TimeoutError, and the job goes
         on. ``progress`` draws a bar; by default where there is a terminal or a notebook. It ends as a plain line. A
-        daemon that is away meanwhile, such as to be restarted, is waited for, 300 s at most."""
+        daemon that is away meanwhile, such as to be restarted, is waited for, 300 s at most. At a KeyboardInterrupt the
+        job goes on, and a line says how to come back to it."""
+        return self._wait(timeout, progress, lambda status: None)
+
+    def _wait(
+        self, timeout: float | None, progress: bool | None, check: Callable[[dict[str, Any]], None]
+    ) -> dict[str, Any]:
+        """Waits as wait does. What check raises of a status ends it."""
+        try:
+            return self._wait_for_end(timeout, progress, check)
+        except KeyboardInterrupt:
+            self._was_interrupted()
+            raise
+
+    def _was_interrupted(self) -> None:
+        """Says how to come back to it."""
+        until, other = "", f"client.attach({self.name[:12]!r}) has it in another process"
+        if owned(self._control):
+            until, other = " as long as this process", "the daemon, and the job with it, ends with this process"
+        sys.stderr.write(
+            f"interrupted: job {self.name[:12]} goes on{until}; .result() waits again, .cancel() ends it, .stop() ends it "
+            f"with what is done, and {other}\n"
+        )
+
+    def _wait_for_end(
+        self, timeout: float | None, progress: bool | None, check: Callable[[dict[str, Any]], None]
+    ) -> dict[str, Any]:
         until = None if timeout is None else time.monotonic() + timeout
         with Bar(self.name, progress) as bar:
             while True:
                 status = seen(self._when_back(lambda: self.status, until))
+                check(status)
                 bar.show(status)
                 if status["state"] in FINAL:
                     return status
@@ -193,8 +262,7 @@ class Job:
         """Waits for the end, and returns the outputs by their names. A job that has failed, or cannot finish, is
         an Error; one that is partial has a result and a RuntimeWarning, and ``report`` says what is missing."""
         if self._results is None:
-            status = self.wait(timeout)
-            self._check(status)
+            status = self._wait(timeout, None, self._check)
             if status["state"] == "partial":
                 warnings.warn(_partial(status), RuntimeWarning, stacklevel=2)
             folder = tempfile.mkdtemp(prefix="dtpnode-result-")
@@ -215,8 +283,7 @@ class Job:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(to))
         if not to.parent.is_dir():
             raise FileNotFoundError(errno.ENOENT, "there is no such folder to write to", str(to.parent))
-        status = self.wait()
-        self._check(status)
+        status = self._wait(None, None, self._check)
         if status["state"] == "partial":
             warnings.warn(_partial(status), RuntimeWarning, stacklevel=2)
         temp = to.with_name(f".{to.name}.{os.getpid()}")
@@ -231,6 +298,9 @@ class Job:
         return to
 
     def _check(self, status: dict[str, Any]) -> None:
+        """Raises why a job has no output, or will have none."""
+        if instead := _instead(status):
+            raise Error(*instead)
         if status["state"] in ("failed", "cancelled", "cannot finish"):
             raise Error(status.get("error") or f"the job is {status['state']}", status.get("hint") or "")
 
@@ -244,7 +314,8 @@ class Job:
 
     @property
     def report(self) -> "pandas.DataFrame":
-        """``missing`` as a DataFrame, a row for each range. The work of each node is in its attrs["nodes"], a DataFrame
+        """``missing`` as a DataFrame, a row for each range of entries: ``first`` is its first entry, and ``last`` the
+        one behind its last, so that it has last - first. The work of each node is in its attrs["nodes"], a DataFrame
         too: entries, entries a second and failures. It needs pandas (``pip install 'dtpnode[results]'``)."""
         status = self.status
         out = table(_missing(status), COLUMNS)
@@ -257,8 +328,9 @@ class Job:
 
     @property
     def missing(self) -> list[dict[str, Any]]:
-        """What is missing in the result, a mapping for each range: file, first and last entry, kind, reason, tries and
-        nodes. It is empty as long as the job runs."""
+        """What is missing in the result, a mapping for each range of entries: file, first, last, kind, reason, tries
+        and nodes. ``first`` is the first entry that is missing, counted from 0 in the file, and ``last`` the one behind
+        the last that is, as in ``range(first, last)``. It is empty as long as the job runs."""
         return _missing(self.status)
 
     def cancel(self) -> None:
@@ -299,9 +371,10 @@ class Job:
             f"{done:,} of {units:,} {called(status)}</p>"
             f"<progress value={done} max={max(units, 1)}></progress>"
         )
-        for words in status.get("error"), status.get("hint"), _partial(status) * (status["state"] == "partial"):
+        instead = _instead(status)
+        for words in status.get("error"), status.get("hint"), "\n".join(instead or ()), _partial(status) * (status["state"] == "partial"):
             out += f"<pre>{html.escape(words)}</pre>" if words else ""
-        if status["state"] in ("done", "partial"):
+        if status["state"] in ("done", "partial") and instead is None:
             out += "".join(self._pictures())
         return out
 

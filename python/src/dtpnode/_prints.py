@@ -43,6 +43,20 @@ def to_stdout(node: str, text: str) -> None:
     sys.stdout.flush()
 
 
+def printing(output: Output | None) -> None:
+    """Refuses what cannot take lines, before anything has begun that would print some."""
+    if output is not None and not callable(output):
+        raise TypeError(
+            f"output must be a callable that takes a node and text, or None, and not {type(output).__name__}: {output!r}"
+        )
+
+
+def titled(name: str | None) -> None:
+    """Refuses what is no title of a job."""
+    if name is not None and not isinstance(name, str):
+        raise TypeError(f"name must be a str, which is the job's title, and not {type(name).__name__}: {name!r}")
+
+
 class Prints:
     """Follows the logs of the jobs of a session, each in a thread that ends with its job, or with join."""
 

@@ -26,7 +26,7 @@ from ._errors import DiskFull, Error, ItemLost, JobFailed, NoDaemon, RemoteError
 from ._notes import Notes
 from ._opening import open_job
 from ._pickles import MAX_ITEM
-from ._prints import Output, Prints
+from ._prints import Output, Prints, printing, titled
 from ._receiver import AGAIN, PATIENCE, RETRY, ROOM, Append, Job, Receiver, broken_by, item_lost, logger, remade
 from ._report import table
 from ._session import (
@@ -97,7 +97,7 @@ class Reduction(Future[Any]):
 
     @property
     def report(self) -> "pandas.DataFrame":
-        """``missing`` as a DataFrame, a row for each range. It needs pandas (``pip install 'dtpnode[results]'``)."""
+        """``missing`` as a DataFrame, a row for each range of items [first, last). It needs pandas (``pip install 'dtpnode[results]'``)."""
         return table(self.missing, COLUMNS)
 
     @property
@@ -712,6 +712,8 @@ def begin(
     """Begins a reduction. code is what its jobs have beside what _sums gives them, as pyexec/child/code.py takes it."""
     if not callable(op):
         raise TypeError("op must be a callable")
+    titled(title)
+    printing(output)
     if not iterables:
         raise TypeError("reduce() must have at least one iterable")
     held = [tuple(i) if isinstance(i, (list, set, frozenset, dict, deque)) else i for i in iterables]

@@ -30,6 +30,9 @@ from ._executor import Executor
 
 __all__ = ["Backend"]
 
+OPTIONS = ("client", "env", "modules", "files")
+JOBLIBS = {"nesting_level", "inner_max_num_threads"}  # which joblib itself gives its backends
+
 
 class Backend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
     """The backend "dtpnode" of ``joblib.Parallel``. ``client`` is where it runs; by default that of ``Client()``.
@@ -48,6 +51,10 @@ class Backend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
         files: Files = (),
         **options: Any,
     ) -> None:
+        if unknown := sorted(options.keys() - JOBLIBS):
+            raise TypeError(f'the backend "dtpnode" has no option {", ".join(unknown)}; it has {", ".join(OPTIONS)}')
+        if client is not None and not isinstance(client, Client):
+            raise TypeError(f"client must be a dtpnode.Client, and not {type(client).__name__}: {client!r}")
         super().__init__(**options)
         self._client = client
         # Those of an iterator, such as Path.glob, are looked at for each call of Parallel.
@@ -68,8 +75,13 @@ class Backend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
         slots = _shared.client(self._client).slots
         return max(slots + 1 + (-1 if n_jobs is None else n_jobs), 1)
 
-    def configure(self, n_jobs: int | None = 1, parallel: Any = None, **_: Any) -> int:
-        """Prepares for a call of Parallel, and returns effective_n_jobs."""
+    def configure(self, n_jobs: int | None = 1, parallel: Any = None, **options: Any) -> int:
+        """Prepares for a call of Parallel, and returns effective_n_jobs. Of joblib's options none has a meaning here."""
+        if misplaced := [name for name in OPTIONS if name in options]:
+            raise TypeError(
+                f"{', '.join(misplaced)}: Parallel has no such options; "
+                'joblib.parallel_config(backend="dtpnode", ...) takes them'
+            )
         self.parallel = parallel
         n = self.effective_n_jobs(n_jobs)
         workers = n if n_jobs is not None and n_jobs > 0 else None

@@ -153,6 +153,8 @@ class session:
         selector in Python raises is raised as it is, without ``Terminate`` and an output. Ctrl-C cancels the job, and
         returns 15.
         """
+        if not isinstance(chunksize, int):
+            raise TypeError(f"chunksize must be an int, and not {type(chunksize).__name__}: {chunksize!r}")
         if self._session is None:
             raise RuntimeError("the session has not begun: with session(chain).spawn({...}) as s")
         check_chain(self.chain)

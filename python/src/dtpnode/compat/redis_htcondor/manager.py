@@ -239,7 +239,7 @@ class Manager:
         self.clear_queues()
 
     def get_broker_info(self) -> Meta:
-        """What the daemon says of itself, as ``dtpnode status --json`` does."""
+        """What the daemon says of itself, as ``dtpnode status --output json`` does."""
         info: Meta = self.client.control.call("GET", "/v1/status")
         return info
 
