@@ -47,18 +47,17 @@ def check_source(args: tuple[Any, ...]) -> None:
         return
     if isinstance(args[0], ROOT.TTree) and args[0].GetEntryList():
         raise ValueError(
-            f"{args[0].ClassName()} {str(args[0].GetName())!r} has an entry list, of which distributed ranges of entries "
-            "would know nothing: "
-            "remove it, by SetEntryList(ROOT.nullptr), and Filter by what has made it; or write what it selects to a file "
-            "first, with the Snapshot of a dataframe in one process"
+            f"{args[0].ClassName()} {str(args[0].GetName())!r} has an entry list, of which distributed ranges of "
+            "entries would know nothing: remove it, by SetEntryList(ROOT.nullptr), and Filter by what has made it; or "
+            "write what it selects to a file first, with the Snapshot of a dataframe in one process"
         )
     if isinstance(args[0], ROOT.RDF.Experimental.RDatasetSpec):
         first, end = args[0].GetEntryRangeBegin(), args[0].GetEntryRangeEnd()
         if first != 0 or end != ROOT.std.numeric_limits["Long64_t"].max():
             raise ValueError(
-                f"the RDatasetSpec has a global range, from entry {first} to {end}, which ROOT's distributed dataframes "
-                "ignore: leave WithGlobalRange out, and name the files that you want, or write the entries of the range "
-                "to a file first, with the Snapshot of a dataframe in one process"
+                f"the RDatasetSpec has a global range, from entry {first} to {end}, which ROOT's distributed "
+                "dataframes ignore: leave WithGlobalRange out, and name the files that you want, or write the entries of "
+                "the range to a file first, with the Snapshot of a dataframe in one process"
             )
 
 
