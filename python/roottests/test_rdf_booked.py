@@ -1,7 +1,11 @@
 """What a distributed RDataFrame refuses when an operation is booked, or when it is made, and how its values merge."""
 
+import pickle
+import threading
 from array import array
 
+import cloudpickle
+import numpy
 import pytest
 import ROOT
 from ROOT._distrdf.Backends.Base import TaskResult, distrdf_reducer
@@ -63,6 +67,39 @@ def test_what_cannot_be_merged_is_an_error(capfd):
     assert "limits" not in capfd.readouterr().err
     ROOT.Error("here", "errors are shown as before")
     assert "errors are shown as before" in capfd.readouterr().err
+
+
+class Thread:
+    """Becomes the name of the thread that unpickles it."""
+
+    def __reduce__(self):
+        return _name, ()
+
+
+def _name():
+    return threading.current_thread().name
+
+
+def test_results_are_unpickled_by_the_thread_that_asks():
+    """Those that receive them would use ROOT while another thread does."""
+    from dtpnode import _rdfbackend
+
+    def received(value):
+        pickled, out = cloudpickle.dumps(value, 5), []
+        thread = threading.Thread(target=lambda: out.append(pickle.loads(pickled)))
+        thread.start()
+        thread.join()
+        return out[0]
+
+    numbers = numpy.arange(10.0)
+    task, here = _rdfbackend.task, threading.current_thread().name
+    done = received(task.Done(TaskResult([Thread(), numbers], None), [], "6.40"))
+    assert done.result.mergeables[0] == here and done.version == "6.40"
+    assert list(done.result.mergeables[1]) == list(numbers) and done.result.mergeables[1].flags.writeable
+    total = task.Total(TaskResult([Thread()], None), 3)
+    for _ in range(2):  # also when it was handed on as it had come
+        total = received(total)
+    assert total.opened().result.mergeables == [here] and total.opened().apart == {3: []}
 
 
 def test_entry_lists(client, files):

@@ -56,13 +56,46 @@ class Part:
         self.path, self.content = path, content
 
 
+class Packed:
+    """Something that is unpickled not before it is opened, and so by the thread that does so: the threads in which
+    things come to a client are to leave ROOT alone, which another one may be using."""
+
+    def __init__(self, value: Any) -> None:
+        self._value, self._pickled = value, None  # type: Any, Any
+
+    def __getstate__(self) -> Any:
+        if self._pickled is not None:
+            return self._pickled
+        import cloudpickle
+
+        buffers: list[pickle.PickleBuffer] = []  # They go into the pickle around this one, and are copied only there.
+        return cloudpickle.dumps(self._value, 5, buffer_callback=buffers.append), buffers
+
+    def __setstate__(self, state: Any) -> None:
+        self._value, self._pickled = None, state
+
+    def open(self) -> Any:
+        if self._pickled is not None:
+            import ROOT
+
+            ROOT.TObject  # It has ROOT begin, without which unpickling its objects ends the process by a crash.
+            pickled, buffers = self._pickled
+            self._value, self._pickled = pickle.loads(pickled, buffers=buffers), None
+        return self._value
+
+
 class Done:
-    """What has come of a range. result is ROOT's TaskResult."""
+    """What has come of a range."""
 
     def __init__(self, result: Any, parts: list[Part], version: str) -> None:
-        self.result, self.parts = result, parts
+        self._result, self.parts = Packed(result), parts
         self.node, self.name = node()
         self.version = version  # of ROOT
+
+    @property
+    def result(self) -> Any:
+        """ROOT's TaskResult."""
+        return self._result.open()
 
 
 class Run:
@@ -422,6 +455,7 @@ class Total:
     those of ROOT that have made it, by the names of nodes."""
 
     def __init__(self, result: Any, number: int, versions: dict[str, str] | None = None) -> None:
+        self._packed: Packed | None = None  # There is nothing else then.
         self.result, self.versions = result, versions or {}
         self.apart: dict[int, list[Any]] = {}  # by numbers of ranges: what is in order
         self.order: list[bool] = []  # of what the graph gives, which is in order
@@ -430,9 +464,18 @@ class Total:
             self.apart[number] = [value for value, is_so in zip(result.mergeables, self.order) if is_so]
             result.mergeables = [value for value, is_so in zip(result.mergeables, self.order) if not is_so]
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        mend(self.result, "unpickled")
+    def __getstate__(self) -> Any:
+        return self._packed or Packed(self.__dict__)
+
+    def __setstate__(self, packed: Packed) -> None:
+        self._packed = packed
+
+    def opened(self) -> "Total":
+        """Itself, unpickled."""
+        if self._packed is not None:
+            self.__dict__.update(self._packed.open())
+            mend(self.result, "unpickled")
+        return self
 
     def __deepcopy__(self, _: Any) -> "Total":
         return self  # No other range has any of it.
@@ -458,6 +501,7 @@ def add(a: Total, b: Total, reducer: Any = None) -> Total:
         from ROOT._distrdf.Backends.Base import distrdf_reducer
 
         reducer = exact(distrdf_reducer)
+    a, b = a.opened(), b.opened()
     a.result = reducer(a.result, b.result)
     a.apart.update(b.apart)
     a.versions.update(b.versions)

@@ -55,6 +55,8 @@ MOMENT = 0.5  # seconds between looks at how far a reduction has come
 LARGE = 512 << 20  # bytes of histograms of all ranges, from which on the nodes add them
 IDLE = 600.0  # seconds after which the processes of a session end that runs nothing
 
+ROOT.EnableThreadSafety()  # ROOT's RunGraphs runs each graph in a thread of its own, which merges what comes.
+
 
 # --- sessions
 
@@ -344,7 +346,7 @@ class Backend(Base.BaseBackend):  # type: ignore[misc]
                 bar.advance(job.progress[0] - bar.done)
             bar.advance(job.counted - bar.done)
             lost = [at for missing in job.missing for at in range(missing["first"], missing["last"])]
-            return ([] if len(lost) == len(ranges) else [job.result()]), lost
+            return ([] if len(lost) == len(ranges) else [job.result().opened()]), lost
         except Exception as e:
             warnings.warn(f"nodes could not add what ranges give, so each comes here: {e}", NodeWarning, stacklevel=2)
             return [], list(range(len(ranges)))
@@ -502,6 +504,7 @@ class Execution:
         """What has come of a range; None if it is to run on another node."""
         try:
             done = future.result()
+            done.result  # It is unpickled here, and not by the thread to which it has come.
         except task.Lacking as e:
             self._tries[at] += 1
             if self._tries[at] >= TRIES:
