@@ -1,5 +1,7 @@
 """What a distributed RDataFrame refuses when an operation is booked, or when it is made, and how its values merge."""
 
+import hashlib
+import os
 import pickle
 import threading
 from array import array
@@ -122,3 +124,31 @@ def test_global_ranges(client, files, bounds):
     spec.AddSample(("all", "t", files)).WithGlobalRange(bounds)
     with pytest.raises(ValueError, match="the RDatasetSpec has a global range, from entry [05] to 50"):
         ROOT.RDataFrame(spec, executor=client)
+
+
+def test_vectors_as_arrays(client, files):
+    """ROOT cannot clone what takes them."""
+    frame = ROOT.RDataFrame("t", files, executor=client, npartitions=4).Filter("x > 120")
+    assert [list(v) for v in frame.AsNumpy(["v"])["v"]] == [[1.0, 2.0]] * 79
+
+
+class Exits:
+    def __reduce__(self):
+        return os._exit, (129,)
+
+
+@pytest.mark.long
+def test_a_graph_that_ends_the_process_which_compiles_it(client, files, monkeypatch, tmp_path, capfd):
+    """It is compiled where ranges are run, and nowhere else again."""
+    from dtpnode import _rdfbackend
+
+    monkeypatch.setattr(_rdfbackend.Backend, "_first", lambda *_: pickle.dumps(Exits()))
+    frame = ROOT.RDataFrame(10, executor=client, modules=["textwrap"], npartitions=1)  # a session of its own
+    assert frame.Count().GetValue() == 10
+    task, graph = _rdfbackend.task, b"no pickle"
+    monkeypatch.setattr(task, "_folder", str(tmp_path / "graphs"))
+    task._try(str(tmp_path), graph)
+    assert "could not compile a graph" in capfd.readouterr().err and not os.listdir(tmp_path)
+    (tmp_path / f"compiling-{hashlib.sha256(graph).hexdigest()}").touch()  # as left by a process that has ended
+    task._try(str(tmp_path), graph)
+    assert not capfd.readouterr().err

@@ -581,7 +581,12 @@ def _compile_all(*_: Any) -> None:
 def _try(folder: str, graph: bytes) -> None:
     """Compiles a graph in a folder, if that can be done."""
     at = os.getcwd()
+    begun = os.path.join(os.path.dirname(_folder), f"compiling-{hashlib.sha256(graph).hexdigest()}")
+    if os.path.exists(begun):
+        return  # An earlier process has ended in it.
     try:
+        with open(begun, "w"):
+            pass
         os.chdir(folder)
         run, piece = pickle.loads(graph)
         if not all(os.path.exists(path) for _, path in piece.files):
@@ -592,6 +597,8 @@ def _try(folder: str, graph: bytes) -> None:
         print(f"could not compile a graph before it is needed: {e}", file=sys.stderr)
     finally:
         os.chdir(at)
+        with contextlib.suppress(OSError):
+            os.unlink(begun)
 
 
 def _compile(run: Run, piece: Piece) -> None:

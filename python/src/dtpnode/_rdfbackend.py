@@ -33,7 +33,7 @@ from ._executor import Executor
 from ._held import LateFuture
 from ._opening import patiently
 from ._progress import Bar
-from ._rdfsnapshot import Snapshots, writes_rntuple
+from ._rdfsnapshot import Snapshots, writes_rntuple, writes_variations
 from ._session import Call
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ FAR = 1e6  # seconds: what it costs to have a range run on a node that lacks wha
 IMPORTS = ["_dtpnode_rdf"]
 MOMENT = 0.5  # seconds between looks at how far a reduction has come
 LARGE = 512 << 20  # bytes of histograms of all ranges, from which on the nodes add them
+UNLOADED = "load: exit"  # how an error begins that says that the process which forks others has ended as it began
 IDLE = 600.0  # seconds after which the processes of a session end that runs nothing
 
 ROOT.EnableThreadSafety()  # ROOT's RunGraphs runs each graph in a thread of its own, which merges what comes.
@@ -91,10 +92,27 @@ class Pool:
     """An executor whose processes run the ranges of graph after graph."""
 
     def __init__(self, client: Client, options: Options, files: dict[str, str], first: First) -> None:
-        with modules_of(options, first) as modules:
-            self.executor: Executor = patiently(client.control, lambda: client.executor(
-                name="RDataFrame", imports=IMPORTS, env=options.env, modules=modules, files=files
-            ))
+        graphs: list[bytes] = []
+
+        def given(but: frozenset[str]) -> bytes | None:
+            graph = first(but)
+            graphs.extend([graph] if graph is not None else [])
+            return graph
+
+        def begin(graph: First) -> Executor:
+            with modules_of(options, graph) as modules:
+                return patiently(client.control, lambda: client.executor(
+                    name="RDataFrame", imports=IMPORTS, env=options.env, modules=modules, files=files
+                ))
+
+        try:
+            self.executor = begin(given)
+        except Error as e:
+            if not (graphs and e.message.startswith(UNLOADED)):
+                raise
+            # To compile the graph has ended the process that forks all others: those that run ranges compile it then,
+            # so that a range which ends its process is named.
+            self.executor = begin(lambda _: None)
         self.living: set[int] = set()  # executions that have not ended
         self.told: set[str] = set()  # what its user was warned of
         self._timer: threading.Timer | None = None
@@ -546,20 +564,50 @@ CLONED = frozenset(
 )
 
 
+def nodes(mapper: Any) -> list[Any]:
+    """The nodes of a graph that a mapper runs, each with its operation."""
+    found = mapper.keywords["computation_graph_callable"].args[0].values()
+    return [node for node in found if node.operation is not None]
+
+
 def operations(mapper: Any) -> list[Any]:
     """The operations of a graph that a mapper runs."""
-    nodes = mapper.keywords["computation_graph_callable"].args[0].values()
-    return [node.operation for node in nodes if node.operation is not None]
+    return [node.operation for node in nodes(mapper)]
 
 
 def afresh(mapper: Any) -> bool:
     """Whether a graph is to be built for each range, since clones of it would give something else."""
-    for operation in operations(mapper):
+    for node in nodes(mapper):
+        operation = node.operation
         if isinstance(operation, Operation.Transformation):
             continue
-        if operation.name not in CLONED or isinstance(operation, Operation.Snapshot) and writes_rntuple(operation):
+        if operation.name not in CLONED:
+            return True
+        if isinstance(operation, Operation.Snapshot) and (writes_rntuple(operation) or writes_variations(operation)):
+            return True
+        if isinstance(operation, Operation.AsNumpy) and not all(map(_plain, _taken(node))):
             return True
     return False
+
+
+def _taken(node: Any) -> Iterator[str]:
+    """The types of the columns that an AsNumpy takes."""
+    frame, operation = node.parent.rdf_node, node.operation
+    given = dict(zip(("columns", "exclude"), operation.args)) | operation.kwargs
+    left_out = set(map(str, given.get("exclude") or ()))
+    for column in given.get("columns") or frame.GetColumnNames():
+        if str(column) in left_out:
+            continue
+        try:
+            yield str(frame.GetColumnType(str(column)))
+        except ROOT.std.exception:
+            yield "::"  # The ranges say that there is none.
+
+
+def _plain(kind: str) -> bool:
+    """Whether columns of a type are numbers. What takes others cannot be cloned, as vectors: ROOT crashes then, or says
+    that there is no such function."""
+    return not re.search(r"[<:]", kind)
 
 
 def size(mapper: Any) -> int:

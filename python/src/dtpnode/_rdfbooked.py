@@ -56,8 +56,8 @@ def check_source(args: tuple[Any, ...]) -> None:
         if first != 0 or end != ROOT.std.numeric_limits["Long64_t"].max():
             raise ValueError(
                 f"the RDatasetSpec has a global range, from entry {first} to {end}, which ROOT's distributed "
-                "dataframes ignore: leave WithGlobalRange out, and name the files that you want, or write the entries of "
-                "the range to a file first, with the Snapshot of a dataframe in one process"
+                "dataframes ignore: leave WithGlobalRange out, and name the files that you want, or write the entries "
+                "of the range to a file first, with the Snapshot of a dataframe in one process"
             )
 
 

@@ -30,6 +30,11 @@ def writes_rntuple(operation: Any) -> bool:
     return bool(form == ROOT.RDF.ESnapshotOutputFormat.kRNTuple)
 
 
+def writes_variations(operation: Any) -> bool:
+    """Whether a Snapshot writes the variations of its columns, too."""
+    return len(operation.args) == 4 and bool(getattr(operation.args[3], "fIncludeVariations", False))
+
+
 class _RNTuples(SnapshotResult):  # type: ignore[misc]
     """Files with RNTuples, which ROOT's own result would read as trees."""
 
