@@ -507,7 +507,8 @@ def unreadable(why: BaseException) -> RemoteError:
 def raised(value: bytes) -> BaseException:
     """The exception that an item has raised, with its traceback as the cause."""
     pickled, words, trace, item = pickle.loads(memoryview(value)[1:])
-    return remade(pickled, words, trace, f"in the call {item}")
+    task = item.startswith("the task ")  # as _graphrun.show has it; a call begins with the name of its function
+    return remade(pickled, words, trace, f"in {item}" if task else f"in the call {item}")
 
 
 def remade(pickled: bytes | str | None, words: str, trace: str, where: str) -> BaseException:
