@@ -25,6 +25,7 @@ Frame = dict[str, Any]
 
 NOT_THE_FILE = -2  # an errno of the protocol: the file is not the one that was planned
 SHOWN = 200  # characters of an item that are shown where it fails
+MEMORY = "dtpnode up --memory"  # what sets how much memory processes may have
 FRAMES = 1000  # of a traceback that are shown, the last
 EARLY = 256 << 10  # bytes of the values that are told with a packet, before the partial is written
 RESERVED = 4  # descriptors, which are enough to open a blob, or to write a partial
@@ -376,9 +377,11 @@ class Generation(Worker):
                     raise
                 except BaseException as e:
                     run.back()
+                    short = no_memory(e) if isinstance(e, MemoryError) else ""
+                    explain_memory(e)
                     value = raised_value(e, self.shown(item, items, at), self.code)
-                    if isinstance(e, MemoryError) and (self.units or at > p["first"]) and hoards():
-                        raise partial.NoMemory(no_memory(e)) from None  # Items before may be to blame for it.
+                    if short and (self.units or at > p["first"]) and hoards():
+                        raise partial.NoMemory(short) from None  # Items before may be to blame for it.
                     run.write(b"\1" + value)
                 early.append(run.next())
                 at += 1
@@ -592,6 +595,27 @@ def no_memory(e: MemoryError) -> str:
     """What was short of memory, in one line: Python itself raises MemoryError without words."""
     words = described(e)
     return words if words != "MemoryError" else "MemoryError: Python could get no more memory"
+
+
+def explain_memory(e: BaseException) -> None:
+    """Says in a MemoryError, which is to be raised to the user, how much memory there is and how to allow more. Python
+    itself raises it without words; to one that has some, such as numpy's, a note is added from Python 3.11 on."""
+    if not isinstance(e, MemoryError) or MEMORY in str(e):
+        return
+    limit = resource.getrlimit(resource.RLIMIT_DATA)[0]
+    node = os.environ.get("DTPNODE_NODE_NAME") or os.uname().nodename
+    if limit == resource.RLIM_INFINITY:
+        words = f"the node {node} has no more memory: hold less at a time"
+    else:
+        words = (
+            f"a process may have {limit >> 20:,} MiB on the node {node}: hold less at a time, or allow more ({MEMORY}, "
+            "where the daemon of that node is started)"
+        )
+    if type(e) is MemoryError and not e.args:
+        e.args = (f"Python could get no more memory; {words}",)
+    elif not any(words in str(note) for note in getattr(e, "__notes__", ())):
+        with contextlib.suppress(Exception):
+            e.add_note(words)
 
 
 def hoards() -> bool:

@@ -690,6 +690,8 @@ class Run:
             return self._step(step)
         except BaseException as e:
             self._process.theirs = e
+            if isinstance(e, MemoryError) and not self._process.is_full(e):
+                explain_memory(e)
             noted(e, f"in the task {step[0]!r}")
             if self._kept is None or isinstance(e, Unread) or self._process.is_full(e):
                 raise
@@ -787,6 +789,13 @@ def noted(e: BaseException, note: str) -> None:
     """Adds a note to an exception, which travels with it, if there are notes, from Python 3.11 on, and it takes one."""
     with contextlib.suppress(Exception):
         e.add_note(note)
+
+
+def explain_memory(e: MemoryError) -> None:
+    """Has the child say in it how much memory there is."""
+    explain = getattr(sys.modules.get("_dtpnode_child.workers"), "explain_memory", None)
+    if explain is not None:
+        explain(e)
 
 
 def not_written(why: str) -> BaseException:

@@ -112,6 +112,9 @@ def measured(function: Callable[[Any], Any], argument: Any) -> tuple[Any, ...]:
     try:
         returned, value, words = True, function(argument), ""
     except BaseException as e:  # Also that of sys.exit, which is none of this process.
+        explain = getattr(sys.modules.get("_dtpnode_child.workers"), "explain_memory", None)
+        if explain is not None:
+            explain(e)  # of a MemoryError how much memory there is, as in what other calls raise
         at = e.__traceback__.tb_next if e.__traceback__ is not None else None
         returned, (value, words) = False, told(e, at)
     ended = time.time()
