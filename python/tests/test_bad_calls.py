@@ -756,7 +756,8 @@ def test_output_that_raises(client, caplog):
                 assert time.monotonic() < end, told
                 time.sleep(0.01)
     assert [r.exc_info[0] for r in caplog.records] == [SystemExit]
-    assert "output=" in caplog.text and pool.name[:12] in caplog.text
+    assert "output=" in caplog.text
+    assert f"`dtpnode logs {pool.name[:12]}` has the last 256 KiB of each node" in caplog.text
 
 
 def test_flood(client):

@@ -45,8 +45,11 @@ class Executor(_Executor):
 
     A function needs not be importable on the nodes: it travels with all that it refers to, once for all of its calls
     (cloudpickle). Modules that it imports have to be installed there. A call has at most 32 MiB as a pickle, its result
-    any size. A call counts once, whatever dies. The futures outlive the daemon that is
-    talked to: they wait up to five minutes for it to come back.
+    any size. The futures outlive the daemon that is talked to: they wait up to five minutes for it to come back.
+
+    A call counts once, whatever dies, but it may run more than once: the calls of the last moments before their process
+    dies are run again, so that what a call writes elsewhere may be written twice. A thread that outlives its call is
+    ended when its process hands in what it has done.
 
     ``control``
         of the daemon that takes the calls; ``Client.executor`` gives it.
@@ -59,9 +62,10 @@ class Executor(_Executor):
         is the title of the job in ``dtpnode ps``.
     ``output``
         is called with a node's name and whole lines that calls have printed there, at most a second after they were. By
-        default they go to ``sys.stdout`` as they are. None drops them here; ``dtpnode logs JOB`` has them in any case.
-        Of a node that prints faster than 256 KiB a second lines are dropped, and one in their place says how many. Of
-        processes that fail a few lines on ``sys.stderr`` tell.
+        default they go to ``sys.stdout`` as they are. None drops them here; ``dtpnode logs JOB`` has the last 256 KiB
+        of each node in any case, and says how many lines were dropped before these. Of a node that prints faster than
+        256 KiB a second lines are dropped, and one in their place says how many. Of processes that fail a few lines on
+        ``sys.stderr`` tell.
 
     ``imports``
         are names of modules, such as ``["numpy", "sklearn"]``, that each node imports once before it forks the

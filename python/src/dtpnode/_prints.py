@@ -103,7 +103,7 @@ class Prints:
                 self._raised = True
                 logger.exception(
                     "output=%r has raised on lines that calls of session %s have printed: they are lost here, and "
-                    "later ones are passed on to it; `dtpnode logs %s` has them all",
+                    "later ones are passed on to it; `dtpnode logs %s` has the last 256 KiB of each node",
                     self._output, self._first[:12], self._first[:12],
                 )
 
