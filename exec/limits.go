@@ -10,7 +10,8 @@ import (
 )
 
 // Limits bound what one generation may take of its host. Zero values take the defaults. Memory and file size are the
-// kernel's limits; the others are looked at a few times a second, in what the kernel tells of the process.
+// kernel's limits; the others are looked at a few times a second, in what the kernel tells of the process. A Stall of
+// tasks.NoLimit is none.
 type Limits struct {
 	Memory    int64         // bytes of data the child may hold; default 80 % of the host's memory
 	FileSize  int64         // bytes of any one file that user code writes; default none

@@ -89,6 +89,7 @@ func TestWithoutROOTADaemonAnswersAndRefusesJobs(t *testing.T) {
 		Files: []api.InputFile{{URL: "/x/a.root"}},
 		Part:  "T",
 		N:     -1,
+		Stall: api.NoLimit,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -100,6 +101,7 @@ func TestWithoutROOTADaemonAnswersAndRefusesJobs(t *testing.T) {
 	var refused *api.Error
 	for _, req := range []api.JobRequest{
 		{Stall: 1e-9},
+		{Stall: -2},
 		{Open: -1},
 		{EntryCPU: 0.5},
 		{Memory: 1},

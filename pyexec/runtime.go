@@ -122,6 +122,7 @@ func (r *Runtime) openBase(ctx context.Context, exe, libs string, env []string) 
 		Log:      r.log,
 		Phases:   phases,
 		NoMemory: []string{"MemoryError"},
+		Stall:    "stall= in Python, --stall on the command line",
 		Stack:    func(text string) string { return userStack(text, r.child) },
 	})
 }

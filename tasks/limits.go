@@ -2,6 +2,7 @@ package tasks
 
 import (
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -14,10 +15,14 @@ const (
 	LeastSize   = 1 << 20     // of FileSize and Scratch
 )
 
+// NoLimit is a time that never passes, which a job has as its Stall whose user wants no limit, since 0 is the node's
+// default. Nodes need not know of it: they wait, as for any other limit.
+const NoLimit time.Duration = math.MaxInt64
+
 // Limits bound what one child may do.
 type Limits struct {
 	Memory    int64         `msgpack:"m"` // bytes, 0 for the node's default
-	Stall     time.Duration `msgpack:"s"` // longest time for one entry, 0 for the default
+	Stall     time.Duration `msgpack:"s"` // longest time for one entry, 0 for the default; NoLimit
 	Open      time.Duration `msgpack:"o"` // longest time to open a file, 0 for the default
 	EntryCPU  time.Duration `msgpack:"c"` // CPU time of one entry, 0 for no limit
 	Processes int           `msgpack:"p"` // started by user code at once, 0 for the default

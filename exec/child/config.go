@@ -22,6 +22,8 @@ type Config struct {
 	// NoMemory are words which a process prints as it dies because its language had no more memory to give, such as
 	// "std::bad_alloc". They turn a crash into one of KindMemory.
 	NoMemory []string
+	// Stall is how its user allows an entry more time, for the message of a failure; empty for the command line's --stall.
+	Stall string
 	// Stack makes the text of a crash's stack one for the user's eyes. Without it the text is that of glibc's
 	// backtrace_symbols_fd.
 	Stack func(text string) string

@@ -51,7 +51,7 @@ func Begin(p *Process, spec exec.GenSpec, extend func(BeginFrame) any, sink exec
 	p.limits = spec.Limits
 	g := &Generation{
 		p: p, sink: sink, dir: spec.Dir,
-		watch: watch{limits: spec.Limits, since: time.Now()},
+		watch: watch{limits: spec.Limits, stall: p.cfg.Stall, since: time.Now()},
 		done:  make(chan struct{}),
 	}
 	var begin any = newBegin(spec)

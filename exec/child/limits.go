@@ -1,6 +1,7 @@
 package child
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -21,6 +22,7 @@ const littleRoom = 64 << 20
 // watch compares readings of a child with its limits. It knows no clock and no process, so that tests can make up both.
 type watch struct {
 	limits   exec.Limits
+	stall    string // how the user allows more than limits.Stall
 	progress uint64
 	since    time.Time     // when progress last changed, or the child last was idle
 	cpu      time.Duration // what the child had used by since
@@ -80,7 +82,8 @@ func (w *watch) judge(r reading) (breach, bool) {
 		msg := fmt.Sprintf("one entry used %v of CPU time, the limit is %v (--max-cpu)", used, l.EntryCPU)
 		return breach{kind: exec.KindLimit, msg: msg}, true
 	case took >= l.Stall:
-		msg := fmt.Sprintf("no progress for %v: an endless loop, or a call that does not return (--stall)", l.Stall)
+		msg := fmt.Sprintf("no progress for %v: an endless loop, or a call that does not return (%s)", l.Stall,
+			cmp.Or(w.stall, "--stall"))
 		return breach{kind: exec.KindStall, msg: msg}, true
 	}
 	return breach{}, false

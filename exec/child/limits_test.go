@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/dtpnode/dtpnode/exec"
+	"github.com/dtpnode/dtpnode/tasks"
 )
 
 func TestWatch(t *testing.T) {
@@ -73,9 +74,24 @@ func TestFullDiskIsNoLimit(t *testing.T) {
 	}
 }
 
+// TestStallNamesItsLimit: who runs into the limit of time is told how to allow more in the interface that was used.
+func TestStallNamesItsLimit(t *testing.T) {
+	for word, says := range map[string]string{"": "(--stall)", "stall= in Python": "(stall= in Python)"} {
+		w := watch{limits: exec.Limits{Stall: time.Second}, stall: word}
+		v, bad := w.look(reading{at: time.Time{}.Add(time.Minute), busy: true})
+		if !bad || !strings.HasSuffix(v.msg, says) {
+			t.Errorf("%q: %v, %+v", word, bad, v)
+		}
+	}
+	w := watch{limits: exec.Limits{Stall: tasks.NoLimit}}
+	if v, bad := w.look(reading{at: time.Time{}.Add(100 * 365 * 24 * time.Hour), busy: true}); bad {
+		t.Errorf("without a limit: %+v", v)
+	}
+}
+
 // TestWatchTakesAnyLimit: what a job's description says must never end the process that takes it.
 func TestWatchTakesAnyLimit(t *testing.T) {
-	for _, stall := range []time.Duration{-time.Second, -1, 0, 1, 3, time.Millisecond, time.Hour, 1<<63 - 1} {
+	for _, stall := range []time.Duration{-time.Second, -1, 0, 1, 3, time.Millisecond, time.Hour, tasks.NoLimit} {
 		w := watch{limits: exec.Limits{Stall: stall}}
 		time.NewTicker(w.every()).Stop() // panics if it is not positive
 	}

@@ -120,6 +120,9 @@ func Advice(id, unit string) string {
 		" -o DIR` writes what is done, `dtpnode cancel " + id + "` drops it"
 }
 
+// NoLimit is the number of seconds that stands for no limit, where 0 is the default. Any other negative one is refused.
+const NoLimit = -1
+
 // JobRequest asks the daemon for a job. Paths are absolute or URLs; globs and lists are expanded by the
 // command, so that they mean what the user's shell means.
 type JobRequest struct {
@@ -152,7 +155,7 @@ type JobRequest struct {
 	Dir    string   `json:"dir"` // working directory of Begin and Terminate
 	Env    []string `json:"env,omitempty"`
 	Memory int64    `json:"memory,omitempty"`        // bytes a child may use, 0 for the default
-	Stall  float64  `json:"stall_seconds,omitempty"` // an entry may take this long, 0 for the default
+	Stall  float64  `json:"stall_seconds,omitempty"` // an entry may take this long, 0 for the default; NoLimit for none
 
 	Open      float64 `json:"open_seconds,omitempty"`      // opening a file may take this long, 0 for the default
 	EntryCPU  float64 `json:"entry_cpu_seconds,omitempty"` // CPU time of one entry, 0 for no limit
@@ -228,7 +231,7 @@ type RetryRequest struct {
 	// working directory of Begin and Terminate, if that of the earlier job is not known here
 	Dir    string  `json:"dir"`
 	Memory int64   `json:"memory,omitempty"`        // bytes a child may use, 0 for what it was
-	Stall  float64 `json:"stall_seconds,omitempty"` // an entry may take this long, 0 for what it was
+	Stall  float64 `json:"stall_seconds,omitempty"` // an entry may take this long, 0 for what it was; NoLimit for none
 
 	Open      float64 `json:"open_seconds,omitempty"` // as in a JobRequest, 0 for what it was
 	EntryCPU  float64 `json:"entry_cpu_seconds,omitempty"`

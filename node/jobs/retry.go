@@ -132,7 +132,7 @@ func requestAgain(desc *tasks.Job, req api.RetryRequest) api.JobRequest {
 	out.N = cmp.Or(desc.Ask.Most, -1)
 	out.First = desc.Want.First
 	l := desc.Limits
-	out.Memory, out.Stall = cmp.Or(req.Memory, l.Memory), cmp.Or(req.Stall, l.Stall.Seconds())
+	out.Memory, out.Stall = cmp.Or(req.Memory, l.Memory), cmp.Or(req.Stall, stallSeconds(l.Stall))
 	out.Open, out.EntryCPU, out.Processes = cmp.Or(req.Open, l.Open.Seconds()), cmp.Or(req.EntryCPU,
 		l.EntryCPU.Seconds()), cmp.Or(req.Processes, l.Processes)
 	out.FileSize, out.Scratch = cmp.Or(req.FileSize, l.FileSize), cmp.Or(req.Scratch, l.Scratch)

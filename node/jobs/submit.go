@@ -255,11 +255,26 @@ func durationOf(seconds float64) time.Duration {
 	return time.Duration(math.Round(seconds * float64(time.Second)))
 }
 
+// stallOf is how long an entry may take, of what a request says of it, and stallSeconds is what a request says.
+func stallOf(seconds float64) time.Duration {
+	if seconds == api.NoLimit {
+		return tasks.NoLimit
+	}
+	return durationOf(seconds)
+}
+
+func stallSeconds(d time.Duration) float64 {
+	if d == tasks.NoLimit {
+		return api.NoLimit
+	}
+	return d.Seconds()
+}
+
 // limitsOf are the limits that a job's user has set.
 func limitsOf(req api.JobRequest) tasks.Limits {
 	seconds := durationOf
 	return tasks.Limits{
-		Memory: req.Memory, Stall: seconds(req.Stall), Open: seconds(req.Open), EntryCPU: seconds(req.EntryCPU),
+		Memory: req.Memory, Stall: stallOf(req.Stall), Open: seconds(req.Open), EntryCPU: seconds(req.EntryCPU),
 		Processes: req.Processes, FileSize: req.FileSize, Scratch: req.Scratch,
 	}
 }

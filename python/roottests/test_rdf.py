@@ -164,6 +164,27 @@ def test_ranges(client, trees):
         ROOT.RDataFrame(3, executor=client, partitions=2)
 
 
+def test_limit_of_time(client, monkeypatch):
+    """A range may take an hour, or what its user says, also where nodes add what ranges give."""
+    from dtpnode import _rdfbackend
+
+    class Asked(Exception):
+        pass
+
+    def asked(*_, stall, **__):
+        raise Asked(stall)
+
+    with pytest.raises(ValueError, match="stall is -1"):
+        ROOT.RDataFrame(3, executor=client, stall=-1)
+    monkeypatch.setattr(client, "executor", asked)
+    monkeypatch.setattr(client, "reduce", asked)
+    for large in _rdfbackend.LARGE, -1:
+        monkeypatch.setattr(_rdfbackend, "LARGE", large)
+        for options, limit in ({}, 3600.0), ({"stall": 5}, 5), ({"stall": None}, None):
+            with pytest.raises(Asked, match=f"^{limit}$"):
+                ROOT.RDataFrame(3, executor=client, progress=False, **options).Count().GetValue()
+
+
 def test_variations(client, trees):
     def book(frame):
         nominal = frame.Vary("x", "ROOT::RVecD{x * 0.9, x * 1.1}", ["down", "up"]).Filter("x > 100")

@@ -327,6 +327,23 @@ def stops(monkeypatch):
     monkeypatch.setattr(dtpnode.Reduction, "stop", stop)
 
 
+def test_limit_of_time(client, monkeypatch):
+    """A chunk may take an hour, or what its user says."""
+
+    class Asked(Exception):
+        pass
+
+    def reduce(*_, stall, **__):
+        raise Asked(stall)
+
+    monkeypatch.setattr(client, "reduce", reduce)
+    for options, limit in ({}, 3600.0), ({"stall": 5}, 5.0), ({"stall": None}, None):
+        with pytest.raises(Asked, match=f"^{limit}$"):
+            DtpnodeExecutor(client, status=False, **options)([1], lambda _: 1, 0)
+    with pytest.raises(ValueError, match="stall is -5"):
+        DtpnodeExecutor(client, stall=-5)
+
+
 def test_bar(client, capfd):
     """A plain line in a log, and none without status."""
     with warnings.catch_warnings():

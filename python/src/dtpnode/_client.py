@@ -18,6 +18,7 @@ from ._executor import Executor
 from ._html import counted, overview
 from ._job import Job, Value, submit
 from ._map import Key, Maps, Outcomes, by_item
+from ._opening import HOUR
 from ._prints import Output, to_stdout
 from ._progress import Bar
 from ._reduction import NOTHING, Reduction, attached, begin
@@ -104,11 +105,12 @@ class Client:
         modules: Modules = (),
         files: SentFiles = (),
         max_tasks_per_child: int | None = None,
+        stall: float | None = None,
     ) -> Executor:
         """An executor whose calls run on the nodes of the pool; see Executor for the arguments."""
         return Executor(
             self.control, max_workers, initializer, initargs, name, output, imports, env, modules, files,
-            max_tasks_per_child,
+            max_tasks_per_child, stall,
         )
 
     def reduce(
@@ -128,6 +130,7 @@ class Client:
         env: Environment | None = None,
         modules: Modules = (),
         files: SentFiles = (),
+        stall: float | None = HOUR,
     ) -> Reduction:
         """Calls fn with an element of each iterable, and adds what it returns on the nodes, up to the one total which
         the future has. It is ``Executor.reduce`` without an executor; see there, and Executor for the other arguments.
@@ -137,7 +140,7 @@ class Client:
         """
         return begin(
             self.control, fn, iterables, op, initial, partial, fail_fast, code_of(initializer, initargs, imports), name,
-            output, take_along(env, modules, files),
+            output, take_along(env, modules, files), stall,
         )
 
     def reduction(self, name: str) -> Reduction:
@@ -207,6 +210,7 @@ class Client:
         env: Environment | None = None,
         modules: Modules = (),
         files: SentFiles = (),
+        stall: float | None = None,
     ) -> Outcomes[T]:
         """Calls a function with each item, and returns an iterator over the outcomes in the order in which they come.
 
@@ -224,7 +228,8 @@ class Client:
         False has any node take any item. ``nodes`` are ids of nodes to which the items are given by turns, in place of
         that.
 
-        ``env``, ``modules`` and ``files`` go along as with an Executor. ``progress`` shows a bar, called ``title``,
+        ``env``, ``modules`` and ``files`` go along as with an Executor, and ``stall`` is how many seconds an item may
+        take, as there: by default there is no limit. ``progress`` shows a bar, called ``title``,
         which ends as a line, also in a log; by default where standard error is a terminal, or in a notebook.
 
         ``outcomes.close()`` ends the map early, as does dropping the iterator: all that has no outcome is cancelled.
@@ -234,7 +239,7 @@ class Client:
         an executor.
         """
         key = by_item if affinity is True else affinity or None
-        return Outcomes(self._maps, function, items, key, nodes, Bar(title, progress), (env, modules, files))
+        return Outcomes(self._maps, function, items, key, nodes, Bar(title, progress), (env, modules, files), stall)
 
     def job(self, name: str) -> Job:
         """A job by its name or the beginning of it, four digits at least, from any process and node. An unknown one is

@@ -19,6 +19,7 @@ from ._along import Environment, Files, Modules, take_along
 from ._collected import collected
 from ._control import Control
 from ._held import LateFuture
+from ._opening import HOUR, check_stall
 from ._prints import Output, printing, titled, to_stdout
 from ._reduction import NOTHING, Reduction, begin
 from ._session import Call, Session, calls, code_of
@@ -97,6 +98,10 @@ class Executor(_Executor):
         is how many calls a process on the nodes runs before another one takes its place, for code that leaks memory or
         leaves a state behind. By default a process runs calls for half a minute, and longer where nothing is to be
         handed in. A new one costs some tens of milliseconds, and the initializer again.
+    ``stall``
+        is how many seconds a call, or the initializer, may take before it is taken for an endless loop: its process is
+        ended, and a call is lost (``ItemLost``) when that was so three times. By default there is no limit, as in the
+        standard library.
 
     Callbacks of futures are called by the thread that receives results, as those of a ProcessPoolExecutor are: one that
     waits for another future of this executor waits for itself, and should submit what is to follow, and return.
@@ -127,6 +132,7 @@ class Executor(_Executor):
         modules: Modules = (),
         files: Files = (),
         max_tasks_per_child: int | None = None,
+        stall: float | None = None,
     ) -> None:
         if max_workers is not None and max_workers <= 0:
             raise ValueError("max_workers must be greater than 0")
@@ -138,10 +144,11 @@ class Executor(_Executor):
             raise TypeError("initializer must be a callable")
         titled(name)
         printing(output)
+        stall = check_stall(stall)
         along = take_along(env, modules, files)
         # Of its jobs, and of those of reductions.
         self._code = code_of(initializer, initargs, imports, max_tasks_per_child)
-        self._session = Session(control, self._code, name, max_workers, output, along)
+        self._session = Session(control, self._code, name, max_workers, output, along, stall)
         self._control, self._output = control, output
         self._reductions: weakref.WeakSet[Reduction] = weakref.WeakSet()  # those that run are held by their threads
         self._within: list[bool] = []  # not empty in a with block of its own
@@ -244,6 +251,7 @@ class Executor(_Executor):
         fail_fast: bool = False,
         chunksize: int = 1,
         name: str | None = None,
+        stall: float | None = HOUR,
     ) -> "Reduction":
         """Calls fn with an element of each iterable, as ``map`` does, and adds what it returns on the nodes: the future
         is of the total alone, as of ``functools.reduce(op, map(fn, *iterables))``.
@@ -271,14 +279,17 @@ class Executor(_Executor):
         It is a job of its own, with the initializer and the modules of this executor, and goes on when this process has
         ended: see ``Reduction``. Where the daemon ends with this process, it is waited for before. Items are read as
         there is room, by another thread, so that iterables may be longer than memory. ``name`` is the title of the job;
-        ``chunksize`` makes no difference.
+        ``chunksize`` makes no difference. ``stall`` is how many seconds an item may take before it is taken for an
+        endless loop, as for an executor, whose own is for its calls: an hour, since items are pieces of a total, and
+        None for any time.
         """
         if chunksize < 1:
             raise ValueError("chunksize must be >= 1.")
         self._session.check()
         along = self._session.along
         reduction = begin(
-            self._control, fn, iterables, op, initial, partial, fail_fast, self._code, name, self._output, along
+            self._control, fn, iterables, op, initial, partial, fail_fast, self._code, name, self._output, along,
+            stall,
         )
         within = self._within
         reduction.within = lambda: bool(within)

@@ -139,9 +139,9 @@ class Run(Receiver):
 
     what = "unit"
 
-    def __init__(self, control: Control, title: str, along: Along) -> None:
+    def __init__(self, control: Control, title: str, along: Along, stall: float | None = None) -> None:
         super().__init__(control, title)
-        self._along = along
+        self._along, self._stall = along, stall
         self._notes = Notes(control)
         self._prints: Prints | None = None
         self._job: Job
@@ -162,7 +162,8 @@ class Run(Receiver):
             "process": _graphrun.unit, "show": _graphrun.show, "unpicklable": _graphrun.unpicklable,
             "exception": _excepted.pickled, "MODE": "values", "ITEMS": "blob", "IMPORTS": imports,
         }
-        name = open_job(self._control, self._title, pack(code, self._along), self._along, self._notes, True)
+        packed = pack(code, self._along)
+        name = open_job(self._control, self._title, packed, self._along, self._notes, True, self._stall)
         self.name, self._job = name, Job(name)
         self._follow(self._job)
         if output is not None:

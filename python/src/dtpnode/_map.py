@@ -21,6 +21,7 @@ from ._executor import Executor
 from ._held import LateFuture
 from ._here import measured_by
 from ._imports import imported_by
+from ._opening import check_stall
 from ._progress import Bar
 from ._session import MAX_CALLS, Call
 from ._source import Source
@@ -91,12 +92,12 @@ class Maps:
         self._imports: set[str] = set()  # that the nodes make for the idle executor, before they fork what runs items
         self._closed = False
 
-    def take(self, imports: set[str], sent: Sent) -> Executor:
+    def take(self, imports: set[str], sent: Sent, stall: float | None = None) -> Executor:
         """An executor that no other map uses, whose nodes have such modules imported. One with which something goes
-        along is of one map alone."""
-        if any(sent):
+        along, or that has a limit, is of one map alone."""
+        if any(sent) or stall is not None:
             return Executor(self._control, AHEAD, name="remote_map", imports=sorted(imports), env=sent[0],
-                            modules=sent[1], files=sent[2])
+                            modules=sent[1], files=sent[2], stall=stall)
         with self._lock:
             if self._closed:
                 raise RuntimeError("the client is closed")
@@ -131,7 +132,8 @@ class Maps:
             executor._session.abandon()
             return
         with self._lock:
-            if not self._closed and not self._idle and not executor._session.along:
+            session = executor._session
+            if not self._closed and not self._idle and not session.along and session.stall is None:
                 self._idle.append(executor)
                 return
         executor.shutdown(wait=False)
@@ -173,8 +175,9 @@ class Outcomes(Iterator[Outcome[T]]):
         at: Sequence[str] | None,
         bar: Bar,
         sent: Sent = (None, (), ()),
+        stall: float | None = None,
     ) -> None:
-        self._map: Running[T] = Running(maps, function, items, key, at, bar, sent)
+        self._map: Running[T] = Running(maps, function, items, key, at, bar, sent, stall)
 
     def __next__(self) -> Outcome[T]:
         return self._map.next()
@@ -205,10 +208,12 @@ class Running(Generic[T]):
         at: Sequence[str] | None,
         bar: Bar,
         sent: Sent,
+        stall: float | None,
     ) -> None:
+        check_stall(stall)
         numbered = enumerate(items)  # which is an error if they cannot be iterated over, before anything is begun
         self._maps, self._key, self._at, self._bar = maps, key, None if at is None else maps.known(at), bar
-        self._executor = maps.take(imported_by(function), sent)
+        self._executor = maps.take(imported_by(function), sent, stall)
         self._but = self._executor._session.along.modules
         try:
             self._function = _pickles.function(measured_by(function), self._but)

@@ -1,6 +1,8 @@
 """How jobs are opened that calls are appended to."""
 
 import contextlib
+import math
+import numbers
 import os
 import sys
 import tempfile
@@ -22,9 +24,22 @@ PATIENCE = 60.0  # seconds for which a daemon may be away as a job is to begin t
 RETRY = 0.2  # seconds between attempts to reach it
 TELL = 3.0  # seconds after which that is told
 LOADING = 20.0  # seconds for which it may go without saying that code is loaded, with what it imports
-
+NO_LIMIT = -1  # seconds, as the daemon has it
+HOUR = 3600.0  # seconds without progress that a piece of a total may take, unless its user says otherwise
+LEAST = 1.0  # seconds of a limit, as tasks/limits.go has it
 
 T = TypeVar("T")
+
+
+def check_stall(stall: float | None) -> float | None:
+    """Refuses what is no limit for the time that a call may take. NaN and infinity are no numbers of seconds."""
+    if stall is None:
+        return None
+    if isinstance(stall, bool) or not isinstance(stall, numbers.Real):
+        raise TypeError(f"stall must be a number of seconds, or None for no limit, and not {stall!r}")
+    if not math.isfinite(stall) or stall < LEAST:
+        raise ValueError(f"stall is {stall!r}, and must be at least {LEAST:g} s, or None for no limit")
+    return float(stall)
 
 
 def patiently(control: Control, begin: Callable[[], T]) -> T:
@@ -44,13 +59,16 @@ def patiently(control: Control, begin: Callable[[], T]) -> T:
         time.sleep(RETRY)
 
 
-def open_job(control: Control, title: str, code: bytes, along: Along, notes: Notes, values: bool) -> str:
+def open_job(
+    control: Control, title: str, code: bytes, along: Along, notes: Notes, values: bool, stall: float | None
+) -> str:
     """Opens a job that runs items with the code of an archive and what goes along, and returns its name when it can be
     appended to. values says that the code keeps a value of each item and neither begins nor finishes anything, so that
-    a node can lead the job that cannot run it. What nodes have to say of it is told then and later. A daemon that ends
-    meanwhile is a NoDaemon, and a disk without room a DiskFull."""
+    a node can lead the job that cannot run it. stall is how many seconds an item may take, None for any number. What
+    nodes have to say of it is told then and later. A daemon that ends meanwhile is a NoDaemon, and a disk without room
+    a DiskFull."""
     try:
-        return _opened(control, title, code, along, notes, values)
+        return _opened(control, title, code, along, notes, values, stall)
     except httpx.TransportError as e:
         raise NoDaemon(f"the daemon has ended while a job was being opened: {e}", "try again when it is back") from e
     except Error as e:
@@ -63,7 +81,9 @@ def open_job(control: Control, title: str, code: bytes, along: Along, notes: Not
         raise
 
 
-def _opened(control: Control, title: str, code: bytes, along: Along, notes: Notes, values: bool) -> str:
+def _opened(
+    control: Control, title: str, code: bytes, along: Along, notes: Notes, values: bool, stall: float | None
+) -> str:
     with contextlib.ExitStack() as stack:
         try:
             f = stack.enter_context(tempfile.NamedTemporaryFile(prefix="dtpnode-", suffix=".zip"))
@@ -76,6 +96,7 @@ def _opened(control: Control, title: str, code: bytes, along: Along, notes: Note
             "spec": {"code": f.name, "name": title, "values": values, **along.spec()},
             "n": -1, "dir": os.getcwd(), "open": True,
             "version": python_version(), "abandon_seconds": ABANDONED, "needs": along.needs(),
+            "stall_seconds": NO_LIMIT if stall is None else stall,
         })
         status = _prepared(control, status)
     if status["state"] in ("failed", "cancelled"):

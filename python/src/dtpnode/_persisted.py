@@ -98,8 +98,8 @@ class _Raised(Receiver):
 class Session(_Raised, Run):
     """The job of what a scheduler persists."""
 
-    def __init__(self, control: Control, along: Along, output: Output | None) -> None:
-        super().__init__(control, TITLE, along)
+    def __init__(self, control: Control, along: Along, output: Output | None, stall: float | None = None) -> None:
+        super().__init__(control, TITLE, along, stall)
         self._adding = threading.Lock()
         self._live = 1  # units that somebody has a token of, and who adds some: with none it ends
         self._outcomes: dict[int, Future[Any]] = {}  # of these, by their numbers

@@ -27,6 +27,8 @@ ENDED = re.compile(r" (?:\w+: )?abort: ")
 """Begins why, where what has failed is no process, but an exception of the user's has ended the job."""
 ADDS = re.compile(r" exception: ")
 """Begins why, where it is an exception of what adds the values of a reduction: of all others it says what was done."""
+STALLED = "no progress for "  # is in such a line of an item that was ended for the time it took
+TRIES = 3  # of an item that ends its process
 FEW = 3  # such failures that are told, a line each; the others are counted
 
 logger = logging.getLogger("concurrent.futures")  # as that of the standard library's executors
@@ -140,6 +142,8 @@ class Prints:
                 self._more += 1
                 return
             self._told.add(what)
+        if STALLED in words and " at item " in node:
+            words += f"; it is tried again, {TRIES} times in all"
         sys.stderr.write(f"dtpnode: session {self._first[:12]}: a process has failed on {words}\n")
 
 

@@ -20,6 +20,7 @@ import cloudpickle
 
 from ._client import Client
 from ._errors import Error
+from ._opening import HOUR
 from ._root import root
 
 ITEMS = 4  # ranges for each slot of the pool, so that one that is slow does not hold up the end
@@ -69,7 +70,8 @@ def process(
     with _by_value(), _without_classes(type(selector)) as classes:
         shipped = _Shipped(classes, dict(vars(selector)), _described(chain), [pickle.dumps(o) for o in given], option)
         total: Total = {}
-        with client.executor(imports=["ROOT"], name=f"{type(selector).__name__} (Python)") as pool:
+        name = f"{type(selector).__name__} (Python)"
+        with client.executor(imports=["ROOT"], name=name, stall=HOUR) as pool:
             if begun is not None:
                 begun(max(last - first, 0), pool.name)
             for outputs in pool.map(shipped, items):

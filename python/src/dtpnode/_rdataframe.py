@@ -47,6 +47,9 @@ def RDataFrame(*args: Any, executor: Client | None = None, **options: Any) -> An
         ranges. By default there is a file for each range, ``NAME_0.root`` and so on, as with ROOT's other backends.
     ``env``, ``modules``
         go along to the nodes; see Executor.
+    ``stall``
+        is how many seconds a range may take before it is taken for an endless loop, and lost when it was tried three
+        times: an hour, and None for any time.
     ``progress``
         shows a bar; by default where standard error is a terminal, or in a notebook.
 

@@ -31,7 +31,7 @@ from ._client import Client
 from ._errors import Error, ItemLost, NodeWarning
 from ._executor import Executor
 from ._held import LateFuture
-from ._opening import patiently
+from ._opening import HOUR, check_stall, patiently
 from ._progress import Bar
 from ._rdfsnapshot import Snapshots, writes_rntuple, writes_variations
 from ._session import Call
@@ -70,6 +70,10 @@ class Options:
     modules: tuple[Any, ...] = ()
     one_file: bool = False
     progress: bool | None = None
+    stall: float | None = HOUR  # seconds that a range may take, None for any
+
+    def __post_init__(self) -> None:
+        check_stall(self.stall)
 
 
 First = Callable[[frozenset[str]], bytes | None]  # gives the graph that a session begins with; modules travel as files
@@ -102,7 +106,8 @@ class Pool:
         def begin(graph: First) -> Executor:
             with modules_of(options, graph) as modules:
                 return patiently(client.control, lambda: client.executor(
-                    name="RDataFrame", imports=IMPORTS, env=options.env, modules=modules, files=files
+                    name="RDataFrame", imports=IMPORTS, env=options.env, modules=modules, files=files,
+                    stall=options.stall,
                 ))
 
         try:
@@ -149,8 +154,8 @@ class Pool:
 
 
 class Pools:
-    """The sessions of a client. A session is for the same environment, modules and files, by what these hold: a module
-    that was edited since is another one, and so is a lock file."""
+    """The sessions of a client. A session is for the same limit, environment, modules and files, by what these hold: a
+    module that was edited since is another one, and so is a lock file."""
 
     def __init__(self, client: Client) -> None:
         self._client = weakref.ref(client)
@@ -181,7 +186,7 @@ class Pools:
         client = self._client()
         if client is None or client.closed:
             raise Error("the client of this RDataFrame was closed", "make another client, and the dataframe with that")
-        key = take_along(options.env, options.modules, files).fingerprint()
+        key = f"{options.stall} {take_along(options.env, options.modules, files).fingerprint()}"
         pool = self._pools.get(key)
         if pool is not None and pool.usable():
             return pool
@@ -355,6 +360,7 @@ class Backend(Base.BaseBackend):  # type: ignore[misc]
             job = self.client.reduce(
                 task.Adding(self.run_of(mapper, self._snapshots, but)), pieces, op=task.add, partial=True,
                 name="RDataFrame", imports=IMPORTS, env=self.options.env, modules=modules, files=self.sent(),
+                stall=self.options.stall,
             )
         job.tells, job.within = False, lambda: True
         bar = Bar("RDataFrame", self.options.progress, unit="ranges")

@@ -422,6 +422,9 @@ def broken_by(why: BaseException) -> BrokenExecutor:
     return error
 
 
+STALLED = "stall=SECONDS, or None for no limit, where the executor or the run is made, allows it more time; "
+
+
 def item_lost(lost: dict[str, Any], first: int, last: int, job: str, call: str = "") -> ItemLost:
     """Why items from first until before last were given up; job is the name of theirs, and call shows the first one."""
     one = last == first + 1
@@ -433,7 +436,12 @@ def item_lost(lost: dict[str, Any], first: int, last: int, job: str, call: str =
     if tries:
         words.append(f"tried {tries} times" + (f", on {', '.join(nodes)}" if nodes else ""))
     words += [str(lost[name]).strip() for name in ("stack", "tail") if lost.get(name)]
-    return ItemLost("\n".join(words), f"`dtpnode logs {job[:12]}` has all that was printed")
+    return ItemLost("\n".join(words), f"{STALLED * (lost.get('kind') == 'stall')}{printed(job)}")
+
+
+def printed(job: str) -> str:
+    """Where to look for what the calls of a job have printed."""
+    return f"`dtpnode logs {job[:12]}` has the last 256 KiB that the job has printed on each node"
 
 
 def settle(future: "Future[Any] | None", value: bytes) -> None:

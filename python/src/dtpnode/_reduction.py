@@ -24,7 +24,7 @@ from ._cluster import owned
 from ._control import Control
 from ._errors import DiskFull, Error, ItemLost, JobFailed, NoDaemon, RemoteError, TooLarge, unwritten
 from ._notes import Notes
-from ._opening import open_job
+from ._opening import HOUR, check_stall, open_job
 from ._pickles import MAX_ITEM
 from ._prints import Output, Prints, printing, titled
 from ._receiver import AGAIN, PATIENCE, RETRY, ROOM, Append, Job, Receiver, broken_by, item_lost, logger, remade
@@ -210,6 +210,7 @@ class _Run(Receiver):
         self._notes = Notes(control)
         self._prints: Prints | None = None
         self._along = Along()
+        self._stall: float | None = HOUR
         self._parts: list[Part] = []
         self._numbers = 0  # items that are sent, or on their way to be
         self._bytes = 0  # of these
@@ -300,14 +301,15 @@ class _Run(Receiver):
             self._numbers = before + int(status["units"])
             self._follow(part)
 
-    def open(self, code: bytes, prints: Prints | None, along: Along) -> None:
+    def open(self, code: bytes, prints: Prints | None, along: Along, stall: float | None) -> None:
         """Opens the first job."""
-        self._code, self._prints, self._along = code, prints, along
+        self._code, self._prints, self._along, self._stall = code, prints, along, stall
         self._add(self._title)
         self.name = self._parts[0].name
 
     def _add(self, title: str) -> Part:
-        part = Part(open_job(self._control, title, self._code, self._along, self._notes, False), self._numbers)
+        name = open_job(self._control, title, self._code, self._along, self._notes, False, self._stall)
+        part = Part(name, self._numbers)
         self._parts.append(part)
         self._follow(part)
         if self._prints is not None:
@@ -708,12 +710,15 @@ def begin(
     title: str | None,
     output: Output | None,
     along: Along,
+    stall: float | None = HOUR,
 ) -> Reduction:
-    """Begins a reduction. code is what its jobs have beside what _sums gives them, as pyexec/child/code.py takes it."""
+    """Begins a reduction, whose items may take stall seconds each. code is what its jobs have beside what _sums gives
+    them, as pyexec/child/code.py takes it."""
     if not callable(op):
         raise TypeError("op must be a callable")
     titled(title)
     printing(output)
+    stall = check_stall(stall)
     if not iterables:
         raise TypeError("reduce() must have at least one iterable")
     held = [tuple(i) if isinstance(i, (list, set, frozenset, dict, deque)) else i for i in iterables]
@@ -727,7 +732,7 @@ def begin(
     own_initial = initial if initial is NOTHING else pickle.loads(tail)[1]  # a copy, which op may change
     run = _Run(control, title + (PARTIAL if partial else REDUCE), op, own_initial)
     run.fail_fast = fail_fast
-    run.open(pack({**code, **own}, along), Prints(control, output) if output is not None else None, along)
+    run.open(pack({**code, **own}, along), Prints(control, output) if output is not None else None, along, stall)
     future = Reduction(run)
     threading.Thread(target=run.read, args=(items,), name="dtpnode-items", daemon=True).start()
     future._thread = threading.Thread(target=_main, args=(run, future, partial), name="dtpnode-reduce", daemon=True)

@@ -113,11 +113,13 @@ class Session(Receiver):
         workers: int | None,
         output: Output | None,
         along: Along | None = None,
+        stall: float | None = None,
     ) -> None:
         """code is what code_of makes."""
         super().__init__(control, title)
         self.imports = frozenset(code["IMPORTS"])
         self.along = along or Along()
+        self.stall = stall
         self._fresh = Fresh(self.along.modules)
         self._parts = code
         self._code = pack(self._parts, self.along)
@@ -329,7 +331,7 @@ class Session(Receiver):
 
     def _open(self, title: str, before: int = 0) -> Job:
         """Opens a job, and begins to receive from it."""
-        job = Job(open_job(self._control, title, self._code, self.along, self._notes, True), before)
+        job = Job(open_job(self._control, title, self._code, self.along, self._notes, True, self.stall), before)
         self._follow(job)
         if self._prints is not None:
             self._prints.follow(job.name)

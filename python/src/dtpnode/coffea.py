@@ -33,7 +33,7 @@ from . import _chunks, _sums
 from ._along import Environment, Files, Modules
 from ._client import Client
 from ._errors import Error, ItemLost
-from ._opening import patiently
+from ._opening import HOUR, check_stall, patiently
 from ._pickles import by_value
 from ._prints import Output, to_stdout
 from ._receiver import remade
@@ -78,7 +78,9 @@ class DtpnodeExecutor(ExecutorBase):  # type: ignore[misc]
     Chunks run in the working folder of this process, on nodes that have one of that name, so that relative names of
     files mean the same as here. With ``files`` they run in a folder that has these.
 
-    ``env``, ``modules`` and ``files`` go along, as with ``Executor``, and ``output`` takes what chunks print.
+    ``env``, ``modules`` and ``files`` go along, as with ``Executor``, and ``output`` takes what chunks print. ``stall``
+    is how many seconds a chunk may take before it is taken for an endless loop, and lost when it was tried three times:
+    an hour, and None for any time.
 
     At Ctrl-C the run stops softly: chunks that are done are in what ``Runner`` returns, and a warning says how many of
     all these are. A second Ctrl-C cancels it.
@@ -102,6 +104,7 @@ class DtpnodeExecutor(ExecutorBase):  # type: ignore[misc]
         modules: Modules = (),
         files: Files = (),
         output: Output | None = to_stdout,
+        stall: float | None = HOUR,
         last: "Last | None" = None,
     ) -> None:
         super().__init__(status, unit, desc, compression, function_name)
@@ -115,6 +118,7 @@ class DtpnodeExecutor(ExecutorBase):  # type: ignore[misc]
         self.modules = modules
         self.files = files
         self.output = output
+        self.stall = check_stall(stall)
         self.last = last if last is not None else Last()  # of copies, too: Runner makes one for files, one for chunks
 
     def __repr__(self) -> str:
@@ -191,7 +195,7 @@ class DtpnodeExecutor(ExecutorBase):  # type: ignore[misc]
             return client.reduce(
                 work, todo, op=add, fail_fast=not self.recoverable,
                 name="coffea files" if name == LOOKS else f"coffea {name}", imports=IMPORTS,
-                output=self.output, env=self.env, modules=self.modules, files=files,
+                output=self.output, env=self.env, modules=self.modules, files=files, stall=self.stall,
             )
 
         def begin() -> None:

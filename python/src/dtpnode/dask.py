@@ -31,7 +31,7 @@ from ._control import Control
 from ._errors import Error
 from ._graph import Graph, Key, Node
 from ._graphsend import Run, unsendable
-from ._opening import patiently
+from ._opening import check_stall, patiently
 from ._persisted import futures_of
 from ._prints import Output, to_stdout
 from ._progress import Bar
@@ -58,13 +58,16 @@ def get(
     env: Environment | None = None,
     modules: Modules = (),
     files: Files = (),
+    stall: float | None = None,
 ) -> "Scheduler":
     """The pool as dask's scheduler: of a with block, or as ``scheduler=`` of ``compute`` and of ``dask.config.set``.
 
     ``progress`` shows a bar, by default where standard error is a terminal, or in a notebook. ``output`` takes what
-    tasks print, and ``env``, ``modules`` and ``files`` go along, all as with an Executor.
+    tasks print, and ``env``, ``modules`` and ``files`` go along, all as with an Executor. ``stall`` is how many seconds
+    the tasks may take that go to a node together, which are many where there are many small ones: by default there is
+    no limit. It holds for what is persisted, too.
     """
-    return Scheduler(client.control, progress, output, take_along(env, modules, files), client)
+    return Scheduler(client.control, progress, output, take_along(env, modules, files), client, stall)
 
 
 class Scheduler:
@@ -72,8 +75,9 @@ class Scheduler:
 
     def __init__(
         self, control: Control, progress: bool | None = None, output: Output | None = to_stdout,
-        along: Along | None = None, client: "Client | None" = None,
+        along: Along | None = None, client: "Client | None" = None, stall: float | None = None,
     ) -> None:
+        self._stall = check_stall(stall)
         self._control, self._progress, self._output, self._along = control, progress, output, along or Along()
         self._client = weakref.ref(client) if client is not None else None  # when it is closed what was persisted ends
         self._within: list[Any] = []
@@ -131,7 +135,7 @@ class Scheduler:
             slots = patiently(self._control, self._control.slots)
             graph = Graph(nodes, asked, slots, weighed(nodes, stored, weights), stored, keep=True)
             if graph.units and session is None:
-                session = self._session = _persisted.Session(self._control, self._along, self._output)
+                session = self._session = _persisted.Session(self._control, self._along, self._output, self._stall)
                 client = self._client() if self._client is not None else None
                 if client is not None:
                     client.ends(session)
@@ -148,7 +152,7 @@ class Scheduler:
 
     def _run(self, graph: Graph) -> dict[Key, Any]:
         n = len(graph.order)
-        run = Run(self._control, f"dask graph ({n:,} task{'s' * (n != 1)})", self._along)
+        run = Run(self._control, f"dask graph ({n:,} task{'s' * (n != 1)})", self._along, self._stall)
         patiently(self._control, lambda: run.open(self._output))
         bar = Bar("dask graph", self._progress, "tasks")
         bar.start(n)

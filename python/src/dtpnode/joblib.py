@@ -9,8 +9,9 @@ Importing this module registers the backend. The nodes need joblib, and what the
 many batches of calls are on their way at a time; by default, and with -1, these are as many as the pool has slots.
 ``parallel_config(backend="dtpnode", client=client)`` names a client; without it the first use makes a ``Client()``,
 which starts a daemon if this user has none. ``env``, ``modules`` and ``files`` are those of an Executor: what the nodes
-lack goes along, and is looked at for each call of ``Parallel``, so that what was edited meanwhile counts. What is
-nested in a call runs in threads of its process.
+lack goes along, and is looked at for each call of ``Parallel``, so that what was edited meanwhile counts. ``stall`` is
+how many seconds a batch of calls may take, as an Executor has it; by default there is no limit. What is nested in a
+call runs in threads of its process.
 """
 
 import sys
@@ -27,6 +28,7 @@ from ._along import Environment, Files, Modules, take_along
 from ._calls import run
 from ._client import Client
 from ._executor import Executor
+from ._opening import check_stall
 
 __all__ = ["Backend"]
 
@@ -36,7 +38,8 @@ JOBLIBS = {"nesting_level", "inner_max_num_threads"}  # which joblib itself give
 
 class Backend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
     """The backend "dtpnode" of ``joblib.Parallel``. ``client`` is where it runs; by default that of ``Client()``.
-    ``env``, ``modules`` and ``files`` go along, as with an Executor."""
+    ``env``, ``modules`` and ``files`` go along, as with an Executor, and ``stall`` is how many seconds a batch of calls
+    may take, None for any number."""
 
     supports_retrieve_callback = True
     uses_threads = False
@@ -49,6 +52,7 @@ class Backend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
         env: Environment | None = None,
         modules: Modules = (),
         files: Files = (),
+        stall: float | None = None,
         **options: Any,
     ) -> None:
         if unknown := sorted(options.keys() - JOBLIBS):
@@ -59,6 +63,7 @@ class Backend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
         self._client = client
         # Those of an iterator, such as Path.glob, are looked at for each call of Parallel.
         more = {"modules": modules, "files": files}
+        self._stall = check_stall(stall)
         self._sent = {"env": env, **{k: list(v) if isinstance(v, Iterator) else v for k, v in more.items()}}
         self._futures: "weakref.WeakSet[Future[Any]]" = weakref.WeakSet()
 
@@ -85,7 +90,7 @@ class Backend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
         self.parallel = parallel
         n = self.effective_n_jobs(n_jobs)
         workers = n if n_jobs is not None and n_jobs > 0 else None
-        self._executor = _shared.executor(self._client, workers, self._sent)
+        self._executor = _shared.executor(self._client, workers, self._sent, self._stall)
         return n
 
     def submit(self, func: Callable[[], Any], callback: "Callable[[Future[Any]], None] | None" = None) -> "Future[Any]":
@@ -110,7 +115,8 @@ class Backend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
         self.reset_batch_stats()
 
 
-Key = tuple[int | None, str]  # of an executor: how many calls are on their way at a time, and what goes along by name
+# Of an executor: how many calls are on their way at a time, how long one may take, and what goes along by name.
+Key = tuple[int | None, float | None, str]
 
 
 class _Shared:
@@ -129,15 +135,17 @@ class _Shared:
                 given = self._own = self._own or Client()
             return given
 
-    def executor(self, given: Client | None, workers: int | None, sent: dict[str, Any]) -> Executor:
+    def executor(
+        self, given: Client | None, workers: int | None, sent: dict[str, Any], stall: float | None = None
+    ) -> Executor:
         client = self.client(given)
         with self._lock:
             of = self._executors.setdefault(client, {})
-            key, now = (workers, repr(sent)), take_along(**sent).fingerprint()
+            key, now = (workers, stall, repr(sent)), take_along(**sent).fingerprint()
             was, executor = of.get(key, ("", None))
             if executor is None or executor._broken or was != now:
                 # One that is replaced ends with the last call of Parallel that uses it, which may be another thread's.
-                executor = client.executor(workers, name="joblib", imports=_imports(), **sent)
+                executor = client.executor(workers, name="joblib", imports=_imports(), stall=stall, **sent)
                 of[key] = now, executor
             return executor
 
