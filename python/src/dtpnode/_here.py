@@ -95,9 +95,9 @@ def measured_by(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def measured(function: Callable[[Any], Any], argument: Any) -> tuple[Any, ...]:
-    """Calls a function, and tells how that went: the node's id and name, the number of the slot there, when the call
-    began and ended in seconds since 1970, how many bytes the process has read and written meanwhile, then whether the
-    function has returned, and what; or else its exception, as told has it, and the traceback in words."""
+    """Calls a function, and tells how that went: MEASURED, the node's id and name, the number of the slot there, when
+    the call began and ended in seconds since 1970, how many bytes the process has read and written meanwhile, then
+    whether the function has returned, and what; or else its exception, as told has it, and the traceback in words."""
     import builtins
     import sys
     import time
@@ -126,14 +126,10 @@ def measured(function: Callable[[Any], Any], argument: Any) -> tuple[Any, ...]:
     meta["total_write_bytes"] += written
     meta["total_time_elapsed"] += ended - began
     where = worker.node, worker.node_name, worker.slot
-    return Measured((where, (began, ended, read, written), returned, value, words))
+    return MEASURED, where, (began, ended, read, written), returned, value, words
 
 
-class Measured(tuple[Any, ...]):
-    """What measured tells of a call. It travels as a plain tuple."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return tuple, (tuple(self),)
+MEASURED = "measured by dtpnode"  # tells what measured returns from what users' functions do
 
 
 def told(e: BaseException, at: Any) -> tuple[Any, str]:
@@ -154,7 +150,7 @@ def told(e: BaseException, at: Any) -> tuple[Any, str]:
 def instead(result: Any, unsent: Callable[[Any], BaseException]) -> Any:
     """What is sent in the place of a result that has no pickle, as pyexec/child/code.py takes it: of a call that was
     measured all that is known of it, with an exception in the place of what it has returned; of any other None."""
-    if not isinstance(result, Measured):
+    if type(result) is not tuple or len(result) != 6 or type(result[0]) is not str or result[0] != MEASURED:
         return None
-    where, counts, _, value, _ = result
-    return Measured((where, counts, False, *told(unsent(value), None)))
+    _, where, counts, _, value, _ = result
+    return MEASURED, where, counts, False, *told(unsent(value), None)

@@ -342,7 +342,7 @@ class Running(Generic[T]):
 
     def _outcome(self, index: int, item: Any, future: "Future[Any]") -> Outcome[T]:
         try:
-            where, (start, stop, read, written), returned, value, words = future.result()
+            _, where, (start, stop, read, written), returned, value, words = future.result()
         except BrokenExecutor:
             raise
         except CancelledError as e:
