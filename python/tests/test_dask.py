@@ -28,7 +28,7 @@ from dask._task_spec import Task, TaskRef
 
 import dtpnode
 import dtpnode.dask
-from dtpnode import _cluster, _graph, _persisted, _receiver
+from dtpnode import _cluster, _graph, _persisted, _receiver, _targets
 
 from test_graph import some_graph
 
@@ -805,6 +805,83 @@ def test_store_into_memory_is_refused(client, lock):
             x.store(target, scheduler=client.get, lock=lock)
         assert "to_zarr" in e.value.hint
     assert not target.any()
+
+
+class Own:
+    """A target of the user's own: it is let through if it is taken for something else."""
+
+    shape = (1000,)
+
+    def __init__(self):
+        self.values = np.zeros(1000)
+
+    def __setitem__(self, at, values):
+        self.values[at] = values
+
+
+def of_zarr(kind, package="zarr", **attributes):
+    """What has the names of an array of zarr, and of its store."""
+    def made(name, **attributes):
+        return type(name, (), {"__module__": f"{package}.of.{name}", **attributes})()
+
+    return type("Array", (Own,), {"__module__": "zarr.core.array"}), made(kind, **attributes)
+
+
+@pytest.mark.parametrize("lock", [True, False])
+def test_store_into_objects_of_the_process_is_refused(client, lock):
+    """Also into what is no array of numpy, of which a copy on a node is as little the object itself."""
+    in_memory, store = of_zarr("MemoryStore")
+    in_memory.store = store
+    series = pd.Series(np.zeros(1000))
+    targets = (Own(), "test_dask.Own"), (in_memory(), "zarr.core.array.Array"), (series.iloc, "iLoc"), ({}, "dict")
+    for target, name in targets:
+        for x in (da.arange(1000, chunks=100), da.from_array(np.arange(1000), chunks=100) + 1):
+            with pytest.raises(dtpnode.Error, match=f"stores into an object of this process, a .*{name}"):
+                da.store(x, target, scheduler=client.get, lock=lock)
+        with pytest.raises(dtpnode.Error, match="it would stay as it is"):
+            da.store(x, dask.delayed(target), scheduler=client.get, lock=lock)
+    assert not series.any()
+    made = dask.delayed(Own)()
+    da.store(x, made, scheduler=client.get, lock=lock)  # It is on the nodes, as those know who have made it.
+
+
+def test_targets_that_are_reached():
+    """Arrays of zarr by what their store is."""
+    array, memory = of_zarr("MemoryStore")
+
+    def reached(kind, package="zarr", **attributes):
+        array.store = of_zarr(kind, package, **attributes)[1]
+        return _targets.folder_of(array()) is not None or _targets.reached(array())
+
+    def system(*protocols, **attributes):
+        return type("System", (), {"protocol": protocols if len(protocols) > 1 else protocols[0], **attributes})
+
+    assert reached("LocalStore", root=Path("/x")) and reached("DirectoryStore", path="x") and not reached("LocalStore")
+    assert reached("FsspecStore", fs=system("file", "local")) and reached("FSStore", fs=system("s3"))
+    assert reached("LoggingStore", _store=of_zarr("LocalStore", root=Path("/x"))[1]) and reached("RedisStore")
+    assert not reached("ZipStore") and not reached("LoggingStore", _store=memory) and not reached("New")
+    assert not reached("FsspecStore", fs=system("memory")) and not reached("FsspecStore")
+    assert not reached("FsspecStore", fs=system("asyncwrapper", sync_fs=system("memory", "mem")))
+    assert reached("FsspecStore", fs=system("dir", fs=system("gs"))) and not reached("FsspecStore", fs=system("zip"))
+    assert reached("ObjectStore", store=of_zarr("S3Store", "obstore")[1])
+    assert not reached("ObjectStore", store=of_zarr("MemoryStore", "obstore")[1])
+    assert not reached("LocalStore", package="mine", root=Path("/x"))
+    array.chunk_store = memory
+    assert not reached("LocalStore", root=Path("/x"))
+
+
+def test_store_by_relative_names_is_refused(client, tmp_path, monkeypatch):
+    """Tasks would write to folders of their own, which go with them."""
+    monkeypatch.chdir(tmp_path)
+    array, store = of_zarr("LocalStore", root=Path("x.zarr"))
+    array.store = store
+    x = da.arange(1000, chunks=100)
+    with dask.config.set(scheduler=client.get):
+        for run in (lambda: da.store(x, array()), lambda: da.to_npy_stack("x.npy", x)):
+            with pytest.raises(dtpnode.Error, match=r"stores into x\..*, which is named relative to the working folder"):
+                run()
+        da.to_npy_stack(tmp_path / "y.npy", x)
+    assert (da.from_npy_stack(tmp_path / "y.npy") == np.arange(1000)).all().compute()
 
 
 def test_shuffles_are_by_tasks(client):

@@ -16,7 +16,6 @@ comes to this process.
 import functools
 import threading
 import weakref
-from collections import ChainMap
 from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -25,7 +24,7 @@ import dask
 from dask._task_spec import Alias, DataNode, Task, TaskRef, convert_legacy_graph, cull
 from dask.sizeof import sizeof
 
-from . import _graphrun, _persisted, _pickles
+from . import _graphrun, _persisted, _pickles, _targets
 from ._along import Along, Environment, Files, Modules, take_along
 from ._control import Control
 from ._errors import Error
@@ -197,31 +196,8 @@ def refuse(nodes: Mapping[Key, Node]) -> None:
                 'have it shuffle by tasks: dask.config.set({"dataframe.shuffle.method": "tasks"}), or import '
                 'dtpnode.dask, before the graph is made, and no shuffle_method="disk"',
             )
-        into = stored_into(node, nodes) if isinstance(node, Task) else None
-        if into is not None and hasattr(type(into), "__array_interface__"):
-            raise Error(
-                f"could not run the graph: its task {key!r} stores into an array of this process, which the nodes do "
-                "not see: it would stay as it is",
-                "compute() the array and assign it, or store it in files, as by to_zarr or da.to_npy_stack",
-            )
-
-
-def stored_into(task: Task, nodes: Mapping[Key, Any]) -> Any:
-    """What a task of dask.array.store writes into, if it is known before it runs; else None. It may be one of several
-    that dask has fused, each time within another one."""
-    function, args = getattr(task.func, "__name__", ""), task.args
-    if function == "_execute_subgraph" and len(args) > 2 and isinstance(args[0], dict) and isinstance(args[2], tuple):
-        within = ChainMap(args[0], dict(zip(args[2], args[3:])), nodes)  # type: ignore[arg-type]
-        found = (stored_into(step, within) for step in args[0].values() if isinstance(step, Task))
-        return next((into for into in found if into is not None), None)
-    if function != "load_store_chunk" or len(args) < 2:
-        return None
-    into = args[1]
-    for _ in range(len(nodes)):
-        if not isinstance(into, (TaskRef, Alias)):
-            break
-        into = nodes.get(into.target if isinstance(into, Alias) else into.key)
-    return into.value if isinstance(into, DataNode) else into if hasattr(into, "__array_interface__") else None
+        if isinstance(node, Task):
+            _targets.refuse(key, node, nodes)
 
 
 def in_a_row(keys: Any) -> list[Key]:
