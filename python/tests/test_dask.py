@@ -24,7 +24,7 @@ import dask.dataframe as dd
 import numpy as np
 import pandas as pd
 import pytest
-from dask._task_spec import Task, TaskRef
+from dask._task_spec import Alias, Task, TaskRef
 
 import dtpnode
 import dtpnode.dask
@@ -882,6 +882,17 @@ def test_store_by_relative_names_is_refused(client, tmp_path, monkeypatch):
                 run()
         da.to_npy_stack(tmp_path / "y.npy", x)
     assert (da.from_npy_stack(tmp_path / "y.npy") == np.arange(1000)).all().compute()
+
+
+def test_aliases_in_a_cycle(client):
+    for dsk, words in (
+        ({"a": "b", "b": "a"}, "stand for each other: 'a' and 'b'"),
+        ({"a": "b", "b": "c", "c": "d", "d": "b"}, "stand for each other: 'b', 'c' and 'd'"),
+        ({i: Alias(i, (i + 1) % 9) for i in range(9)}, "stand for each other: 0, 1, 2, 3, 4 more and 8"),
+    ):
+        with pytest.raises(dtpnode.Error) as e:
+            client.get(dsk, [next(iter(dsk))])
+        assert str(e.value).endswith(words)
 
 
 def test_shuffles_are_by_tasks(client):

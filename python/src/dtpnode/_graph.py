@@ -30,6 +30,8 @@ SPREAD = 64  # segments for each slot, as long as there are tasks enough: so the
 WEIGHT = 8 << 20  # bytes of constants in the tasks of a segment, unless one task has more
 LINKS = 1 << 16  # units from which a unit may take values (exec/items.go)
 
+SHOWN = 5  # keys of a cycle that an error names
+
 Key = Any  # what dask has as keys: strings, numbers, and tuples of these
 Node = Any  # dask's GraphNode
 Program = tuple[
@@ -53,6 +55,15 @@ class Unit:
     exports: list[Key] = field(default_factory=list)  # tasks whose values other units take
     wanted: list[tuple[Key, Key]] = field(default_factory=list)  # keys that were asked for, and their tasks
     kept: list[tuple[Key, Key]] = field(default_factory=list)  # keys that are persisted, and their tasks
+
+
+def cycle(keys: list[Key], again: Key) -> str:
+    """Says that of keys, of which each is an alias of the next one, the last is one of one of them again."""
+    loop = keys[keys.index(again) :]
+    shown = [repr(key) for key in loop]
+    if len(shown) > SHOWN:
+        shown[SHOWN - 1 : -1] = [f"{len(shown) - SHOWN:,} more"]
+    return f"the graph has keys that stand for each other: {', '.join(shown[:-1])} and {shown[-1]}"
 
 
 class Graph:
@@ -94,12 +105,12 @@ class Graph:
         return self._reals.get(key, key) if self._reals else key
 
     def _target(self, alias: Key) -> Key:
-        key, seen = alias, {alias}
+        key, seen = alias, {alias: None}
         while type(node := self.nodes.get(key)) is Alias:
             key = node.target
             if key in seen:
-                raise Error(f"the graph has keys that stand for each other: {alias!r} and {key!r}")
-            seen.add(key)
+                raise Error(cycle(list(seen), key))
+            seen[key] = None
         return key
 
     def _of(self, key: Key, by: Key) -> Node:
