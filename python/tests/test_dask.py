@@ -28,7 +28,7 @@ from dask._task_spec import Alias, Task, TaskRef
 
 import dtpnode
 import dtpnode.dask
-from dtpnode import _cluster, _graph, _persisted, _receiver, _targets
+from dtpnode import _cluster, _graph, _graphsend, _persisted, _receiver, _targets
 
 from test_graph import some_graph
 
@@ -893,6 +893,26 @@ def test_aliases_in_a_cycle(client):
         with pytest.raises(dtpnode.Error) as e:
             client.get(dsk, [next(iter(dsk))])
         assert str(e.value).endswith(words)
+
+
+@pytest.mark.parametrize("run", ["compute", "persist"])
+def test_interrupt_as_the_job_begins(here, monkeypatch, run):
+    """The job is cancelled, though nobody knows of it yet."""
+    names, main = [], threading.main_thread().ident
+    real = _graphsend.open_job
+
+    def interrupted(*args):
+        names.append(real(*args))
+        signal.pthread_kill(main, signal.SIGINT)
+        return names[0]
+
+    monkeypatch.setattr(_graphsend, "open_job", interrupted)
+    value = dask.delayed(abs)(-1)
+    with pytest.raises(KeyboardInterrupt):
+        getattr(value, run)()
+    monkeypatch.undo()
+    until(lambda: state_of(here, names[0]) in ("cancelled", "done"))
+    assert dask.delayed(abs)(-2).persist().compute() == 2
 
 
 def test_shuffles_are_by_tasks(client):

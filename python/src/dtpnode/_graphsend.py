@@ -164,7 +164,8 @@ class Run(Receiver):
         }
         packed = pack(code, self._along)
         name = open_job(self._control, self._title, packed, self._along, self._notes, True, self._stall)
-        self.name, self._job = name, Job(name)
+        self._job = Job(name)
+        self.name = name
         self._follow(self._job)
         if output is not None:
             self._prints = Prints(self._control, output)
@@ -322,9 +323,16 @@ class Run(Receiver):
         if done > bar.done:
             bar.advance(done - bar.done)
 
+    def abort(self) -> None:
+        """Ends the job, of which nobody wants anything."""
+        self.cancel()
+        self.hang_up()
+
     def cancel(self) -> None:
-        """Ends the job."""
+        """Ends the job, if it was opened."""
         self.abandoned = True
+        if not self.name:
+            return
         with contextlib.suppress(Error, httpx.TransportError):
             self._control.call("POST", f"/v1/jobs/{self.name}/cancel", {})
 
@@ -334,6 +342,8 @@ class Run(Receiver):
         self._notes.close()
         if self._prints is not None:
             self._prints.join()
+        if not self.name:  # It was not opened.
+            return
         with self._lock:
             exchange = self._job.exchange
         if exchange is not None:

@@ -6,7 +6,9 @@ import numbers
 import os
 import sys
 import tempfile
+import threading
 import time
+from concurrent.futures import Future, wait
 from typing import Any, Callable, TypeVar
 
 import httpx
@@ -57,6 +59,36 @@ def patiently(control: Control, begin: Callable[[], T]) -> T:
                 sys.stderr.write(f"waiting {PATIENCE:.0f} s for the daemon to come back: {e.message}\n")
                 told = True
         time.sleep(RETRY)
+
+
+def begun(begin: Callable[[], T], undo: Callable[[T], object]) -> T:
+    """Returns what begin returns, which begins a job. It is another thread that does so, since an interrupt in the
+    midst of that would leave a job behind of which nobody knows: undo is called with what has begun then."""
+
+    def run(done: "Future[T]") -> None:
+        try:
+            done.set_result(begin())
+        except BaseException as e:
+            done.set_exception(e)
+        finally:
+            del done  # which has an exception that refers to this frame
+
+    def undone(done: "Future[T]") -> None:
+        if done.exception() is None:
+            with contextlib.suppress(Error, httpx.TransportError):
+                undo(done.result())
+
+    done: "Future[T]" = Future()
+    try:
+        threading.Thread(target=run, args=(done,), name="dtpnode-begin", daemon=True).start()
+        return done.result()
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted: the job is cancelled as soon as it has begun; Ctrl-C again not to wait\n")
+        done.add_done_callback(undone)
+        wait([done])
+        raise
+    finally:
+        del done
 
 
 def open_job(

@@ -36,7 +36,7 @@ from ._graph import Graph, Key, Unit
 from ._graphrun import persisted
 from ._graphsend import Run, note_task
 from ._held import LateFuture
-from ._opening import patiently
+from ._opening import begun, patiently
 from ._prints import Output
 from ._receiver import Job, Receiver, broken_by, raised, remade
 from ._stored import Stored
@@ -96,9 +96,10 @@ class _Raised(Receiver):
 
 
 class Session(_Raised, Run):
-    """The job of what a scheduler persists."""
+    """The job of what a scheduler persists. Whoever makes it calls begin, and then, whatever has come of that,
+    let_go."""
 
-    def __init__(self, control: Control, along: Along, output: Output | None, stall: float | None = None) -> None:
+    def __init__(self, control: Control, along: Along, stall: float | None = None) -> None:
         super().__init__(control, TITLE, along, stall)
         self._adding = threading.Lock()
         self._live = 1  # units that somebody has a token of, and who adds some: with none it ends
@@ -109,8 +110,11 @@ class Session(_Raised, Run):
         self._futures: weakref.WeakSet[Future[Any]] = weakref.WeakSet()  # of values, which the end of the session ends
         self._stopped = ""  # why nothing is added any more
         self._ending = False
-        patiently(control, lambda: self.open(output))
+
+    def begin(self, output: Output | None) -> None:
+        """Opens the job."""
         _sessions.add(self)
+        patiently(self._control, lambda: begun(lambda: self.open(output), lambda _: self.abort()))
         _watch()
 
     def check(self) -> None:
@@ -248,6 +252,8 @@ class Session(_Raised, Run):
         with self._lock:
             whole = not self._unsettled
         self.abandoned = True
+        if not self.name:  # It was not opened.
+            return
         with contextlib.suppress(Error, httpx.TransportError, RuntimeError):  # The client may have been closed.
             if whole:
                 self._control.call("POST", f"/v1/jobs/{self.name}/append", {"close": True})

@@ -30,7 +30,7 @@ from ._control import Control
 from ._errors import Error
 from ._graph import Graph, Key, Node
 from ._graphsend import Run, unsendable
-from ._opening import check_stall, patiently
+from ._opening import begun, check_stall, patiently
 from ._persisted import futures_of
 from ._prints import Output, to_stdout
 from ._progress import Bar
@@ -134,7 +134,9 @@ class Scheduler:
             slots = patiently(self._control, self._control.slots)
             graph = Graph(nodes, asked, slots, weighed(nodes, stored, weights), stored, keep=True)
             if graph.units and session is None:
-                session = self._session = _persisted.Session(self._control, self._along, self._output, self._stall)
+                session = _persisted.Session(self._control, self._along, self._stall)
+                session.begin(self._output)
+                self._session = session
                 client = self._client() if self._client is not None else None
                 if client is not None:
                     client.ends(session)
@@ -152,10 +154,10 @@ class Scheduler:
     def _run(self, graph: Graph) -> dict[Key, Any]:
         n = len(graph.order)
         run = Run(self._control, f"dask graph ({n:,} task{'s' * (n != 1)})", self._along, self._stall)
-        patiently(self._control, lambda: run.open(self._output))
         bar = Bar("dask graph", self._progress, "tasks")
-        bar.start(n)
         try:
+            patiently(self._control, lambda: begun(lambda: run.open(self._output), lambda _: run.abort()))
+            bar.start(n)
             run.send(graph, bar)
             return run.results(bar)
         except BaseException:
