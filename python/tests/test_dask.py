@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections import Counter
 from concurrent.futures import wait
 from pathlib import Path
@@ -913,6 +914,32 @@ def test_interrupt_as_the_job_begins(here, monkeypatch, run):
     monkeypatch.undo()
     until(lambda: state_of(here, names[0]) in ("cancelled", "done"))
     assert dask.delayed(abs)(-2).persist().compute() == 2
+
+
+def test_client_as_scheduler(client):
+    assert dask.delayed(abs)(-1).compute(scheduler=client) == 1
+    kept = dask.delayed(abs)(-2).persist(scheduler=client)
+    assert stored(kept) and kept.compute(scheduler=client) == 2
+
+
+def test_annotations_are_told(client):
+    """Each graph that has some that mean nothing here, at the line that computes it; no others."""
+    with dask.annotate(retries=3, workers="here", mine=1):
+        y, z = dask.delayed(abs)(-1), da.ones(4, chunks=2)
+    for compute, names in (
+        (lambda: y.compute(scheduler=client.get), "retries, workers"),
+        (lambda: dask.compute(y, z.sum(), z.mean(), scheduler=client.get), "retries, workers"),
+        (lambda: z.sum().persist(scheduler=client.get), "retries, workers"),
+        (lambda: dask.delayed(abs)(-1).compute(scheduler=client.get, priority=5), "priority"),
+        (lambda: dask.delayed(abs)(-1).persist(scheduler=client.get, resources={"GPU": 1}), "resources"),
+    ):
+        with pytest.warns(UserWarning, match=f"^{names} of dask.annotate.* no effect on the pool") as told:
+            compute()
+        assert [w.filename for w in told] == [__file__]
+    with warnings.catch_warnings(), dask.annotate(mine=2):
+        warnings.simplefilter("error")
+        assert dask.delayed(abs)(-1).compute(scheduler=client.get) == 1
+        assert client.get({"x": (abs, -1)}, "x") == 1
 
 
 def test_shuffles_are_by_tasks(client):

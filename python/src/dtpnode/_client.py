@@ -247,6 +247,8 @@ class Client:
         ``attach`` and ``reduction``, which ``result`` says."""
         return Job(self.control, self.control.call("GET", job_path(name))["id"])
 
+    asynchronous = False  # dask asks for it where the client is named as its scheduler, in place of client.get
+
     @property
     def get(self) -> "Scheduler":
         """The pool as dask's scheduler, for ``dask.config.set(scheduler=client.get)``. ``dtpnode.dask`` has the rest."""

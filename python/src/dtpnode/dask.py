@@ -14,7 +14,10 @@ comes to this process.
 """
 
 import functools
+import os
+import sys
 import threading
+import warnings
 import weakref
 from collections.abc import Mapping
 from types import TracebackType
@@ -22,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import dask
 from dask._task_spec import Alias, DataNode, Task, TaskRef, convert_legacy_graph, cull
+from dask.highlevelgraph import HighLevelGraph
 from dask.sizeof import sizeof
 
 from . import _graphrun, _persisted, _pickles, _targets
@@ -83,9 +87,10 @@ class Scheduler:
         self._persisting = threading.Lock()
         self._session: _persisted.Session | None = None  # of what is persisted next
 
-    def __call__(self, dsk: Any, keys: Any, **_: Any) -> Any:
+    def __call__(self, dsk: Any, keys: Any, **options: Any) -> Any:
         """Runs a graph, and returns the values of keys, which may be nested in lists. It is what dask calls. A task
         that raises has its exception raised here, with a note that has the task's key."""
+        warn_of(annotated(dsk).union(options))
         nodes, wanted = needed(dsk, keys)
         values: dict[Key, Any] = {k: nodes[k].value for k in wanted if isinstance(nodes.get(k), DataNode)}
         asked = [k for k in wanted if k not in values]
@@ -101,15 +106,16 @@ class Scheduler:
                 values.update(self._run(graph))
         return nested(keys, values)
 
-    def persist(self, collections: Any, *, optimize_graph: bool = True, **_: Any) -> list[Any]:
+    def persist(self, collections: Any, *, optimize_graph: bool = True, **options: Any) -> list[Any]:
         """Begins to run collections, whose values stay on the nodes. It is what dask's ``persist`` calls, and returns
         when all is sent: ``compute`` waits for what it takes, and raises what that has raised."""
         keep = functools.partial(Scheduler._keep, self)  # which has no persist, as a bound method would have
         persist: Any = dask.base.persist
-        return list(persist(*collections, traverse=False, optimize_graph=optimize_graph, scheduler=keep))
+        return list(persist(*collections, traverse=False, optimize_graph=optimize_graph, scheduler=keep, **options))
 
-    def _keep(self, dsk: Any, keys: Any, **_: Any) -> Any:
+    def _keep(self, dsk: Any, keys: Any, **options: Any) -> Any:
         """Has the nodes run a graph, and keep the values of keys. Returns tasks that stand for these."""
+        warn_of(annotated(dsk).union(options))
         nodes, wanted = needed(dsk, keys)
         here = {k: node for k in wanted if (node := nodes.get(k)) is not None}
         values: dict[Key, Any] = {k: n for k, n in here.items() if is_small(n) or is_stored(n)}
@@ -184,6 +190,40 @@ def needed(dsk: Any, keys: Any) -> tuple[dict[Key, Node], list[Key]]:
     wanted = in_a_row(keys)
     nodes = convert_legacy_graph(dsk if isinstance(dsk, dict) else dict(dsk))
     return cull(nodes, wanted), wanted
+
+
+EFFECTLESS = frozenset(("allow_other_workers", "priority", "resources", "retries", "workers"))  # of dask.distributed
+PARTS = tuple(
+    getattr(dask._expr, name) for name in ("_ExprSequence", "_HLGExprSequence") if hasattr(dask._expr, name)
+)  # what dask has several graphs in that are computed together
+GRAPH: Any = getattr(dask._expr, "HLGExpr", ())
+OWN = tuple(os.path.dirname(os.path.abspath(file)) + os.sep for file in (__file__, dask.__file__))
+
+
+def annotated(dsk: Any) -> set[str]:
+    """The names of the annotations of a graph, also of those that dask drops as it fuses tasks."""
+    if isinstance(dsk, PARTS):
+        return set().union(*map(annotated, dsk.operands))
+    if isinstance(dsk, GRAPH):
+        dsk = dsk.hlg
+    if not isinstance(dsk, HighLevelGraph):
+        return set()
+    return set().union(*(layer.annotations or () for layer in dsk.layers.values()))
+
+
+def warn_of(names: set[str]) -> None:
+    """Warns of those annotations, and options of compute, that tell dask.distributed how to run tasks."""
+    lost = sorted(names & EFFECTLESS)
+    if not lost:
+        return
+    frame, level = sys._getframe(), 1
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(OWN):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(
+        f"{', '.join(lost)} of dask.annotate, or of compute, {'has' if len(lost) == 1 else 'have'} no effect on the "
+        "pool: any node with a free slot takes a task, in the order of the graph, and one that raises ends the graph",
+        stacklevel=level,
+    )
 
 
 def refuse(nodes: Mapping[Key, Node]) -> None:
