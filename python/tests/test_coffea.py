@@ -5,6 +5,7 @@ few of each kind.
 """
 
 import os
+import pickle
 import re
 import shutil
 import signal
@@ -286,9 +287,13 @@ def test_interrupted(client, tmp_path):
     executor = DtpnodeExecutor(client, unit="chunk")
     interrupt(begun(soft, 5))
     threading.Thread(target=lambda: (await_stop(client), (soft / "go").touch()), daemon=True).start()
-    with pytest.warns(UserWarning, match=r"interrupted: what is returned is that of \d+ of 1,000 chunks"):
+    with pytest.warns(UserWarning, match=r"interrupted: what is returned is that of \d+ of 1,000 chunks") as told:
         out, problem = executor(range(1_000), patient(soft), None)
     assert problem == 0 and 2 <= out["n"] < 1_000 and out["n"] >= len(list(soft.glob("begun-*"))) - 5
+    assert f"of {out['n']:,} of" in str(told[0].message) and not executor.failed and not executor.skipped
+    report = executor.report
+    assert set(report.kind) == {"stopped"} and set(report.reason) == {"stopped by the user"}
+    assert len(set(report.file)) == len(report) == 1_000 - out["n"], "each chunk that is not in the result"
     interrupt(begun(hard, 5))
     threading.Thread(target=lambda: (await_stop(client), interrupt(lambda: True)), daemon=True).start()
     with pytest.raises(KeyboardInterrupt):
@@ -298,6 +303,54 @@ def test_interrupted(client, tmp_path):
         executor.copy(function_name="get_metadata", unit="file")(range(1_000), patient(looks), None)
     for folder in hard, looks:
         (folder / "go").touch()
+
+
+def slow(folder):
+    """A processor that says what it has begun, and waits for a file."""
+    def work(events):
+        import os
+        import time
+
+        open(f"{folder}/begun-{events.metadata['entrystart']}", "w").close()
+        while not os.path.exists(f"{folder}/go"):
+            time.sleep(0.01)
+        return {"n": len(events)}
+
+    return work
+
+
+@pytest.mark.parametrize("as_result", [False, True])
+def test_interrupted_run(client, samples, tmp_path, as_result):
+    """What was not processed is in the report, and is not among the chunks of the metrics; Ok is what coffea's own
+    executor gives that can be stopped."""
+    chunks = list(processor.Runner(HERE, chunksize=2).preprocess(
+        {"ZJets": [str(samples / "nano_dy.root")]}, treename="Events"
+    )) * 4
+    executor = DtpnodeExecutor(client, status=False)
+    skips = {"use_result_type": True, "skipbadfiles": True} if as_result else {}
+    run = processor.Runner(executor, savemetrics=True, **skips)
+    interrupt(begun(tmp_path, 1))
+    threading.Thread(target=lambda: (await_stop(client), (tmp_path / "go").touch()), daemon=True).start()
+    with pytest.warns(UserWarning, match="interrupted"):
+        out = run(chunks, slow(tmp_path))
+    assert not as_result or out.is_ok()
+    values, metrics = out.unwrap() if as_result else out
+    added = values["n"] // 2
+    assert metrics["chunks"] == added < len(chunks) == added + len(executor.stopped)
+    assert type(pickle.loads(pickle.dumps(metrics))) is dict
+    assert executor.report.kind.tolist() == ["stopped"] * len(executor.stopped)
+    whole = processor.Runner(executor, savemetrics=True)(chunks[:2], slow(tmp_path))
+    assert whole[1]["chunks"] == 2 and not executor.stopped
+
+
+@pytest.mark.parametrize("arguments, error, words", [
+    ({"client": "tcp://host:8786"}, TypeError, "client must be a dtpnode.Client.* not 'tcp://host:8786'"),
+    ({"retries": -1}, ValueError, "retries must be 0 or more, not -1"),
+    ({"retries": "3"}, TypeError, "'str' object cannot be interpreted as an integer"),
+])
+def test_bad_arguments(arguments, error, words):
+    with pytest.raises(error, match=words):
+        DtpnodeExecutor(**arguments)
 
 
 stopping = []

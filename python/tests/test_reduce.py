@@ -274,9 +274,9 @@ def test_cancelled_and_stopped(client, tmp_path):
         open(gate, "w").close()
         with pytest.raises(dtpnode.Error, match="it was stopped"):
             f.result(LIMIT)
-    lost = f.report
-    assert set(lost.kind) == {"lost"}
-    assert (lost["last"] - lost["first"]).sum() == 1_000 - f.total
+    undone = f.report
+    assert set(undone.kind) == {"undone"} and set(undone.reason) == {"stopped by the user"}
+    assert (undone["last"] - undone["first"]).sum() == 1_000 - f.total
 
 
 def test_stopped_while_items_are_sent(client):
@@ -287,6 +287,7 @@ def test_stopped_while_items_are_sent(client):
     with pytest.raises(dtpnode.Error, match="it was stopped"):
         f.result(LIMIT)
     assert f.total > 0
+    assert sum(m["last"] - m["first"] for m in f.missing) == f.progress[1] - f.total, "each that was sent is told of"
 
 
 def test_exit_is_no_end(client):

@@ -52,6 +52,7 @@ SOON, LATE = 0.002, 0.25  # seconds between looks at a job that is waited for: t
 COLUMNS = ("first", "last", "kind", "reason")  # of a report
 FINAL = ("done", "partial", "failed", "cancelled")
 
+STOPPED = "stopped by the user"  # as the daemon says it of items that it has
 NOTHING: Any = object()  # stands for an argument that was not given
 FEW = 3  # ranges of items without a value that are named, a line each; the others are counted
 HEAD = 40  # bytes in front of a sum, of which pyexec/partial.go has the layout
@@ -103,8 +104,9 @@ class Reduction(Future[Any]):
     @property
     def missing(self) -> list[dict[str, Any]]:
         """Waits for the end, and returns what is missing in the total, a mapping for each range of items: first, last
-        (the first that is not missing), kind and reason. The kind is ``raised`` or ``lost``, and ``undone`` of all
-        other items that were sent where there is no total, as with ``fail_fast``."""
+        (the first that is not missing), kind and reason. The kind is ``raised`` or ``lost``, and ``undone`` of those
+        that had not run when it was stopped, and of all other items that were sent where there is no total, as with
+        ``fail_fast``."""
         self._wait()
         return [dict(zip(COLUMNS, (*items, kind, why))) for items, kind, why in self._run.missing()]
 
@@ -214,6 +216,7 @@ class _Run(Receiver):
         self._parts: list[Part] = []
         self._numbers = 0  # items that are sent, or on their way to be
         self._bytes = 0  # of these
+        self._known = 0  # of these, that jobs have which are over
         self._done = 0  # of these, that have run when that was looked at last
         self._lost: list[tuple[int, int, dict[str, Any]]] = []  # items that were given up: first, last, why
         self._lost_at: set[tuple[str, int]] = set()
@@ -278,7 +281,13 @@ class _Run(Receiver):
     def missing(self) -> list[tuple[tuple[int, int], str, str]]:
         """Ranges of items that are not in the total, in order, with how they went missing and why."""
         raised = self._sum[3]
-        out = [((first, last), "lost", str(why.get("reason") or "")) for first, last, why in self._lost]
+        kinds = {"stopped": "undone"}
+        out = [
+            ((first, last), kinds.get(why.get("kind", ""), "lost"), str(why.get("reason") or ""))
+            for first, last, why in self._lost
+        ]
+        if self._stopped and self._known < self._numbers:  # They were on their way.
+            out.append(((self._known, self._numbers), "undone", STOPPED))
         for words, ranges in (raised[0] if raised else {}).items():
             out += [((first, last), "raised", words) for first, last in ranges]
         if self.failed:
@@ -455,6 +464,7 @@ class _Run(Receiver):
         while len(sums) < len(self._parts):
             part = self._parts[len(sums)]
             status = self._final(part)
+            self._known = part.before + int(status["units"])
             if status["state"] not in ("done", "partial"):
                 raise self._failed(status) or why_none(status, self._lost)
             with self._lock:

@@ -13,14 +13,13 @@ processes that make it, on their nodes, and between nodes up a tree: this proces
 costs the time of what it had under way, and no chunk is in the total twice.
 """
 
-import contextlib
 import functools
+import operator
 import os
 import sys
 import tempfile
 import threading
 import warnings
-from concurrent.futures import Future
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Callable, Iterable, Mapping
 
@@ -33,11 +32,11 @@ from . import _chunks, _sums
 from ._along import Environment, Files, Modules
 from ._client import Client
 from ._errors import Error, ItemLost
-from ._opening import HOUR, check_stall, patiently
+from ._opening import HOUR, begun, check_stall, patiently
 from ._pickles import by_value
 from ._prints import Output, to_stdout
 from ._receiver import remade
-from ._reduction import Reduction
+from ._reduction import STOPPED, Reduction
 
 if TYPE_CHECKING:
     import pandas
@@ -70,10 +69,11 @@ class DtpnodeExecutor(ExecutorBase):  # type: ignore[misc]
     scripts that have them: sums are always made where the values are, and all slots of the pool are used.
 
     ``skipped`` has what ``Runner(skipbadfiles=...)`` has skipped, each a tuple of (dataset, filename, treename, first
-    entry, last entry) and the reason in words. ``failed`` has in the same way what else is missing in a result: chunks
-    that have raised or were lost, and files whose entries could not be counted. Both are of the last run, and
-    ``report`` is both as a DataFrame. Where ``skipbadfiles`` is True, or has OSError, a chunk is skipped, too, whose
-    file is found to be damaged as its events are processed: coffea's other executors end the run then.
+    entry, last entry) and the reason in words. ``failed`` has in the same way chunks that have raised or were lost, and
+    files whose entries could not be counted, and ``stopped`` the chunks that were not processed since the run was
+    stopped. All are of the last run, and ``report`` is all of them as a DataFrame. Where ``skipbadfiles`` is True, or
+    has OSError, a chunk is skipped, too, whose file is found to be damaged as its events are processed: coffea's other
+    executors end the run then.
 
     Chunks run in the working folder of this process, on nodes that have one of that name, so that relative names of
     files mean the same as here. With ``files`` they run in a folder that has these.
@@ -82,8 +82,10 @@ class DtpnodeExecutor(ExecutorBase):  # type: ignore[misc]
     is how many seconds a chunk may take before it is taken for an endless loop, and lost when it was tried three times:
     an hour, and None for any time.
 
-    At Ctrl-C the run stops softly: chunks that are done are in what ``Runner`` returns, and a warning says how many of
-    all these are. A second Ctrl-C cancels it.
+    At Ctrl-C the run stops softly, as with coffea's ``TaskVineExecutor``: ``Runner`` returns what the chunks give that
+    are done, and a warning says how many of all these are. With ``use_result_type`` that is an ``Ok``, as there, since
+    no exception was raised: ``stopped`` tells it from that of a whole run. ``chunks`` of ``savemetrics`` is how many
+    are added then. A second Ctrl-C cancels the run.
     """
 
     def __init__(
@@ -108,6 +110,10 @@ class DtpnodeExecutor(ExecutorBase):  # type: ignore[misc]
         last: "Last | None" = None,
     ) -> None:
         super().__init__(status, unit, desc, compression, function_name)
+        if client is not None and not isinstance(client, Client):
+            raise TypeError(f"client must be a dtpnode.Client, or None for that of this user's daemon, not {client!r}")
+        if operator.index(retries) < 0:
+            raise ValueError(f"retries must be 0 or more, not {retries}: how often a chunk that raises is tried again")
         self.client = client
         self.retries = retries
         self.recoverable = recoverable
@@ -138,13 +144,19 @@ class DtpnodeExecutor(ExecutorBase):  # type: ignore[misc]
         return self.last.failed
 
     @property
+    def stopped(self) -> "list[Missing]":
+        """What the last run has not processed since it was stopped."""
+        return self.last.stopped
+
+    @property
     def report(self) -> "pandas.DataFrame":
         """What is missing in the last run's result, a row for each chunk or file: dataset, file, tree, first, last (the
-        entry behind the last one; both are -1 for a file), kind (``skipped`` or ``failed``) and reason."""
+        entry behind the last one; both are -1 for a file), kind (``skipped``, ``failed`` or ``stopped``) and reason."""
         import pandas
 
         rows = [(*place, "skipped", reason) for place, reason in self.skipped]
         rows += [(*place, "failed", reason) for place, reason in self.failed]
+        rows += [(*place, "stopped", reason) for place, reason in self.stopped]
         return pandas.DataFrame(rows, columns=["dataset", "file", "tree", "first", "last", "kind", "reason"])
 
     def __call__(self, items: Iterable[Any], function: Callable[[Any], Any], accumulator: Any) -> tuple[Any, Any]:
@@ -159,7 +171,7 @@ class DtpnodeExecutor(ExecutorBase):  # type: ignore[misc]
             return accumulator, 0
         with tempfile.TemporaryDirectory(prefix="dtpnode-") as folder:
             future = self._begin(todo, own(function), folder)
-            total, problem, crashed = self._wait(future, todo, looks)
+            total, problem, crashed, stopped = self._wait(future, todo, looks)
         accumulated, skipped, failed, first, _ = total if isinstance(total, tuple) else total.parts
         self._tell("was skipped", "were skipped", skipped, self.skipped)
         how = "could not be read" if looks else "failed"
@@ -167,11 +179,20 @@ class DtpnodeExecutor(ExecutorBase):  # type: ignore[misc]
         if first is not None and (not crashed or first[0] < min(crashed)[0]):
             at, pickled, words, text = first
             problem = remade(pickled, words, text, f"at {_chunks.shown(at)}")
-        return accumulate([accumulated], accumulator), problem
+        out = accumulate([accumulated], accumulator)
+        if stopped:
+            self.stopped.extend(stopped)
+            added = len(todo) - len(stopped) - len(skipped) - len(failed) - len(crashed)
+            if isinstance(out, dict) and isinstance(out.get("metrics"), dict):
+                out["metrics"] = Metrics(out["metrics"], added)
+            warnings.warn(
+                f"interrupted: what is returned is that of {added:,} of {len(todo):,} {self.unit}s; the executor's "
+                "`report` has the others", stacklevel=3,
+            )
+        return out, problem
 
     def _begin(self, todo: list[Any], function: Callable[[Any], Any], folder: str) -> Reduction:
-        """Begins the job. It is another thread that does so, since an interrupt in the midst of that would leave a job
-        behind of which nobody knows."""
+        """Begins the job."""
         client = self.client if self.client is not None else _shared()
         name = self.function_name or "chunk"
         files: Any = self.files
@@ -189,7 +210,6 @@ class DtpnodeExecutor(ExecutorBase):  # type: ignore[misc]
         )
         add = functools.partial(_chunks.add, self.compression)
         add.dtpnode_name = _sums.ACCUMULATORS  # type: ignore[attr-defined]
-        begun: Future[Reduction] = Future()
 
         def reduce() -> Reduction:
             return client.reduce(
@@ -198,23 +218,10 @@ class DtpnodeExecutor(ExecutorBase):  # type: ignore[misc]
                 output=self.output, env=self.env, modules=self.modules, files=files, stall=self.stall,
             )
 
-        def begin() -> None:
-            try:
-                begun.set_result(patiently(client.control, reduce))
-            except BaseException as e:
-                begun.set_exception(e)
+        return patiently(client.control, lambda: begun(reduce, Reduction.cancel))
 
-        threading.Thread(target=begin, name="dtpnode-coffea", daemon=True).start()
-        try:
-            return begun.result()
-        except KeyboardInterrupt:
-            sys.stderr.write("interrupted: the job is cancelled as soon as it has begun; Ctrl-C again not to wait\n")
-            with contextlib.suppress(Exception):
-                begun.result().cancel()
-            raise
-
-    def _wait(self, future: Reduction, todo: list[Any], looks: bool) -> tuple[Any, Any, list[Missing]]:
-        """The total, 0 or why something is missing in it, and what was lost."""
+    def _wait(self, future: Reduction, todo: list[Any], looks: bool) -> tuple[Any, Any, list[Missing], list[Missing]]:
+        """The total, 0 or why something is missing in it, what was lost, and what was not done since it was stopped."""
         future.within = lambda: True  # An interrupt does not have the job go on.
         future.tells = False  # A warning names chunks, and not items.
         try:
@@ -224,9 +231,9 @@ class DtpnodeExecutor(ExecutorBase):  # type: ignore[misc]
             if looks:
                 future.cancel()
                 raise
-            return self._stop(future, len(todo)), 0, []
+            return self._stop(future, todo)
         if error is None:
-            return future.result(), 0, []
+            return future.result(), 0, [], []
         missing = [(m["first"], m["last"], m["reason"]) for m in future.missing if m["kind"] != "undone"]
         if isinstance(error, ItemLost) and missing:
             error = lost(error, todo[missing[0][0]])
@@ -236,8 +243,7 @@ class DtpnodeExecutor(ExecutorBase):  # type: ignore[misc]
             total = future.total
         except Error:
             raise error from None  # No chunk has a value, or there is no total.
-        gone = [(i, " ".join(why.split())) for first, last, why in missing for i in range(first, last)]
-        return total, error, [(_chunks.place(todo[i]), why) for i, why in gone]
+        return total, error, each(todo, missing), []
 
     def _watch(self, future: Reduction, n: int) -> None:
         """Draws the bar until the total is there."""
@@ -253,8 +259,8 @@ class DtpnodeExecutor(ExecutorBase):  # type: ignore[misc]
             if not future.cancelled() and future.exception() is None:
                 progress.update(task, completed=n, refresh=True)
 
-    def _stop(self, future: Reduction, n: int) -> Any:
-        """Ends a run that was interrupted with what is done of it."""
+    def _stop(self, future: Reduction, todo: list[Any]) -> tuple[Any, Any, list[Missing], list[Missing]]:
+        """Ends a run that was interrupted with what is done of it, as _wait has it."""
         sys.stderr.write("interrupted: chunks that are done are added; Ctrl-C again to cancel\n")
         try:
             future.stop()
@@ -264,10 +270,10 @@ class DtpnodeExecutor(ExecutorBase):  # type: ignore[misc]
             raise
         except Error as e:
             raise KeyboardInterrupt(f"interrupted before any {self.unit} was done: {e}") from None
-        warnings.warn(
-            f"interrupted: what is returned is that of {future.counted:,} of {n:,} {self.unit}s", stacklevel=5
-        )
-        return total
+        missing = [(m["kind"] == "undone", (m["first"], m["last"], m["reason"])) for m in future.missing]
+        unsent = future.progress[1], len(todo), STOPPED
+        undone = [items for is_undone, items in missing if is_undone]
+        return total, 0, each(todo, [m for is_undone, m in missing if not is_undone]), each(todo, [*undone, unsent])
 
     def _tell(self, was: str, were: str, missing: list[Missing], kept: list[Missing]) -> None:
         if not missing:
@@ -281,19 +287,43 @@ class DtpnodeExecutor(ExecutorBase):  # type: ignore[misc]
         warnings.warn("\n".join([f"{what}:", *lines]), stacklevel=4)
 
 
+class Metrics(dict[str, Any]):
+    """What Runner measures, of a run that was stopped. Runner puts in how many chunks there are: here it stays how many
+    of these are added."""
+
+    def __init__(self, metrics: dict[str, Any], added: int) -> None:
+        super().__init__(metrics)
+        self._added = added
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        super().__setitem__(name, self._added if name == "chunks" else value)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dict, (dict(self),)
+
+
 class Last:
     """What is missing in what the last run has given."""
 
     def __init__(self) -> None:
         self.skipped: list[Missing] = []
         self.failed: list[Missing] = []
+        self.stopped: list[Missing] = []
         self._looked = False  # into files, with which a run begins unless it knows them
 
     def begins(self, looks: bool) -> None:
         if looks or not self._looked:
             self.skipped.clear()
             self.failed.clear()
+            self.stopped.clear()
         self._looked = looks
+
+
+def each(todo: list[Any], ranges: list[tuple[int, int, str]]) -> list[Missing]:
+    """What is in ranges of items, each by itself, with why it is missing."""
+    return [
+        (_chunks.place(item), " ".join(why.split())) for first, last, why in ranges for item in todo[first:last]
+    ]
 
 
 def lost(error: ItemLost, item: Any) -> ItemLost:
