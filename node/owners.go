@@ -217,9 +217,9 @@ var requests = map[string]request{
 	},
 	"hear": {
 		access: members.ForLook,
-		owner:  byJobs((*jobs.Room).KnownOwner),
-		answer: func(_ context.Context, d *Daemon, from tasks.PeerID, j *jobs.Job, _ string) ([]byte, error) {
-			return nil, d.jobs.ServeHear(from, j)
+		owner:  byJobs((*jobs.Room).HearOwner),
+		answer: func(_ context.Context, d *Daemon, from tasks.PeerID, j *jobs.Job, arg string) ([]byte, error) {
+			return nil, d.jobs.ServeHear(from, j, arg)
 		},
 	},
 	"early": {

@@ -152,7 +152,7 @@ func TestRequestsAreForWhoMayMakeThem(t *testing.T) {
 	for kind, want := range table {
 		for role, id := range roles {
 			arg := []byte(j.Name)
-			if kind == "watch" || kind == "share" {
+			if kind == "watch" || kind == "share" || kind == "hear" {
 				arg = fmt.Appendf(nil, `{"job":%q,"names":["h"]}`, j.Name)
 			}
 			answer, err := d.serve(t.Context(), id, kind, arg)

@@ -2,12 +2,14 @@ package jobs
 
 import (
 	"context"
+	"encoding/json"
 	"sync"
 	"time"
 
 	"github.com/dtpnode/dtpnode/exec"
 	"github.com/dtpnode/dtpnode/node/members"
 	"github.com/dtpnode/dtpnode/tasks"
+	"github.com/dtpnode/dtpnode/wire"
 )
 
 // Values that are told early (early.go) come to the node that has submitted their job. Where somebody follows the job
@@ -26,6 +28,12 @@ type hearing struct {
 	mu   sync.Mutex
 	by   map[string]map[tasks.PeerID]time.Time // who wants those of a job, by its name, and until when
 	from map[string]*heardJob                  // those that are wanted here, by the job's name
+}
+
+// hearAsk is the request "hear" of a member that may see a job.
+type hearAsk struct {
+	Job    string `json:"job"`              // its whole name
+	Begins bool   `json:"begins,omitempty"` // what was told lately is wanted, too
 }
 
 // heardJob is a job of another node that is followed here.
@@ -110,7 +118,7 @@ func (r *collector) hear(ctx context.Context, name string) {
 	r.spawn(func() {
 		tick := time.NewTicker(hearEvery)
 		defer tick.Stop()
-		submitter, end := tasks.PeerID(""), func() {}
+		submitter, end, begins := tasks.PeerID(""), func() {}, true
 		defer func() { end() }()
 		for {
 			if submitter == "" {
@@ -123,7 +131,11 @@ func (r *collector) hear(ctx context.Context, name string) {
 				}
 			}
 			if submitter != "" {
-				_, _ = r.cluster.Ask(ctx, submitter, "hear", name) // without it values come when they are committed
+				text, err := json.Marshal(hearAsk{Job: name, Begins: begins})
+				if err == nil {
+					_, err = r.cluster.Ask(ctx, submitter, "hear", string(text))
+				}
+				begins = begins && err != nil // without an answer values come when they are committed
 			}
 			select {
 			case <-ctx.Done():
@@ -136,12 +148,30 @@ func (r *collector) hear(ctx context.Context, name string) {
 	})
 }
 
+// HearOwner finds the job of a request "hear", and its submitter.
+func (r *collector) HearOwner(text string) (*Job, tasks.PeerID, error) {
+	var ask hearAsk
+	if err := wire.ReadJSON([]byte(text), members.MostListed, &ask); err != nil {
+		return nil, "", err
+	}
+	return r.KnownOwner(ask.Job)
+}
+
 // ServeHear answers the request "hear" of a member that may see the job.
-func (r *collector) ServeHear(from tasks.PeerID, j *Job) error {
+func (r *collector) ServeHear(from tasks.PeerID, j *Job, text string) error {
 	if !j.isOwn() || j.Final() {
 		return NoJob(j.Name)
 	}
+	var ask hearAsk
+	if err := wire.ReadJSON([]byte(text), members.MostListed, &ask); err != nil {
+		return err
+	}
 	r.hearing.want(j.Name, from, time.Now())
+	if ask.Begins {
+		r.early.Recent(j.Name, func(first int64, values exec.EarlyList) {
+			r.sendEarly(from, earlyValues{Job: j.ID(), Name: j.Name, First: first, Values: values})
+		})
+	}
 	return nil
 }
 

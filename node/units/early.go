@@ -7,11 +7,25 @@ import (
 )
 
 // Early hands values of units that have just run to those that follow their job, before any partial with them is
-// committed. Nothing is kept for who comes later: what is missed here is in a partial soon. The zero value is ready.
+// committed. Little is kept for who comes later: what is missed here is in a partial soon. The zero value is ready.
 type Early struct {
 	mu   sync.Mutex
 	ears map[string]map[*ear]bool // by the names of jobs
+
+	recent []recent // the oldest first
+	kept   int      // bytes of recent
 }
+
+// recent is a run that was told, for who begins to listen now. Some of it may be committed.
+type recent struct {
+	job    string
+	run    run
+	weight int
+}
+
+// Bounds of what is kept for who comes later, of all jobs together: maxRecent bytes, of which each run costs some more
+// than its values, as does each value.
+const maxRecent, runCosts, valueCosts = 4 << 20, 128, 24
 
 // ear is one listener of a job.
 type ear struct {
@@ -38,6 +52,9 @@ func (e *Early) Tell(job string, first int64, values exec.Early) {
 	weight := values.InMemory()
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if list, ok := values.(exec.EarlyList); ok { // a file is closed when its generation ends
+		e.keep(recent{job, run{first, list}, weight + runCosts + valueCosts*len(list)})
+	}
 	for l := range e.ears[job] {
 		if l.weight+weight > maxEar {
 			continue
@@ -45,6 +62,30 @@ func (e *Early) Tell(job string, first int64, values exec.Early) {
 		l.weight += weight
 		l.values = append(l.values, run{first, values})
 		l.nudge()
+	}
+}
+
+// keep keeps a run in place of the oldest ones, as far as there is room. The caller holds mu.
+func (e *Early) keep(r recent) {
+	if r.weight > maxRecent {
+		return
+	}
+	e.recent, e.kept = append(e.recent, r), e.kept+r.weight
+	for e.kept > maxRecent {
+		e.kept -= e.recent[0].weight
+		e.recent[0] = recent{}
+		e.recent = e.recent[1:]
+	}
+}
+
+// Recent calls each with values of a job that were told lately. Each must not call e.
+func (e *Early) Recent(job string, each func(first int64, values exec.EarlyList)) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, r := range e.recent {
+		if list, ok := r.run.values.(exec.EarlyList); ok && r.job == job {
+			each(r.run.first, list)
+		}
 	}
 }
 
@@ -65,7 +106,7 @@ func (e *Early) Committed(job string) {
 	}
 }
 
-// listen begins to listen to a job. The caller calls close.
+// listen begins to listen to a job, to what was told lately first. The caller calls close.
 func (e *Early) listen(job string) *ear {
 	l := &ear{of: e, job: job, wake: make(chan struct{}, 1)}
 	e.mu.Lock()
@@ -77,6 +118,14 @@ func (e *Early) listen(job string) *ear {
 		e.ears[job] = map[*ear]bool{}
 	}
 	e.ears[job][l] = true
+	for _, r := range e.recent {
+		if r.job == job {
+			l.values, l.weight = append(l.values, r.run), l.weight+r.run.values.InMemory()
+		}
+	}
+	if len(l.values) > 0 {
+		l.nudge()
+	}
 	return l
 }
 

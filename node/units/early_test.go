@@ -1,6 +1,7 @@
 package units
 
 import (
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -60,6 +61,35 @@ func TestEarlyValuesAreBounded(t *testing.T) {
 	e.Tell("job", 20, exec.EarlyList{big})
 	if runs, _ := l.take(); len(runs) != 1 || runs[0].first != 20 {
 		t.Errorf("nothing comes after them: %d", len(runs))
+	}
+}
+
+// TestEarlyValuesForWhoComesLater: who begins to listen hears what was told lately of the job, which is bounded.
+func TestEarlyValuesForWhoComesLater(t *testing.T) {
+	var e Early
+	big := make([]byte, 1<<20)
+	e.Tell("job", 0, exec.EarlyList{[]byte("old")})
+	for unit := range int64(4) {
+		e.Tell("job", 1+unit, exec.EarlyList{big})
+	}
+	e.Tell("other", 0, exec.EarlyList{[]byte("other")})
+	e.Tell("job", 5, exec.EarlyList{[]byte("new")})
+	e.Tell("job", 6, exec.EarlyList{make([]byte, maxRecent)})
+	l := e.listen("job")
+	defer l.close()
+	select {
+	case <-l.wake:
+	default:
+		t.Error("it is not told that there are some")
+	}
+	runs, _ := l.take()
+	if len(runs) != 4 || runs[0].first != 2 || runs[3].first != 5 || e.kept > maxRecent {
+		t.Errorf("%d runs come, and %d bytes are kept", len(runs), e.kept)
+	}
+	var told []int64
+	e.Recent("job", func(first int64, _ exec.EarlyList) { told = append(told, first) })
+	if !slices.Equal(told, []int64{2, 3, 4, 5}) {
+		t.Errorf("told: %v", told)
 	}
 }
 

@@ -151,6 +151,8 @@ def test_attached_on_another_node(two, tmp_path):
                 until(lambda: len(session) == 7, "all are known")
                 assert futures[0].result(LIMIT) == session[3].result(LIMIT) == 4
                 assert not session[4].done() and not session[5].done() and not session[6].done()
+                with other.attach(pool.name) as late:
+                    assert late[3].result(LIMIT) == 4
             finally:
                 (tmp_path / "gate").touch()
             assert session[6].result(LIMIT) == 5

@@ -51,9 +51,9 @@ class Attached(Receiver):
     ``concurrent.futures``.
 
     The futures cannot be cancelled, and are settled as those of the executor are, on any node within about a second.
-    Two kinds of results come only when their node hands them in, up to half a minute later while the session is busy:
-    those of calls that had ended just before the session was attached, and, on other nodes than that of the session's
-    process, those of more than 1 MiB. Results are there for as long as
+    Some results come only when their node hands them in, up to half a minute later while the session is busy: on other
+    nodes than that of the session's process large ones, of more than 1 MiB together, and of calls that had ended when
+    the session was attached those beyond the last 4 MiB. Results are there for as long as
     nodes keep them (``dtpnode up --keep-results``), but for large ones that the executor's program has taken: of those
     from 1 MiB on the first 256 MiB of a session are kept, and the others may be a ``ResultTaken``.
 

@@ -49,7 +49,8 @@ def printing(output: Output | None) -> None:
     """Refuses what cannot take lines, before anything has begun that would print some."""
     if output is not None and not callable(output):
         raise TypeError(
-            f"output must be a callable that takes a node and text, or None, and not {type(output).__name__}: {output!r}"
+            f"output must be a callable that takes a node and text, or None, and not {type(output).__name__}: "
+            f"{output!r}"
         )
 
 

@@ -25,7 +25,8 @@ class MissingEntries(Error):
     """Entries are missing in the output of a query, such as those at which the selector has raised or crashed.
 
     The rest is there: ``Terminate`` has run over it, and the output list has it. ``job`` is the Job, whose ``report``
-    has all missing ranges with their reasons, and ``missing`` the ranges as dicts: file, first, last (the entry behind the last one), kind, reason.
+    has all missing ranges with their reasons, and ``missing`` the ranges as dicts: file, first, last (the
+    entry behind the last one), kind, reason.
     """
 
     def __init__(self, message: str, hint: str, job: Job, missing: list[dict[str, Any]]) -> None:

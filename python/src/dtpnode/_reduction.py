@@ -98,7 +98,8 @@ class Reduction(Future[Any]):
 
     @property
     def report(self) -> "pandas.DataFrame":
-        """``missing`` as a DataFrame, a row for each range of items [first, last). It needs pandas (``pip install 'dtpnode[results]'``)."""
+        """``missing`` as a DataFrame, a row for each range of items [first, last). It needs pandas (``pip install
+        'dtpnode[results]'``)."""
         return table(self.missing, COLUMNS)
 
     @property

@@ -81,7 +81,8 @@ class Backend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
         return max(slots + 1 + (-1 if n_jobs is None else n_jobs), 1)
 
     def configure(self, n_jobs: int | None = 1, parallel: Any = None, **options: Any) -> int:
-        """Prepares for a call of Parallel, and returns effective_n_jobs. Of joblib's options none has a meaning here."""
+        """Prepares for a call of Parallel, and returns effective_n_jobs. Of joblib's options none has a meaning
+        here."""
         if misplaced := [name for name in OPTIONS if name in options]:
             raise TypeError(
                 f"{', '.join(misplaced)}: Parallel has no such options; "
