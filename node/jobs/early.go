@@ -106,8 +106,8 @@ func (r *programs) sendAllEarly(to tasks.PeerID, s *sendingEarly) {
 	}
 }
 
-// ServeEarly takes values of units that a member has run for a job of this node's user. It must have been given them. Of
-// a job that is followed here it takes those that the job's submitter hands on.
+// ServeEarly takes values of units that a member has run for a job of this node's user. It must have been given them.
+// Of a job that is followed here it takes those that the job's submitter hands on.
 func (r *collector) ServeEarly(from tasks.PeerID, arg string) error {
 	var e earlyValues
 	if err := wire.Unmarshal([]byte(arg), &e); err != nil {

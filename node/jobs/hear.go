@@ -14,7 +14,7 @@ import (
 
 // Values that are told early (early.go) come to the node that has submitted their job. Where somebody follows the job
 // on another node, such as who has attached to a session from there, that node asks for them, again and again for as
-// long as somebody does: a busy session commits what it has done every half a minute, and nobody wants to wait for that.
+// long as somebody does: a busy session commits what it has done every half a minute, and nobody is to wait for that.
 
 const (
 	hearEvery = time.Second   // between two requests for a job's early values

@@ -74,7 +74,7 @@ def test_large_outcomes_wait_on_disk(client, monkeypatch):
     taken = []
     monkeypatch.setattr(Takings, "add", lambda self, *value: taken.append(value))
     outcomes = client.remote_map(bytes, [2 << 20] * 3, progress=False)
-    wait(outcomes._futures.values())
+    wait(list(outcomes._map._futures.values()))
     assert not taken
     assert [outcome.value for outcome in outcomes] == [bytes(2 << 20)] * 3
     assert len(taken) == 3
