@@ -34,8 +34,8 @@ def refuse(key: Any, task: Task, nodes: Mapping[Any, Any]) -> None:
         folder = into if isinstance(into, str) else folder_of(into)
         if folder is not None and not os.path.isabs(folder):
             raise Error(
-                f"could not run the graph: its task {key!r} stores into {folder}, which is named relative to the working "
-                "folder of this process: tasks have another one, and it would stay as it is",
+                f"could not run the graph: its task {key!r} stores into {folder}, which is named relative to the "
+                "working folder of this process: tasks have another one, and it would stay as it is",
                 "name the folder absolutely, as os.path.abspath does",
             )
         if folder is None and not reached(into):
