@@ -12,6 +12,8 @@ import pytest
 import ROOT
 from ROOT._distrdf.Backends.Base import TaskResult, distrdf_reducer
 
+import dtpnode
+
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
@@ -152,3 +154,63 @@ def test_a_graph_that_ends_the_process_which_compiles_it(client, files, monkeypa
     (tmp_path / f"compiling-{hashlib.sha256(graph).hexdigest()}").touch()  # as left by a process that has ended
     task._try(str(tmp_path), graph)
     assert not capfd.readouterr().err
+
+
+def options(**values):
+    made = ROOT.RDF.RSnapshotOptions()
+    for name, value in values.items():
+        setattr(made, name, value)
+    return made
+
+
+def test_arguments_of_snapshots(client, tmp_path, monkeypatch):
+    """They are as in one process: by name, too, and with the values of ~ and $NAME."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("WHERE", str(tmp_path))
+    frame = ROOT.RDataFrame(10, executor=client, npartitions=1).Define("x", "1.").Define("y", "2.")
+    lazy = frame.Snapshot(treename="t", filename="$WHERE/named.root", options=options(fLazy=True))
+    assert list(frame.Snapshot("t", "~/home.root", columnList=["x"]).GetColumnNames()) == ["x"]
+    assert list(lazy.GetValue().GetColumnNames()) == ["x", "y"]
+    assert sorted(os.listdir(tmp_path)) == ["home_0.root", "named_0.root"]
+    for arguments, words in (
+        ({"treename": "t"}, "Snapshot lacks filename"),
+        ({"treename": "t", "filename": "f.root", "option": 1}, "no argument option"),
+    ):
+        with pytest.raises(TypeError, match=words):
+            frame.Snapshot(**arguments)
+
+
+def test_snapshots_into_one_file(client, tmp_path):
+    frame = ROOT.RDataFrame(10, executor=client, npartitions=1).Define("x", "1.")
+    held = [frame.Snapshot(name, f"{tmp_path}/{path}.root", ["x"], options(fLazy=True))
+            for name, path in (("t", "one"), ("u", "../" + tmp_path.name + "/one"))]
+    with pytest.raises(dtpnode.Error, match="could not run two Snapshots into one file: .*/one.root and .*/one.root"):
+        held[0].GetValue()
+    assert os.listdir(tmp_path) == []
+    held.pop()
+    assert held[0].GetValue().Count().GetValue() == 10
+
+
+@pytest.mark.long
+def test_snapshot_of_variations(client, tmp_path):
+    """ROOT cannot clone what writes them."""
+    frame = ROOT.RDataFrame(10, executor=client, npartitions=6).Define("x", "1.")
+    varied = frame.Vary("x", "ROOT::RVecD{x * 0.9, x * 1.1}", ["down", "up"])
+    written = varied.Snapshot("t", f"{tmp_path}/v.root", ["x"], options(fIncludeVariations=True))
+    assert {"x", "x__x_down", "x__x_up"} <= set(map(str, written.GetColumnNames()))
+
+
+def test_a_snapshot_that_has_failed_is_not_run_again(client, tmp_path):
+    """Nobody has it, and ROOT would run it with whatever comes next."""
+    frame = ROOT.RDataFrame(10, executor=client, npartitions=1).Define("x", "1.")
+    with pytest.raises(dtpnode.Error, match="could not write the Snapshot"):
+        frame.Snapshot("t", f"{tmp_path}/no/such/folder.root", ["x"])
+    assert frame.Count().GetValue() == 10
+
+
+def test_variations_of_what_was_computed(client):
+    frame = ROOT.RDataFrame(10, executor=client, npartitions=1).Define("x", "1.")
+    mean = frame.Vary("x", "ROOT::RVecD{x * 0.9, x * 1.1}", ["down", "up"]).Mean("x")
+    assert mean.GetValue() == 1 and frame.Count().GetValue() == 10
+    with pytest.raises(ValueError, match="VariationsFor of a result of Mean that was computed in an earlier run"):
+        ROOT.RDF.Experimental.VariationsFor(mean)

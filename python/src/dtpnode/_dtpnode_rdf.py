@@ -381,8 +381,8 @@ def exact(reducer: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
 
 
 def _merged(reducer: Callable[[Any, Any], Any], kind: Any, x: Any, y: Any) -> Any:
-    """One value of two ranges. kind is ROOT's TaskResult. Where ROOT cannot merge them it says so on standard error, and
-    goes on with what it has: that must be no result."""
+    """One value of two ranges. kind is ROOT's TaskResult. Where ROOT cannot merge them it says so on standard error,
+    and goes on with what it has: that must be no result."""
     if _is(x, _MEANS) and _mends().added(x, y):
         return x
     with _merging:

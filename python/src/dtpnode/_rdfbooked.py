@@ -3,6 +3,7 @@
 What would be silently wrong when it is run in ranges is refused here, where its user has written it.
 """
 
+import os
 import weakref
 from collections import deque
 from typing import Any
@@ -17,6 +18,11 @@ class _Nodes(deque[Any]):
     def appendleft(self, node: Any) -> None:
         try:
             check(node.operation)
+            if node.parent not in self:
+                raise ValueError(
+                    f"{node.operation.name} of a result of {node.parent.operation.name} that was computed in an earlier "
+                    "run, which the graph does not have any more: book it before the first run, or that result anew"
+                )
         except BaseException:
             node.parent.nchildren -= 1  # ROOT has counted it already.
             raise
@@ -25,20 +31,39 @@ class _Nodes(deque[Any]):
 
 def watch(head: Any) -> None:
     """Has each operation of a graph be checked from now on."""
-    weak, prune = weakref.ref(head), type(head)._prune_graph
+    weak, prune, execute = weakref.ref(head), type(head)._prune_graph, type(head).execute_graph
 
     def pruned() -> None:
         head: Any = weak()
         prune(head)  # It makes a new list.
         head.graph_nodes = _Nodes(head.graph_nodes)
 
-    head.graph_nodes, head._prune_graph = _Nodes(head.graph_nodes), pruned
+    def executed() -> None:
+        head: Any = weak()
+        try:
+            execute(head)
+        except BaseException:
+            for node in head.graph_nodes:
+                if _at_once(node.operation):  # Nobody has it, and ROOT would run it again with whatever comes next.
+                    node.has_user_references = False
+            raise
+
+    head.graph_nodes, head._prune_graph, head.execute_graph = _Nodes(head.graph_nodes), pruned, executed
+
+
+def _at_once(operation: Any) -> bool:
+    """Whether an operation is run as it is booked."""
+    if isinstance(operation, Operation.Snapshot):
+        return not (len(operation.args) == 4 and operation.args[3].fLazy)
+    return isinstance(operation, Operation.AsNumpy) and not operation.kwargs.get("lazy", False)
 
 
 def check(operation: Any) -> None:
     """Refuses an operation that would not give what it gives in one process."""
     if operation.name in MODELS:
         _check_limits(operation)
+    if isinstance(operation, Operation.Snapshot):
+        _arrange(operation)
 
 
 def check_source(args: tuple[Any, ...]) -> None:
@@ -112,3 +137,28 @@ def _limits(name: str, model: Any) -> list[tuple[int, str, float, float]]:
     edges = [len(some) for some in model.fBinEdges]
     limits = enumerate(zip(model.fXmin, model.fXmax))
     return [(i, str(i), low, high) for i, (low, high) in limits if not any(edges[i : i + 1])]
+
+
+# --- snapshots
+
+ARGUMENTS = ("treename", "filename", "columnList", "options")
+
+
+def _arrange(operation: Any) -> None:
+    """Gives a Snapshot its arguments by their places, where alone ROOT's distributed dataframes look for them, and its
+    file the name that ROOT makes of it in one process, with the values of ~ and $NAME."""
+    given = {("columnList" if k == "columnNameRegexp" else k): v for k, v in operation.kwargs.items()}
+    places = dict(zip(ARGUMENTS, operation.args))
+    wrong = [name for name in given if name not in ARGUMENTS or name in places]
+    if wrong or len(operation.args) > len(ARGUMENTS):
+        what = f"no argument {', '.join(wrong)}, or has it already" if wrong else f"{len(ARGUMENTS)} arguments at most"
+        raise TypeError(f"Snapshot takes {what}: its arguments are {', '.join(ARGUMENTS)}")
+    given |= places
+    missing = [name for name in ARGUMENTS[:2] if name not in given]
+    if missing:
+        raise TypeError(f"Snapshot lacks {' and '.join(missing)}: its arguments are {', '.join(ARGUMENTS)}")
+    given["treename"], path = str(given["treename"]), str(given["filename"])
+    given["filename"] = path if "://" in path else os.path.expandvars(os.path.expanduser(path))
+    if "options" in given:
+        given.setdefault("columnList", "")  # all columns
+    operation.args, operation.kwargs = [given[name] for name in ARGUMENTS if name in given], {}

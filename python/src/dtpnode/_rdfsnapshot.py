@@ -42,6 +42,20 @@ class _RNTuples(SnapshotResult):  # type: ignore[misc]
         return backend.make_dataframe(self.treename, self.filenames)
 
 
+def _check_targets(names: list[str]) -> None:
+    """Refuses Snapshots into the same file: one of them would be lost."""
+    seen: dict[str, str] = {}
+    for name in names:
+        # What ranges write is called by what comes before the suffix.
+        key = (name if "://" in name else os.path.realpath(name)).partition(".root")[0]
+        if key in seen:
+            raise Error(
+                f"could not run two Snapshots into one file: {seen[key]} and {name}",
+                "give each a file of its own, and hold on only to those that are to run: del those of the others",
+            )
+        seen[key] = name
+
+
 class Snapshots:
     """The Snapshots of one run of a graph. ``folders`` are, by the folders into which ranges write, those that this
     makes of them."""
@@ -54,9 +68,11 @@ class Snapshots:
         self._rntuples: set[str] = set()  # those of RNTuples
         self._parts: dict[str, dict[str, str]] = {}  # where each file is, by its name at the end
         self._moved: list[tuple[Any, str]] = []  # operations, and what they are to write meanwhile
-        for node in mapper.keywords["computation_graph_callable"].args[0].values():
-            operation = node.operation
-            if isinstance(operation, Snapshot) and "://" not in str(operation.args[1]):
+        booked = [node.operation for node in mapper.keywords["computation_graph_callable"].args[0].values()]
+        booked = [operation for operation in booked if isinstance(operation, Snapshot)]
+        _check_targets([str(operation.args[1]) for operation in booked])
+        for operation in booked:
+            if "://" not in str(operation.args[1]):
                 self._add(operation)
 
     def _add(self, operation: Any) -> None:
