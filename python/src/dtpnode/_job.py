@@ -131,8 +131,8 @@ def _typed(name: str, value: Value) -> str:
     if isinstance(value, numbers.Real):
         return repr(float(value))
     raise TypeError(
-        f"params[{name!r}] must be a str, int, float or bool, and not {type(value).__name__}: objects go into fInput by "
-        "input="
+        f"params[{name!r}] must be a str, int, float or bool, and not {type(value).__name__}: objects go into fInput "
+        "by input="
     )
 
 
@@ -218,8 +218,8 @@ class Job:
         if owned(self._control):
             until, other = " as long as this process", "the daemon, and the job with it, ends with this process"
         sys.stderr.write(
-            f"interrupted: job {self.name[:12]} goes on{until}; .result() waits again, .cancel() ends it, .stop() ends it "
-            f"with what is done, and {other}\n"
+            f"interrupted: job {self.name[:12]} goes on{until}; .result() waits again, .cancel() ends it, .stop() ends "
+            f"it with what is done, and {other}\n"
         )
 
     def _wait_for_end(
@@ -372,7 +372,8 @@ class Job:
             f"<progress value={done} max={max(units, 1)}></progress>"
         )
         instead = _instead(status)
-        for words in status.get("error"), status.get("hint"), "\n".join(instead or ()), _partial(status) * (status["state"] == "partial"):
+        partial = _partial(status) * (status["state"] == "partial")
+        for words in status.get("error"), status.get("hint"), "\n".join(instead or ()), partial:
             out += f"<pre>{html.escape(words)}</pre>" if words else ""
         if status["state"] in ("done", "partial") and instead is None:
             out += "".join(self._pictures())
