@@ -42,8 +42,8 @@ const sessionMacro = `void session(const char *selector, const char *dir) {
 }
 `
 
-// sessionSource is compiled by ACLiC, names no header of PROOF but TProof.h, and hands a selector over as an object. Its
-// chain was counted before the session, by which ROOT has a player for it that knows no pool.
+// sessionSource is compiled by ACLiC, names no header of PROOF but TProof.h, and hands a selector over as an object.
+// Its chain was counted before the session, by which ROOT has a player for it that knows no pool.
 const sessionSource = `#include "TChain.h"
 #include "TProof.h"
 #include "TSelector.h"
