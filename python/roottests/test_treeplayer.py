@@ -14,6 +14,7 @@ import ROOT
 from sshd import Sshd
 
 import dtpnode
+from dtpnode import _pyselector
 from dtpnode import treeplayer as dask_treeplayer
 
 TOTAL = 9000
@@ -353,6 +354,8 @@ class Mine(Books):
         self.tree.GetTree().GetEntry(entry)
         if self.GetOption() == "throw" and self.tree.event == 1003:
             raise ValueError("no event for me")
+        if self.GetOption() == "exit" and self.tree.event == 1003:
+            os._exit(4)
         self.n.SetVal(self.n.GetVal() + 1)
         if self.tree.MET_pt > self.cut:
             self.h.Fill(self.tree.MET_pt)
@@ -362,12 +365,13 @@ class Mine(Books):
         self.ended = os.getpid()
 
 
-def test_selector_in_python(chains, client):
+def test_selector_in_python(chains, client, folder):
     mine, chain = Mine(20), chains(2)
     with dtpnode.proof(chain, client=client):
         assert chain.Process(mine, "", 3000, 1500) == 0
-        with pytest.raises(ValueError, match="no event for me"):
+        with pytest.raises(ValueError, match="no event for me") as e:
             chain.Process(Mine(0), "throw", 10, 1000)
+    assert e.value.__notes__ == [f"at entry 1,002 of {folder}/e0.root"]
     assert (mine.began, mine.ended) == (os.getpid(), os.getpid())
     here = Mine(20)
     chains(2).Process(here, "", 3000, 1500)
@@ -376,6 +380,47 @@ def test_selector_in_python(chains, client):
     with dask_treeplayer.session(chains(1)).spawn() as session:
         assert session.Process(Mine(20), nentries=50) == 0
     assert session.GetOutputList().FindObject("n").GetVal() == 50
+
+
+def test_selector_in_python_that_ends_its_process(chains, client, folder):
+    """The range of entries in which it does is missing, and the rest is there, as with a selector in C++."""
+    mine, chain = Mine(20), chains(1)
+    with dask_treeplayer.session(chain).spawn() as session:
+        said = "10 of 80 entries are missing in the output: .*e0.root entries 1,000 to 1,009: .*exit status 4$"
+        with pytest.raises(dtpnode.MissingEntries, match=f"(?m){said}") as e:
+            session.Process(mine, "exit", 80, 970)
+        assert e.value.missing == [{
+            "file": f"{folder}/e0.root", "first": 1000, "last": 1010, "kind": "process",
+            "reason": "process: left with exit status 4",
+        }]
+        assert "dtpnode logs" in e.value.hint
+        assert mine.ended == os.getpid() and mine.GetOutputList().FindObject("n").GetVal() == 70
+        assert session.results[0] == 0 and session.GetOutputList().FindObject("n").GetVal() == 70
+
+
+def test_ranges_that_are_lost(chains, client, folder, monkeypatch, capsys):
+    """They are named by files, also across their boundaries, and by the entries of them that an entry list has."""
+    gone = {2, 3}
+
+    def outcomes(pool, shipped, items):
+        for i, item in enumerate(items):
+            yield item, dtpnode.ItemLost(f"item {i}, Mine({item}): it crashed\ntried 3 times") if i in gone else []
+
+    monkeypatch.setattr(_pyselector, "_outcomes", outcomes)
+    chain = chains()
+    with dtpnode.proof(chain, client=client, missing="warn"):
+        assert chain.Process(Mine(0)) == 0
+        said = f"{folder}/e0.root entries 2,250 to 2,999: it crashed; {folder}/e1.root entries 0 to 1,499: it crashed"
+        assert f"2,250 of 9,000 entries are missing in the output: {said}\n" in capsys.readouterr().err
+        chain.Draw(">>few", "Entry$ > 10 && Entry$ <= 26", "entrylist")
+        chain.SetEntryList(ROOT.gDirectory.Get("few"))
+        assert chain.Process(Mine(0)) == 0
+        assert "4 of 16 entries are missing in the output: " in (told := capsys.readouterr().err)
+        assert f"{folder}/e0.root entries 15 to 18: it crashed\n" in told
+        gone.update(range(100))
+        with pytest.raises(dtpnode.Error, match="all 16 entries are missing: it crashed") as e:
+            chain.Process(mine := Mine(0))
+        assert type(e.value) is dtpnode.Error and not hasattr(mine, "ended")
 
 
 class Apart(ROOT.TSelector):

@@ -24,9 +24,10 @@ _one_query = threading.RLock()
 class MissingEntries(Error):
     """Entries are missing in the output of a query, such as those at which the selector has raised or crashed.
 
-    The rest is there: ``Terminate`` has run over it, and the output list has it. ``job`` is the Job, whose ``report``
-    has all missing ranges with their reasons, and ``missing`` the ranges as dicts: file, first, last (the
-    entry behind the last one), kind, reason.
+    The rest is there: ``Terminate`` has run over it, and the output list has it. ``missing`` has the ranges with their
+    reasons, as dicts: file, first, last (the entry behind the last one), kind, reason. ``job`` is the Job, whose
+    ``report`` has them, too; but of a selector in Python it is the job of calls that ran parts of the chain, and has
+    the numbers of these.
     """
 
     def __init__(self, message: str, hint: str, job: Job, missing: list[dict[str, Any]]) -> None:
@@ -89,12 +90,17 @@ class Session:
         if status.get("state") != "partial" or self.runs.interrupted:
             return
         job = Job(self.client.control, status["id"])
-        missing = job.status.get("missing") or []
-        lost = status["units"] - status["done"]
-        what = f"{lost:,} of {status['units']:,} entries are" if lost > 0 else "files are"
+        self._tell(job, job.status.get("missing") or [], status["units"] - status["done"], status["units"])
+
+    def _tell(self, job: Job, missing: list[dict[str, Any]], lost: int, entries: int) -> None:
+        """Says what is missing in the output of a query that has ended, by an exception or in a line."""
+        what = f"{lost:,} of {entries:,} entries are" if lost > 0 else "files are"
         first = "; ".join(map(_range, missing[:SHOWN])) + ("; ..." if len(missing) > SHOWN else "")
         message = f"{what} missing in the output: {first}"
-        hint = "all others are in the output list; the report of this exception's job lists what is missing"
+        hint = (
+            "all others are in the output list; this exception's `missing` lists what is missing, and "
+            f"`dtpnode logs {job.name[:12]}` has what was printed"
+        )
         if self._missing == "raise":
             raise MissingEntries(message, f'{hint}; missing="warn" only warns', job, missing)
         print(f"dtpnode: {message}\n{hint}", file=sys.stderr)
@@ -140,7 +146,10 @@ class Session:
         with _one_query:
             self.proof.cd()
             given = self.proof.GetInputList()
-            return process(self.client, chain, given, selector, option, count, firstentry, begun)
+            ran = process(self.client, chain, given, selector, option, count, firstentry, begun)
+        if ran.missing:
+            self._tell(Job(self.client.control, ran.job), ran.missing, ran.lost, ran.entries)
+        return ran.status
 
     def close(self) -> None:
         for chain in self.chains:
@@ -214,8 +223,9 @@ def proof(
     on the nodes. Friends, aliases and entry lists of the chain go along, and so does what ``Begin`` puts into fInput.
     A selector is a file (``"DiMuon.C+"``), a class that is loaded, or an object, which has the output afterwards: of
     a class in C++, or of one in Python that derives from ROOT.TSelector, for which the Python of nodes must have
-    ROOT; what its methods raise is raised here as it is, without ``Terminate`` and an output, and ``missing`` and
-    ``interrupt`` are of no meaning for it: Ctrl-C cancels its calls. What ``with`` gives is a TProof, with
+    ROOT; what its methods raise is raised here as it is, with file and entry as a note, without ``Terminate`` and an
+    output; where an entry ends its process, as by a crash, the range of entries is missing that it ran with; and
+    ``interrupt`` is of no meaning for it: Ctrl-C cancels its calls. What ``with`` gives is a TProof, with
     SetParameter, AddInput, GetOutputList and the rest; it is ``ROOT.gProof`` as well, and the objects of its output
     list stay there after the ``with``.
 

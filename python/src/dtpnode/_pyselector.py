@@ -3,34 +3,55 @@
 What goes to a node is the selector as its class's functions and its attributes, and the chain as the names of its
 files, its friends, aliases and entry list. Each item is a range of entries, over which a selector of its own runs.
 Their outputs are merged here, by their Merge, in the order of the ranges. What has none stays apart, and is named.
+Ranges that end their process, on several nodes, are missing, and all others count.
 """
 
 import functools
 import os
 import pickle
 import sys
+import traceback
 import types
 import uuid
 import warnings
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Callable
+from typing import Any, Callable, NamedTuple
 
 import cloudpickle
 
+from . import _pickles
 from ._client import Client
-from ._errors import Error
+from ._errors import Error, ItemLost
+from ._executor import Executor
+from ._held import LateFuture
 from ._opening import HOUR
 from ._root import root
+from ._session import Call
 
 ITEMS = 4  # ranges for each slot of the pool, so that one that is slow does not hold up the end
 MOST = 100_000  # entries of a range at most
+
+Item = tuple[int, int]
+"""A range of entries, or of those of the entry list: its first one, and how many there are."""
 
 Outputs = list[tuple[str, bytes]]
 """What a selector has put into its output list: names with pickles of PyROOT."""
 
 Total = dict[str, list[Any]]
 """What the output lists of several ranges come to: by its name, one object, or several that cannot be merged."""
+
+
+class Ran(NamedTuple):
+    """What has come of a query: the selector's status, the job, how many entries there are, and which of them are
+    missing, as dicts of file, first, last, kind and reason. lost is how many those are."""
+
+    status: int
+    job: str
+    entries: int
+    lost: int
+    missing: list[dict[str, Any]]
 
 
 def is_python(selector: Any) -> bool:
@@ -47,10 +68,10 @@ def process(
     count: int,
     first: int,
     begun: Callable[[int, str], None] | None = None,
-) -> int:
-    """Runs such a selector over a chain, with Begin and Terminate here, and returns its status. given is the TList that
-    is the selector's fInput. What Process has raised is raised here, without Terminate, and there is no output then.
-    begun is called with the number of entries and the name of the job that runs them."""
+) -> Ran:
+    """Runs such a selector over a chain, with Begin and Terminate here. given is the TList that is the selector's
+    fInput. What Process has raised is raised here, without Terminate, and there is no output then. begun is called with
+    the number of entries and the name of the job that runs them."""
     if not chain.GetNtrees():
         raise Error(
             f"there are no files to run over: the chain {chain.GetName()} has none",
@@ -74,8 +95,19 @@ def process(
         with client.executor(imports=["ROOT"], name=name, stall=HOUR) as pool:
             if begun is not None:
                 begun(max(last - first, 0), pool.name)
-            for outputs in pool.map(shipped, items):
-                merge(total, outputs)
+            lost = []
+            for item, outputs in _outcomes(pool, shipped, items):
+                if isinstance(outputs, ItemLost):
+                    lost.append((item, outputs))
+                else:
+                    merge(total, outputs)
+            job = pool.name
+    missing = _missing(chain, lost)
+    if sum(n for (_, n), _ in lost) == max(last - first, 0) and lost:
+        raise Error(
+            f"all {last - first:,} entries are missing: {_reason(lost[0][1])}",
+            f"`dtpnode logs {job[:12]}` has all that was printed",
+        )
     _tell_apart(total)
     for first_of, *others in total.values():
         root().SetOwnership(first_of, False)
@@ -85,7 +117,55 @@ def process(
             _add_namesake(selector.GetOutputList(), o)
     selector.GetOutputList().SetOwner(False)  # It may be gone before what it has made.
     selector.Terminate()
-    return int(selector.GetStatus())
+    return Ran(int(selector.GetStatus()), job, last - first, sum(n for (_, n), _ in lost), missing)
+
+
+def _outcomes(pool: Executor, shipped: "_Shipped", items: list[Item]) -> Iterator[tuple[Item, "Outputs | ItemLost"]]:
+    """The outputs of ranges in their order, or why they have none."""
+    function = _pickles.function(shipped)
+    calls = [Call(LateFuture(), function, _pickles.arguments((item,), {})) for item in items]
+    waiting = deque(call.future for call in calls)
+    try:
+        pool._session.submit(calls)
+        del calls  # With them go the results that were taken.
+        for item in items:
+            try:
+                outputs = waiting.popleft().result()
+            except ItemLost as e:
+                outputs = e
+            yield item, outputs
+            del outputs
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+def _reason(e: ItemLost) -> str:
+    """Why a range was given up, without the words of the executor for it."""
+    return e.message.partition(": ")[2].partition("\n")[0]
+
+
+def _missing(chain: Any, lost: list[tuple[Item, ItemLost]]) -> list[dict[str, Any]]:
+    """Ranges that were given up, by the files that they are of. Where the chain has an entry list, those entries of
+    them are missing that are in the list."""
+    if not lost:
+        return []
+    chain.LoadTree(chain.GetEntries() - 1)  # which looks where all files begin
+    files, offsets = _files(chain), chain.GetTreeOffset()
+    starts = [int(offsets[i]) for i in range(len(files) + 1)]
+    out: list[dict[str, Any]] = []
+    for (at, n), e in lost:
+        first, last = int(chain.GetEntryNumber(at)), int(chain.GetEntryNumber(at + n - 1)) + 1
+        for (path, _), start, end in zip(files, starts, starts[1:]):
+            a, b = max(first, start) - start, min(last, end) - start
+            if a >= b:
+                continue
+            reason = _reason(e)
+            if out and (out[-1]["file"], out[-1]["last"], out[-1]["reason"]) == (path, a, reason):
+                out[-1]["last"] = b
+            else:
+                out.append({"file": path, "first": a, "last": b, "kind": "process", "reason": reason})
+    return out
 
 
 def _described(chain: Any) -> dict[str, Any]:
@@ -125,7 +205,10 @@ class _Shipped:
         self._classes, self._attributes, self._chain, self._given = classes, attributes, chain, given
         self._option, self._key = option, uuid.uuid4().hex
 
-    def __call__(self, item: tuple[int, int]) -> Outputs:
+    def __repr__(self) -> str:
+        return self._classes[-1][0] if self._classes else "selector"  # which messages name the call by
+
+    def __call__(self, item: Item) -> Outputs:
         import ROOT  # type: ignore[import-not-found,unused-ignore]
 
         kept = sys.modules.setdefault("_dtpnode_selectors", types.ModuleType("_dtpnode_selectors"))
@@ -142,11 +225,14 @@ class _Shipped:
         first, count = item
         try:
             chain.Process(selector, self._option, count, first)
-        except BaseException:
+        except BaseException as e:
             delattr(kept, self._key)  # An exception has left the chain in the middle of something.
+            frames = traceback.walk_tb(e.__traceback__)
+            if hasattr(e, "add_note") and any(f.f_code.co_name == "Process" for f, _ in frames):
+                e.add_note(f"at {_place(chain)}")
             raise
         if selector.GetAbort() == ROOT.TSelector.kAbortProcess:
-            raise RuntimeError("the selector has called Abort(kAbortProcess)")
+            raise RuntimeError(f"the selector has called Abort(kAbortProcess) at {_place(chain)}")
         return [(str(o.GetName()), pickle.dumps(o)) for o in selector.GetOutputList()]
 
     def _made(self, ROOT: Any) -> Any:
@@ -177,6 +263,14 @@ class _Shipped:
         if listed is not None:
             chain.SetEntryList(listed)
         return chain, friends, listed
+
+
+def _place(chain: Any) -> str:
+    """The entry that a chain is at."""
+    tree, file = chain.GetTree(), chain.GetFile()
+    if not tree or not file:
+        return "no entry"
+    return f"entry {tree.GetReadEntry():,} of {file.GetName()}"
 
 
 def _fill(own: dict[str, Any], body: dict[str, Any]) -> None:

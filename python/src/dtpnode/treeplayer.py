@@ -176,16 +176,17 @@ class session:
         name, given = ("", selector) if isinstance(selector, root().TSelector) else (str(selector), root().nullptr)
         try:
             if is_python(selector):
-                status = held.process_python(chain, selector, option, count, first, begun)
-                self.results = status, root().TList()
-                self.results[1].AddAll(selector.GetOutputList())
-                return status
+                held.process_python(chain, selector, option, count, first, begun)
+                return self._keep_of(selector)
             returned = held.query(lambda: self.proof.ProcessChain(chain, name, given, option, count, first))
         except KeyboardInterrupt:
             print("Processing interrupted by user, query canceled")
             return INTERRUPTED
         except MissingEntries as e:
-            self._keep(int(e.job.status["state"] != "partial"))
+            if is_python(selector):
+                self._keep_of(selector)
+            else:
+                self._keep(int(e.job.status["state"] != "partial"))
             raise
         self._keep(int(returned))
         return int(returned)
@@ -200,6 +201,12 @@ class session:
             print(f"timeout waiting for {', '.join(late)}, getting started anyway...")
         else:
             print("connecting to workers... done")
+
+    def _keep_of(self, selector: Any) -> int:
+        """Keeps the output of a selector in Python."""
+        self.results = int(selector.GetStatus()), root().TList()
+        self.results[1].AddAll(selector.GetOutputList())
+        return self.results[0]
 
     def _keep(self, returned: int) -> None:
         output = root().TList()

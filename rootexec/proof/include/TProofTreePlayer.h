@@ -11,9 +11,9 @@ class TProofTreePlayer : public TTreePlayer {
  public:
   using TTreePlayer::Process;
 
-  /// Gives a tree a player of this class. ROOT makes one when a tree is first drawn, counted or scanned, and a tree that
-  /// was so before the session has one of ROOT's own class, by which its queries would stay in this process. What that one
-  /// knows of its last drawing goes along. False if the tree has a player of another class, which is left to it.
+  /// Gives a tree a player of this class. ROOT makes one when a tree is first drawn, counted or scanned, and a tree
+  /// that was so before the session has one of ROOT's own class, by which its queries would stay in this process. What
+  /// that one knows of its last drawing goes along. False if the tree has a player of another class, which it keeps.
   static Bool_t Take(TTree &tree);
   /// Takes all chains that ROOT knows of in this process.
   static void TakeChains();
