@@ -426,7 +426,8 @@ def test_memory_for_values(tmp_path, monkeypatch):
     def lacks(value, kind=0):
         raise MemoryError
 
-    monkeypatch.setattr(_graphrun, "parts_of", lacks)
+    # Code that comes by value brings functions of its own, also in this process, into classes that are there already.
+    monkeypatch.setitem(_graphrun.Run._parts.__globals__, "parts_of", lacks)
     with pytest.raises(MemoryError, match="for the values of tasks"):
         for at, item in enumerate(items):
             process.run(item, items, at)
