@@ -214,3 +214,14 @@ def test_variations_of_what_was_computed(client):
     assert mean.GetValue() == 1 and frame.Count().GetValue() == 10
     with pytest.raises(ValueError, match="VariationsFor of a result of Mean that was computed in an earlier run"):
         ROOT.RDF.Experimental.VariationsFor(mean)
+
+
+def test_words_for_what_goes_wrong_on_nodes():
+    from dtpnode import _rdfbackend
+
+    said = _rdfbackend.with_signal("process: left with exit status 129\ntried 3 times")
+    assert said == "process: left with exit status 129, as ROOT does after a segmentation violation\ntried 3 times"
+    assert _rdfbackend.with_signal("process: left with exit status 12") == "process: left with exit status 12"
+    unknown = RuntimeError("RDataFrame: An error occurred during just-in-time compilation.")
+    assert "(in range 1)\nNodes do not know what was declared" in str(_rdfbackend.named(unknown, "range 1"))
+    assert str(_rdfbackend.named(RuntimeError("odd"), "range 1")) == "odd\n(in range 1)"

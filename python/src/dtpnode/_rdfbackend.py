@@ -539,7 +539,7 @@ class Execution:
         except CancelledError:
             raise Error(f"{self._words[at]} was cancelled: the client was closed, or the run interrupted") from None
         except ItemLost as e:
-            raise ItemLost(f"{self._words[at]}: {e.message}", e.hint) from e.__cause__
+            raise ItemLost(f"{self._words[at]}: {with_signal(e.message)}", e.hint) from e.__cause__
         except Exception as e:
             raise named(e, self._words[at])
         self._good = self._good or done.node
@@ -687,12 +687,31 @@ def words(some: Any, n: int) -> str:
     return f"{which}: {trees[0]} of {files[0]} from {first}, to {trees[-1]} of {files[-1]} up to {last}"
 
 
+SIGNALS = {128: "bus error", 129: "segmentation violation", 132: "illegal instruction", 133: "abort"}
+
+
+def with_signal(message: str) -> str:
+    """What is said of a process that has ended, with the signal after which ROOT leaves with a status of its own."""
+    return re.sub(
+        r"left with exit status (\d+)\b",
+        lambda m: f"{m[0]}, as ROOT does after a {SIGNALS[int(m[1])]}" if int(m[1]) in SIGNALS else m[0],
+        message,
+    )
+
+
+DECLARED = (
+    "\nNodes do not know what was declared in this program alone, by ROOT.gInterpreter: declare it by "
+    "ROOT.RDF.Distributed.DistributeCppCode, DistributeHeaders or DistributeSharedLibs."
+)
+
+
 def named(e: Exception, what: str) -> Exception:
     """An exception of a range that says of which."""
+    hint = DECLARED if isinstance(e, RuntimeError) and "just-in-time compilation" in str(e) else ""
     if len(e.args) == 1 and isinstance(e.args[0], str) and type(e).__str__ is not KeyError.__str__:
-        e.args = (f"{e.args[0]}\n(in {what})",)
+        e.args = (f"{e.args[0]}\n(in {what}){hint}",)
     elif hasattr(e, "add_note"):
-        e.add_note(f"in {what}")
+        e.add_note(f"in {what}{hint}")
     return e
 
 

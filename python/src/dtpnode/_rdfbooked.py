@@ -21,7 +21,7 @@ class _Nodes(deque[Any]):
             if node.parent not in self:
                 raise ValueError(
                     f"{node.operation.name} of a result of {node.parent.operation.name} that was computed in an earlier "
-                    "run, which the graph does not have any more: book it before the first run, or that result anew"
+                    "run, and that is no more in the graph: book it before the first run, or book that result anew"
                 )
         except BaseException:
             node.parent.nchildren -= 1  # ROOT has counted it already.
