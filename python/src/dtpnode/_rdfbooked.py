@@ -20,8 +20,8 @@ class _Nodes(deque[Any]):
             check(node.operation)
             if node.parent not in self:
                 raise ValueError(
-                    f"{node.operation.name} of a result of {node.parent.operation.name} that was computed in an earlier "
-                    "run, and that is no more in the graph: book it before the first run, or book that result anew"
+                    f"{node.operation.name} of a result of {node.parent.operation.name} that was computed in an "
+                    "earlier run, and that is no more in the graph: book it before that run, or book the result anew"
                 )
         except BaseException:
             node.parent.nchildren -= 1  # ROOT has counted it already.
