@@ -398,6 +398,25 @@ def test_selector_in_python_that_ends_its_process(chains, client, folder):
         assert session.results[0] == 0 and session.GetOutputList().FindObject("n").GetVal() == 70
 
 
+def test_selector_in_python_without_a_file(at, chains, client):
+    """A file that a node does not have is an error, where ROOT goes on without it."""
+    (at / "gone.root").write_bytes((at / "e1.root").read_bytes())
+    chain = chains(1)
+    chain.Add(str(at / "gone.root"))
+    chain.Add(str(at / "e2.root"))
+    assert chain.GetEntries() == TOTAL
+    with dtpnode.proof(chain, client=client):
+        with pytest.raises(OSError, match="could not read .*gone.root on .*, which has 3,000 entries elsewhere"):
+            chain.Process(Gone(0), str(at / "gone.root"))
+
+
+class Gone(Mine):
+    def SlaveBegin(self, tree):
+        super().SlaveBegin(tree)
+        if os.path.exists(self.GetOption()):
+            os.remove(self.GetOption())
+
+
 def test_ranges_that_are_lost(chains, client, folder, monkeypatch, capsys):
     """They are named by files, also across their boundaries, and by the entries of them that an entry list has."""
     gone = {2, 3}

@@ -80,8 +80,19 @@ def process(
     selector.SetInputList(given)
     selector.SetOption(option)
     selector.Begin(root().nullptr)
+    described = _described(chain)  # while the chain is at no file yet
     listed = chain.GetEntryList()
     entries = int(listed.GetN() if listed else chain.GetEntries())
+    if entries and not listed:
+        starts = _starts(chain)
+        if starts[-1] != entries:
+            raise Error(
+                f"the files of the chain {chain.GetName()} had {entries:,} entries, and some cannot be read any more",
+                "the messages of ROOT above name them",
+            )
+        counted = [(file, b - a) for file, a, b in zip(described["files"], starts, starts[1:]) if b > a]
+        if counted:
+            described["files"], described["entries"] = zip(*counted)
     if first < 0:
         first = count = 0  # as in ROOT, which finds no such entry, and goes on to no other
     last = entries if count < 0 else min(first + count, entries)
@@ -89,7 +100,7 @@ def process(
     size = max(min(-(-(last - first) // (client.slots * ITEMS)), MOST), 1)
     items = [(at, min(size, last - at)) for at in range(first, last, size)] or [(first, 0)]
     with _by_value(), _without_classes(type(selector)) as classes:
-        shipped = _Shipped(classes, dict(vars(selector)), _described(chain), [pickle.dumps(o) for o in given], option)
+        shipped = _Shipped(classes, dict(vars(selector)), described, [pickle.dumps(o) for o in given], option)
         total: Total = {}
         name = f"{type(selector).__name__} (Python)"
         with client.executor(imports=["ROOT"], name=name, stall=HOUR) as pool:
@@ -145,14 +156,19 @@ def _reason(e: ItemLost) -> str:
     return e.message.partition(": ")[2].partition("\n")[0]
 
 
+def _starts(chain: Any) -> list[int]:
+    """The entries of a chain with which its files begin, and the one behind the last."""
+    chain.LoadTree(chain.GetEntries() - 1)  # which looks into all of them
+    offsets = chain.GetTreeOffset()
+    return [int(offsets[i]) for i in range(chain.GetNtrees() + 1)]
+
+
 def _missing(chain: Any, lost: list[tuple[Item, ItemLost]]) -> list[dict[str, Any]]:
     """Ranges that were given up, by the files that they are of. Where the chain has an entry list, those entries of
     them are missing that are in the list."""
     if not lost:
         return []
-    chain.LoadTree(chain.GetEntries() - 1)  # which looks where all files begin
-    files, offsets = _files(chain), chain.GetTreeOffset()
-    starts = [int(offsets[i]) for i in range(len(files) + 1)]
+    files, starts = _files(chain), _starts(chain)
     out: list[dict[str, Any]] = []
     for (at, n), e in lost:
         first, last = int(chain.GetEntryNumber(at)), int(chain.GetEntryNumber(at + n - 1)) + 1
@@ -179,6 +195,7 @@ def _described(chain: Any) -> dict[str, Any]:
     return {
         "name": str(chain.GetName()),
         "files": _files(chain),
+        "entries": None,  # of each file, where that is known
         "friends": friends,
         "aliases": [(str(a.GetName()), str(a.GetTitle())) for a in chain.GetListOfAliases() or ()],
         "list": pickle.dumps(listed) if listed else None,
@@ -233,7 +250,19 @@ class _Shipped:
             raise
         if selector.GetAbort() == ROOT.TSelector.kAbortProcess:
             raise RuntimeError(f"the selector has called Abort(kAbortProcess) at {_place(chain)}")
+        if self._chain["entries"] and count and chain.GetReadEntry() != first + count - 1:
+            self._check(chain, first, first + count)
         return [(str(o.GetName()), pickle.dumps(o)) for o in selector.GetOutputList()]
+
+    def _check(self, chain: Any, first: int, last: int) -> None:
+        """Raises if a file of a range cannot be read, at which ROOT ends without a word. A selector may have left out
+        the end of a file itself, by Abort(kAbortFile)."""
+        start = 0
+        for element, (path, _), n in zip(chain.GetListOfFiles(), self._chain["files"], self._chain["entries"]):
+            begin, start = max(first, start), start + n
+            # A chain that could not open a file takes it for one without entries from then on.
+            if begin < min(last, start) and (element.GetEntries() != n or chain.LoadTree(begin) < 0):
+                raise OSError(f"could not read {path} on {os.uname().nodename}, which has {n:,} entries elsewhere")
 
     def _made(self, ROOT: Any) -> Any:
         """The class, without Begin, Terminate and __init__, which were or will be called where the user is."""
@@ -249,8 +278,10 @@ class _Shipped:
     def _chained(self, ROOT: Any) -> tuple[Any, ...]:
         chain, friends = ROOT.TChain(self._chain["name"]), []
         most = ROOT.TTree.kMaxEntries
-        for path, name in self._chain["files"]:
-            chain.AddFile(path, most, name)
+        files = self._chain["files"]
+        # Of a file that is said to have entries, ROOT does not go on to the next one if it is not there.
+        for (path, name), n in zip(files, self._chain["entries"] or [most] * len(files)):
+            chain.AddFile(path, n, name)
         for alias, files in self._chain["friends"]:
             friend = ROOT.TChain(files[0][1])
             for path, name in files:
