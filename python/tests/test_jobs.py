@@ -25,7 +25,7 @@ class Away:
     """A daemon that answers with what it is given, in turns, as a Control asks it."""
 
     def __init__(self, answers, parts=()):
-        self.answers, self.parts, self.over = list(answers), list(parts), None
+        self.answers, self.parts, self.over, self.socket = list(answers), list(parts), None, "none"
 
     def ended(self):
         return self.over
