@@ -25,6 +25,7 @@ from typing import Any
 
 SYSTEMS = ("two threads", "dtpnode", "dask")
 THREADS = 2
+ANSWER = "round: "  # begins the line with which a system answers
 
 
 def made(folder: Path, events: int, files: int) -> list[str]:
@@ -92,7 +93,7 @@ def serve(system: str, state: str, files: list[str]) -> None:
     for _ in sys.stdin:
         begin = time.perf_counter()
         entries, mean = spectrum(frame())
-        print(json.dumps([time.perf_counter() - begin, entries, mean]), flush=True)
+        print("\n" + ANSWER + json.dumps([time.perf_counter() - begin, entries, mean]), flush=True)
 
 
 def main() -> None:
@@ -126,11 +127,11 @@ def measure(args: argparse.Namespace, files: list[str]) -> None:
             p.stdin.write("\n")
             p.stdin.flush()
             line = p.stdout.readline()
-            while line and not line.startswith("["):  # Something else that was printed there.
+            while line and not line.startswith(ANSWER):  # Something else that was printed there, such as a bar.
                 line = p.stdout.readline()
             if not line:
                 raise SystemExit(f"{system} has ended: see above")
-            seconds, entries, mean = json.loads(line)
+            seconds, entries, mean = json.loads(line.removeprefix(ANSWER))
             seen.add((entries, round(mean, 6)))
             if r:
                 took[system].append(seconds)
