@@ -62,7 +62,7 @@ test-chaos:
 	$(GO) test -race -timeout 45m -run '^TestChaos$$' ./e2e
 
 test-rest:
-	$(GO) test -race -timeout 45m -parallel 6 -p 1 $(RACED)
+	$(GO) test -race -timeout 45m -parallel 4 -p 2 $(RACED)
 
 test-python:
 	$(GO) test -race -timeout 45m -parallel 5 -p 2 $(LATE)
