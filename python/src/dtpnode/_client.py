@@ -17,7 +17,7 @@ from ._errors import Error, NoDaemon
 from ._executor import Executor
 from ._html import counted, overview
 from ._job import Job, Value, submit
-from ._map import Key, Maps, Outcomes, by_item
+from ._map import Key, Maps, Outcomes, Running, by_item
 from ._opening import HOUR
 from ._prints import Output, to_stdout
 from ._progress import Bar
@@ -239,7 +239,8 @@ class Client:
         an executor.
         """
         key = by_item if affinity is True else affinity or None
-        return Outcomes(self._maps, function, items, key, nodes, Bar(title, progress), (env, modules, files), stall)
+        bar = Bar(title, progress)
+        return Outcomes(Running(self._maps, function, items, key, nodes, bar, (env, modules, files), stall))
 
     def job(self, name: str) -> Job:
         """A job by its name or the beginning of it, four digits at least, from any process and node. An unknown one is

@@ -166,18 +166,8 @@ class Outcomes(Iterator[Outcome[T]]):
     refer to it.
     """
 
-    def __init__(
-        self,
-        maps: Maps,
-        function: Callable[[Any], T],
-        items: Iterable[Any],
-        key: Key | None,
-        at: Sequence[str] | None,
-        bar: Bar,
-        sent: Sent = (None, (), ()),
-        stall: float | None = None,
-    ) -> None:
-        self._map: Running[T] = Running(maps, function, items, key, at, bar, sent, stall)
+    def __init__(self, running: "Running[T]") -> None:
+        self._map = running
 
     def __next__(self) -> Outcome[T]:
         return self._map.next()
@@ -192,7 +182,7 @@ class Outcomes(Iterator[Outcome[T]]):
         return self._map.total
 
     def __del__(self) -> None:
-        if hasattr(self, "_map") and not self._map.over:
+        if not self._map.over:
             collected.add(self._map.close)
 
 
@@ -207,8 +197,8 @@ class Running(Generic[T]):
         key: Key | None,
         at: Sequence[str] | None,
         bar: Bar,
-        sent: Sent,
-        stall: float | None,
+        sent: Sent = (None, (), ()),
+        stall: float | None = None,
     ) -> None:
         check_stall(stall)
         numbered = enumerate(items)  # which is an error if they cannot be iterated over, before anything is begun

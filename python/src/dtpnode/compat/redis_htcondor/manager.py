@@ -11,7 +11,7 @@ from ..._client import Client
 from ..._control import Control
 from ..._errors import Error
 from ..._here import cache_of, sampled
-from ..._map import Outcome, Outcomes, by_item
+from ..._map import Outcome, Outcomes, Running, by_item
 from ..._pickles import function as pickled
 from ..._progress import Bar
 from ..._worker import fingerprint, user
@@ -120,7 +120,7 @@ class Manager:
         number, self._jobs = self._jobs, self._jobs + 1
         self.remote_results = []
         bar = Bar("remote_map", progress_bar, "tasks")
-        outcomes: "Outcomes[Any]" = Outcomes(self.client._maps, cache_of(func), arguments, by_item, nodes, bar)
+        outcomes: "Outcomes[Any]" = Outcomes(Running(self.client._maps, cache_of(func), arguments, by_item, nodes, bar))
         self._running.append(outcomes)
         results = self._results(outcomes, number, return_metadata)
         return results if not blocking else list(results)
@@ -195,7 +195,7 @@ class Manager:
     def _sampled(self, nodes: list[str], delay: float) -> dict[str, Meta]:
         """What each node does in so many seconds."""
         delays = [delay] * len(nodes)
-        outcomes = Outcomes(self.client._maps, sampled, delays, None, nodes, Bar("get_worker_info", False))
+        outcomes = Outcomes(Running(self.client._maps, sampled, delays, None, nodes, Bar("get_worker_info", False)))
         found = {o.node: o.value for o in outcomes if o.error is None and o.value is not None}
         if len(found) < len(nodes):
             print(f"{len(nodes) - len(found)} of {len(nodes)} nodes have told nothing of themselves in time")
