@@ -71,4 +71,5 @@ def test_calls_that_kill_others(two):
             words = r"killed (by signal 9|with the process that it was forked from).*, while it ran alone: "
             name = re.escape(f"item {i}, call({i}, '{how}')")
             assert isinstance(e, dtpnode.ItemLost) and re.match(f"{name}: process: {words}", str(e)), (how, e)
-            assert re.search("\ntried [3-9] times, on local-[01], local-[01]\n", str(e)), (how, e)
+            # On a busy host one node may have had all the tries, before the other one asked for work.
+            assert re.search("\ntried [3-9] times, on local-[01](, local-[01])?\n", str(e)), (how, e)

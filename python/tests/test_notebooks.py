@@ -27,7 +27,9 @@ def test_notebook(name, cache, tmp_path, monkeypatch):
     monkeypatch.setenv("PHYSLITE", str(sdist.coffea() / "tests" / "samples" / "PHYSLITE_example.root"))
     shown = notebooks.run(name, tmp_path)
     assert any("image/png" in out.get("data", {}) for out in shown), "there is a plot"
-    assert not [out for out in shown if out.get("name") == "stderr"], "nothing is warned of"
+    said = [line for out in shown if out.get("name") == "stderr" for line in out["text"].splitlines()]
+    slow = "dtpnode: loading "  # which is said of a node that takes its time, as those of a busy host do
+    assert not [line for line in said if not line.startswith(slow)], "nothing is warned of"
 
 
 def test_there_are_notebooks():
