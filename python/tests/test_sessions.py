@@ -24,7 +24,7 @@ def until(so, what):
     """Waits until something is so."""
     end = time.monotonic() + LIMIT
     while not so():
-        assert time.monotonic() < end, what
+        assert time.monotonic() < end, what() if callable(what) else what
         time.sleep(0.01)
 
 
@@ -460,17 +460,19 @@ def test_client_killed(cache, tmp_path):
 
 
 GIVES_UP = """
-import sys, dtpnode
+import sys, threading, dtpnode
 dtpnode._opening.ABANDONED = 10.0  # more than ON_DISK: a busy host may take that long before it is connected
 client = dtpnode.Client(sys.argv[1])
 pool = client.executor()
 pool.submit(pow, 2, 3).result()
 def items():
     yield from range(1000)
-    print(pool.name, flush=True)
+    read.set()
     sys.stdin.read()
+read = threading.Event()
 total = client.reduce(int, items())
-print(total.name, flush=True)
+read.wait()
+print(pool.name, total.name, sep="\\n", flush=True)
 total.result()
 """
 
@@ -489,7 +491,7 @@ def test_client_and_daemon_killed(cache):
                 except dtpnode.Error:  # It has just come back.
                     return []
 
-            until(lambda: sum(s["done"] for s in stand()) > 900, "most have run")
+            until(lambda: sum(s["done"] for s in stand()) > 900, lambda: f"most have run: {stand()}")
             assert [s["state"] for s in stand()] == ["running"] * 2
             process.kill()
             process.wait()
