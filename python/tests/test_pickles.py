@@ -8,6 +8,7 @@ import os
 import pickle
 import pkgutil
 import types
+import typing
 
 import numpy
 import pytest
@@ -324,3 +325,21 @@ def test_kept_functions(monkeypatch):
     for _ in range(2):
         assert [call(functools.partial(abs, -n)) for n in range(_calls.KEPT)] == list(range(_calls.KEPT))
     assert len(_calls._functions) <= _calls.KEPT
+
+
+class Place(typing.NamedTuple):
+    x: int
+    y: float = 2.0
+
+    def total(self):
+        return self.x + self.y
+
+
+def test_named_tuples(pool):
+    """Objects of classes that typing.NamedTuple makes go there and come back."""
+    class Local(typing.NamedTuple):
+        value: Place
+
+    total, place, local = pool.submit(lambda p: (p.total(), Place(5), Local(p)), Place(3)).result()
+    assert total == 5 and type(place) is Place and place._asdict() == {"x": 5, "y": 2.0}
+    assert type(local) is Local and type(local.value) is Place

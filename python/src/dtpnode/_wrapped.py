@@ -9,7 +9,7 @@ import io
 import operator
 import sys
 from types import FunctionType, MemberDescriptorType
-from typing import Any, Callable
+from typing import Any, Callable, NamedTuple
 
 CACHED = type(functools.lru_cache(len))  # of what functools.lru_cache and functools.cache make
 MADE = ("__wrapped__", "cache_parameters", "register", "dispatch", "registry", "_clear_cache")  # attributes
@@ -129,7 +129,8 @@ def pickler(base: Any) -> Any:
         if made is NotImplemented:
             made = base.reducer_override(self, obj)
             if isinstance(obj, type) and "__slots__" in obj.__dict__ and isinstance(made, tuple):
-                made = slotted(obj, made)
+                # What NamedTuple makes has none but those that it sets itself, and lets nobody else do so.
+                made = made if NamedTuple in getattr(obj, "__orig_bases__", ()) else slotted(obj, made)
         return made
 
     return type("Pickler", (base,), {"reducer_override": reducer_override})
