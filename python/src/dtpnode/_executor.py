@@ -58,7 +58,9 @@ class Executor(_Executor):
         bounds how many calls are on their way at a time. By default all slots of the pool take part.
     ``initializer``, ``initargs``
         the initializer is called with these in each process on the nodes before its first call. If it raises, the
-        executor is broken.
+        executor is broken. What it sets in globals, in classes and in modules of your own is there for the calls of its
+        process; what only the function knows that it is defined in, as by ``nonlocal``, is not: each pickle has that
+        for itself.
     ``name``
         is the title of the job in ``dtpnode ps``.
     ``output``

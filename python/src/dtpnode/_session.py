@@ -21,7 +21,7 @@ from typing import Any, Callable, Iterable, Protocol, Sequence
 import cloudpickle
 import httpx
 
-from . import _calls, _excepted, _here, _unpicklable
+from . import _calls, _excepted, _here, _initial, _unpicklable
 from ._affinity import Near
 from ._along import Along
 from ._archive import pack
@@ -48,6 +48,7 @@ from ._wrapped import pickler
 cloudpickle.register_pickle_by_value(_calls)
 cloudpickle.register_pickle_by_value(_excepted)
 cloudpickle.register_pickle_by_value(_here)
+cloudpickle.register_pickle_by_value(_initial)
 cloudpickle.register_pickle_by_value(_unpicklable)
 
 MAX_BATCH = 8 << 20  # bytes of items in one append, unless one item is larger
@@ -752,7 +753,7 @@ def code_of(
     if most is not None:
         code["MOST"] = most
     if initializer is not None:
-        code["start"] = lambda _given: initializer(*initargs)
+        code["start"] = _initial.starting(initializer, initargs)
         code["STARTS"] = named(initializer, "the initializer")
     return code
 
