@@ -4,6 +4,8 @@ DTPNODE_COFFEA=all runs all of coffea's tests that take an executor, which takes
 few of each kind.
 """
 
+import functools
+import itertools
 import os
 import pickle
 import re
@@ -14,9 +16,12 @@ import sys
 import threading
 import time
 import warnings
+from collections import defaultdict
 from pathlib import Path
 from unittest import mock
 
+import cloudpickle
+import hist
 import numpy as np
 import pytest
 import uproot
@@ -26,7 +31,7 @@ from coffea.nanoevents import NanoAODSchema, PHYSLITESchema
 import dtpnode
 import dtpnode.coffea
 import sdist
-from dtpnode import ItemLost
+from dtpnode import ItemLost, _chunks
 from dtpnode.coffea import DtpnodeExecutor
 
 LIMIT = 300.0  # seconds after which what is waited for hangs
@@ -250,6 +255,47 @@ def test_what_is_told_of_what_raises(client, samples, capfd):
     assert re.fullmatch(rf"(dtpnode: session \w+: on local-0: {words}{where}\n)?", err)
 
 
+def twice(n):
+    """What one chunk gives, in which one object has two names."""
+    mass = hist.Hist.new.Reg(2, 0, 2, name="mass").Double()
+    mass.fill(mass=[0.5])
+    listed, array, counts = [n], np.array([1]), {"n": 1}
+    return {"mass": mass, "also": mass, "list": listed, "lists": {"again": listed, "array": array},
+            "array": array, "counts": counts, "in": {"counts": counts}}
+
+
+def of_other_classes(n):
+    counts = defaultdict(int) if n % 2 else {}
+    counts["n"] = 1
+    return {"counts": counts, "weights": np.array([1] if n % 2 else [1.5])}
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (1, 3, 0, 2), (3, 2, 1, 0)])
+@pytest.mark.parametrize("level", [None, 1])
+@pytest.mark.parametrize("work", [twice, of_other_classes])
+def test_sums_by_any_way(work, level, order):
+    """Sums are those of coffea, whether chunks are added as they are or have travelled before, and in each order."""
+    def travelled(s):
+        return pickle.loads(cloudpickle.dumps(s)) if isinstance(s, _chunks.Sum) else s
+
+    def shown(total):
+        return {k: shown(v) if isinstance(v, dict) else sorted(v) if isinstance(v, list) else
+                v.values().tolist() if isinstance(v, hist.Hist) else np.asarray(v).tolist()
+                for k, v in total.items()}
+
+    def total(first, second, last):
+        """Of two sums of two chunks."""
+        a, b, c, d = (first(chunk(n)) for n in order)
+        return last(add(second(add(a, b)), second(add(c, d)))).parts[0]
+
+    chunk, add = _chunks.chunks(work, level, "chunk", None), functools.partial(_chunks.add, level)
+    want = shown(processor.accumulate(work(n) for n in range(4)))
+    for ways in itertools.product((travelled, lambda s: s), repeat=2):
+        assert shown(total(*ways, lambda s: s)) == want
+    one = functools.reduce(add, (travelled(chunk(n)) for n in order))
+    assert shown(one.parts[0]) == want
+
+
 def interrupt(when):
     """Has this thread be interrupted when something is so."""
     def look():
@@ -290,7 +336,8 @@ def test_interrupted(client, tmp_path):
     with pytest.warns(UserWarning, match=r"interrupted: what is returned is that of \d+ of 1,000 chunks") as told:
         out, problem = executor(range(1_000), patient(soft), None)
     assert problem == 0 and 2 <= out["n"] < 1_000 and out["n"] >= len(list(soft.glob("begun-*"))) - 5
-    assert f"of {out['n']:,} of" in str(told[0].message) and not executor.failed and not executor.skipped
+    words = [str(w.message) for w in told if w.category is UserWarning]
+    assert f"of {out['n']:,} of" in words[0] and not executor.failed and not executor.skipped
     report = executor.report
     assert set(report.kind) == {"stopped"} and set(report.reason) == {"stopped by the user"}
     assert len(set(report.file)) == len(report) == 1_000 - out["n"], "each chunk that is not in the result"

@@ -18,6 +18,7 @@ import functools
 import os
 import traceback
 import warnings
+from collections.abc import MutableMapping
 from typing import Any, Callable
 
 from ._excepted import pickled as pickle_of
@@ -39,7 +40,9 @@ class Sum:
     def __init__(self, parts: "Parts", level: int | None, own: bool) -> None:
         self.sum, self.skipped, self.failed, self.first, self.of = parts
         self.level = level
-        self.own = own  # Whether nobody else refers to what is accumulated, so that it may be changed in place.
+        # Whether what is accumulated may be changed in place: nobody else refers to it, and it was made by adding. What
+        # a processor returns may have one object under two keys, to which both would be added each time.
+        self.own = own
 
     @property
     def parts(self) -> "Parts":
@@ -251,18 +254,38 @@ def several(of: "tuple[Place, int] | None") -> str:
     return shown(of[0]) + (f" (and {of[1] - 1:,} more)" if of[1] > 1 else "")
 
 
+def is_sum(parts: "Parts") -> bool:
+    """Whether what is accumulated was made by adding, and is not what one chunk has given."""
+    return parts[4] is not None and parts[4][1] > 1
+
+
+def takes(a: Any, b: Any) -> bool:
+    """Whether coffea can add b to a in place. It needs mappings of a's class for that, such as a defaultdict, and numbers
+    that an array in a can hold. To make a new sum of the two it does not, and which chunk comes first is chance here."""
+    import numpy as np
+
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+        return np.can_cast(b.dtype, a.dtype, "same_kind")
+    if not isinstance(a, MutableMapping) or not isinstance(b, MutableMapping):
+        return True
+    if hasattr(a, "__add__") and hasattr(b, "__add__"):
+        return True  # They have an addition of their own.
+    return isinstance(b, type(a)) and all(takes(value, b[key]) for key, value in a.items() if key in b)
+
+
 def add(level: int | None, a: Any, b: Any) -> Sum:
     """The sum of two sums, of which it may change the first one."""
     from coffea.processor.accumulator import add as added
     from coffea.processor.accumulator import iadd
 
-    total = Sum(a, level, True) if isinstance(a, tuple) else a
+    total = Sum(a, level, is_sum(a)) if isinstance(a, tuple) else a
     accumulated, skipped, failed, first, of = b if isinstance(b, tuple) else b.parts
     if total.sum is None:
-        total.sum, total.own, total.of = accumulated, isinstance(b, tuple) or b.own, of
+        total.sum, total.own, total.of = accumulated, is_sum(b) if isinstance(b, tuple) else b.own, of
     elif accumulated is not None:
         try:
-            total.sum = (iadd if total.own else added)(total.sum, accumulated)
+            in_place = total.own and takes(total.sum, accumulated)
+            total.sum = (iadd if in_place else added)(total.sum, accumulated)
         except Exception as e:
             if hasattr(e, "add_note"):
                 e.add_note(f"when what {several(of)} gave was added to that of {several(total.of)}")
