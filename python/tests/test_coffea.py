@@ -352,6 +352,29 @@ def test_interrupted(client, tmp_path):
         (folder / "go").touch()
 
 
+def raising(path):
+    """A function of chunks that says which it has begun, waits for a file, and raises."""
+    def work(n):
+        import os
+        import time
+
+        open(f"{path}/begun-{n}", "w").close()
+        while not os.path.exists(f"{path}/go"):
+            time.sleep(0.01)
+        raise ValueError(f"no muons in {n}")
+
+    return work
+
+
+def test_interrupted_and_raised(client, tmp_path):
+    """What is waited for at Ctrl-C, and raises, is not hidden behind the interrupt."""
+    executor = DtpnodeExecutor(client, status=False)
+    interrupt(begun(tmp_path, 1))
+    threading.Thread(target=lambda: (await_stop(client), (tmp_path / "go").touch()), daemon=True).start()
+    with pytest.raises(ValueError, match="no muons in "):
+        executor(range(10), raising(tmp_path), None)
+
+
 def slow(folder):
     """A processor that says what it has begun, and waits for a file."""
     def work(events):

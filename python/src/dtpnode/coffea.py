@@ -36,7 +36,7 @@ from ._opening import HOUR, begun, check_stall, patiently
 from ._pickles import by_value
 from ._prints import Output, to_stdout
 from ._receiver import remade
-from ._reduction import STOPPED, Reduction
+from ._reduction import STOPPED, Incomplete, Reduction
 
 if TYPE_CHECKING:
     import pandas
@@ -234,9 +234,8 @@ class DtpnodeExecutor(ExecutorBase):  # type: ignore[misc]
             return self._stop(future, todo)
         if error is None:
             return future.result(), 0, [], []
-        missing = [(m["first"], m["last"], m["reason"]) for m in future.missing if m["kind"] != "undone"]
-        if isinstance(error, ItemLost) and missing:
-            error = lost(error, todo[missing[0][0]])
+        missing = gone(future)
+        error = told(error, missing, todo)
         if not self.recoverable:
             raise error
         try:
@@ -268,12 +267,14 @@ class DtpnodeExecutor(ExecutorBase):  # type: ignore[misc]
         except KeyboardInterrupt:
             future.cancel()
             raise
-        except Error as e:
+        except (Error, TypeError) as e:  # It is a TypeError where no item had come to a node.
+            error = future.exception()
+            if error is not None and not isinstance(error, Incomplete):  # What ran then has raised.
+                raise told(error, gone(future), todo) from None
             raise KeyboardInterrupt(f"interrupted before any {self.unit} was done: {e}") from None
-        missing = [(m["kind"] == "undone", (m["first"], m["last"], m["reason"])) for m in future.missing]
         unsent = future.progress[1], len(todo), STOPPED
-        undone = [items for is_undone, items in missing if is_undone]
-        return total, 0, each(todo, [m for is_undone, m in missing if not is_undone]), each(todo, [*undone, unsent])
+        undone = [(m["first"], m["last"], m["reason"]) for m in future.missing if m["kind"] == "undone"]
+        return total, 0, each(todo, gone(future)), each(todo, [*undone, unsent])
 
     def _tell(self, was: str, were: str, missing: list[Missing], kept: list[Missing]) -> None:
         if not missing:
@@ -324,6 +325,16 @@ def each(todo: list[Any], ranges: list[tuple[int, int, str]]) -> list[Missing]:
     return [
         (_chunks.place(item), " ".join(why.split())) for first, last, why in ranges for item in todo[first:last]
     ]
+
+
+def gone(future: Reduction) -> list[tuple[int, int, str]]:
+    """The ranges of items that have raised or were lost, and why."""
+    return [(m["first"], m["last"], m["reason"]) for m in future.missing if m["kind"] != "undone"]
+
+
+def told(error: BaseException, missing: list[tuple[int, int, str]], todo: list[Any]) -> BaseException:
+    """Why items are missing, as users of coffea know it."""
+    return lost(error, todo[missing[0][0]]) if isinstance(error, ItemLost) and missing else error
 
 
 def lost(error: ItemLost, item: Any) -> ItemLost:
