@@ -45,9 +45,8 @@ def helper():
 
 
 def all_of_it(x):
-    return (
-        x * scale, connection.readline(), kept, Config.place, Config.known, own_module.X, own_module.get(), context.calls
-    )
+    found = own_module.X, own_module.get(), context.calls
+    return x * scale, connection.readline(), kept, Config.place, Config.known, *found
 
 
 def apply(f, x):
@@ -65,6 +64,7 @@ def test_what_an_initializer_sets(client, initializer):
         assert pool.submit(apply, all_of_it, 2).result() == SEEN
         assert pool.submit(Context().scaled, 3).result() == (30.0, "there")
         assert pool.submit(own_module.get).result() == "set"
+        assert pool.submit(lambda: Config).result() is Config and Config.place is None
         assert pool.submit(lambda: lambda x: x * scale).result()(3) == 30.0
         assert pool.reduce(lambda x: all_of_it(x)[0], [1, 2]).result() == 30.0
 

@@ -1,6 +1,7 @@
 """Pickles of functions are kept, and are as if they were not."""
 
 import dataclasses
+import enum
 import fnmatch
 import functools
 import json
@@ -343,3 +344,70 @@ def test_named_tuples(pool):
     total, place, local = pool.submit(lambda p: (p.total(), Place(5), Local(p)), Place(3)).result()
     assert total == 5 and type(place) is Place and place._asdict() == {"x": 5, "y": 2.0}
     assert type(local) is Local and type(local.value) is Place
+
+
+class Model:
+    known = {}
+    count = 0
+
+    def add(self):
+        global added
+        added += 1
+
+
+class Failed(Exception):
+    count = 0
+
+
+class Colour(enum.Enum):
+    RED = 1
+
+
+added = 0
+
+
+def test_classes_stay_as_they_are_here(pool):
+    """What comes back of a class of this process changes nothing of that."""
+    class Local(Model):
+        count = 1
+
+    def work(_=0):
+        Model.count += 1
+        return Model(), Local(), Colour.RED
+
+    def fail(_=0):
+        Failed.count += 1
+        raise Failed()
+
+    add, known = Model.add, Model.known
+    future, failed = pool.submit(work), pool.submit(fail)
+    Model.count, Model.known["here"], Failed.count, Colour.RED.note = 100, None, 100, "here"
+    model, local, colour = future.result()
+    with pytest.raises(Failed):
+        failed.result()
+    assert isinstance(model, Model) and isinstance(local, Local) and colour is Colour.RED and colour.note == "here"
+    list(pool.map(work, range(2)))
+    assert pool.reduce(lambda _: [Model()], range(3)).result()[2].count == 100
+    with pytest.raises(Failed):
+        pool.reduce(fail, range(3)).result()
+    assert (Model.count, Failed.count, Local.count) == (100, 100, 1) and Model.add is add and Model.known is known
+    assert Model.known == {"here": None}
+    model.add()
+    assert added == 1
+    large = pool.submit(lambda: (Model(), bytes(2 << 20))).result()
+    assert type(large[0]) is Model and Model.count == 100
+
+
+def test_classes_that_are_made_there(pool):
+    """Those of which this process has none come with all that they have."""
+    def make(_=0):
+        class There(Model):
+            count = 5
+
+            def get(self):
+                return self.count
+
+        return There()
+
+    one, other = pool.submit(make).result(), pool.submit(make).result()
+    assert one.get() == other.get() == 5 and isinstance(one, Model)

@@ -1,10 +1,11 @@
 """What can go wrong, as exceptions."""
 
 import errno
-import pickle
 import tempfile
 from concurrent.futures import BrokenExecutor
 from pickle import PicklingError
+
+from . import _unpickle
 
 
 class Error(Exception):
@@ -75,7 +76,7 @@ def unpickled(pickled: bytes | str | None, words: str) -> BaseException:
     if not isinstance(pickled, bytes):
         return RemoteError(words, pickled or "")
     try:
-        error = pickle.loads(pickled)
+        error = _unpickle.loads(pickled)
     except BaseException as e:
         advice = (
             "is its class importable here, in the same version?"

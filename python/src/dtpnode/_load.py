@@ -3,12 +3,12 @@
 import bisect
 import mmap
 import os
-import pickle
 import struct
 from collections.abc import Mapping
 from concurrent.futures import Future
 from typing import Any, BinaryIO, Iterator
 
+from . import _unpickle
 from ._errors import Error, ItemLost
 from ._receiver import settle
 from ._reduction import HEAD, Incomplete, exception, read
@@ -60,7 +60,7 @@ def total(found: Any, partial: bool) -> Any:
     if (ends is None or counted != ends[0]) and not partial:
         of = "" if ends is None else f" of {ends[0]:,}"
         raise Incomplete(f"the total is that of {counted:,} items{of}", "load(..., partial=True) returns it")
-    tail: tuple[Any, ...] = pickle.loads(ends[1]) if ends is not None else ()  # (op,) or (op, initial)
+    tail: tuple[Any, ...] = _unpickle.loads(ends[1]) if ends is not None else ()  # (op,) or (op, initial)
     if value is None:
         if len(tail) < 2:
             raise ItemLost("there is no total: no item has a value")

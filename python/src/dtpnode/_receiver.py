@@ -4,7 +4,6 @@ import contextlib
 import functools
 import logging
 import os
-import pickle
 import threading
 import time
 import weakref
@@ -15,6 +14,7 @@ from typing import Any, Callable
 
 import httpx
 
+from . import _unpickle
 from ._control import Control
 from ._errors import (
     ClusterLost,
@@ -452,7 +452,7 @@ def settle(future: "Future[Any] | None", value: bytes) -> None:
         future.set_exception(raised(value) if value[0] == 1 else gone())
         return
     try:
-        result = pickle.loads(memoryview(value)[1:])
+        result = _unpickle.loads(memoryview(value)[1:])
     except BaseException as e:
         future.set_exception(unreadable(e))
         return
@@ -487,7 +487,7 @@ def read(value: Value) -> tuple[Any, BaseException | None]:
         with value.open() as file:
             first = file.read(1)
             if first == b"\0":
-                return pickle.load(file), None
+                return _unpickle.load(file), None
             return None, raised(first + file.read()) if first == b"\1" else gone()
     except Exception as e:
         error = unreadable(e)
@@ -514,7 +514,7 @@ def unreadable(why: BaseException) -> RemoteError:
 
 def raised(value: bytes) -> BaseException:
     """The exception that an item has raised, with its traceback as the cause."""
-    pickled, words, trace, item = pickle.loads(memoryview(value)[1:])
+    pickled, words, trace, item = _unpickle.loads(memoryview(value)[1:])
     task = item.startswith("the task ")  # as _graphrun.show has it; a call begins with the name of its function
     return remade(pickled, words, trace, f"in {item}" if task else f"in the call {item}")
 

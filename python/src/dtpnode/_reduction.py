@@ -4,7 +4,6 @@ import base64
 import contextlib
 import operator
 import os
-import pickle
 import sys
 import tempfile
 import threading
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Callable, Iterable, Iterator
 import cloudpickle
 import httpx
 
-from . import _pickles, _sums
+from . import _pickles, _sums, _unpickle
 from ._along import Along
 from ._archive import pack
 from ._cluster import owned
@@ -487,7 +486,7 @@ class _Run(Receiver):
             return
         for _, _, ends, _ in sums:
             if ends is not None:
-                self._op, *initial = pickle.loads(ends[1])
+                self._op, *initial = _unpickle.loads(ends[1])
                 self._initial = initial[0] if initial else NOTHING
                 return
         if len(sums) > 1:
@@ -633,7 +632,7 @@ class _Run(Receiver):
             return None
         self.kept = status["state"] == "cannot finish" and not of_op(status)
         if status.get("cause"):
-            details = pickle.loads(base64.b64decode(status["cause"]))
+            details = _unpickle.loads(base64.b64decode(status["cause"]))
             number, _, words, _, where = details
             if number >= 0 and where.startswith(_sums.AT):
                 self._ended_at = number, words
@@ -671,7 +670,7 @@ def read(f: BinaryIO) -> Any:
     if int.from_bytes(head[32:40], "little") == 0:
         return _sums.EMPTY
     try:
-        found = pickle.load(f)
+        found = _unpickle.load(f)
     except BaseException as e:
         words = f"could not read the total: {type(e).__name__}: {e}"
         raise RemoteError(words, "is what it is made of importable here, in the same version?") from e
@@ -740,7 +739,7 @@ def begin(
     own = _sums.code(fn, op, tail, fail_fast)
     own["unpicklable"] = of_sum(code["unpicklable"])
     title = title or f"reduce {getattr(fn, '__qualname__', type(fn).__name__)}"
-    own_initial = initial if initial is NOTHING else pickle.loads(tail)[1]  # a copy, which op may change
+    own_initial = initial if initial is NOTHING else _unpickle.loads(tail)[1]  # a copy, which op may change
     run = _Run(control, title + (PARTIAL if partial else REDUCE), op, own_initial)
     run.fail_fast = fail_fast
     run.open(pack({**code, **own}, along), Prints(control, output) if output is not None else None, along, stall)

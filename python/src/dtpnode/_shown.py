@@ -1,9 +1,9 @@
 """Calls that are on their way, as text for errors that concern them."""
 
-import pickle
 from collections import deque
 from typing import Any, Callable
 
+from . import _unpickle
 from ._calls import words
 
 MOST = 32 << 20  # bytes of items that are kept to be shown; the oldest go
@@ -81,7 +81,7 @@ class Text:
 
 def read(pickled: bytes) -> Any:
     try:
-        return pickle.loads(pickled)
+        return _unpickle.loads(pickled)
     except BaseException as e:  # It runs code of the user's.
         return Text(f"<to show it raised {type(e).__name__}>")
 
