@@ -451,12 +451,29 @@ def settle(future: "Future[Any] | None", value: bytes) -> None:
     if value[0] != 0:
         future.set_exception(raised(value) if value[0] == 1 else gone())
         return
+    if isinstance(future, (LateFuture, Slot)) and has_root(value):
+        future.set_later(functools.partial(made, value))
+        return
     try:
-        result = _unpickle.loads(memoryview(value)[1:])
+        result, _ = made(value)
     except BaseException as e:
-        future.set_exception(unreadable(e))
+        future.set_exception(e)
         return
     future.set_result(result)
+
+
+def has_root(value: bytes) -> bool:
+    """Whether a value may have objects of ROOT, by what their pickles begin with (pyexec/child/root.py). ROOT is not for
+    several threads at once: they are made in the thread that asks for them, and not beside what it does with others."""
+    return b"import_module" in value and b"ROOT" in value
+
+
+def made(value: bytes) -> tuple[Any, BaseException | None]:
+    """The result that an item has given."""
+    try:
+        return _unpickle.loads(memoryview(value)[1:]), None
+    except BaseException as e:
+        raise unreadable(e) from e
 
 
 def settle_later(
