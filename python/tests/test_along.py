@@ -1,6 +1,7 @@
 """What goes along with calls: environments, modules and files, and what nodes say of what they lack."""
 
 import base64
+import contextlib
 import hashlib
 import os
 import subprocess
@@ -9,6 +10,7 @@ import tarfile
 import venv
 import warnings
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -98,10 +100,60 @@ def test_file_that_changes_in_mid_session(client, tmp_path):
     path = tmp_path / "large"
     path.write_bytes(bytes(2 << 20))
     along = _along.take_along(files=path)
-    assert along.spec()["files"] == [{"name": "large", "path": str(path)}]
-    path.write_bytes(bytes(3 << 20))
-    with pytest.raises(dtpnode.Error, match="was changed since"):
-        along.spec()
+    with contextlib.ExitStack() as stack:
+        assert along.spec(stack)["files"] == [{"name": "large", "path": str(path)}]
+        path.write_bytes(bytes(3 << 20))
+        with pytest.raises(dtpnode.Error, match="was written to since"):
+            along.spec(stack)
+    assert not along.is_whole()
+
+
+def test_lock_file_that_changes(tmp_path):
+    """It is as it was, also where it was written to."""
+    path = tmp_path / "pylock.toml"
+    path.write_text("one")
+    along = _along.take_along(path)
+    path.write_text("another")
+    assert along.is_whole()
+    with contextlib.ExitStack() as stack:
+        copy = Path(along.spec(stack)["env"]["lock"])
+        assert copy != path and copy.name == path.name and copy.read_text() == "one"
+    assert not copy.exists() and path.read_text() == "another"
+
+
+class Late:
+    """As a session finds a package that was imported here after it has begun, once."""
+
+    def __init__(self):
+        self.left = True
+
+    def found(self, *_):
+        found, self.left = self.left, False
+        return found
+
+
+@pytest.mark.parametrize("change", ["deleted", "replaced", "written to"])
+def test_files_that_change_as_a_session_goes_on(client, tmp_path, change):
+    """A session goes on with another job where it can, and never breaks."""
+    path, other = tmp_path / "large", tmp_path / "other"
+    path.write_bytes(b"a" * (2 << 20))
+
+    def content(_=0):
+        return open("large", "rb").read(1), os.stat("large").st_size
+
+    with client.executor(files=[path], output=None) as pool:
+        assert pool.submit(content).result() == (b"a", 2 << 20)
+        first = pool.job
+        if change == "deleted":
+            path.unlink()
+        elif change == "replaced":
+            other.write_bytes(b"b" * (3 << 20))
+            other.rename(path)
+        else:
+            path.write_bytes(b"b" * (3 << 20))
+        pool._session._fresh = Late()
+        assert list(pool.map(content, range(3))) == [(b"a", 2 << 20)] * 3
+        assert (pool.job != first) is (change != "written to")
 
 
 @pytest.mark.parametrize(

@@ -4,21 +4,26 @@
 makes an Along of them, which _archive.pack and Along.spec put into a job.
 """
 
+import contextlib
 import hashlib
 import importlib.machinery
 import importlib.util
+import io
 import os
 import re
+import shutil
 import sys
 import sysconfig
+import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Iterable, Iterator
+from typing import Any, BinaryIO, Iterable, Iterator
 
-from ._errors import Error, TooLarge
+from ._errors import Error, TooLarge, unwritten
+from ._held import File
 
 Environment = str | os.PathLike[str]
 """A lock file, a tarball, or the name of an environment that nodes have."""
@@ -50,16 +55,44 @@ class Along:
     large: list[dict[str, str]] = field(default_factory=list)  # as pyexec.File has them
     modules: frozenset[str] = frozenset()  # top-level names of those that travel as files, and so not by value
     _states: dict[str, tuple[int, int, int]] = field(default_factory=dict)  # of files that are read later, by path
+    _open: dict[str, File] = field(default_factory=dict)  # these files
+    _contents: dict[str, bytes] = field(default_factory=dict)  # of those of them that are small, such as lock files
 
     def __bool__(self) -> bool:
         return bool(self.env or self.members or self.large)
 
-    def spec(self) -> dict[str, Any]:
-        """What a job's spec has of it. An Error says that a file is not what it was when this was made."""
-        for path, was in self._states.items():
-            if _state(path) != was:
-                raise Error(f"{path} was changed since the executor was made", "make another executor")
-        return {"env": self.env, "files": self.large}
+    def spec(self, stack: contextlib.ExitStack) -> dict[str, Any]:
+        """What a job's spec has of it, for as long as a stack is not closed. A file that was deleted, moved or replaced
+        since this was made is there as it was, and so is a small one that was written to; an Error names a large one."""
+        at = {path: path if self._is_there(path) else self._again(path, stack) for path in self._states}
+        env = self.env and {kind: at.get(given, given) for kind, given in self.env.items()}
+        return {"env": env, "files": [{**file, "path": at[file["path"]]} for file in self.large]}
+
+    def is_whole(self) -> bool:
+        """Whether spec gives what this was made of."""
+        return all(self._is_there(path) or self._is_as_it_was(path) for path in self._states)
+
+    def _is_there(self, path: str) -> bool:
+        try:
+            return _state(path) == self._states[path]
+        except OSError:
+            return False
+
+    def _is_as_it_was(self, path: str) -> bool:
+        return path in self._contents or _state(self._open[path].fd) == self._states[path]
+
+    def _again(self, path: str, stack: contextlib.ExitStack) -> str:
+        """The path of a copy of a file that is not at its own path any more."""
+        try:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="dtpnode-"))
+            copy = os.path.join(folder, os.path.basename(path))
+            with self._kept(path) as kept, open(copy, "wb") as out:
+                shutil.copyfileobj(kept, out, 1 << 20)
+        except OSError as e:
+            raise unwritten(e, f"{path}, which is not there any more") from e
+        if not self._is_as_it_was(path):
+            raise Error(f"{path} was written to since the executor was made", "make another executor")
+        return copy
 
     def fingerprint(self) -> str:
         """What tells it from any other in which something else goes along: the content of modules, small files and a
@@ -88,8 +121,21 @@ class Along:
         name = (self.env or {}).get("name")
         return [f"environment={name}"] if name else []
 
+    def _kept(self, path: str) -> BinaryIO:
+        """A file as it was, from its beginning."""
+        if path in self._contents:
+            return io.BytesIO(self._contents[path])
+        return open(f"/proc/self/fd/{self._open[path].fd}", "rb")
+
     def _watch(self, path: str) -> None:
-        self._states[path] = _state(path)
+        """Keeps a file open that is read when a job is opened, which may be long after."""
+        try:
+            self._open[path] = file = File(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+            if file.size <= SMALL:
+                self._contents[path] = file.read(0, file.size)
+        except OSError as e:
+            raise Error(f"could not send {path}: {e.strerror}") from None
+        self._states[path] = _state(file.fd)
 
 
 def take_along(env: Environment | None = None, modules: Modules = (), files: Files = ()) -> Along:
@@ -109,7 +155,7 @@ def python_version() -> str:
     return version if name == "cpython" else f"{name}-{version}"
 
 
-def _state(path: str) -> tuple[int, int, int]:
+def _state(path: str | int) -> tuple[int, int, int]:
     s = os.stat(path)
     return s.st_ino, s.st_size, s.st_mtime_ns
 

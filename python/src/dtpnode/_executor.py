@@ -92,9 +92,11 @@ class Executor(_Executor):
         working folder, need not be named: what calls refer to of them travels by value.
     ``files``
         are files, or a mapping of names to files, that each process finds in its working folder, to read: at most 1 GiB
-        each, sent once to each node. They are as they were when the executor was made. A call that changes one all the
-        same, as root can, changes it for later calls of its process, and one of more than 1 MiB for those of the
-        session that run on its node at that time: processes that begin later find it as it was sent.
+        each, sent once to each node. They are as they were when the executor was made. One of more than 1 MiB, as the
+        tarball of an ``env``, may be deleted or replaced, but must not be written to as long as the executor is used:
+        a long session needs it again. A call that changes a file all the same, as root can, changes it for later calls
+        of its process, and one of more than 1 MiB for those of the session that run on its node at that time: processes
+        that begin later find it as it was sent.
 
     ``max_tasks_per_child``
         is how many calls a process on the nodes runs before another one takes its place, for code that leaks memory or

@@ -125,7 +125,7 @@ def _opened(
             raise unwritten(e, "the code of the calls, which the daemon reads there") from e
         status = control.call("POST", "/v1/jobs", {
             "kind": "Python", "title": title, "part": "", "files": None,
-            "spec": {"code": f.name, "name": title, "values": values, **along.spec()},
+            "spec": {"code": f.name, "name": title, "values": values, **along.spec(stack)},
             "n": -1, "dir": os.getcwd(), "open": True,
             "version": python_version(), "abandon_seconds": ABANDONED, "needs": along.needs(),
             "stall_seconds": NO_LIMIT if stall is None else stall,

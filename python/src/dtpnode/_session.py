@@ -188,7 +188,7 @@ class Session(Receiver):
         after the session has begun: another job goes on then, which they are told of anew."""
         if self._fresh and self._fresh.found(function, arguments):
             with self._lock:
-                self._stale = True
+                self._stale = self._stale or self.along.is_whole()  # Else no other job can begin.
 
     def _rolls(self) -> bool:
         """Whether the next append goes to another job."""
