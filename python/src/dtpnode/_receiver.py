@@ -463,8 +463,8 @@ def settle(future: "Future[Any] | None", value: bytes) -> None:
 
 
 def has_root(value: bytes) -> bool:
-    """Whether a value may have objects of ROOT, by what their pickles begin with (pyexec/child/root.py). ROOT is not for
-    several threads at once: they are made in the thread that asks for them, and not beside what it does with others."""
+    """Whether a value may have objects of ROOT, by what their pickles begin with (pyexec/child/root.py). ROOT is not
+    for several threads at once: they are made in the thread that asks for them, not beside what it does with others."""
     return b"import_module" in value and b"ROOT" in value
 
 
