@@ -1,6 +1,7 @@
 """A ROOT selector from Python: real ROOT, whose wheel is in the user's cache or is found elsewhere on the host."""
 
 import errno
+import os
 import sys
 import threading
 
@@ -128,6 +129,23 @@ def test_save(job, tmp_path):
         job.save(long)
     assert e.value.errno == errno.ENAMETOOLONG
     assert sorted(tmp_path.iterdir()) == [path]
+
+
+def test_save_leaves_what_is_no_file(job, tmp_path):
+    """A link stays a link, and whatever else is there, such as a device, stays what it is."""
+    (tmp_path / "there").mkdir()
+    link, target = tmp_path / "link.root", tmp_path / "there" / "target.root"
+    link.symlink_to(target)
+    for _ in range(2):  # to where there is no file yet, and to one
+        assert job.save(link) == link
+        assert link.is_symlink() and target.is_file() and not target.is_symlink()
+    with uproot.open(link) as f:
+        assert f["h"].member("fEntries") == 4500
+    pipe = tmp_path / "pipe.root"
+    os.mkfifo(pipe)
+    with pytest.raises(OSError, match=f"no regular file, and the output is one: '{pipe}'$"):
+        job.save(pipe)
+    assert pipe.is_fifo() and sorted(tmp_path.iterdir()) == [link, pipe, target.parent]
 
 
 def test_partial(root_client, data, capfd):

@@ -277,19 +277,23 @@ class Job:
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Writes the output to a file, whole or not at all, when the job has ended, and returns the file's path. One
-        that cannot be written is an OSError, which names it: before the job is waited for if that is known by then."""
+        that cannot be written is an OSError, which names it: before the job is waited for if that is known by then. A
+        symbolic link stays one, and the file that it leads to is written."""
         to = Path(path).absolute()
         if to.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(to))
-        if not to.parent.is_dir():
-            raise FileNotFoundError(errno.ENOENT, "there is no such folder to write to", str(to.parent))
+        if to.exists() and not to.is_file():  # A device or a pipe would be replaced by a file.
+            raise OSError(errno.EINVAL, "this is no regular file, and the output is one", str(to))
+        at = Path(os.path.realpath(to)) if to.is_symlink() else to
+        if not at.parent.is_dir():
+            raise FileNotFoundError(errno.ENOENT, "there is no such folder to write to", str(at.parent))
         status = self._wait(None, None, self._check)
         if status["state"] == "partial":
             warnings.warn(_partial(status), RuntimeWarning, stacklevel=2)
-        temp = to.with_name(f".{to.name}.{os.getpid()}")
+        temp = at.with_name(f".{at.name}.{os.getpid()}")
         try:
             self._fetch(str(temp))
-            os.replace(temp, to)
+            os.replace(temp, at)
         except OSError as e:
             raise OSError(e.errno, e.strerror, str(to)) from None  # The user knows nothing of the other file.
         finally:
