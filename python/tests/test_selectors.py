@@ -178,6 +178,23 @@ def test_attach(root_client, job):
         root_client.job("0" * 10)
 
 
+def test_many_files(root_client, data, tmp_path, monkeypatch):
+    """More names than a command can be given, and names that cannot stand in a list of them."""
+    folder, x = data
+    far = tmp_path.joinpath(*["n" * 200] * 5)
+    with pytest.raises(dtpnode.Error, match="no such file"):
+        root_client.run(folder / "Count.C+", tree="T", files=[f"{far}/{i}.root" for i in range(3000)])
+    monkeypatch.setattr(_job, "MANY", 0)
+    monkeypatch.chdir(tmp_path)
+    names = ["f0.root", "#1.root", "a #2.root", "b[1].root"]  # the same as these are as arguments
+    for i, name in enumerate(names):
+        (tmp_path / name).symlink_to(folder / f"f{i % 3}.root")
+    found = root_client.run(folder / "Count.C+", tree="T", files=names[:3]).result()
+    assert found["h"].sum(flow=True).value == 2 * len(x)
+    status = root_client.run(folder / "Count.C+", tree="T", files=names[1::2], entries=5).wait()
+    assert status["state"] == "done" and status["units"] == 5
+
+
 def test_objects_as_input(root_client, data):
     folder, _ = data
     weights = hist.Hist.new.Reg(3, 0, 1).Double().fill([0.5, 0.5])
@@ -186,6 +203,10 @@ def test_objects_as_input(root_client, data):
     assert found["given"].member("fTitle") == "TH1D 2"
     with pytest.raises(dtpnode.Error, match="input 'what' cannot be written to a ROOT file"):
         root_client.run(folder / "Count.C+", input={"what": object()}, **how)
+    with pytest.raises(dtpnode.Error, match="input 'what' is a str(?s:.*)params="):
+        root_client.run(folder / "Count.C+", input={"what": "a text"}, **how)
+    with pytest.raises(ValueError, match="the name 'a=b'"):
+        root_client.run(folder / "Count.C+", params={"a=b": 1}, **how)
 
 
 def test_shown_live(root_client, data, monkeypatch):

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import html
+import itertools
 import numbers
 import operator
 import os
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 Value = str | int | float | bool
 FINAL = ("done", "partial", "failed", "cancelled", "cannot finish")  # the last one until its user does something
+MANY = 64 << 10  # characters of names of files with which a command is given a list of them
 SHOWN = 4  # histograms that a notebook shows of a job that is done
 LIVE = 1.0  # seconds between two pictures of a job that a notebook shows
 EVERY = 0.2  # seconds between looks at a job that is waited for
@@ -59,6 +61,9 @@ def submit(
     if first < 0:
         raise ValueError(f"first={first}: entries are counted from 0")
     given = {name: _typed(name, value) for name, value in (params or {}).items()}
+    for name in given:
+        if not name or "=" in name:
+            raise ValueError(f"params has the name {name!r}, and that of a parameter is not empty, and has no =")
     if isinstance(input, Mapping):
         with tempfile.TemporaryDirectory(prefix="dtpnode-input-") as folder:
             path = os.path.join(folder, "input.root")
@@ -68,7 +73,6 @@ def submit(
                 more,
             )
     command = [binary(), "run", os.fspath(selector), "--detach", "--running", "--state", str(state)]
-    command += [f"--files={os.fspath(f)}" for f in files]
     command += [f"--input={os.fspath(f)}" for f in input]
     command += [f"--friend={f}" for f in friends]
     for name, value in (("tree", tree), ("option", option)):
@@ -79,7 +83,9 @@ def submit(
     if first:
         command.append(f"--first={first}")
     command += [f"--param={name}={value}" for name, value in given.items()]
-    done = subprocess.run([*command, *more], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    with _listed([os.fspath(f) for f in files]) as named:
+        command += [f"--files={f}" for f in named]
+        done = subprocess.run([*command, *more], stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode:
         message, _, hint = done.stderr.strip().removeprefix("dtpnode: ").partition("\n")
         kind = NoDaemon if "no dtpnode daemon is running on" in message else Error
@@ -87,6 +93,30 @@ def submit(
     if done.stderr:
         sys.stderr.write(done.stderr)  # warnings
     return Job(control, done.stdout.split()[-1])
+
+
+@contextlib.contextmanager
+def _listed(files: list[str]) -> Iterator[list[str]]:
+    """What --files is given: the files themselves, or where they are too many for a command, lists of them."""
+    if sum(len(f) for f in files) <= MANY:
+        yield files
+        return
+    with tempfile.TemporaryDirectory(prefix="dtpnode-files-") as folder:
+        named: list[str] = []
+        for plain, run in itertools.groupby(files, _can_be_listed):
+            if not plain:
+                named += run
+                continue
+            # Relative names are looked up beside the list first, where no glob finds a name with a dot.
+            path = os.path.join(folder, f".{len(named)}")
+            Path(path).write_text("".join(f"{f}\n" for f in run), errors="surrogateescape", encoding="utf-8")
+            named.append("@" + path)
+        yield named
+
+
+def _can_be_listed(file: str) -> bool:
+    """Whether a name is the same as a line of a list, which may have comments."""
+    return file == file.strip() != "" and not file.startswith(("#", "@")) and " #" not in file and "\n" not in file
 
 
 def _write(path: str, objects: Mapping[str, Any]) -> None:
@@ -109,6 +139,8 @@ def _write(path: str, objects: Mapping[str, Any]) -> None:
         raise Error("objects that are not ROOT's are written by uproot", "pip install dtpnode[results]") from None
     with uproot.update(path) if os.path.exists(path) else uproot.recreate(path) as file:
         for name, value in others.items():
+            if isinstance(value, str):  # uproot makes a TObjString of it, which is found by its text alone.
+                raise Error(f"input {name!r} is a str, which is no object", "params= gives texts, by their names")
             try:
                 file[name] = value
             except TypeError as e:
