@@ -263,6 +263,16 @@ def test_input(chains):
         session.proof.ClearInput()
 
 
+def test_input_of_a_job(at, client):
+    """An object is in fInput by its name in the mapping, and has its own here."""
+    named, graph = ROOT.TNamed("mine", "42"), ROOT.TGraph()
+    how = {"tree": "Events", "files": ["e0.root"], "entries": 10}
+    job = client.run("Ana.C+", input={"by_begin": named, "graph": graph}, **how)
+    assert named.GetName() == "mine" and graph.GetName() == ""
+    file = ROOT.TFile.Open(str(job.save("input.root")))
+    assert file.Get("seen").GetTitle() == "42"
+
+
 def test_misuse(chains, monkeypatch):
     session = dask_treeplayer.session(chains())
     with pytest.raises(RuntimeError, match="not spawned"):
@@ -323,6 +333,21 @@ def test_selector_objects(chains, client):
     same(session.GetOutputList(), made.GetOutputList())
 
 
+def test_selector_objects_that_run_twice(chains, client, folder):
+    """Each query has the output of its own, though the output list refuses namesakes of what it has."""
+    ROOT.gROOT.LoadMacro("Ana.C+")
+    first, other = chains(1), ROOT.TChain("Events")
+    other.Add(f"{folder}/e[12].root")
+    made, fresh = ROOT.Ana(), ROOT.Ana()
+    with dtpnode.proof(first, other, client=client):
+        first.Process(made)
+        assert made.GetOutputList().FindObject("n").GetVal() == 3000
+        other.Process(made)
+    other.Process(fresh)
+    assert made.GetOutputList().FindObject("n").GetVal() == 6000
+    same(made.GetOutputList(), fresh.GetOutputList())
+
+
 class Books(ROOT.TSelector):
     """A selector in Python that has a base of its own, and attributes."""
 
@@ -380,6 +405,41 @@ def test_selector_in_python(chains, client, folder):
     with dask_treeplayer.session(chains(1)).spawn() as session:
         assert session.Process(Mine(20), nentries=50) == 0
     assert session.GetOutputList().FindObject("n").GetVal() == 50
+
+
+def leave(selector):
+    selector.Abort("enough", 2)  # kAbortFile, which nobody sees here
+
+
+class Leaves(Mine):
+    """Leaves each file behind the entry that has some number in it."""
+
+    def Process(self, entry):
+        super().Process(entry)
+        if entry == 300:
+            self.Abort("enough", ROOT.TSelector.kAbortFile)
+        return True
+
+
+class Hides(Mine):
+    def Process(self, entry):
+        leave(self)
+        return True
+
+
+def test_selector_in_python_that_leaves_files(chains, client):
+    """Abort(kAbortFile) leaves out all that is behind the entry in the file, and nothing else."""
+    chain, leaves = chains(), Leaves(0)
+    with dtpnode.proof(chain, client=client):
+        assert chain.Process(leaves, "", 3000, 200) == 0  # 101 entries of a file, and those up to 200 of the next one
+        assert leaves.GetOutputList().FindObject("n").GetVal() == 101 + 200
+        with pytest.raises(RuntimeError, match="none of its methods names kAbortFile"):
+            chain.Process(Hides(0), "", 20)
+    chain.Draw(">>some", "Entry$ % 2 == 0", "entrylist")
+    chain.SetEntryList(ROOT.gDirectory.Get("some"))
+    with dtpnode.proof(chain, client=client):
+        assert chain.Process(leaves) == 0
+    assert leaves.GetOutputList().FindObject("n").GetVal() == 3 * 151  # and nothing of the query before
 
 
 def test_selector_in_python_that_ends_its_process(chains, client, folder):

@@ -1,11 +1,13 @@
 """Selectors that are classes in Python: ROOT runs them in the processes of the pool's Python, which has to have PyROOT.
 
 What goes to a node is the selector as its class's functions and its attributes, and the chain as the names of its
-files, its friends, aliases and entry list. Each item is a range of entries, over which a selector of its own runs.
+files, its friends, aliases and entry list. Each item is a range of entries, over which a selector of its own runs;
+where the class names kAbortFile it is a file, or what is to be run of it.
 Their outputs are merged here, by their Merge, in the order of the ranges. What has none stays apart, and is named.
 Ranges that end their process, on several nodes, are missing, and all others count.
 """
 
+import bisect
 import functools
 import os
 import pickle
@@ -77,6 +79,7 @@ def process(
             f"there are no files to run over: the chain {chain.GetName()} has none",
             "add some: Add() returns how many files it has found",
         )
+    selector.GetOutputList().Clear("nodelete")  # One that has run before has its output, which refuses namesakes.
     selector.SetInputList(given)
     selector.SetOption(option)
     selector.Begin(root().nullptr)
@@ -96,11 +99,14 @@ def process(
     if first < 0:
         first = count = 0  # as in ROOT, which finds no such entry, and goes on to no other
     last = entries if count < 0 else min(first + count, entries)
-    # At least one item, even if it is empty: SlaveBegin books the output.
+    whole = _names_abort_file(type(selector))
     size = max(min(-(-(last - first) // (client.slots * ITEMS)), MOST), 1)
-    items = [(at, min(size, last - at)) for at in range(first, last, size)] or [(first, 0)]
+    between = _first_of_files(chain, entries) if whole else range(first, last, size)
+    cuts = [first, *(at for at in between if first < at < last), last]
+    # At least one item, even if it is empty: SlaveBegin books the output.
+    items = [(a, b - a) for a, b in zip(cuts, cuts[1:]) if b > a] or [(first, 0)]
     with _by_value(), _without_classes(type(selector)) as classes:
-        shipped = _Shipped(classes, dict(vars(selector)), described, [pickle.dumps(o) for o in given], option)
+        shipped = _Shipped(classes, dict(vars(selector)), described, [pickle.dumps(o) for o in given], option, whole)
         total: Total = {}
         name = f"{type(selector).__name__} (Python)"
         with client.executor(imports=["ROOT"], name=name, stall=HOUR) as pool:
@@ -163,6 +169,27 @@ def _starts(chain: Any) -> list[int]:
     return [int(offsets[i]) for i in range(chain.GetNtrees() + 1)]
 
 
+def _first_of_files(chain: Any, entries: int) -> list[int]:
+    """The entries with which the files of a chain begin, counted in its entry list if it has one."""
+    starts = _starts(chain)
+    if not chain.GetEntryList():
+        return starts
+    return [bisect.bisect_left(range(entries), start, key=chain.GetEntryNumber) for start in starts]
+
+
+def _names_abort_file(cls: Any) -> bool:
+    """Whether a method of a class names kAbortFile. ROOT skips the rest of the file then, and so it must not be
+    divided."""
+    members = [m for k in cls.__mro__ if "__cpp_cross__" in vars(k) for m in vars(k).values()]
+    return any(_names(getattr(getattr(m, "__func__", m), "__code__", None), "kAbortFile") for m in members)
+
+
+def _names(code: Any, name: str) -> bool:
+    return code is not None and (
+        name in code.co_names or any(isinstance(c, types.CodeType) and _names(c, name) for c in code.co_consts)
+    )
+
+
 def _missing(chain: Any, lost: list[tuple[Item, ItemLost]]) -> list[dict[str, Any]]:
     """Ranges that were given up, by the files that they are of. Where the chain has an entry list, those entries of
     them are missing that are in the list."""
@@ -217,10 +244,16 @@ class _Shipped:
     """What runs on the nodes, called with a range (first, count)."""
 
     def __init__(
-        self, classes: list[Any], attributes: dict[str, Any], chain: dict[str, Any], given: list[bytes], option: str
+        self,
+        classes: list[Any],
+        attributes: dict[str, Any],
+        chain: dict[str, Any],
+        given: list[bytes],
+        option: str,
+        whole: bool,
     ) -> None:
         self._classes, self._attributes, self._chain, self._given = classes, attributes, chain, given
-        self._option, self._key = option, uuid.uuid4().hex
+        self._option, self._whole, self._key = option, whole, uuid.uuid4().hex
 
     def __repr__(self) -> str:
         return self._classes[-1][0] if self._classes else "selector"  # which messages name the call by
@@ -273,6 +306,8 @@ class _Shipped:
             for f in members.values():
                 for cell in _own_class(f):
                     cell.cell_contents = base
+        if not self._whole and not any("Abort" in members for _, _, members in self._classes):
+            base.Abort = _abort_undivided  # only now, since ROOT would call what the class is made with from C++
         return base
 
     def _chained(self, ROOT: Any) -> tuple[Any, ...]:
@@ -294,6 +329,18 @@ class _Shipped:
         if listed is not None:
             chain.SetEntryList(listed)
         return chain, friends, listed
+
+
+def _abort_undivided(self: Any, why: str, *what: Any) -> None:
+    """TSelector::Abort of selectors of which a file may be divided."""
+    import ROOT  # type: ignore[import-not-found,unused-ignore]
+
+    if what and what[0] == ROOT.TSelector.kAbortFile:
+        raise RuntimeError(
+            f"the selector has called Abort(kAbortFile), {why!r}, and none of its methods names kAbortFile: the parts "
+            "of this file may have run apart. Call self.Abort(why, ROOT.TSelector.kAbortFile) in a method of its class"
+        )
+    ROOT.TSelector.Abort(self, why, *what)
 
 
 def _place(chain: Any) -> str:

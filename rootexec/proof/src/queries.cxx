@@ -295,6 +295,7 @@ Long64_t TProof::Run(dtpnode::Query &query) {
   fQueries->Add(result);
 
   TList input;
+  selector.GetOutputList()->Clear("nodelete"); // An object that has run before has its output, which refuses namesakes.
   selector.SetInputList(fInput);
   selector.SetOption(options.rest);
   selector.Begin(nullptr);
