@@ -128,7 +128,7 @@ def _write(path: str, objects: Mapping[str, Any]) -> None:
         file = root.TFile.Open(path, "RECREATE")
         for name, value in objects.items():
             if isinstance(value, root.TObject):
-                file.WriteTObject(others.pop(name), name)
+                _write_named(file, others.pop(name), name)
         file.Close()
         del here
     if not others:
@@ -145,6 +145,19 @@ def _write(path: str, objects: Mapping[str, Any]) -> None:
                 file[name] = value
             except TypeError as e:
                 raise Error(f"input {name!r} cannot be written to a ROOT file: {e}") from None
+
+
+def _write_named(file: Any, value: Any, name: str) -> None:
+    """Writes an object of PyROOT, which has a name in the file that FindObject finds it by, and here its own."""
+    own = str(value.GetName())
+    if own == name or not hasattr(value, "SetName"):  # FindObject finds one without a name by that of its class.
+        file.WriteTObject(value, name)
+        return
+    value.SetName(name)
+    try:
+        file.WriteTObject(value, name)
+    finally:
+        value.SetName(own)
 
 
 def _count(number: Any, what: str) -> int:
