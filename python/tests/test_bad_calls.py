@@ -862,3 +862,17 @@ def test_failed_processes_are_told_once(client, capfd):
     told = re.findall(rf"session {pool.name[:12]}: a process has failed on local-0 at item (\d): .*SIGABRT", err)
     assert len(told) == len(set(told)) == 3
     assert re.search(rf"processes have failed \d+ times more; `dtpnode logs {pool.name[:12]}`", err)
+
+
+def test_futures_that_their_user_settles(client, caplog):
+    """They keep what they were given, and others are as they would be."""
+    with client.executor(max_workers=1) as pool:
+        runs = pool.submit(time.sleep, 0.3)
+        waits, large, fails = pool.submit(abs, -1), pool.submit(bytes, 2 << 20), pool.submit(int, "x")
+        while not runs.running():
+            time.sleep(0.01)
+        for future in runs, waits, large, fails:
+            future.set_result("mine")
+        last = pool.submit(abs, -2)
+        assert last.result(LIMIT) == 2 and pool.submit(abs, -3).result(LIMIT) == 3
+        assert [f.result() for f in (runs, waits, fails)] == ["mine"] * 3

@@ -51,12 +51,14 @@ def test_n_jobs(client):
 
 
 def test_options_that_there_are_not(client, parallel):
-    with pytest.raises(TypeError, match='"dtpnode" has no option nosuch; it has client, env, modules, files'):
+    with pytest.raises(TypeError, match='"dtpnode" has no option nosuch; it has client, env, modules, files, stall'):
         joblib.parallel_config(backend="dtpnode", nosuch=1)
     with pytest.raises(TypeError, match="client must be a dtpnode.Client, and not str: 'foo'"):
         joblib.parallel_config(backend="dtpnode", client="foo")
     with pytest.raises(TypeError, match="files: Parallel has no such options; joblib.parallel_config"):
         parallel(files=["x"])(joblib.delayed(abs)(i) for i in range(3))
+    with pytest.raises(TypeError, match="stall: Parallel has no such options"):
+        parallel(stall=1)(joblib.delayed(abs)(i) for i in range(3))
 
 
 def test_nested(parallel):

@@ -54,7 +54,9 @@ class Client:
     own time, which uses all processors of this host. That ends when the client is closed, or else with the last that
     uses it: the client, or an executor, a reduction or a job that it has made.
     ``Client(state)`` talks to the daemon with that state folder, which must run. Threads may share a client. In a call,
-    where the daemon is that of whoever owns the node, ``Client()`` is an ``Error``.
+    where the daemon is that of whoever owns the node, ``Client()`` is an ``Error``. ``Client(state)`` is none, but a
+    call that waits for others which it has submitted keeps its slot: where such calls have all slots they wait without
+    end.
     """
 
     def __init__(self, state: str | Path | None = None) -> None:

@@ -8,7 +8,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from concurrent.futures import BrokenExecutor, Future
+from concurrent.futures import BrokenExecutor, Future, InvalidStateError
 from dataclasses import dataclass, field
 from typing import Any, Callable
 
@@ -258,7 +258,7 @@ class Receiver:
         error = item_lost(lost, job.before + first, job.before + last, job.name, self._call(job, first))
         for future in self._take(job, first, last - first):
             if future is not None:
-                future.set_exception(error)
+                refuse(future, error)
 
     def _call(self, job: Job, unit: int) -> str:
         """The call that is a unit, as its user has written it; empty if that is not known."""
@@ -269,7 +269,10 @@ class Receiver:
         futures.reverse()
         for value in values:
             # Nothing here refers to a future, and so to its result, for longer than until it is settled.
-            settle(futures.pop(), value)
+            try:
+                settle(futures.pop(), value)
+            except InvalidStateError:  # as in refuse
+                pass
 
     def _held(self, job: Job, run: dict[str, Any]) -> None:
         """Takes values that lie in a file. Large ones stay there until somebody asks for their futures' results. Where
@@ -294,7 +297,8 @@ class Receiver:
                 continue
             self._values(job, first, small)
             first, size, small = unit + 1, 0, []
-            settle_later(self._take(job, unit, 1)[0], Value(file, at, n), self._taker(job, unit, n))
+            with contextlib.suppress(InvalidStateError):
+                settle_later(self._take(job, unit, 1)[0], Value(file, at, n), self._taker(job, unit, n))
         self._values(job, first, small)
         del file
         self._files.make_room()
@@ -335,7 +339,7 @@ class Receiver:
             if not whole and ended:
                 self.broken = self.broken or error
         for unit, f in left:
-            f.set_exception(broken_by(error) if ended else item_lost(
+            refuse(f, broken_by(error) if ended else item_lost(
                 {"reason": str(error)}, job.before + unit, job.before + unit + 1, job.name, self._call(job, unit)
             ))
         if not whole and ended:
@@ -383,7 +387,7 @@ class Receiver:
             logger.critical("the session %s is broken: %s", self.name[:12] or self._title, first)
         self._tell_lost(sum(not f.done() for f in left) + self._unsent())
         for f in left:
-            f.set_exception(broken_by(why))
+            refuse(f, broken_by(why))
 
     def _unsent(self) -> int:
         """How many calls are lost with the session though they were not on their way."""
@@ -442,6 +446,12 @@ def item_lost(lost: dict[str, Any], first: int, last: int, job: str, call: str =
 def printed(job: str) -> str:
     """Where to look for what the calls of a job have printed."""
     return f"`dtpnode logs {job[:12]}` has the last 256 KiB that the job has printed on each node"
+
+
+def refuse(future: "Future[Any]", error: BaseException) -> None:
+    """Gives a future its exception."""
+    with contextlib.suppress(InvalidStateError):  # Its user has settled it, which is to trouble no others.
+        future.set_exception(error)
 
 
 def settle(future: "Future[Any] | None", value: bytes) -> None:

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections import deque
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass
 from typing import Any, Callable, Iterable, Protocol, Sequence
 
@@ -35,7 +35,7 @@ from ._notes import Notes
 from ._opening import open_job
 from ._pickles import MAX_ITEM
 from ._prints import Output, Prints
-from ._receiver import AGAIN, PATIENCE, RETRY, ROOM, Append, Job, Receiver, broken_by, logger
+from ._receiver import AGAIN, PATIENCE, RETRY, ROOM, Append, Job, Receiver, broken_by, logger, refuse
 from ._shown import show
 from ._sums import named
 from ._taken import Takings
@@ -86,8 +86,11 @@ class Call:
             )
 
     def start(self) -> bool:
-        """Whether the call is to run: it has not been cancelled."""
-        self.running = self.running or self.future.set_running_or_notify_cancel()
+        """Whether the call is to run: it has not been cancelled, nor its future settled by its user."""
+        try:
+            self.running = self.running or self.future.set_running_or_notify_cancel()
+        except (InvalidStateError, RuntimeError):
+            return False
         return self.running
 
 
@@ -246,8 +249,8 @@ class Session(Receiver):
         return f"client.attach({self.name[:12]!r}) has their futures in another process"
 
     def _begin(self) -> None:
-        """Sends what there is room for if nothing is on its way yet: calls that were submitted a moment ago would run by
-        now if the sender had had the time, and only those that wait behind them are to be cancelled."""
+        """Sends what there is room for if nothing is on its way yet: calls that were submitted a moment ago would run
+        by now if the sender had had the time, and only those that wait behind them are to be cancelled."""
         with self._lock:
             idle = not self._job.sent and not self._job.unanswered and not self._rolls() and self.broken is None
         if idle and self._sending.acquire(blocking=False):
@@ -676,7 +679,7 @@ class Session(Receiver):
             if isinstance(call.future, LateFuture):
                 call.future.keep_no_more()
             if call.start():
-                call.future.set_exception(broken_by(why))
+                refuse(call.future, broken_by(why))
 
 
 def calls(n: int) -> str:

@@ -32,7 +32,7 @@ from ._opening import check_stall
 
 __all__ = ["Backend"]
 
-OPTIONS = ("client", "env", "modules", "files")
+OPTIONS = ("client", "env", "modules", "files", "stall")
 JOBLIBS = {"nesting_level", "inner_max_num_threads"}  # which joblib itself gives its backends
 
 
