@@ -600,6 +600,33 @@ def test_large_constants_travel_in_parts(here):
     assert dask.compute(x.sum(), dask.delayed(len)(x)) == (data.sum(), len(data))
 
 
+class Table:
+    """An object of which dask does not know how large it is."""
+
+    def __init__(self, values):
+        self.values = values
+
+
+def test_large_constants_of_any_kind(here, monkeypatch):
+    """Neither the class of a constant matters, nor whether dask fuses it into the tasks that take it. All limits are a
+    hundredth here."""
+    monkeypatch.setattr(_graphsend, "MAX_ITEM", 320 << 10)
+    monkeypatch.setattr(_graph, "WEIGHT", 80 << 10)
+    monkeypatch.setattr(dtpnode.dask, "PIECE", 80 << 10)
+    monkeypatch.setattr(dtpnode.dask, "LARGE", 10 << 10)
+    data = np.arange(50_000.0)
+    array, table = da.from_array(data), dask.delayed(Table(data))
+    bag = db.from_sequence([bytes(200 << 10)] * 2, npartitions=1)
+    uneven = dask.delayed([b"x"] * 1000 + [bytes(400 << 10)])
+
+    def out():
+        return dask.compute((array + 1).sum(), bag.map(len).sum(), table.values.sum(), dask.delayed(len)(uneven))
+
+    assert out() == (want := ((data + 1).sum(), 400 << 10, data.sum(), 1001))
+    array, bag, table, uneven = array.persist(), bag.persist(), table.persist(), uneven.persist()
+    assert out() == want
+
+
 def test_only_what_was_asked_for_comes(here, monkeypatch):
     """Of a tree over 40 MB some bytes come to this process."""
     came = []

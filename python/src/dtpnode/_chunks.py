@@ -260,8 +260,9 @@ def is_sum(parts: "Parts") -> bool:
 
 
 def takes(a: Any, b: Any) -> bool:
-    """Whether coffea can add b to a in place. It needs mappings of a's class for that, such as a defaultdict, and numbers
-    that an array in a can hold. To make a new sum of the two it does not, and which chunk comes first is chance here."""
+    """Whether coffea can add b to a in place. It needs mappings of a's class for that, such as a defaultdict, and
+    numbers that an array in a can hold. To make a new sum of the two it does not, and which chunk comes first is chance
+    here."""
     import numpy as np
 
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):

@@ -15,14 +15,16 @@ comes to this process.
 
 import functools
 import os
+import pickle
 import sys
 import threading
 import warnings
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+import cloudpickle
 import dask
 from dask._task_spec import Alias, DataNode, Task, TaskRef, convert_legacy_graph, cull
 from dask.highlevelgraph import HighLevelGraph
@@ -254,7 +256,49 @@ def nested(keys: Any, values: Mapping[Key, Any]) -> Any:
 
 def is_small(node: Any) -> bool:
     """Whether a node is a constant that each graph may have with it."""
-    return isinstance(node, DataNode) and sizeof(node.value) < LARGE
+    return isinstance(node, DataNode) and not is_large(node.value)
+
+
+MEASURES: Any = sizeof  # which dask has for classes that it knows
+UNMEASURED = MEASURES.dispatch(object)  # and for all others
+SAMPLED = (list, tuple, set, frozenset, dict)  # of which dask looks at some elements
+ATOMS = (int, float, complex, bool, str, bytes, type(None))
+
+
+class _Enough(Exception):
+    pass
+
+
+class _Counted:
+    """A file of which nothing is kept, up to LARGE bytes."""
+
+    size = 0
+
+    def write(self, data: Any) -> int:
+        n = memoryview(data).nbytes
+        self.size += n
+        if self.size >= LARGE:
+            raise _Enough
+        return n
+
+
+def is_large(value: Any) -> bool:
+    """Whether a value is to be sent apart from the tasks that take it. Of an object of a class that dask does not know
+    it has the size without that of its attributes, and of a list a guess: these are pickled to be measured."""
+    if sizeof(value) >= LARGE:
+        return True
+    kind = type(value)
+    if issubclass(kind, ATOMS) or kind not in SAMPLED and MEASURES.dispatch(kind) is not UNMEASURED:
+        return False
+    for pickler in pickle.Pickler, cloudpickle.Pickler:  # of which the first is faster, and takes less
+        try:
+            pickler(_Counted(), 5).dump(value)
+            return False
+        except _Enough:
+            return True
+        except Exception:
+            continue
+    return False  # It has no pickle, and is not sent if nobody needs it.
 
 
 def is_stored(node: Any) -> bool:
@@ -282,10 +326,10 @@ def taken(nodes: dict[Key, Node], asked: list[Key]) -> tuple[dict[Key, Node], di
         if is_stored(node):
             stored[key] = node.args[0]
         elif is_fused(node):
-            out[key], found = opened(node)
-            for s in found:
-                stored[name_of(s)] = s
-                out[name_of(s)] = Task(name_of(s), _graphrun.persisted, s)
+            out[key], found = opened(node, lambda n: name_of(n.args[0]) if is_stored(n) else None)
+            for name, task in found.items():
+                stored[name] = task.args[0]
+                out[name] = Task(name, _graphrun.persisted, task.args[0])
     for key in asked:
         real = behind(out, key)
         if real not in stored:
@@ -302,24 +346,27 @@ def is_fused(node: Any) -> bool:
     return type(node) is Task and node.has_subgraph()
 
 
-def opened(fused: Task) -> tuple[Task, list[Stored]]:
-    """A task that dask has fused, with what it has of earlier graphs taken from outside, and what that is. One of the
-    tasks in it may have been fused, too, when it was optimized once before."""
+def opened(fused: Task, named: Callable[[Node], Key | None]) -> tuple[Task, dict[Key, Node]]:
+    """A task that dask has fused, with those nodes in it taken from outside for which there is a name there, and these
+    by their names. One of the tasks in it may have been fused, too, when it was optimized once before."""
     inner, outkey, inkeys, *values = fused.args
-    takes: dict[Key, Stored] = {}
-    rest: dict[Key, Any] = {}
+    names: dict[Key, Key] = {}  # by what they are called within
+    found: dict[Key, Node] = {}
+    rest: dict[Key, Node] = {}
     for key, node in inner.items():
-        if is_stored(node):
-            takes[key] = node.args[0]
+        name = named(node)
+        if name is not None:
+            names[key], found[name] = name, node
             continue
         if is_fused(node):
-            node, deeper = opened(node)
-            takes.update((name_of(s), s) for s in deeper)
+            node, deeper = opened(node, named)
+            names.update((name, name) for name in deeper)
+            found.update(deeper)
         rest[key] = node
-    if not takes:
-        return fused, []
-    refs = [TaskRef(name_of(s)) for s in takes.values()]
-    return Task(fused.key, fused.func, rest, outkey, (*inkeys, *takes), *values, *refs), list(takes.values())
+    if not found:
+        return fused, {}
+    refs = [TaskRef(name) for name in names.values()]
+    return Task(fused.key, fused.func, rest, outkey, (*inkeys, *names), *values, *refs), found
 
 
 def name_of(stored: Stored) -> Key:
@@ -340,22 +387,33 @@ def weighed(nodes: Mapping[Key, Node], stored: Mapping[Key, Stored], weights: di
 
 
 def apart(nodes: dict[Key, Node], but: frozenset[str]) -> tuple[dict[Key, Node], dict[Key, int]]:
-    """Makes tasks of large constants, which are sent once then: of those that are too large for an item several. With
-    that the bytes of such tasks."""
+    """Makes tasks of large constants, also of those within tasks that dask has fused, which are sent once then: of
+    those that are too large for an item several. With that the bytes of such tasks."""
     weights: dict[Key, int] = {}
-    out = nodes
+    out = dict(nodes)
+    large: dict[Key, Node] = {}
     for key, node in nodes.items():
-        if not isinstance(node, DataNode) or is_small(node):
-            continue
-        if out is nodes:
-            out = dict(nodes)
+        if is_fused(node):
+            out[key], found = opened(node, data_name)
+            large.update(found)
+        elif isinstance(node, DataNode) and is_large(node.value):
+            large[key] = node
+    for key, node in large.items():
         try:
             pickled = _pickles.by_value(node.value, but)
         except Exception as e:
-            raise unsendable(key, node.value) from e
+            raise unsendable(node.key, node.value) from e
         names = [("dtpnode-part", key, i) for i in range(0, len(pickled), PIECE)]
         for name, at in zip(names, range(0, len(pickled), PIECE)):
             out[name] = Task(name, bytes, pickled[at : at + PIECE])
             weights[name] = min(PIECE, len(pickled) - at)
         out[key] = Task(key, _graphrun.joined, *(TaskRef(name) for name in names))
     return out, weights
+
+
+def data_name(node: Node) -> Key | None:
+    """What a large constant in a task that dask has fused is called outside of it: there it is one, whichever tasks
+    have it."""
+    if not isinstance(node, DataNode) or not is_large(node.value):
+        return None
+    return "dtpnode-data", id(node.value)
