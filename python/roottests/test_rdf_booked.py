@@ -1,5 +1,6 @@
 """What a distributed RDataFrame refuses when an operation is booked, or when it is made, and how its values merge."""
 
+import functools
 import hashlib
 import os
 import pickle
@@ -225,3 +226,112 @@ def test_words_for_what_goes_wrong_on_nodes():
     unknown = RuntimeError("RDataFrame: An error occurred during just-in-time compilation.")
     assert "(in range 1)\nNodes do not know what was declared" in str(_rdfbackend.named(unknown, "range 1"))
     assert str(_rdfbackend.named(RuntimeError("odd"), "range 1")) == "odd\n(in range 1)"
+
+
+def test_arguments_are_held_as_they_were(client, files, tmp_path):
+    """They may be changed, and be used for something else, before the graph runs."""
+    frame = ROOT.RDataFrame("t", files, executor=client, npartitions=1)
+    columns, edges, how = ["x"], numpy.array([0.0, 50.0, 200.0]), options(fLazy=True)
+    model = ROOT.RDF.TH1DModel("h", "", 4, 0.0, 200.0)
+    histograms = frame.Histo1D(model, "x"), frame.Histo1D(("e", "", 2, edges), "x")
+    written, arrays = frame.Snapshot("t", f"{tmp_path}/held.root", columns, how), frame.AsNumpy(columns, lazy=True)
+    columns.append("v")
+    edges[1], model.fName, model.fNbinsX = 100.0, "other", 40
+    how.fLazy, how.fOutputFormat = False, ROOT.RDF.ESnapshotOutputFormat.kRNTuple
+    assert list(arrays.GetValue()) == ["x"]
+    assert (histograms[0].GetName(), histograms[0].GetNbinsX(), histograms[1].GetBinContent(1)) == ("h", 4, 50)
+    assert list(written.GetValue().GetColumnNames()) == ["x"]
+    with ROOT.TFile.Open(f"{tmp_path}/held_0.root") as file:
+        assert isinstance(file.Get("t"), ROOT.TTree)
+
+
+def test_what_is_refused_is_no_more_in_the_graph(client, tmp_path):
+    """In one process a dataframe is as it was before, when ROOT does not compile what a user has mistyped."""
+    frame = ROOT.RDataFrame(10, executor=client, npartitions=1).Define("x", "1.")
+    with pytest.raises(ROOT.std.runtime_error):
+        frame.Define("y", "xx * 2")
+    with pytest.raises(ValueError, match="late.root has fMode UPDATE"):
+        frame.Snapshot("t", f"{tmp_path}/late.root", ["x"], options(fMode="UPDATE"))
+    assert frame.Count().GetValue() == 10 and os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("one_file", [True, pytest.param(False, marks=pytest.mark.long)])
+def test_snapshots_that_replace_nothing(client, tmp_path, one_file):
+    frame = ROOT.RDataFrame(10, executor=client, npartitions=1, one_file=one_file).Define("x", "1.")
+    arguments = "t", f"{tmp_path}/new.root", ["x"], options(fMode="CREATE")
+    assert frame.Snapshot(*arguments).Count().GetValue() == 10
+    (name,) = os.listdir(tmp_path)
+    content = (tmp_path / name).read_bytes()
+    with pytest.raises(dtpnode.Error, match=f"its fMode is CREATE, and .*{name} exists"):
+        frame.Redefine("x", "2.").Snapshot(*arguments)
+    assert os.listdir(tmp_path) == [name] and (tmp_path / name).read_bytes() == content
+
+
+def test_names_of_folders_are_no_names_of_files(tmp_path):
+    from dtpnode import _rdfsnapshot
+
+    folder = tmp_path / "v6.root.d"
+    folder.mkdir()
+    (folder / "a_3.root").touch()
+    _rdfsnapshot._check_targets([f"{folder}/a.root", f"{folder}/b.root"])
+    assert _rdfsnapshot._numbered(f"{folder}/a.root") == ["a_3.root"]
+
+
+def test_a_tree_of_two_samples(client, files):
+    """Ranges would have the metadata of one of them each time."""
+    def spec(*samples):
+        made = ROOT.RDF.Experimental.RDatasetSpec()
+        for number, names in enumerate(samples):
+            metadata = ROOT.RDF.Experimental.RMetaData()
+            metadata.Add("scale", float(number))
+            made.AddSample(ROOT.RDF.Experimental.RSample(f"s{number}", "t", names, metadata))
+        return made
+
+    with pytest.raises(ValueError, match="b0.root/t in sample 's1' and in another one"):
+        ROOT.RDataFrame(spec(files[:1], files), executor=client)
+    for samples in (files[:1], files[1:]), (files[:1] * 2, files[1:]):
+        ROOT.RDataFrame(spec(*samples), executor=client)
+
+
+@pytest.mark.parametrize(("names", "parts"), [(1, 49), (3, 187), (3, 4)])
+def test_the_last_range_ends_with_the_last_file(names, parts):
+    """1 / 49 * 49 is less than 1, and 3 / 187 * 187 is more than 3."""
+    from ROOT._distrdf import Ranges
+
+    from dtpnode import _rdfbackend
+
+    for friends in None, object():
+        ranges = Ranges.get_percentage_ranges(["t"] * names, [*"abc"[:names]], parts, friends, None, None)
+        _rdfbackend.complete(ranges)
+        last = ranges[-1]
+        read = last.filenames[last.first_file_idx : last.last_file_idx]
+        assert read == ["abc"[names - 1]] and last.last_tree_end_perc == 1 > last.first_tree_start_perc
+    empty = Ranges.get_balanced_ranges(10, 2, None)
+    _rdfbackend.complete(empty)
+    assert [r.end for r in empty] == [5, 10]
+
+
+def drawn(graph, sizes):
+    sizes.append(graph.GetN())
+
+
+def test_order_of_what_is_drawn_meanwhile(client, files, monkeypatch, tmp_path):
+    """Ranges that end in another order give the rows of columns, graphs and files in that of the ranges."""
+    from dtpnode import _rdfbackend
+
+    run = _rdfbackend.Backend._run
+    monkeypatch.setattr(
+        _rdfbackend.Backend, "_run",
+        lambda self, *args: reversed([[one] for some in run(self, *args) for one in sorted(some)]),
+    )
+    frame = ROOT.RDataFrame("t", files, executor=client, npartitions=2, one_file=True)
+    histogram, arrays = frame.Histo1D(("h", "", 10, 0.0, 200.0), "x"), frame.AsNumpy(["x"], lazy=True)
+    graphs = [frame.Graph("x", "x") for _ in range(2)]
+    written = frame.Snapshot("t", f"{tmp_path}/drawn.root", ["x"], options(fLazy=True))
+    sizes = []
+    ROOT.RDF.Distributed.LiveVisualize({histogram: None, graphs[0]: functools.partial(drawn, sizes=sizes)})
+    assert histogram.GetEntries() == 200 and sizes == [100, 200]
+    assert list(arrays.GetValue()["x"]) == list(range(200))
+    for graph in graphs:
+        assert [graph.GetPointX(i) for i in range(graph.GetN())] == list(range(200))
+    assert list(written.GetValue().AsNumpy(["x"])["x"]) == list(range(200))

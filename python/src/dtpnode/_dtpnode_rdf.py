@@ -460,7 +460,7 @@ class Total:
         self.apart: dict[int, list[Any]] = {}  # by numbers of ranges: what is in order
         self.order: list[bool] = []  # of what the graph gives, which is in order
         if result.mergeables is not None:
-            self.order = [_in_order(value) for value in result.mergeables]
+            self.order = [in_order(value) for value in result.mergeables]
             self.apart[number] = [value for value, is_so in zip(result.mergeables, self.order) if is_so]
             result.mergeables = [value for value, is_so in zip(result.mergeables, self.order) if not is_so]
 
@@ -490,7 +490,7 @@ class Total:
         return self.result
 
 
-def _in_order(value: Any) -> bool:
+def in_order(value: Any) -> bool:
     """Whether what ranges give is to be put together in their order."""
     return hasattr(value, "Merge") or _is(value, "TGraph")
 

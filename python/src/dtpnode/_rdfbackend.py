@@ -260,6 +260,7 @@ class Backend(Base.BaseBackend):  # type: ignore[misc]
         _rdfbooked.check_source(args)
         backend = Backend(self.client, self.options)
         head = HeadNode.get_headnode(backend, kwargs.pop("npartitions", None), *args)
+        _rdfbooked.check_samples(head)
         backend._head = weakref.ref(head)
         _rdfbooked.watch(head)
         return DataFrame.RDataFrame(head)
@@ -300,6 +301,7 @@ class Backend(Base.BaseBackend):  # type: ignore[misc]
 
     def ProcessAndMerge(self, ranges: list[Any], mapper: Any, reducer: Callable[[Any, Any], Any]) -> Any:
         """Runs the ranges of a graph, and merges what they give in their order."""
+        complete(ranges)
         self._snapshots = Snapshots(mapper, self.options.one_file)
         if not self._snapshots.folders and len(ranges) * size(mapper) > LARGE:
             return self._reduce(ranges, mapper, reducer)
@@ -313,14 +315,21 @@ class Backend(Base.BaseBackend):  # type: ignore[misc]
     def ProcessAndMergeLive(
         self, ranges: list[Any], mapper: Any, reducer: Callable[[Any, Any], Any], drawables: dict[int, Any]
     ) -> Any:
-        """As ProcessAndMerge, in the order in which ranges end; what is there so far is drawn each time."""
+        """As ProcessAndMerge, in the order in which ranges end, but for what has an order of its own; what is there so
+        far is drawn each time."""
+        complete(ranges)
         total: Any = None
         self._snapshots = Snapshots(mapper, self.options.one_file)
         reducer = task.exact(reducer)
+        ordered, left = Ordered(), len(ranges)
         with _canvas(len(drawables)) as canvas:
             for some in self._run(ranges, mapper):
-                for _, result in some:
+                for at, result in some:
+                    ordered.take(at, result)
                     total = result if total is None else reducer(total, result)
+                    left -= 1
+                if not left:
+                    ordered.give(total, reducer)
                 if total is not None and total.mergeables is not None:
                     _draw(canvas, total.mergeables, drawables)
         return self._last(total)
@@ -450,6 +459,39 @@ def joined_late(values: list[Any]) -> None:
     for i, value in enumerate(values):
         if type(value) is AsNumpyResult:
             values[i] = Columns(value.GetValue())
+
+
+class Late(AsNumpyResult):  # type: ignore[misc]
+    """Stands for something in what ranges have given so far that is put together when all is there."""
+
+    def __init__(self) -> None:
+        super().__init__([], [])
+
+    def Merge(self, _: Any) -> None:
+        pass
+
+
+class Ordered:
+    """What is to be put together in the order of ranges, though they are merged in another order."""
+
+    def __init__(self) -> None:
+        self._rows: dict[int, dict[int, Any]] = {}  # by the place of the range, and that of the value in its result
+
+    def take(self, at: int, result: Any) -> None:
+        """Takes that out of the result of a range. A graph is there still, since it may be drawn."""
+        for i, value in enumerate(result.mergeables or ()):
+            if task.in_order(value):
+                graph = not hasattr(value, "Merge")
+                self._rows.setdefault(at, {})[i] = pickle.loads(pickle.dumps(value)) if graph else value
+                result.mergeables[i] = value if graph else Late()
+
+    def give(self, total: Any, reducer: Callable[[Any, Any], Any]) -> None:
+        """Puts it together, into the total of all ranges."""
+        rows = [type(total)(list(row.values()), None) for _, row in sorted(self._rows.items())]
+        if rows:
+            places = next(iter(self._rows.values()))
+            for i, value in zip(places, functools.reduce(reducer, rows).mergeables):
+                total.mergeables[i] = value
 
 
 class Tree:
@@ -652,6 +694,14 @@ def piece_of(some: Any, what: str, but: frozenset[str]) -> "task.Piece":
     return task.Piece(_pickles.by_value(some, but), what, files_of(some))
 
 
+def complete(ranges: list[Any]) -> None:
+    """Has the last range end with the last file. ROOT computes its end as a multiple of a fraction, which may come to a
+    bit less, so that a last entry is left out, or to a bit more, which is the begin of a file that there is not."""
+    last = ranges[-1]
+    if hasattr(last, "last_tree_end_perc"):
+        last.last_file_idx, last.last_tree_end_perc = len(last.filenames), 1.0
+
+
 def names_of(some: Any) -> list[str]:
     """The names of the files that a range reads."""
     if not hasattr(some, "filenames"):
@@ -687,14 +737,14 @@ def words(some: Any, n: int) -> str:
     return f"{which}: {trees[0]} of {files[0]} from {first}, to {trees[-1]} of {files[-1]} up to {last}"
 
 
-SIGNALS = {128: "bus error", 129: "segmentation violation", 132: "illegal instruction", 133: "abort"}
+SIGNALS = {128: "a bus error", 129: "a segmentation violation", 132: "an illegal instruction", 133: "an abort"}
 
 
 def with_signal(message: str) -> str:
     """What is said of a process that has ended, with the signal after which ROOT leaves with a status of its own."""
     return re.sub(
         r"left with exit status (\d+)\b",
-        lambda m: f"{m[0]}, as ROOT does after a {SIGNALS[int(m[1])]}" if int(m[1]) in SIGNALS else m[0],
+        lambda m: f"{m[0]}, as ROOT does after {SIGNALS[int(m[1])]}" if int(m[1]) in SIGNALS else m[0],
         message,
     )
 

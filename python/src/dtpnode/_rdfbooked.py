@@ -3,9 +3,11 @@
 What would be silently wrong when it is run in ranges is refused here, where its user has written it.
 """
 
+import contextlib
+import copy
 import os
 import weakref
-from collections import deque
+from collections import Counter, deque
 from typing import Any
 
 import ROOT
@@ -17,6 +19,7 @@ class _Nodes(deque[Any]):
 
     def appendleft(self, node: Any) -> None:
         try:
+            _hold(node.operation)
             check(node.operation)
             if node.parent not in self:
                 raise ValueError(
@@ -35,6 +38,9 @@ def watch(head: Any) -> None:
 
     def pruned() -> None:
         head: Any = weak()
+        for node in head.graph_nodes:
+            if isinstance(node.operation, Operation.Transformation) and node.rdf_node is None:
+                node.has_user_references = False  # ROOT has refused it as it was booked, so that nobody has it.
         prune(head)  # It makes a new list.
         head.graph_nodes = _Nodes(head.graph_nodes)
 
@@ -56,6 +62,21 @@ def _at_once(operation: Any) -> bool:
     if isinstance(operation, Operation.Snapshot):
         return not (len(operation.args) == 4 and operation.args[3].fLazy)
     return isinstance(operation, Operation.AsNumpy) and not operation.kwargs.get("lazy", False)
+
+
+def _hold(operation: Any) -> None:
+    """Has an operation keep what its arguments are now, as ROOT does in one process: lists, models and options may be
+    changed, and used for something else, before the graph runs."""
+    operation.args = [_held(value) for value in operation.args]
+    operation.kwargs = {name: _held(value) for name, value in operation.kwargs.items()}
+
+
+def _held(value: Any) -> Any:
+    if callable(value):
+        return value  # ROOT's copy of one may be empty.
+    with contextlib.suppress(Exception):  # What cannot be copied cannot be sent either, and is refused for that.
+        return copy.deepcopy(value)
+    return value
 
 
 def check(operation: Any) -> None:
@@ -83,6 +104,22 @@ def check_source(args: tuple[Any, ...]) -> None:
                 f"the RDatasetSpec has a global range, from entry {first} to {end}, which ROOT's distributed "
                 "dataframes ignore: leave WithGlobalRange out, and name the files that you want, or write the entries "
                 "of the range to a file first, with the Snapshot of a dataframe in one process"
+            )
+
+
+def check_samples(head: Any) -> None:
+    """Refuses a tree that several samples have: ROOT knows of which sample a range is by the names of its trees."""
+    samples = getattr(head, "sampleMap", None) or {}
+    times = Counter(f"{file}/{tree}" for file, tree in zip(head.inputfiles, head.subtreenames)) if samples else {}
+    for tree, n in times.items():
+        sample = samples[tree]._sample if tree in samples else None
+        if sample is None or n == 1:
+            continue
+        own = zip(sample.GetFileNameGlobs(), sample.GetTreeNames())
+        if n > sum(tree == f"{file}/{name}" for file, name in own):
+            raise ValueError(
+                f"the RDatasetSpec has {tree} in sample {str(sample.GetSampleName())!r} and in another one, and ranges "
+                "would take it for the same sample each time: have one sample for each tree, or a dataframe for each"
             )
 
 
@@ -161,4 +198,9 @@ def _arrange(operation: Any) -> None:
     given["filename"] = path if "://" in path else os.path.expandvars(os.path.expanduser(path))
     if "options" in given:
         given.setdefault("columnList", "")  # all columns
+    if str(getattr(given.get("options"), "fMode", "")).upper() == "UPDATE":
+        raise ValueError(
+            f"the Snapshot into {given['filename']} has fMode UPDATE, which distributed dataframes cannot do: write "
+            "another file, and add its tree to that one by hadd or TFileMerger"
+        )
     operation.args, operation.kwargs = [given[name] for name in ARGUMENTS if name in given], {}

@@ -35,6 +35,11 @@ def writes_variations(operation: Any) -> bool:
     return len(operation.args) == 4 and bool(getattr(operation.args[3], "fIncludeVariations", False))
 
 
+def creates(operation: Any) -> bool:
+    """Whether a Snapshot is to write new files alone."""
+    return len(operation.args) == 4 and str(operation.args[3].fMode).upper() in ("CREATE", "NEW")
+
+
 class _RNTuples(SnapshotResult):  # type: ignore[misc]
     """Files with RNTuples, which ROOT's own result would read as trees."""
 
@@ -42,12 +47,25 @@ class _RNTuples(SnapshotResult):  # type: ignore[misc]
         return backend.make_dataframe(self.treename, self.filenames)
 
 
+def _stem(path: str) -> str:
+    """The path of a Snapshot's file without its suffix, behind which ranges put their numbers."""
+    folder, name = os.path.split(path)
+    return os.path.join(folder, name.partition(".root")[0])
+
+
+def _numbered(target: str) -> list[str]:
+    """The names of the files there are that look as if ranges had written them for a Snapshot."""
+    folder, base = os.path.split(_stem(target))
+    pattern = re.compile(re.escape(base) + r"_\d+\.root")
+    return sorted(name for name in os.listdir(folder) if pattern.fullmatch(name))
+
+
 def _check_targets(names: list[str]) -> None:
     """Refuses Snapshots into the same file: one of them would be lost."""
     seen: dict[str, str] = {}
     for name in names:
         # What ranges write is called by what comes before the suffix.
-        key = (name if "://" in name else os.path.realpath(name)).partition(".root")[0]
+        key = name.partition(".root")[0] if "://" in name else _stem(os.path.realpath(name))
         if key in seen:
             raise Error(
                 f"could not run two Snapshots into one file: {seen[key]} and {name}",
@@ -80,15 +98,30 @@ class Snapshots:
         name = f"dtpnode-{uuid.uuid4().hex}"
         folder = os.path.join(os.path.dirname(target), f".{name}")
         try:
-            os.mkdir(folder)
+            there = self._there(target) if creates(operation) else ""
+            if not there:
+                os.mkdir(folder)
         except OSError as e:
             self.drop()
             raise Error(f"could not write the Snapshot {operation.args[1]}: {e.strerror}: {folder}") from None
+        if there:
+            self.drop()
+            raise Error(
+                f"could not write the Snapshot {operation.args[1]}: its fMode is {operation.args[3].fMode}, and "
+                f"{there} exists",
+                "remove that, choose another name, or have RECREATE as fMode, which replaces files",
+            )
         self.folders[name], self._targets[name], self._parts[name] = folder, target, {}
         self._names[name] = str(operation.args[1])
         if writes_rntuple(operation):
             self._rntuples.add(name)
         self._moved.append((operation, os.path.join(name, os.path.basename(target))))
+
+    def _there(self, target: str) -> str:
+        """A file that is there already and that a Snapshot would replace; empty if there is none."""
+        if self._one_file:
+            return target if os.path.exists(target) else ""
+        return next((os.path.join(os.path.dirname(target), name) for name in _numbered(target)), "")
 
     @contextlib.contextmanager
     def elsewhere(self) -> Iterator[None]:
@@ -163,10 +196,9 @@ class Snapshots:
 
     def _warn(self, target: str, now: set[str]) -> None:
         """Warns of files of an earlier run, which look as if they were parts of this one."""
-        folder, base = os.path.split(target.partition(".root")[0])
-        pattern = re.compile(re.escape(base) + r"_\d+\.root")
-        old = sorted(n for n in os.listdir(folder) if pattern.fullmatch(n) and n not in now)
+        old = [name for name in _numbered(target) if name not in now]
         if old:
+            folder = os.path.dirname(target)
             more = f" and {len(old) - 1} more" if len(old) > 1 else ""
             warnings.warn(
                 f"{os.path.join(folder, old[0])}{more} are of an earlier Snapshot, and no part of this one",
