@@ -295,6 +295,18 @@ def test_dispatch(pool):
     assert pool.submit(lambda: (Shape(2).scaled(3), Shape(2).scaled("x"))).result() == (6, "x")
     assert called(kind, 1) == "int"
 
+    class Local:
+        @functools.singledispatchmethod
+        def kind(self, value):
+            return "object"
+
+        @kind.register
+        def _(self, value: int):
+            return "int"
+
+    assert Local().kind(1) == "int"
+    assert pool.submit(lambda: (Local().kind(1), Local().kind("x"))).result() == ("int", "object")
+
 
 def test_names_are_enough():
     """What another process has under its name is sent as that."""

@@ -114,6 +114,9 @@ class Executor(_Executor):
     that changes the working folder changes it for itself alone; files that it leaves there may be seen by later calls
     of the same process, and by nobody else: what is to stay is returned, or written to a path that all hosts see.
 
+    What a function keeps from call to call, such as a list that is a default of a parameter, or a variable of the
+    function around it, is one for the calls of a process: how many see it, and which, is nobody's to know.
+
     What this process has set is not set there: environment variables, warnings filters, levels of logging, numpy.seterr
     and the like. An ``initializer`` does that.
 

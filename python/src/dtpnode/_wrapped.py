@@ -28,6 +28,8 @@ def reduced(obj: Any) -> Any:
             return dispatching, (obj.registry[object],), (others, attributes(obj)), None, None, register
     elif kind is functools.cached_property and hasattr(obj, "lock"):  # as before Python 3.12
         return functools.cached_property, (obj.func,), {"attrname": obj.attrname, "__doc__": obj.__doc__}
+    elif kind is functools.singledispatchmethod and hasattr(obj, "_method_cache"):  # by weak references, in Python 3.13
+        return functools.singledispatchmethod, (obj.func,), {"dispatcher": obj.dispatcher}
     elif isinstance(obj, BaseException) and "__dataclass_fields__" in dir(kind) and _is_plain(kind):
         return exception, (kind, obj.args), vars(obj), None, None, give
     return NotImplemented
