@@ -296,6 +296,18 @@ def test_sums_by_any_way(work, level, order):
     assert shown(one.parts[0]) == want
 
 
+def inverse(n):
+    return {"sum": 1 / n}
+
+
+def test_words_for_items(client):
+    """Who calls an executor by itself has items, and not chunks."""
+    executor = DtpnodeExecutor(client, status=False, recoverable=True)
+    with pytest.warns(UserWarning, match=r"^1 item failed:\n  0: ZeroDivisionError: "):
+        out, problem = executor([0, 1, 2], inverse, None)
+    assert out == {"sum": 1.5} and isinstance(problem, ZeroDivisionError)
+
+
 def interrupt(when):
     """Has this thread be interrupted when something is so."""
     def look():
@@ -373,6 +385,15 @@ def test_interrupted_and_raised(client, tmp_path):
     threading.Thread(target=lambda: (await_stop(client), (tmp_path / "go").touch()), daemon=True).start()
     with pytest.raises(ValueError, match="no muons in "):
         executor(range(10), raising(tmp_path), None)
+
+
+def test_interrupted_before_anything(client):
+    """There is no total then: that no item has come to a node is nothing that a user has done wrong."""
+    future = mock.Mock()
+    type(future).total = mock.PropertyMock(side_effect=TypeError("reduce() of no items with no initial value"))
+    future.exception.return_value = dtpnode.Incomplete("the total is that of 0 items: it was stopped")
+    with pytest.raises(KeyboardInterrupt, match="interrupted before any of 3 items was done"):
+        DtpnodeExecutor(client)._stop(future, [1, 2, 3])
 
 
 def slow(folder):

@@ -218,7 +218,9 @@ def place(item: Any) -> Place:
 def shown(place: Place) -> str:
     """A chunk, or a file, in words."""
     _, file, tree, first, last = place
-    return f"{file}, {tree} entries {first:,} to {last - 1:,}" if first >= 0 else f"{file}, {tree}"
+    if first < 0:
+        return f"{file}, {tree}" if tree else file
+    return f"{file}, {tree} entries {first:,} to {last - 1:,}"
 
 
 def note(e: Exception, item: Any) -> None:

@@ -186,8 +186,8 @@ class DtpnodeExecutor(ExecutorBase):  # type: ignore[misc]
             if isinstance(out, dict) and isinstance(out.get("metrics"), dict):
                 out["metrics"] = Metrics(out["metrics"], added)
             warnings.warn(
-                f"interrupted: what is returned is that of {added:,} of {len(todo):,} {self.unit}s; the executor's "
-                "`report` has the others", stacklevel=3,
+                f"interrupted: what is returned is that of {added:,} of {counted(len(todo), self.unit)}; "
+                "the executor's `report` has the others", stacklevel=3,
             )
         return out, problem
 
@@ -267,11 +267,11 @@ class DtpnodeExecutor(ExecutorBase):  # type: ignore[misc]
         except KeyboardInterrupt:
             future.cancel()
             raise
-        except (Error, TypeError) as e:  # It is a TypeError where no item had come to a node.
+        except (Error, TypeError):  # It is a TypeError where no item had come to a node.
             error = future.exception()
             if error is not None and not isinstance(error, Incomplete):  # What ran then has raised.
                 raise told(error, gone(future), todo) from None
-            raise KeyboardInterrupt(f"interrupted before any {self.unit} was done: {e}") from None
+            raise KeyboardInterrupt(f"interrupted before any of {counted(len(todo), self.unit)} was done") from None
         unsent = future.progress[1], len(todo), STOPPED
         undone = [(m["first"], m["last"], m["reason"]) for m in future.missing if m["kind"] == "undone"]
         return total, 0, each(todo, gone(future)), each(todo, [*undone, unsent])
@@ -284,7 +284,7 @@ class DtpnodeExecutor(ExecutorBase):  # type: ignore[misc]
         lines = [f"  {_chunks.shown(place)}: {why}" for place, why in missing[:SHOWN]]
         if len(missing) > SHOWN:
             lines.append(f"  and {len(missing) - SHOWN:,} more, which the executor's `report` has")
-        what = f"1 {self.unit} {was}" if len(missing) == 1 else f"{len(missing):,} {self.unit}s {were}"
+        what = f"{counted(len(missing), self.unit)} {was if len(missing) == 1 else were}"
         warnings.warn("\n".join([f"{what}:", *lines]), stacklevel=4)
 
 
@@ -325,6 +325,11 @@ def each(todo: list[Any], ranges: list[tuple[int, int, str]]) -> list[Missing]:
     return [
         (_chunks.place(item), " ".join(why.split())) for first, last, why in ranges for item in todo[first:last]
     ]
+
+
+def counted(n: int, unit: str) -> str:
+    """A number of what an executor runs, whose unit is "items" where it is called by itself."""
+    return f"{n:,} {unit.removesuffix('s')}{'s' * (n != 1)}"
 
 
 def gone(future: Reduction) -> list[tuple[int, int, str]]:
