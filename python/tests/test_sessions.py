@@ -99,7 +99,7 @@ def test_finish_of_a_session_that_goes_on(client, tmp_path):
     with client.attach(pool.name) as session:
         until(lambda: len(session) == 1, "it is in the job")
         session.finish()
-        with pytest.raises(dtpnode.JobFailed):
+        with pytest.raises(dtpnode.JobFailed, match="before its program was done"):
             pool.submit(abs, -2).result(LIMIT)
         (tmp_path / "gate").touch()
         assert session[0].result(LIMIT) == "waited"

@@ -63,7 +63,7 @@ class Along:
 
     def spec(self, stack: contextlib.ExitStack) -> dict[str, Any]:
         """What a job's spec has of it, for as long as a stack is not closed. A file that was deleted, moved or replaced
-        since this was made is there as it was, and so is a small one that was written to; an Error names a large one."""
+        since this was made is there as it was, and so is a small one that was written to; a large one is an Error."""
         at = {path: path if self._is_there(path) else self._again(path, stack) for path in self._states}
         env = self.env and {kind: at.get(given, given) for kind, given in self.env.items()}
         return {"env": env, "files": [{**file, "path": at[file["path"]]} for file in self.large]}

@@ -30,7 +30,9 @@ def starting(initializer: Callable[..., object], args: tuple[Any, ...]) -> Calla
     """What a process calls before its first call, as pyexec/child/code.py takes it."""
 
     def start(_given: Any) -> None:
-        before = list(spaces(initializer, *args))
+        before: list[Space] = []
+        with contextlib.suppress(Exception):  # of an object that lets nobody look into it: the initializer runs
+            before += spaces(initializer, *args)
         initializer(*args)
         keep(before)
 

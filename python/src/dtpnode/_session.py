@@ -61,6 +61,7 @@ SOON = 5.0  # seconds for which a daemon is waited for that only needs to know
 MAX_NEAR = 1024  # nodes that an append may name
 IDLE = 0.4  # seconds for which an append may be on its way before anybody looks, where nothing else waits
 LOOK = 5.0  # seconds between looks at how many slots there are, while calls wait
+ENDED = "before its program was done"  # ends what is told of such a job
 SHUT = "cannot schedule new futures after shutdown"  # as the executors of the standard library say it
 
 
@@ -669,7 +670,23 @@ class Session(Receiver):
         with self._lock:
             return sum(not call.future.cancelled() for call in (*self._kept.calls, *self._waiting))
 
+    def _closed_elsewhere(self, why: BaseException) -> BaseException:
+        """Why nothing more can be sent. What the daemon says of a job that another process has closed depends on what
+        was just being done, and does not tell that."""
+        job = self._job
+        if type(why) is not Error or job.closing or self.abandoned or ENDED in why.message:
+            return why
+        with contextlib.suppress(Error, httpx.TransportError):
+            status = self._status(job)
+            if not status.get("open") and status["state"] not in ("failed", "cancelled"):
+                return Error(
+                    f"the job {job.name[:12]} was closed by another process {ENDED}",
+                    "Attached.finish and `dtpnode close` do so; another executor begins another job",
+                )
+        return why
+
     def _fail(self, why: BaseException) -> None:
+        why = self._closed_elsewhere(why)
         super()._fail(why)
         self._notes.close()
         with self._lock:
