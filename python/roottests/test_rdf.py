@@ -160,6 +160,11 @@ def test_ranges(client, trees):
         assert three.Count().GetValue() == 3 and three._headnode.npartitions == 2
     with pytest.raises(ValueError, match="npartitions is 0"):
         ROOT.RDataFrame(3, executor=client, npartitions=0)
+    for number in (2.5, 2.0, "2"):
+        with pytest.raises(TypeError, match=f"npartitions is '?{number}'?, and must be a whole number"):
+            ROOT.RDataFrame(10, executor=client, npartitions=number)
+    with pytest.raises(TypeError, match="one_file is 'x.root', and must be True or False"):
+        ROOT.RDataFrame(10, executor=client, one_file="x.root")
     with pytest.raises(TypeError, match="no argument partitions"):
         ROOT.RDataFrame(3, executor=client, partitions=2)
 

@@ -6,6 +6,7 @@ import functools
 import importlib
 import itertools
 import math
+import operator
 import os
 import pickle
 import re
@@ -74,6 +75,8 @@ class Options:
 
     def __post_init__(self) -> None:
         check_stall(self.stall)
+        if not isinstance(self.one_file, bool):
+            raise TypeError(f"one_file is {self.one_file!r}, and must be True or False: Snapshots name their files")
 
 
 First = Callable[[frozenset[str]], bytes | None]  # gives the graph that a session begins with; modules travel as files
@@ -232,6 +235,11 @@ def frame(client: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
     if not isinstance(client, Client):
         raise TypeError(f"executor is a {type(client).__name__}, and must be a dtpnode.Client")
     npartitions = options.pop("npartitions", None)
+    if npartitions is not None:
+        try:
+            npartitions = operator.index(npartitions)
+        except TypeError:  # ROOT makes ranges of a fraction beyond the last entry.
+            raise TypeError(f"npartitions is {npartitions!r}, and must be a whole number") from None
     if npartitions is not None and npartitions < 1:
         raise ValueError(f"npartitions is {npartitions}, and must be at least 1")
     unknown = options.keys() - {f.name for f in dataclasses.fields(Options)}
