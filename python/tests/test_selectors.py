@@ -1,9 +1,11 @@
 """A ROOT selector from Python: real ROOT, whose wheel is in the user's cache or is found elsewhere on the host."""
 
 import errno
+import gc
 import os
 import sys
 import threading
+from pathlib import Path
 
 import hist
 import numpy
@@ -17,6 +19,7 @@ SELECTOR = r"""
 #include <TEfficiency.h>
 #include <TH1D.h>
 #include <TNamed.h>
+#include <TNtuple.h>
 #include <TParameter.h>
 #include <TProfile.h>
 #include <TSelector.h>
@@ -29,6 +32,7 @@ class Count : public TSelector {
   double x = 0;
   TH1D *h = nullptr;
   TProfile *p = nullptr;
+  TNtuple *entries = nullptr;
 
 public:
   Int_t Version() const override { return 2; }
@@ -38,6 +42,7 @@ public:
     fOutput->Add(h = new TH1D("h", "x;x", 10, 0, 1));
     h->Sumw2();
     fOutput->Add(p = new TProfile("p", "", 5, 0, 1));
+    if (TString(GetOption()) == "tree") fOutput->Add(entries = new TNtuple("entries", "", "x"));
     if (TString(GetOption()) == "unread") {
       fOutput->Add(new TEfficiency("eff", "", 3, 0, 1));
       fOutput->Add(new TNamed("a/b c", "slashed"));
@@ -56,6 +61,7 @@ public:
     if (TString(GetOption()) == "bad" && x < 0) throw std::runtime_error("negative");
     h->Fill(x, 2);
     p->Fill(x, x * x);
+    if (entries) entries->Fill(static_cast<Float_t>(x));
     return kTRUE;
   }
   void Terminate() override {
@@ -105,6 +111,21 @@ def test_results(job, data):
     assert found["seen"].member("fTitle") == "good 0.5 20"
     with pytest.raises(KeyError, match="there are h, p, seen"):
         found["none"]
+
+
+def test_trees_outlive_their_results(root_client, data):
+    """A tree reads the file when it is asked for its values, such as in one line with the job that has made it."""
+    folder, x = data
+    job = root_client.run(folder / "Count.C+", tree="T", files=f"{folder}/f*.root", option="tree")
+    for _ in range(2):  # Classes that uproot makes as it reads their first objects keep the file of these open.
+        tree = root_client.job(job.name).result()["entries"]
+        gc.collect()
+        kept, found = Path(tree.file.file_path).parent, numpy.sort(tree["x"].array(library="np"))
+        assert found.tolist() == numpy.sort(x.astype("f4")).tolist()
+        assert kept.is_dir()
+        del tree
+    gc.collect()
+    assert not kept.exists()
 
 
 def test_status_and_report(job, data):

@@ -456,7 +456,7 @@ class Results(Mapping[str, Any]):
     Histograms and profiles are ``hist.Hist``, with weights and overflow, as far as hist has an equal; all else is read
     by PyROOT where ROOT is imported, and by uproot elsewhere. An object that uproot cannot read, such as a TEfficiency,
     is an ``Error`` when it is asked for, which says what to do; ``dict(results)`` asks for all. ``path`` is the ROOT
-    file that has them, which goes with this object; ``Job.save`` writes one to keep.
+    file that has them, which goes with this object; ``Job.save`` writes one to keep. A tree can be read also after it.
     """
 
     def __init__(self, path: str, folder: str, missing: str = "") -> None:
@@ -465,8 +465,10 @@ class Results(Mapping[str, Any]):
         except ImportError:
             raise Error("results are read by uproot and hist", "pip install dtpnode[results]") from None
         self.path, self._missing = path, missing
-        self._drop = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)  # also at the interpreter's end
-        self._file = uproot.open(path)
+        self._lent = False  # whether somebody may have a tree, which reads the file later, and refers to it
+        self._file = uproot.open(path, object_cache=None)  # where such a one would stay
+        # Also at the interpreter's end.
+        self._drop = weakref.finalize(self._file.file, shutil.rmtree, folder, ignore_errors=True)
         # Names with their cycles, since uproot would take a slash in a name for a folder's.
         self._kinds: dict[str, str] = dict(self._file.iterclassnames(recursive=False, cycle=True))
         self._newest: dict[str, str] = {}
@@ -485,6 +487,7 @@ class Results(Mapping[str, Any]):
                 return self._by_uproot(key).to_hist()
         if "ROOT" in sys.modules:
             return self._by_root(key)
+        self._lent = True
         try:
             return self._by_uproot(key)
         except Exception as e:  # uproot has no class of its own for what it cannot read.
@@ -504,7 +507,9 @@ class Results(Mapping[str, Any]):
         if self._root is None:
             self._root = root.TFile.Open(self.path)
         name, _, cycle = key.rpartition(";")
-        return self._root.GetKey(name, int(cycle)).ReadObj() if "/" in name else self._root.Get(key)
+        found = self._root.GetKey(name, int(cycle)).ReadObj() if "/" in name else self._root.Get(key)
+        found._dtpnode_file = self._root  # which has what a tree reads, and deletes its objects when it goes
+        return found
 
     def __contains__(self, name: object) -> bool:
         return name in self._newest or name in self._kinds  # which reads nothing
@@ -520,7 +525,7 @@ class Results(Mapping[str, Any]):
 
     def __del__(self) -> None:
         file = getattr(self, "_file", None)
-        if file is not None:
+        if file is not None and not self._lent:
             file.close()
             self._drop()
 
