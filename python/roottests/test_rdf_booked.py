@@ -5,7 +5,9 @@ import hashlib
 import os
 import pickle
 import threading
+import types
 from array import array
+from concurrent.futures import Future
 
 import cloudpickle
 import numpy
@@ -275,6 +277,26 @@ def test_names_of_folders_are_no_names_of_files(tmp_path):
     (folder / "a_3.root").touch()
     _rdfsnapshot._check_targets([f"{folder}/a.root", f"{folder}/b.root"])
     assert _rdfsnapshot._numbered(f"{folder}/a.root") == ["a_3.root"]
+
+
+def test_a_range_that_is_lost_where_a_disk_is_full(tmp_path, monkeypatch):
+    """ROOT ends the process then, and does not say why."""
+    from dtpnode import _rdfbackend, _rdfsnapshot
+
+    left = 12 << 20
+    monkeypatch.setattr(os, "statvfs", lambda _: types.SimpleNamespace(f_bavail=left >> 12, f_frsize=1 << 12))
+    snapshots = _rdfsnapshot.Snapshots.__new__(_rdfsnapshot.Snapshots)
+    snapshots.folders = {"name": str(tmp_path / ".name")}
+    execution = _rdfbackend.Execution.__new__(_rdfbackend.Execution)
+    execution._backend, execution._words = types.SimpleNamespace(_snapshots=snapshots), ["range 0 of 1"]
+    lost = Future()
+    lost.set_exception(dtpnode.ItemLost("process: left with exit status 133"))
+    with pytest.raises(dtpnode.ItemLost) as caught:
+        execution._done(0, lost)
+    said = "range 0 of 1: process: left with exit status 133, as ROOT does after an abort\n"
+    assert caught.value.message == f"{said}{tmp_path}, where a Snapshot writes, has {left:,} bytes left"
+    left = _rdfsnapshot.ROOM
+    assert snapshots.room() == ""
 
 
 def test_a_tree_of_two_samples(client, files):

@@ -589,7 +589,8 @@ class Execution:
         except CancelledError:
             raise Error(f"{self._words[at]} was cancelled: the client was closed, or the run interrupted") from None
         except ItemLost as e:
-            raise ItemLost(f"{self._words[at]}: {with_signal(e.message)}", e.hint) from e.__cause__
+            room = self._backend._snapshots.room()
+            raise ItemLost(f"{self._words[at]}: {with_signal(e.message)}{room}", e.hint) from e.__cause__
         except Exception as e:
             raise named(e, self._words[at])
         self._good = self._good or done.node

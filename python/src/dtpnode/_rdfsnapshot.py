@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from . import _dtpnode_rdf as task
 
 
+ROOM = 32 << 20  # bytes: less than ROOT may write at once
+
+
 def writes_rntuple(operation: Any) -> bool:
     """Whether an operation of a graph writes an RNTuple."""
     form = getattr(operation.args[3], "fOutputFormat", None) if len(operation.args) == 4 else None
@@ -204,6 +207,17 @@ class Snapshots:
                 f"{os.path.join(folder, old[0])}{more} are of an earlier Snapshot, and no part of this one",
                 stacklevel=2,
             )
+
+    def room(self) -> str:
+        """What is told of a range that was lost where a Snapshot's disk is full, or nearly so: of that ROOT ends the
+        process, by an abort that does not say why."""
+        for folder in map(os.path.dirname, self.folders.values()):
+            with contextlib.suppress(OSError):
+                found = os.statvfs(folder)
+                left = found.f_bavail * found.f_frsize
+                if left < ROOM:
+                    return f"\n{folder}, where a Snapshot writes, has {left:,} bytes left"
+        return ""
 
     def drop(self) -> None:
         """Removes all that has no name."""
