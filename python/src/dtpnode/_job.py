@@ -323,7 +323,8 @@ class Job:
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Writes the output to a file, whole or not at all, when the job has ended, and returns the file's path. One
         that cannot be written is an OSError, which names it: before the job is waited for if that is known by then. A
-        symbolic link stays one, and the file that it leads to is written."""
+        symbolic link stays one, and the file that it leads to is written. ROOT files of the selector's own are in the
+        folder that it was submitted from; elsewhere ``dtpnode get`` writes them, beside the output."""
         to = Path(path).absolute()
         if to.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(to))

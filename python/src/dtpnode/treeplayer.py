@@ -145,7 +145,8 @@ class session:
 
         ``selector`` is a source ("X.C+", "X.C+g"), the name of a class that is loaded, or an object, also of a class in
         Python. ``option`` is what GetOption() returns. ``nentries`` entries are run from ``firstentry`` on, -1 for all;
-        where the chain has no such first entry nothing is run, and 0 returned, as by ROOT.
+        where the chain has no such first entry nothing is run, and 0 returned, as by ROOT; of an object all but
+        ``Process`` is called then.
         ``chunksize`` is of no meaning here: nodes take work in parts that fit.
 
         ``Begin`` and ``Terminate`` run in this process. ``ROOT.usersel`` is the selector afterwards. Entries that are
