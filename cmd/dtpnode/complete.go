@@ -145,7 +145,7 @@ func describeJob(j api.JobStatus, now time.Time) string {
 		if !j.State.Final() {
 			words[0] += " " + progress.Share(j)
 		}
-		words = append(words, shortTitle(j.Title))
+		words = append(words, j.Title)
 	}
 	return oneLine(strings.Join(append(words, "of "+submitter(j), progress.Age(now.Sub(j.Submitted))+" ago"), ", "))
 }

@@ -88,7 +88,7 @@ var submitted = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 
 func job(id string) api.JobStatus {
 	return api.JobStatus{
-		ID: id, Title: "/ana/DiMuon.C", HomeName: "first", State: api.JobState(id), Units: 4_000_000, Done: 1_000_000,
+		ID: id, Title: "DiMuon.C", HomeName: "first", State: api.JobState(id), Units: 4_000_000, Done: 1_000_000,
 		Committed: 1_000_000, Seconds: 2.5, Rate: 400_000, Error: "could not X", Hint: "do Y",
 		Submitted: submitted,
 		Nodes:     []api.NodeWork{{Name: "first", Units: 1_000_000, Rate: 400_000, Packets: 9, Up: true}},
@@ -920,17 +920,16 @@ func TestNoFlagHidesAGlobalOne(t *testing.T) {
 	look(root)
 }
 
-// TestTitles: of a selector's path its last part is told, and all of an expression, which gives no file its name.
-func TestTitles(t *testing.T) {
-	for title, want := range map[string]struct{ short, file string }{
-		"/ana/DiMuon.C":      {"DiMuon.C", "DiMuon.root"},
-		"/my ana/Di Muon.C":  {"Di Muon.C", "Di Muon.root"},
-		"draw v/2-pt>>hz":    {"draw v/2-pt>>hz", "draw.root"},
-		"count a/b>1 && x.y": {"count a/b>1 && x.y", "count.root"},
+// TestTitlesAsNames: a selector's file gives the output its name, and a drawing only its word.
+func TestTitlesAsNames(t *testing.T) {
+	for title, want := range map[string]string{
+		"DiMuon.C":           "DiMuon.root",
+		"Di Muon.C":          "Di Muon.root",
+		"draw v/2-pt>>hz":    "draw.root",
+		"count a/b>1 && x.y": "count.root",
 	} {
-		file, err := ownName(api.JobStatus{Title: title})
-		if short := shortTitle(title); err != nil || short != want.short || file != want.file {
-			t.Errorf("%q: %q, %q, %v", title, short, file, err)
+		if file, err := ownName(api.JobStatus{Title: title}); err != nil || file != want {
+			t.Errorf("%q: %q, %v", title, file, err)
 		}
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -164,7 +163,7 @@ func printJobs(w io.Writer, jobs []api.JobStatus, now time.Time) {
 		row := []string{short(j.ID), "-", string(j.State), "-", "-", "-", progress.Seconds(j.Seconds),
 			progress.Age(now.Sub(j.Submitted)), submitter(j), j.HomeName}
 		if j.Private == "" {
-			row[1] = shortTitle(j.Title)
+			row[1] = j.Title
 			row[3], row[4], row[5] = progress.Share(j), progress.Count(j.Units), progress.Rate(j.Rate)
 		}
 		rows = append(rows, row)
@@ -211,13 +210,4 @@ func drawn(title string) string {
 		return word
 	}
 	return ""
-}
-
-// shortTitle is the name of a selector's file without its folders, or a drawing as it was written: an expression has
-// slashes that part no folders.
-func shortTitle(title string) string {
-	if drawn(title) != "" {
-		return title
-	}
-	return filepath.Base(title)
 }

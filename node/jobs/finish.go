@@ -465,7 +465,7 @@ func (r *ender) JobEnded(p *engine.Peer, e engine.JobEnded) {
 			j = r.book.OfCopy(c)
 		}
 		j.mu.Lock()
-		j.describedBy(c, r.book.Whole(c.ID, c.Job))
+		j.describedBy(c, r.book.Whole(c.ID, c.Job), r.titleOf(c.Job))
 		j.mu.Unlock()
 	}
 	var st api.JobStatus

@@ -126,7 +126,7 @@ func (r *ender) HomeIs(e engine.HomeIs) {
 		r.log.Info("leads a job now", "job", api.Short(j.Name), "term", e.Term)
 		j.s.Led = true
 		if c != nil {
-			j.describedBy(c, r.book.Whole(c.ID, c.Job))
+			j.describedBy(c, r.book.Whole(c.ID, c.Job), r.titleOf(c.Job))
 		}
 		j.s.Status.Home, j.s.Status.HomeName, j.s.Status.State, j.s.Status.Phase = e.Home, r.net.Name(), api.Running, ""
 		if owner := j.submitterHeld(); r.cluster.MayNoMore(owner) {

@@ -9,7 +9,6 @@ import (
 	"math"
 	"net/http"
 	"os"
-	"path/filepath"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -57,7 +56,7 @@ func (r *Room) accept(req api.JobRequest, files int, lead func(j *Job, nonce []b
 	j := r.book.New(hex.EncodeToString(nonce))
 	j.s.Home, j.s.Led, j.s.SubmittedHere, j.s.Req = r.net.ID(), true, true, req
 	j.s.Status = api.JobStatus{
-		ID: j.Name, Kind: req.Kind, Title: filepath.Base(req.Title), Home: j.s.Home, HomeName: r.net.Name(),
+		ID: j.Name, Kind: req.Kind, Title: r.runtimes.Words(req.Kind).Title(req.Title), Home: j.s.Home, HomeName: r.net.Name(),
 		Unit:  r.runtimes.Words(req.Kind).Units,
 		State: api.Preparing, Phase: "starting", Submitted: time.Now(), Files: files, Output: req.Output,
 	}

@@ -2,7 +2,6 @@ package jobs
 
 import (
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -140,9 +139,10 @@ func (j *Job) noteOnce(text string) {
 	}
 }
 
-// describedBy fills in what a job's users are told, from its description, which is given with all that it has grown by;
+// describedBy fills in what a job's users are told, from its description, which is given with all that it has grown by, and
+// with what they see of its title;
 // j.mu is held.
-func (j *Job) describedBy(c *store.Copy, desc *tasks.Job) {
+func (j *Job) describedBy(c *store.Copy, desc *tasks.Job, title string) {
 	if !j.s.Running.IsZero() && j.s.Status.ID != "" {
 		return
 	}
@@ -155,7 +155,10 @@ func (j *Job) describedBy(c *store.Copy, desc *tasks.Job) {
 	}
 	j.s.Req = requestOf(c.Job)
 	j.s.Status = api.JobStatus{
-		ID: j.Name, Kind: c.Job.Work.Kind, Title: filepath.Base(ask.Title), Submitted: ask.Submitted,
+		ID: j.Name, Kind: c.Job.Work.Kind, Title: title, Submitted: ask.Submitted,
 		Files: len(desc.Data.Files) + len(desc.Bad), Units: desc.Want.Len(), Output: ask.Output,
 	}
 }
+
+// titleOf is what users see of a job's title.
+func (r *base) titleOf(desc *tasks.Job) string { return r.runtimes.Words(desc.Work.Kind).Title(desc.Ask.Title) }

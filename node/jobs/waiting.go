@@ -114,7 +114,7 @@ func (r *teller) waitingStatus(j *Job) (st api.JobStatus, ok bool) {
 	id := j.ID()
 	if c := r.ledgers.Of(id); c != nil {
 		j.mu.Lock()
-		j.describedBy(c, r.book.Whole(c.ID, c.Job))
+		j.describedBy(c, r.book.Whole(c.ID, c.Job), r.titleOf(c.Job))
 		j.mu.Unlock()
 	}
 	if st = r.StatusOf(j); st.State != api.Waiting {
