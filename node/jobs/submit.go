@@ -55,9 +55,10 @@ func (r *Room) accept(req api.JobRequest, files int, lead func(j *Job, nonce []b
 	nonce := r.tricks.Named(tasks.NonceOf(r.net.ID(), salt))
 	j := r.book.New(hex.EncodeToString(nonce))
 	j.s.Home, j.s.Led, j.s.SubmittedHere, j.s.Req = r.net.ID(), true, true, req
+	words := r.runtimes.Words(req.Kind)
 	j.s.Status = api.JobStatus{
-		ID: j.Name, Kind: req.Kind, Title: r.runtimes.Words(req.Kind).Title(req.Title), Home: j.s.Home, HomeName: r.net.Name(),
-		Unit:  r.runtimes.Words(req.Kind).Units,
+		ID: j.Name, Kind: req.Kind, Home: j.s.Home, HomeName: r.net.Name(),
+		Title: words.Title(req.Title), Unit: words.Units,
 		State: api.Preparing, Phase: "starting", Submitted: time.Now(), Files: files, Output: req.Output,
 	}
 	r.book.Add(j)

@@ -139,9 +139,8 @@ func (j *Job) noteOnce(text string) {
 	}
 }
 
-// describedBy fills in what a job's users are told, from its description, which is given with all that it has grown by, and
-// with what they see of its title;
-// j.mu is held.
+// describedBy fills in what a job's users are told, from its description, which is given with all that it has grown by,
+// and with what they see of its title; j.mu is held.
 func (j *Job) describedBy(c *store.Copy, desc *tasks.Job, title string) {
 	if !j.s.Running.IsZero() && j.s.Status.ID != "" {
 		return
@@ -161,4 +160,6 @@ func (j *Job) describedBy(c *store.Copy, desc *tasks.Job, title string) {
 }
 
 // titleOf is what users see of a job's title.
-func (r *base) titleOf(desc *tasks.Job) string { return r.runtimes.Words(desc.Work.Kind).Title(desc.Ask.Title) }
+func (r *base) titleOf(desc *tasks.Job) string {
+	return r.runtimes.Words(desc.Work.Kind).Title(desc.Ask.Title)
+}
