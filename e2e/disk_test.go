@@ -28,10 +28,16 @@ func smallDisk(t *testing.T, folder, size string) (wrap []string, inside func(pi
 	}
 }
 
-// fill leaves no byte free on the file system of folder, as the daemon sees it.
+// fill leaves no byte free on the file system of folder, as the daemon sees it. The daemon works there meanwhile, and may
+// just remove a file of its own: what that frees is filled, too.
 func (n *node) fill(t *testing.T, folder string) {
 	t.Helper()
-	const script = `cat /dev/zero >"$0/filler" 2>/dev/null; df --output=avail "$0" | tail -n 1`
+	const script = `for try in 1 2 3 4 5; do
+	cat /dev/zero >>"$0/filler" 2>/dev/null
+	left=$(df --output=avail "$0" | tail -n 1)
+	[ $left -gt 0 ] || break
+done
+echo $left`
 	args := append(append([]string{}, n.wrap...), "sh", "-c", script, folder)
 	out, err := exec.Command(args[0], args[1:]...).Output()
 	if err != nil || strings.TrimSpace(string(out)) != "0" {
