@@ -280,12 +280,15 @@ def test_caches(pool):
 
 def test_caches_last(client):
     """Calls that a process runs one after the other share the cache of the function that they call."""
+
     @functools.cache
     def number(x):
-        return os.urandom(8)
+        return os.getpid(), os.urandom(8)
 
     with client.executor(1) as pool:
-        assert len({pool.submit(number, 1).result() for _ in range(5)}) == 1
+        found = {*pool.map(number, [1] * 200), *(pool.submit(number, 1).result() for _ in range(5))}
+    # On a busy host a process may end between two calls, and another one go on, which has a cache of its own.
+    assert len(found) == len({pid for pid, _ in found}) < 100
 
 
 def test_dispatch(pool):

@@ -1,11 +1,11 @@
 """Large results that were taken are not kept for ever."""
 
-import pickle
 from concurrent.futures import Future, wait
 
 import pytest
 
 import dtpnode
+from dtpnode import _unpickle
 from dtpnode._held import LateFuture
 from dtpnode._taken import Takings
 
@@ -37,14 +37,14 @@ def test_what_could_not_be_read_is_not_taken(pool, monkeypatch):
     future = pool.submit(bytes, 2 << 20)
     wait([future])
     with monkeypatch.context() as m:
-        m.setattr(pickle, "load", raising(MemoryError()))
+        m.setattr(_unpickle, "load", raising(MemoryError()))
         with pytest.raises(dtpnode.RemoteError, match="could not read the result: MemoryError") as e:
             future.result()
         assert "it has 2,097," in e.value.hint and "the nodes keep it" in e.value.hint
         assert "MemoryError" in str(future.exception())
         with pytest.raises(dtpnode.RemoteError, match="MemoryError"):
             list(pool.map(bytes, [2 << 20]))
-        m.setattr(pickle, "load", raising(KeyboardInterrupt()))
+        m.setattr(_unpickle, "load", raising(KeyboardInterrupt()))
         with pytest.raises(KeyboardInterrupt):
             future.result()
     assert not taken
