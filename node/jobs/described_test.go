@@ -81,7 +81,7 @@ func TestAHomeKnowsWhatWasAsked(t *testing.T) {
 		Work: tasks.Work{Kind: "ROOT"}, Ask: tasks.Ask{Title: "/x/A.C", Output: "/x/out.root"},
 	}}
 	j := newJob(t.Context(), "self", "job")
-	j.describedBy(c, c.Job, "")
+	j.describedBy(c, c.Job, "A.C")
 	if j.s.Req.Kind != "ROOT" || j.s.Req.Title != "/x/A.C" || j.s.Req.Output != "/x/out.root" ||
 		j.s.Status.Title != "A.C" {
 		t.Errorf("it knows of %+v", j.s.Req)
