@@ -263,8 +263,12 @@ func (c *jobClient) retried(old, st api.JobStatus, err error) error {
 	return keptIn(st, err, dir)
 }
 
-// founded reports whether a job has a ledger, so that it can be continued.
-func founded(st api.JobStatus) bool { return st.State != "" && st.State != api.Preparing }
+// founded reports whether a job has a ledger, so that it can be continued. One that has only just begun to run has
+// none on disk until a node is told of that has a copy.
+func founded(st api.JobStatus) bool {
+	begun := st.State != api.Running || len(st.Replicas) > 0 || st.Done > 0
+	return st.State != "" && st.State != api.Preparing && begun
+}
 
 // keptIn is the error for a job of which the folder dir has more than the user has.
 func keptIn(st api.JobStatus, err error, dir string) error {
