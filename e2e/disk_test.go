@@ -28,8 +28,8 @@ func smallDisk(t *testing.T, folder, size string) (wrap []string, inside func(pi
 	}
 }
 
-// fill leaves no byte free on the file system of folder, as the daemon sees it. The daemon works there meanwhile, and may
-// just remove a file of its own: what that frees is filled, too.
+// fill leaves no byte free on the file system of folder, as the daemon sees it. The daemon works there meanwhile, and
+// may just remove a file of its own: what that frees is filled, too.
 func (n *node) fill(t *testing.T, folder string) {
 	t.Helper()
 	const script = `for try in 1 2 3 4 5; do
