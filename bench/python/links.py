@@ -25,8 +25,8 @@ LINKS = [
 
 
 def arrays(path: str) -> tuple[int, float, float]:
-    """How many links there are, and the seconds that it takes to make arrays of them: at first, and afterwards, when the
-    program that reads them is there. The least of five readings is what the host disturbs least."""
+    """How many links there are, and the seconds that it takes to make arrays of them: at first, and afterwards, when
+    the program that reads them is there. The least of five readings is what the host disturbs least."""
     import awkward as ak
     import uproot
 
