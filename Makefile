@@ -1,7 +1,8 @@
 # make build   the binary, bin/dtpnode
 # make demo    from nothing to a drawn dimuon mass, with three nodes on this host
-# make test    all tests, ROOT tests included
-# make soak    the long tests: many seeds, many kills
+# make test    all that is tested every day, with ROOT and Python
+# make test-all  the same, with long tests and with variations of what others test, which take too much for every day
+# make soak    what goes on for hours: many seeds, many kills
 # make mutants plant each bug of internal/mutant in the protocol and count the seeds that find it
 # make bench   the scaling suite, beside its references
 # make bench-python  the Python package's executor and dask's graphs beside others: PYTHON=INTERPRETER
@@ -32,7 +33,7 @@ PLAIN    := ./sim ./engine ./journal ./ledger ./merge ./quorum ./steal ./tasks
 LATE      = ./python ./rootexec/roottest
 RACED     = $(filter-out ./e2e $(LATE) $(PLAIN),$(patsubst github.com/dtpnode/dtpnode/%,./%,$(shell $(GO) list ./...)))
 
-.PHONY: build wheel demo old-root test test-cores test-e2e test-chaos test-python test-rest soak mutants fuzz bench bench-python bench-rdataframe curves install uninstall release lint tidy-check vuln fmt clean
+.PHONY: build wheel demo old-root test test-all test-cores test-e2e test-chaos test-python test-rest soak mutants fuzz bench bench-python bench-rdataframe curves install uninstall release lint tidy-check vuln fmt clean
 
 build:
 	$(GO) build -trimpath -ldflags '$(STAMP)' -o $(BIN) ./cmd/dtpnode
@@ -53,7 +54,7 @@ test-cores:
 	nice $(GO) test -timeout 45m $(PLAIN)
 	nice $(GO) test -tags mutants -run Mutants ./quorum ./engine ./ledger ./steal
 
-# TestChaos has fifty daemons, which say nothing of dtpnode when they have no processor for seconds: they run when all
+# TestChaos has many daemons, which say nothing of dtpnode when they have no processor for seconds: they run when all
 # else has ended.
 test-e2e:
 	$(GO) test -race -timeout 90m -parallel 7 -skip '^TestChaos$$' ./e2e
@@ -67,6 +68,12 @@ test-rest:
 test-python:
 	$(GO) test -race -timeout 45m -parallel 5 -p 2 $(LATE)
 
+test-all: test-cores
+	DTPNODE_LONG=1 $(MAKE) test-e2e
+	DTPNODE_LONG=1 $(MAKE) test-rest
+	DTPNODE_LONG=1 DTPNODE_PYTHON_LONG=1 DTPNODE_COFFEA=all $(MAKE) test-python
+	DTPNODE_LONG=1 $(MAKE) test-chaos
+
 # More of the simulator's seeds, from FIRST on, or as many as SIM_TIME allows (100,000 are a night), and the tests
 # that kill things again and again, ROUNDS times or for the time CHAOS.
 SEEDS  ?= 3000
@@ -74,20 +81,16 @@ FIRST  ?= 0
 SIM_TIME ?=
 ROUNDS ?= 10
 CHAOS  ?= 10m
-soak:
+soak: test-all
 	DTPNODE_SEEDS=$(SEEDS) DTPNODE_FIRST=$(FIRST) DTPNODE_SIM_TIME=$(SIM_TIME) $(GO) test -count=1 -timeout 24h -run "TestExactlyOnce|TestRetried|TestGrowing|TestLinked|TestLiars|TestUsurpers|TestRulers|TestRecovering" -v ./sim
 	DTPNODE_LONG=24h $(GO) test -count=1 -timeout 24h -run TestLongJobs -v ./sim
 	$(GO) test -count=$(ROUNDS) -timeout 24h -run 'Killed|RandomKills|Paused|SeparateHosts' ./e2e
-	DTPNODE_CHAOS_TIME=$(CHAOS) $(GO) test -count=1 -timeout 24h -run 'Chaos|FaultyNetwork' -v ./e2e
+	DTPNODE_LONG=1 DTPNODE_CHAOS_TIME=$(CHAOS) $(GO) test -count=1 -timeout 24h -run 'Chaos|FaultyNetwork' -v ./e2e
 	DTPNODE_CHAOS_TIME=$(CHAOS) DTPNODE_CHAOS_NODES=20 DTPNODE_PYTHON_TESTS=tests/test_chaos.py \
-		$(GO) test -count=1 -timeout 24h -run 'TestPython/pytest' -v ./python
-	DTPNODE_COFFEA=all DTPNODE_PYTHON_TESTS=tests/test_coffea.py \
 		$(GO) test -count=1 -timeout 24h -run 'TestPython/pytest' -v ./python
 	DTPNODE_CHAOS_TIME=$(CHAOS) DTPNODE_PYTHON_LONG=1 DTPNODE_PYTHON_TESTS=tests/test_together.py \
 		$(GO) test -count=1 -timeout 24h -run 'TestPython/pytest' -v ./python
-	DTPNODE_PYTHON_LONG=1 $(GO) test -count=1 -timeout 24h -run TestPyROOT -v ./python
 	DTPNODE_LIARS=20 DTPNODE_FIRST=$(FIRST) $(GO) test -count=1 -timeout 24h -run 'Lying' -v ./e2e
-	DTPNODE_LONG=1 $(GO) test -count=1 -timeout 24h -run 'HugeOutputs|ManyCommits' -v ./e2e
 	JOURNAL_TEST_ALL=1 $(GO) test -count=1 -timeout 24h -run FlippedBit -v ./journal
 
 mutants:

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/rootexec/roottest"
 )
 
 // Settings of the tests in this file, from the environment.
@@ -204,7 +205,10 @@ func (n *node) relaunch(t testing.TB, spec nodeSpec) {
 // The result is what a serial count gives, bin by bin.
 func TestChaos(t *testing.T) {
 	t.Parallel()
-	nodes := 50
+	nodes := 20
+	if roottest.Everything() {
+		nodes = 50
+	}
 	if s := os.Getenv(envChaosNodes); s != "" {
 		var err error
 		nodes, err = strconv.Atoi(s)
@@ -240,6 +244,7 @@ func (c *cluster) rss(t testing.TB) (sum int64) {
 
 // TestChaosROOT does the same to four daemons that run ROOT.
 func TestChaosROOT(t *testing.T) {
+	roottest.Long(t)
 	t.Parallel()
 	d := chaosTime(t)
 	var specs []nodeSpec

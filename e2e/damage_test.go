@@ -9,6 +9,7 @@ import (
 
 	"github.com/dtpnode/dtpnode/exec/fakeexec"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/rootexec/roottest"
 )
 
 // keptFiles are the files of a job's ledger on a node that match a pattern.
@@ -111,6 +112,9 @@ func TestDamagedJournal(t *testing.T) {
 	t.Parallel()
 	for name, damage := range damages {
 		t.Run(name, func(t *testing.T) {
+			if name != "flipped" {
+				roottest.Long(t)
+			}
 			t.Parallel()
 			specs := often("a", "b", "c")
 			c := ownCluster(t, specs...)
@@ -168,6 +172,9 @@ func TestStateDiskFull(t *testing.T) {
 	t.Parallel()
 	for name, full := range map[string]int{"home": 0, "replica": 1} {
 		t.Run(name, func(t *testing.T) {
+			if name == "replica" {
+				roottest.Long(t)
+			}
 			t.Parallel()
 			specs := often("a", "b", "c")
 			small := filepath.Join(t.TempDir(), "small")

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/rootexec/roottest"
 )
 
 // wantListed fails the test unless a node lists a job, once.
@@ -62,6 +63,9 @@ func TestClosedLaptop(t *testing.T) {
 		polite bool
 	}{{"down", 3, true}, {"down of two", 2, true}, {"down of four", 4, true}, {"killed", 3, false}} {
 		t.Run(tc.name, func(t *testing.T) {
+			if tc.name == "down" || tc.name == "down of four" {
+				roottest.Long(t)
+			}
 			t.Parallel()
 			specs := often("a", "b", "c", "d")[:tc.nodes]
 			c := ownCluster(t, specs...)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/dtpnode/dtpnode/e2e/faultnet"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/rootexec/roottest"
 )
 
 // faultyHosts numbers the network namespaces of this process.
@@ -79,6 +80,7 @@ func (c *cluster) roles(t testing.TB, id string) (at []int) {
 
 // networkFault is something that befalls the network while a job runs.
 type networkFault struct {
+	long  bool // left out where roottest.Everything() is not to run
 	name  string
 	whole faultnet.Path                     // for the whole job
 	amid  func(net *faultnet.Net, at []int) // when a part of it is done,
@@ -111,9 +113,9 @@ func deaf(who int, to ...int) func(*faultnet.Net, []int) {
 func TestFaultyNetworkCut(t *testing.T) {
 	t.Parallel()
 	testFaultyNetwork(t,
-		networkFault{name: "minority cut off", amid: off(replica2, worker2), seen: home, up: 3},
+		networkFault{long: true, name: "minority cut off", amid: off(replica2, worker2), seen: home, up: 3},
 		networkFault{name: "minority cut off to the end", amid: off(replica2, worker2), seen: replica1, up: 3, end: replica1},
-		networkFault{name: "home cut off", amid: off(home), seen: home, up: 1},
+		networkFault{long: true, name: "home cut off", amid: off(home), seen: home, up: 1},
 		networkFault{name: "home in the minority to the end", amid: off(home, worker1), seen: replica1, up: 3, end: replica1},
 	)
 }
@@ -122,9 +124,9 @@ func TestFaultyNetworkCut(t *testing.T) {
 func TestFaultyNetworkOneWay(t *testing.T) {
 	t.Parallel()
 	testFaultyNetwork(t,
-		networkFault{name: "a worker does not hear the home", amid: deaf(worker1, home), seen: worker1, up: 4},
+		networkFault{long: true, name: "a worker does not hear the home", amid: deaf(worker1, home), seen: worker1, up: 4},
 		networkFault{name: "a replica does not hear the home", amid: deaf(replica1, home), seen: replica1, up: 4},
-		networkFault{name: "the home does not hear a worker", amid: deaf(home, worker1), seen: home, up: 4},
+		networkFault{long: true, name: "the home does not hear a worker", amid: deaf(home, worker1), seen: home, up: 4},
 		networkFault{
 			name: "the home hears nobody",
 			amid: deaf(home, replica1, replica2, worker1, worker2),
@@ -138,8 +140,8 @@ func TestFaultyNetworkOneWay(t *testing.T) {
 func TestFaultyNetworkSlow(t *testing.T) {
 	t.Parallel()
 	testFaultyNetwork(t,
-		networkFault{name: "200 ms of delay", whole: faultnet.Path{Delay: 200 * time.Millisecond}},
-		networkFault{name: "5% of loss", whole: faultnet.Path{Loss: 0.05}},
+		networkFault{long: true, name: "200 ms of delay", whole: faultnet.Path{Delay: 200 * time.Millisecond}},
+		networkFault{long: true, name: "5% of loss", whole: faultnet.Path{Loss: 0.05}},
 		networkFault{name: "delay and loss", whole: faultnet.Path{Delay: 50 * time.Millisecond, Loss: 0.05}},
 	)
 }
@@ -153,6 +155,9 @@ func testFaultyNetwork(t *testing.T, faults ...networkFault) {
 	job := paceOf(hosts, 10*time.Second)
 	for _, f := range faults {
 		t.Run(f.name, func(t *testing.T) {
+			if f.long {
+				roottest.Long(t)
+			}
 			begin := time.Now()
 			net.SetAll(f.whole)
 			id := c.nodes[home].submit(t, job.request(t)).ID

@@ -16,17 +16,9 @@ import (
 	"github.com/dtpnode/dtpnode/rootexec/roottest"
 )
 
-// long skips a test that takes too much for every day; make soak runs it.
-func long(t *testing.T) {
-	t.Helper()
-	if os.Getenv("DTPNODE_LONG") == "" {
-		t.Skip("set DTPNODE_LONG=1, or make soak")
-	}
-}
-
 // TestHugeOutputs has an output list of 1 GB, to be committed every second, on a disk of 8 GB, with ROOT.
 func TestHugeOutputs(t *testing.T) {
-	long(t)
+	roottest.Long(t)
 	small := filepath.Join(t.TempDir(), "small")
 	wrap, inside := smallDisk(t, small, "8g")
 	c := ownCluster(t, nodeSpec{
@@ -123,7 +115,7 @@ func (n *node) snapshotted(t *testing.T) (entries int, ok bool) {
 // ledger is killed, and comes back when half as much again is committed. What each keeps does not grow with the
 // commits.
 func TestManyCommits(t *testing.T) {
-	long(t)
+	roottest.Long(t)
 	goal := int64(20_000)
 	if s := os.Getenv("DTPNODE_COMMITS"); s != "" {
 		n, err := strconv.ParseInt(s, 10, 64)

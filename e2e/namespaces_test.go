@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/rootexec/roottest"
 )
 
 // hosts are network namespaces, each with one interface to a bridge in a namespace of its own: separate
@@ -140,8 +141,12 @@ func TestSeparateHosts(t *testing.T) {
 	for _, tc := range []struct {
 		name string
 		cut  int
-	}{{"worker cut off", 1}, {"home cut off", 0}} {
+		long bool
+	}{{"worker cut off", 1, true}, {"home cut off", 0, false}} {
 		t.Run(tc.name, func(t *testing.T) {
+			if tc.long {
+				roottest.Long(t)
+			}
 			r := c.nodes[0].begin(t, paced(t, 500)) // 10 s of four slots
 			r.part(t, 0.1)
 			h.cut(t, tc.cut)

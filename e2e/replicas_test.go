@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/rootexec/roottest"
 )
 
 // replicas waits until a job's ledger is kept by so many nodes, none of them gone.
@@ -55,6 +56,7 @@ func TestReplicaReplaced(t *testing.T) {
 func TestTooFewReplicas(t *testing.T) {
 	t.Parallel()
 	t.Run("alone", func(t *testing.T) {
+		roottest.Long(t)
 		t.Parallel()
 		c := ownCluster(t, often("a", "b", "c")...)
 		d := c.nodes[0].detach(t, paced(t, 400))

@@ -123,6 +123,9 @@ func TestPausedNode(t *testing.T) {
 	t.Parallel()
 	for name, us := range map[string]int{"ends before": 300, "goes on": 1400} { // 12 s and 55 s of two slots
 		t.Run(name, func(t *testing.T) {
+			if name == "ends before" {
+				roottest.Long(t)
+			}
 			t.Parallel()
 			c := ownCluster(t, abc...)
 			j := paced(t, us)

@@ -74,6 +74,7 @@ int main() {
 // stays: what ACLiC compiles in one session is loaded in the next one with the libraries that it was linked with. The
 // last session is that of a program, which a compiler finds all for in the environment.
 func TestPackageOutlivesItsSession(t *testing.T) {
+	roottest.Long(t)
 	t.Parallel()
 	n, dir, folder := threeNodes.get(t).nodes[0], t.TempDir(), t.TempDir()
 	inf := filepath.Join(folder, "shapes", "PROOF-INF")

@@ -10,6 +10,7 @@ import (
 
 	"github.com/dtpnode/dtpnode/exec/fakeexec"
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/rootexec/roottest"
 )
 
 // takeoverLimit is how long a job may be without a home.
@@ -267,6 +268,9 @@ func TestAllKilled(t *testing.T) {
 	t.Parallel()
 	for name, nodes := range map[string]int{"three nodes": 3, "two nodes": 2, "one node": 1} {
 		t.Run(name, func(t *testing.T) {
+			if nodes == 2 {
+				roottest.Long(t)
+			}
 			t.Parallel()
 			specs := often("a", "b", "c")[:nodes]
 			c := ownCluster(t, specs...)

@@ -230,6 +230,7 @@ func TestFewDescriptors(t *testing.T) {
 
 // TestFewDescriptorsWithROOT is the same with ROOT's files, which the last merge opens.
 func TestFewDescriptorsWithROOT(t *testing.T) {
+	roottest.Long(t)
 	t.Parallel()
 	c := ownCluster(t, nodeSpec{
 		name:  "few",

@@ -105,6 +105,7 @@ func TestBranchStyles(t *testing.T) {
 // TestMakeProxy runs what TTree::MakeProxy generates around a user's functions. The histogram that it makes by itself
 // is in the output too, and Terminate finds it as in one process, with the same bins.
 func TestMakeProxy(t *testing.T) {
+	roottest.Long(t)
 	t.Parallel()
 	c, r := threeNodes.get(t), roottest.Find(t)
 	dir, files := t.TempDir(), fourFiles(t)

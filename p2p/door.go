@@ -12,11 +12,18 @@ import (
 // are taken, the stranger that connected first loses its place, of those at the address that holds the most. One that
 // has shown a token's secret keeps its place.
 const (
-	maxStrangers        = 256              // connections of strangers at a time
-	maxStrangersAddress = 128              // of one address, which may be that of a whole site
-	firstWordTime       = 3 * time.Second  // time within which a stranger must show a token
-	strangerTime        = 15 * time.Second // time within which it must be a member
+	firstWordTime = 3 * time.Second  // time within which a stranger must show a token
+	strangerTime  = 15 * time.Second // time within which it must be a member
 )
+
+// places are how many connections of strangers there may be at a time.
+type places struct {
+	all     int
+	address int // of one address, which may be that of a whole site
+}
+
+// strangersPlaces are those of every node. Tests have fewer, since whoever fills them does as much work as the node.
+var strangersPlaces = places{all: 256, address: 128}
 
 // stranger is a connection of a peer that is not a member.
 type stranger struct {
@@ -80,9 +87,9 @@ func (n *Node) makeRoom(addr string) (evicted network.Conn, ok bool) {
 	}
 	from := ""
 	switch {
-	case count[addr] >= maxStrangersAddress:
+	case count[addr] >= n.places.address:
 		from = addr
-	case len(n.strangers) < maxStrangers:
+	case len(n.strangers) < n.places.all:
 		return nil, true
 	}
 	for c, s := range n.strangers {

@@ -166,15 +166,18 @@ func TestStrangerReachesTheJoinProtocolAlone(t *testing.T) {
 
 func TestStrangersAreFew(t *testing.T) {
 	a := open(t, config(t, "a"))
+	a.Node.mu.Lock()
+	a.Node.places = few
+	a.Node.mu.Unlock()
 	a.invite(Worker) // otherwise no stranger may connect
-	for range maxStrangers + 16 {
+	for range few.all + 16 {
 		h := plainHost(t, someone(t))
 		_ = a.dialFrom(h)
 	}
 	a.Node.mu.Lock()
 	strangers := len(a.strangers)
 	a.Node.mu.Unlock()
-	if strangers > maxStrangers {
+	if strangers > few.all {
 		t.Errorf("%d strangers are in", strangers)
 	}
 }

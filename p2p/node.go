@@ -77,6 +77,7 @@ type Node struct {
 	departed     bool                  // this node has left for good, so nothing is saved at the end
 	known        map[peer.ID]bool      // members as of the last MembersChanged
 	strangers    map[network.Conn]*stranger
+	places       places
 	joining      peer.ID // inviter that may be dialled during Join
 }
 
@@ -121,6 +122,7 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 		gone:         map[peer.ID]time.Time{},
 		known:        map[peer.ID]bool{},
 		strangers:    map[network.Conn]*stranger{},
+		places:       strangersPlaces,
 	}
 	n.chunks.New = func() any { b := make([]byte, blobChunk); return &b }
 	n.ctx, n.cancel = context.WithCancel(context.Background())

@@ -19,6 +19,8 @@ import (
 	"testing"
 
 	rpmutils "github.com/sassoftware/go-rpmutils"
+
+	"github.com/dtpnode/dtpnode/rootexec/roottest"
 )
 
 // TestRelease makes the archives and packages of this platform, inspects them, and installs and removes those of this
@@ -35,6 +37,7 @@ func TestRelease(t *testing.T) {
 		}
 	})
 	t.Run("again", func(t *testing.T) { // in another folder, with another date
+		roottest.Long(t)
 		again := filepath.Join(t.TempDir(), "elsewhere")
 		command(t, []string{"ARCHES=" + runtime.GOARCH, "TZ=Asia/Tokyo", "TMPDIR=" + t.TempDir()}, "make", "release",
 			"DIST="+again)

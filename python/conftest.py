@@ -8,7 +8,7 @@ import pytest
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "long: for make soak alone, which sets DTPNODE_PYTHON_LONG")
+    config.addinivalue_line("markers", "long: for make test-all alone, which sets DTPNODE_PYTHON_LONG")
 
 
 def pytest_collection_modifyitems(config, items):

@@ -66,11 +66,11 @@ func TestPython(t *testing.T) {
 	t.Run("pytest", func(t *testing.T) {
 		t.Parallel()
 		args := slices.Clone(pytest)
+		var env []string
+		if os.Getenv(envLong) != "" {
+			env = append(env, "DTPNODE_ROOT_PYTHON="+filepath.Join(rootEnvironment(t, here), "bin", "python"))
+		}
 		if some := os.Getenv(envTests); some != "" {
-			var env []string
-			if os.Getenv(envLong) != "" {
-				env = append(env, "DTPNODE_ROOT_PYTHON="+filepath.Join(rootEnvironment(t, here), "bin", "python"))
-			}
 			t.Log(run(t, here, env, exe, append(args, "-s", some)...))
 			return
 		}
@@ -81,7 +81,7 @@ func TestPython(t *testing.T) {
 				"name one with DTPNODE_PYTHON\n", cpython)
 			args = append(args, "--ignore="+cpython)
 		}
-		t.Log(run(t, here, nil, exe, args...))
+		t.Log(run(t, here, env, exe, args...))
 	})
 }
 

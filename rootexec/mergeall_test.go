@@ -133,6 +133,9 @@ func TestEveryClassMerges(t *testing.T) {
 	apart := "TBits TExMap TMatrixT<double> TVectorT<double> macro polar refs texts"
 	for seed := range uint64(6) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			if seed > 2 {
+				roottest.Long(t)
+			}
 			s := newSplit(seed)
 			o := s.run(t, job)
 			differences, err := r.Differences(t, o.out, want)

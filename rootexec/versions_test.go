@@ -20,6 +20,9 @@ func TestVersionsOfROOT(t *testing.T) {
 	cache = filepath.Join(cache, "dtpnode")
 	for wheel, version := range roottest.Wheels {
 		t.Run(version, func(t *testing.T) {
+			if wheel != roottest.OldestWheel {
+				roottest.Long(t)
+			}
 			r := roottest.Wheel(t, wheel)
 			root, err := rootexec.Find(t.Context(), rootexec.FindOptions{Prefix: r.Dir})
 			if err != nil {

@@ -71,9 +71,24 @@ func Other(t testing.TB) string {
 	return root.Dir
 }
 
+// Everything says whether the tests are to run, too, that take too much for every day: long ones, and variations of what
+// others test. $DTPNODE_LONG asks for them, as make test-all and make soak do.
+func Everything() bool { return os.Getenv("DTPNODE_LONG") != "" }
+
+// Long skips a test where not everything is to be tested.
+func Long(t testing.TB) {
+	t.Helper()
+	if !Everything() {
+		t.Skip("set DTPNODE_LONG=1, or make test-all")
+	}
+}
+
 // Wheels are the ROOTs that the Python package index has beside the pinned one, with their versions. Those before 6.38
 // are of the time before a release.
-var Wheels = map[string]string{"root==0.1a8": "6.37.01", "root==0.1a9": "6.39.01", otherWheel: "6.38.00"}
+var Wheels = map[string]string{OldestWheel: "6.37.01", "root==0.1a9": "6.39.01", otherWheel: "6.38.00"}
+
+// OldestWheel is the oldest ROOT of Wheels.
+const OldestWheel = "root==0.1a8"
 
 // Wheel returns one of Wheels, installed into the user's cache once. What is compiled for its tests is kept apart from
 // that of other ROOTs.
