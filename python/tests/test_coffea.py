@@ -109,7 +109,9 @@ def same(a, b):
 
 @pytest.mark.parametrize("schema, tree, collection, files", [
     (NanoAODSchema, "Events", "Muon", {"ZJets": ["nano_dy.root", "nano_dy_empty.root"], "Data": ["nano_dimuon.root"]}),
-    (PHYSLITESchema, "CollectionTree", "Electrons", {"ttbar": ["PHYSLITE_example.root"]}),
+    pytest.param(
+        PHYSLITESchema, "CollectionTree", "Electrons", {"ttbar": ["PHYSLITE_example.root"]}, marks=pytest.mark.long
+    ),
 ], ids=["NanoAOD", "PHYSLITE"])
 def test_equal(executor, samples, tmp_path, monkeypatch, schema, tree, collection, files):
     monkeypatch.chdir(tmp_path)

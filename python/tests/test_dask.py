@@ -380,7 +380,7 @@ def test_persisted_that_fails_in_part(here, monkeypatch):
     for some, want in ((x, lambda i: inverse(i)), (y, lambda i: inverse(i) + inverse(i + 1))):
         good = {i: v for i, v in enumerate(some) if v not in lost}
         assert dask.compute(good) == ({i: want(i) for i in good},)
-        futures = {i: next(iter(dtpnode.dask.futures_of(v).values())) for i, v in good.items()}
+        futures = {i: next(iter(dtpnode.dask.futures_of(good[i]).values())) for i in (0, 3, 6, 29) if i in good}
         assert futures[0].result() == want(0) and not any(f.exception() for f in futures.values())
 
 
@@ -430,7 +430,7 @@ print("well")
 """
 
 
-@pytest.mark.parametrize("pickles", [pickle, cloudpickle])
+@pytest.mark.parametrize("pickles", [pickle, pytest.param(cloudpickle, marks=pytest.mark.long)])
 def test_persisted_from_another_process(here, cluster, tmp_path, pickles):
     """A pickled collection, and attaching to the job."""
     x, y, bad = dask.persist(
@@ -464,7 +464,7 @@ def test_persisted_ends_with_its_client(cluster):
         dask.delayed(abs)(x).compute(scheduler="sync")
 
 
-@pytest.mark.parametrize("victim", [1, 0], ids=["another", "that of the client"])
+@pytest.mark.parametrize("victim", [pytest.param(1, marks=pytest.mark.long), 0], ids=["another", "that of the client"])
 def test_persisted_where_a_daemon_is_killed(victim, cache, tmp_path):
     """What is lost with a node is made again, from what is persisted before it, which is no more there."""
 
@@ -708,7 +708,7 @@ def test_process_that_is_killed(client, tmp_path):
     assert (tmp_path / "killed").exists()
 
 
-@pytest.mark.parametrize("victim", [2, 0], ids=["another", "that of the client"])
+@pytest.mark.parametrize("victim", [pytest.param(2, marks=pytest.mark.long), 0], ids=["another", "that of the client"])
 def test_daemon_that_is_killed(victim, cache, tmp_path):
     """Values that are lost with a node are made again, as far as they are needed. The client waits for its daemon."""
     want = dask.get(layers(9, 8, None), "sum")
@@ -962,7 +962,7 @@ def test_annotations_are_told(client):
     ):
         with pytest.warns(UserWarning, match=f"^{names} of dask.annotate.* no effect on the pool") as told:
             compute()
-        assert [w.filename for w in told] == [__file__]
+        assert [w.filename for w in told if w.category is not ResourceWarning] == [__file__]
     with warnings.catch_warnings(), dask.annotate(mine=2):
         warnings.simplefilter("error")
         assert dask.delayed(abs)(-1).compute(scheduler=client.get) == 1

@@ -14,10 +14,14 @@ import sdist
 from notebooks import EXAMPLES
 
 WITH_ROOT = ("treeplayer.ipynb",)  # which roottests runs
+OFTEN = ("coffea.ipynb", "dask_delayed.ipynb", "futures.ipynb")  # which run every day
 END = 60  # seconds after which what hangs is ended
 
 
-@pytest.mark.parametrize("name", [p.name for p in sorted(EXAMPLES.glob("*.ipynb")) if p.name not in WITH_ROOT])
+@pytest.mark.parametrize("name", [
+    pytest.param(p.name, marks=[] if p.name in OFTEN else pytest.mark.long)
+    for p in sorted(EXAMPLES.glob("*.ipynb")) if p.name not in WITH_ROOT
+])
 def test_notebook(name, cache, tmp_path, monkeypatch):
     for folder in ("DTPNODE_STATE", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"):  # No daemon runs there.
         monkeypatch.setenv(folder, str(tmp_path / folder))

@@ -50,6 +50,7 @@ MAX_APPENDS = 6_000
 MAX_SIZE = 512 << 20  # bytes of items
 LOOK = 0.05  # seconds between looks for units that another process is just sending
 AGAIN = "persist it again, and keep the client open, and the collection, for as long as others use it"
+MOMENT = 1.0  # seconds for which what nobody needs any more may run on before it is cancelled
 PATIENCE = 5.0  # seconds for which a daemon may not know a job: it may have just come back
 OVER = ("done", "partial", "failed", "cancelled")
 
@@ -245,6 +246,9 @@ class Session(_Raised, Run):
         threading.Thread(target=self.hang_up, name="dtpnode-end", daemon=True).start()
 
     def _end(self) -> None:
+        # Others may have taken a value before word of it has come here. A job all of which was run is not cancelled.
+        with self._lock:
+            self._change.wait_for(lambda: not self._unsettled or self.broken is not None, MOMENT)
         self._finish()
         self.hang_up()
 
