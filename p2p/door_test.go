@@ -53,7 +53,8 @@ func knock(ctx context.Context, w who, from, to string, target *tnode, raw bool,
 	return true
 }
 
-// few are the places of strangers here. The bounds hold for any number: at 256 a busy host makes handshakes for minutes.
+// few are the places of strangers here. The bounds hold for any number, and at 256 a busy host makes handshakes for
+// minutes.
 var few = places{all: 48, address: 24}
 
 // handshakesAtOnce is how many strangers are in a handshake at a time.

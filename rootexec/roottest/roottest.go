@@ -71,8 +71,8 @@ func Other(t testing.TB) string {
 	return root.Dir
 }
 
-// Everything says whether the tests are to run, too, that take too much for every day: long ones, and variations of what
-// others test. $DTPNODE_LONG asks for them, as make test-all and make soak do.
+// Everything says whether the tests are to run, too, that take too much for every day: long ones, and variations of
+// what others test. $DTPNODE_LONG asks for them, as make test-all and make soak do.
 func Everything() bool { return os.Getenv("DTPNODE_LONG") != "" }
 
 // Long skips a test where not everything is to be tested.
