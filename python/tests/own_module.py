@@ -10,3 +10,7 @@ def configure(x):
 
 def get():
     return X
+
+
+class Thing:
+    pass

@@ -69,6 +69,15 @@ def test_what_an_initializer_sets(client, initializer):
         assert pool.reduce(lambda x: all_of_it(x)[0], [1, 2]).result() == 30.0
 
 
+@pytest.mark.parametrize("initializer", [own_module.configure, lambda x: setattr(own_module, "X", x)])
+def test_what_an_initializer_sets_is_there_for_reductions(client, initializer):
+    """Also in a module, which is there twice: its functions have another copy of its globals than it has itself."""
+    with client.executor(initializer=initializer, initargs=("set",)) as pool:
+        found = pool.reduce(lambda x: [own_module.X, own_module.get()], [1, 2])
+        assert found.result() == ["set"] * 4
+        assert pool.submit(lambda: (own_module.X, own_module.get())).result() == ("set", "set")
+
+
 def test_what_an_initializer_leaves_alone(client):
     """What it has only read is as it was sent, also where that was changed in this process meanwhile."""
     seen = [0]

@@ -8,13 +8,16 @@ import json
 import os
 import pickle
 import pkgutil
+import sys
 import types
 import typing
 
+import cloudpickle.cloudpickle as by_value
 import numpy
+import own_module
 import pytest
 
-from dtpnode import _calls, _modules, _pickles
+from dtpnode import _calls, _modules, _pickles, _unpickle
 
 NUMBER = 1
 LIST = [1]
@@ -426,3 +429,144 @@ def test_classes_that_are_made_there(pool):
 
     one, other = pool.submit(make).result(), pool.submit(make).result()
     assert one.get() == other.get() == 5 and isinstance(one, Model)
+
+
+class Planet(enum.Enum):
+    """An enumeration as in Python's documentation."""
+
+    EARTH = (2.0, 3.0)
+    MARS = (4.0, 5.0)
+
+    def __init__(self, mass, radius):
+        self.mass, self.radius = mass, radius
+
+    @property
+    def product(self):
+        return self.mass * self.radius
+
+
+class Unit(enum.Enum):
+    def __new__(cls, value, label):
+        made = object.__new__(cls)
+        made._value_, made.label = value, label
+        return made
+
+    GEV = 1, "GeV"
+
+
+def test_members_of_enumerations_have_their_attributes(pool):
+    """In calls, and where this process has no such class."""
+    mars, products, label = pool.submit(lambda: (Planet.MARS, [p.product for p in Planet], Unit.GEV.label)).result()
+    assert mars is Planet.MARS and products == [6.0, 20.0] and label == "GeV"
+    assert pool.submit(lambda unit, planet=Planet.EARTH: (unit.label, planet.mass), Unit.GEV).result() == ("GeV", 2.0)
+
+    def make():
+        class There(enum.Enum):
+            A = 1
+
+            def __init__(self, n):
+                self.more = n + 1
+
+        return There.A
+
+    assert pool.submit(make).result().more == 2
+    try:
+        Planet.MARS.mass = 7.0  # Here it stays so.
+        assert pool.submit(lambda: Planet.MARS.mass).result() == 7.0
+        future = pool.submit(lambda: setattr(Planet.MARS, "mass", 8.0) or Planet.MARS)
+        assert future.result().mass == 7.0
+    finally:
+        Planet.MARS.mass = 4.0
+
+
+EventId = typing.NewType("EventId", int)
+Parameters = typing.ParamSpec("Parameters")
+
+
+def following(event: EventId) -> EventId:
+    return EventId(event + 1)
+
+
+def passed(f: typing.Callable[Parameters, int], *args: Parameters.args, **kwargs: Parameters.kwargs) -> int:
+    return f(*args, **kwargs)
+
+
+@dataclasses.dataclass
+class Found:
+    event: EventId
+
+
+def test_names_of_types(pool):
+    """What annotations are made of goes along."""
+    assert pool.submit(following, 1).result() == 2
+    assert pool.submit(passed, abs, -3).result() == 3
+    assert pool.submit(lambda: Found(EventId(3))).result() == Found(3)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="its syntax is that of Python 3.12")
+def test_names_of_types_in_new_syntax(pool):
+    space = {"__name__": "__main__"}
+    exec("type Ids = list[int]\ndef f[*T, **P](ids: Ids, *more: *T, **kw: P.kwargs) -> Ids:\n    return ids", space)
+    assert pool.submit(space["f"], [1]).result() == [1]
+
+
+class Plugin:
+    known = {}
+    count = 0
+
+    def __init_subclass__(cls, key=None, **kwargs):
+        super().__init_subclass__(**kwargs)
+        Plugin.known[key] = cls.__name__
+        Plugin.count += 1
+
+
+class Reader(Plugin, key="reader"):
+    pass
+
+
+class Needs:
+    def __init_subclass__(cls, *, key):
+        cls.key = key
+
+
+class Writer(Needs, key="writer"):
+    class Part:
+        pass
+
+
+def test_subclasses_are_made_once(pool):
+    """What is called where a class is made is not called again on nodes, where nobody knows its arguments; it is called
+    for what is made there."""
+    def found(_):
+        return Reader.__name__, dict(Plugin.known), Plugin.count, Writer().key
+
+    expected = "Reader", {"reader": "Reader"}, 1, "writer"
+    for _ in range(2):
+        assert pool.submit(found, Reader()).result() == expected
+
+    def make():
+        class Late(Plugin, key="late"):
+            pass
+
+        return dict(Plugin.known), Plugin.count
+
+    assert pool.submit(make).result() == ({"reader": "Reader", "late": "Late"}, 2)
+    assert type(pool.submit(lambda: Writer()).result()) is Writer and Plugin.known == {"reader": "Reader"}
+    assert pool.submit(lambda: Writer.Part.__qualname__).result() == "Writer.Part"
+
+
+def test_classes_that_another_process_has_sent():
+    """Where this one has those of these names they are taken, as by pickle."""
+    def make():
+        class Local:
+            pass
+
+        return Local()
+
+    values = Planet.MARS, Writer.Part(), Failed("x"), Point(1), own_module.Thing(), make()
+    pickled = _pickles.value(values, "the result")
+    for cls in map(type, values):
+        by_value._DYNAMIC_CLASS_TRACKER_BY_ID.pop(by_value._DYNAMIC_CLASS_TRACKER_BY_CLASS.pop(cls))
+    found = _unpickle.loads(pickled)
+    assert [type(v) is type(f) for v, f in zip(values, found)] == [True] * 5 + [False]
+    assert found[0] is Planet.MARS and found[3] == Point(1)

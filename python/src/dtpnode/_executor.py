@@ -283,9 +283,10 @@ class Executor(_Executor):
         values. With ``fail_fast`` the first item that raises, or ends its process three times, ends the reduction with
         that as well, in place of all others being run first.
 
-        It is a job of its own, with the initializer and the modules of this executor, and goes on when this process has
-        ended: see ``Reduction``. Where the daemon ends with this process, it is waited for before. Items are read as
-        there is room, by another thread, so that iterables may be longer than memory. ``name`` is the title of the job;
+        It is a job of its own, with the initializer and the modules of this executor: what the initializer sets is there
+        for fn, and not for op, which also adds where no item runs. It goes on when this process has ended: see
+        ``Reduction``. Where the daemon ends with this process, it is waited for before. Items are read as there is
+        room, by another thread, so that iterables may be longer than memory. ``name`` is the title of the job;
         ``chunksize`` makes no difference. ``stall`` is how many seconds an item may take before it is taken for an
         endless loop, as for an executor, whose own is for its calls: an hour, since items are pieces of a total, and
         None for any time.

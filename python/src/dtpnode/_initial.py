@@ -13,7 +13,7 @@ import functools
 import hashlib
 import sys
 from types import FunctionType, MethodType, ModuleType
-from typing import Any, Callable, Iterator, NamedTuple
+from typing import Any, Callable, Iterable, Iterator, NamedTuple
 
 PLAIN = frozenset((int, float, str, bytes, bool, complex, type(None)))  # which nobody can change in place
 
@@ -29,18 +29,25 @@ class Space(NamedTuple):
 def starting(initializer: Callable[..., object], args: tuple[Any, ...]) -> Callable[[Any], None]:
     """What a process calls before its first call, as pyexec/child/code.py takes it."""
 
-    def start(_given: Any) -> None:
+    def start(_given: Any, *others: Any) -> None:
         before: list[Space] = []
         with contextlib.suppress(Exception):  # of an object that lets nobody look into it: the initializer runs
-            before += spaces(initializer, *args)
+            for of, names in spaces(initializer, *args):
+                before.append(Space(of, names, {k: (v, content(v)) for k, v in names.items() if not is_own(k)}))
         initializer(*args)
-        keep(before)
+        keep(before, others)
 
     return start
 
 
-def spaces(*roots: Any) -> Iterator[Space]:
-    """The namespaces which functions, and what else is called, can reach that have come by value."""
+def with_others(start: Callable[..., None], *others: Any) -> Callable[[Any], None]:
+    """What starting has made, for functions that have come in the same pickle, and so before it is called."""
+    return lambda given: start(given, *others)
+
+
+def spaces(*roots: Any) -> Iterator[tuple[Any, Any]]:
+    """The namespaces which functions, and what else is called, can reach that have come by value, and what each is
+    of. A module that came with some of its functions has another one than these have."""
     import cloudpickle.cloudpickle as c
 
     by_value = c._DYNAMIC_CLASS_TRACKER_BY_CLASS
@@ -52,12 +59,11 @@ def spaces(*roots: Any) -> Iterator[Space]:
                 seen.add(id(value))
                 left.append(value)
 
-    def space(of: Any, names: Any) -> Iterator[Space]:
-        values = {k: v for k, v in names.items() if not is_own(k)}
-        reach(values.values())
+    def space(of: Any, names: Any) -> Iterator[tuple[Any, Any]]:
+        reach([v for k, v in names.items() if not is_own(k)])
         if id(names) not in seen or isinstance(of, type):
             seen.add(id(names))
-            yield Space(of, names, {k: (v, content(v)) for k, v in values.items()})
+            yield of, names
 
     while left:
         found = left.pop()
@@ -109,8 +115,8 @@ def content(value: Any) -> bytes | None:
         return None
 
 
-def keep(before: list[Space]) -> None:
-    """Has all that is unpickled from now on see what has changed in namespaces."""
+def keep(before: list[Space], others: Iterable[Any] = ()) -> None:
+    """Has all that is unpickled from now on see what has changed in namespaces, and others, which are there already."""
     import cloudpickle.cloudpickle as c
 
     set_in: dict[str | int, dict[str, Any]] = {}  # of modules by their names, and of classes by their ids
@@ -123,6 +129,12 @@ def keep(before: list[Space]) -> None:
                 set_in.setdefault(key, {})[name] = value
     if not set_in:
         return
+    there = [(space.of, space.names) for space in before]
+    with contextlib.suppress(Exception):
+        there += spaces(*others)
+    for of, names in there:
+        if isinstance(of, str):  # A class is the same one for all.
+            names.update(set_in.get(of, {}))
     classes = [space.of for space in before]  # whose ids are no others' as long as they are there
     function, class_, module = c._function_setstate, c._class_setstate, c.dynamic_subimport
 

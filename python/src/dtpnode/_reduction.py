@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Callable, Iterable, Iterator
 import cloudpickle
 import httpx
 
-from . import _pickles, _sums, _unpickle
+from . import _initial, _pickles, _sums, _unpickle
 from ._along import Along
 from ._archive import pack
 from ._cluster import owned
@@ -738,6 +738,8 @@ def begin(
     tail = _pickles.value((op,) if initial is NOTHING else (op, initial), "initial", but)
     own = _sums.code(fn, op, tail, fail_fast)
     own["unpicklable"] = of_sum(code["unpicklable"])
+    if "start" in code:
+        own["start"] = _initial.with_others(code["start"], fn, op)
     title = title or f"reduce {getattr(fn, '__qualname__', type(fn).__name__)}"
     own_initial = initial if initial is NOTHING else _unpickle.loads(tail)[1]  # a copy, which op may change
     run = _Run(control, title + (PARTIAL if partial else REDUCE), op, own_initial)

@@ -3,11 +3,15 @@
 A pickle of an object whose class is the script's, or that of a module of the user's own, has the class in it, as it was
 on the node. cloudpickle takes the class that is here, and gives it all that is in the pickle: attributes that were
 changed here since would be as they were, and methods copies that see other globals than the script's. Classes of this
-process stay as they are here.
+process stay as they are here. They are those that it has sent, and, where another process has done that, as with
+results of a session that this one attaches to, those of the same names in modules that this process has imported.
 """
 
+import enum
 import io
+import operator
 import pickle
+import sys
 import weakref
 from typing import Any, BinaryIO, Callable
 
@@ -48,6 +52,9 @@ def _making(make: Callable[..., type]) -> Callable[..., type]:
         known: type | None = by_value._DYNAMIC_CLASS_TRACKER_BY_ID.get(args[-2])
         if known is not None:
             return known  # and nothing that is called where a class is made, as __init_subclass__, is called again
+        named = _named(*args[2:5:2]) if make is _make_enum else _named(*map(args[3].get, ("__qualname__", "__module__")))
+        if named is not None and issubclass(named, enum.Enum) == (make is _make_enum):
+            return named
         cls = make(*args)
         _came.add(cls)
         return cls
@@ -55,6 +62,18 @@ def _making(make: Callable[..., type]) -> Callable[..., type]:
     return made
 
 
+def _named(name: str | None, module: str | None) -> type | None:
+    """The class of a name in a module that this process has imported, or in its script."""
+    if name is None or module is None or module not in sys.modules:
+        return None
+    try:
+        found = operator.attrgetter(name)(sys.modules[module])
+    except AttributeError:  # such as of a class that a function has made
+        return None
+    return found if isinstance(found, type) and (found.__module__, found.__qualname__) == (module, name) else None
+
+
+_make_enum = by_value._make_skeleton_enum
 _OWN: dict[str, Callable[..., Any]] = {
     "_class_setstate": _set_class,
     "_make_skeleton_class": _making(by_value._make_skeleton_class),

@@ -1,13 +1,16 @@
 """Pickles of what cloudpickle makes none of that another process can read: of what functools makes of functions, of
-classes with __slots__, and of exceptions that are dataclasses.
+classes with __slots__, of members of enumerations that have attributes, of what names types for annotations, and of
+exceptions that are dataclasses.
 
 It is shipped by value, so that nodes need not have this package, and so it imports nothing of it.
 """
 
+import enum
 import functools
 import io
 import operator
 import sys
+import types
 from types import FunctionType, MemberDescriptorType
 from typing import Any, Callable, NamedTuple
 
@@ -30,9 +33,32 @@ def reduced(obj: Any) -> Any:
         return functools.cached_property, (obj.func,), {"attrname": obj.attrname, "__doc__": obj.__doc__}
     elif kind is functools.singledispatchmethod and hasattr(obj, "_method_cache"):  # by weak references, in Python 3.13
         return functools.singledispatchmethod, (obj.func,), {"dispatcher": obj.dispatcher}
+    elif kind.__module__ == "typing":
+        return named_type(kind, obj)
     elif isinstance(obj, BaseException) and "__dataclass_fields__" in dir(kind) and _is_plain(kind):
         return exception, (kind, obj.args), vars(obj), None, None, give
     return NotImplemented
+
+
+def named_type(kind: type, obj: Any) -> Any:
+    """How what names a type for annotations is pickled: pickle refers to it by its name in its module, which a script is
+    not in another process."""
+    name = kind.__name__
+    if name == "ParamSpecArgs" or name == "ParamSpecKwargs":
+        return kind, (obj.__origin__,)
+    if name not in ("NewType", "ParamSpec", "TypeVarTuple", "TypeAliasType") or importable(obj):
+        return NotImplemented
+    if name == "NewType":
+        return kind, (obj.__name__, obj.__supertype__), dict(vars(obj))
+    if name == "TypeAliasType":
+        return made_type, (kind, (obj.__name__, obj.__value__), {"type_params": obj.__type_params__})
+    more = ("bound", "covariant", "contravariant") if name == "ParamSpec" else ()
+    return made_type, (kind, (obj.__name__,), {k: getattr(obj, f"__{k}__") for k in more})
+
+
+def made_type(kind: Callable[..., Any], args: tuple[Any, ...], more: dict[str, Any]) -> Any:
+    """What names a type."""
+    return kind(*args, **more)
 
 
 def _is_plain(kind: Any) -> bool:
@@ -73,6 +99,59 @@ def slotted(cls: type, made: tuple[Any, ...]) -> tuple[Any, ...]:
     return make, (constructor, name, bases, namespace, *tail), (attributes, more), *rest
 
 
+def of_class(cls: type, made: tuple[Any, ...]) -> tuple[Any, ...]:
+    """How a class is pickled by value, of how cloudpickle does it, which leaves out its qualified name, the attributes
+    of an enumeration's members, and what was given to __init_subclass__, which it calls without that."""
+    make, args, state, _, _, set_class = made
+    if issubclass(cls, enum.Enum):
+        own = {e.name: {k: v for k, v in vars(e).items() if k not in OF_MEMBERS} for e in cls}
+        if not any(own.values()):
+            return made
+        return make, args, (set_class, state, own), None, None, set_members
+    constructor, name, bases, namespace, *tail = args
+    args = constructor, name, bases, {**namespace, "__qualname__": cls.__qualname__}, *tail
+    if any("__init_subclass__" in vars(base) for base in cls.__mro__[1:-1]):
+        make, args = quietly, (make, args)
+    return make, args, state, None, None, set_class
+
+
+OF_MEMBERS = ("_value_", "_name_", "__objclass__", "_sort_order_", "__module__", "_hashable_values_")
+
+
+def set_members(cls: Any, state: tuple[Callable[[Any, Any], object], Any, dict[str, dict[str, Any]]]) -> None:
+    """Gives an enumeration its own attributes, and its members theirs. Where it stays as it is they do, too."""
+    import cloudpickle.cloudpickle as c
+
+    set_class, of_cls, own = state
+    set_class(cls, of_cls)
+    for name, values in own.items():
+        has = vars(cls[name])
+        has.update(values if set_class is c._class_setstate else {k: v for k, v in values.items() if k not in has})
+
+
+def quietly(make: Callable[..., type], args: tuple[Any, ...]) -> type:
+    """Makes a class unless it is here, without what its bases do as they get a subclass: it was done where it is from,
+    and what has come of it is in their attributes."""
+    import cloudpickle.cloudpickle as c
+
+    known: "type | None" = c._DYNAMIC_CLASS_TRACKER_BY_ID.get(args[4])
+    if known is not None:
+        return known
+    bases = {b for base in types.resolve_bases(args[2]) for b in getattr(base, "__mro__", ())}
+    hooks = {
+        base: vars(base)["__init_subclass__"]
+        for base in bases
+        if base in c._DYNAMIC_CLASS_TRACKER_BY_CLASS and "__init_subclass__" in vars(base)
+    }
+    for base in hooks:
+        type.__setattr__(base, "__init_subclass__", classmethod(lambda cls: None))
+    try:
+        return make(*args)
+    finally:
+        for base, hook in hooks.items():
+            type.__setattr__(base, "__init_subclass__", hook)
+
+
 def importable(obj: Any) -> bool:
     """Whether another process finds an object by its name in a module that is there."""
     import cloudpickle
@@ -86,7 +165,7 @@ def importable(obj: Any) -> bool:
     if any(".".join(parts[:n]) in by_value for n in range(1, len(parts) + 1)):
         return False
     try:
-        return operator.attrgetter(obj.__qualname__)(module) is obj
+        return operator.attrgetter(getattr(obj, "__qualname__", None) or obj.__name__)(module) is obj
     except AttributeError:
         return False
 
@@ -130,9 +209,11 @@ def pickler(base: Any) -> Any:
         made = reduced(obj)
         if made is NotImplemented:
             made = base.reducer_override(self, obj)
-            if isinstance(obj, type) and "__slots__" in obj.__dict__ and isinstance(made, tuple):
+            if isinstance(obj, type) and isinstance(made, tuple) and len(made) == 6:  # It goes by value.
                 # What NamedTuple makes has none but those that it sets itself, and lets nobody else do so.
-                made = made if NamedTuple in getattr(obj, "__orig_bases__", ()) else slotted(obj, made)
+                if "__slots__" in obj.__dict__ and NamedTuple not in getattr(obj, "__orig_bases__", ()):
+                    made = slotted(obj, made)
+                made = of_class(obj, made)
         return made
 
     return type("Pickler", (base,), {"reducer_override": reducer_override})
