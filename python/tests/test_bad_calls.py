@@ -1,5 +1,6 @@
 """What users get wrong, or do without thinking of it, and what they are told."""
 
+import abc
 import asyncio
 import collections
 import contextlib
@@ -42,6 +43,15 @@ class Odd(Exception):
 CONFIG = Config()
 
 
+class Shared(abc.ABC):
+    __slots__ = ("a",)
+
+    def get(self):
+        return Shared
+
+    lock = threading.Lock()
+
+
 @pytest.mark.parametrize(
     "call, where",
     [
@@ -49,11 +59,13 @@ CONFIG = Config()
         (lambda pool: pool.submit(lambda: CONFIG), "the function -> the global CONFIG.lock, a _thread.lock"),
         (lambda pool: pool.submit(functools.partial(print, Config())), "the function.args[0].lock, a _thread.lock"),
         (lambda pool: (lambda c: pool.submit(lambda: c))({"k": (i for i in ())}), "variable c['k'], a generator"),
+        (lambda pool: pool.submit(lambda: Shared), "the function -> the global Shared.lock, a _thread.lock"),
+        (lambda pool: pool.submit(print, Shared()), "args[0] -> its class Shared.lock, a _thread.lock"),
         (lambda pool: pool.map(len, [[1], [threading.Lock()]]), "the call of the item 1: args[0][0], a _thread.lock"),
         (lambda pool: list(pool.map(len, iter([[1]] * 7 + [[threading.Lock()]]))), "of the item 7: args[0][0], a"),
         (lambda pool: pool.reduce(len, [[1], [threading.Lock()]]).result(), "of the item 1: args[0][0], a _thread"),
     ],
-    ids=["argument", "global", "partial", "closure", "map", "iterator", "reduce"],
+    ids=["argument", "global", "partial", "closure", "class", "object", "map", "iterator", "reduce"],
 )
 def test_unpicklable(pool, call, where):
     with pytest.raises(dtpnode.Unpicklable) as e:
@@ -61,6 +73,16 @@ def test_unpicklable(pool, call, where):
     assert where in str(e.value)
     assert isinstance(e.value, pickle.PicklingError)
     assert pool.submit(pow, 2, 3).result() == 8
+
+
+def test_unpicklable_initializers(client):
+    lock = threading.Lock()
+    with pytest.raises(dtpnode.Unpicklable, match="the initializer -> its variable lock, a _thread.lock"):
+        client.executor(initializer=lambda: lock)
+    with pytest.raises(dtpnode.Unpicklable, match=r"initargs\[1\], a _thread.lock"):
+        client.executor(initializer=print, initargs=(1, lock))
+    with pytest.raises(TypeError, match="not iterable"):
+        client.executor(initializer=print, initargs=3)
 
 
 class Analysis:

@@ -154,8 +154,14 @@ class Executor(_Executor):
         stall = check_stall(stall)
         along = take_along(env, modules, files)
         # Of its jobs, and of those of reductions.
-        self._code = code_of(initializer, initargs, imports, max_tasks_per_child)
-        self._session = Session(control, self._code, name, max_workers, output, along, stall)
+        self._code = code_of(initializer, tuple(initargs), imports, max_tasks_per_child)
+        try:
+            self._session = Session(control, self._code, name, max_workers, output, along, stall)
+        except Exception as e:
+            unsent = _pickles.unsent({"the initializer": initializer, "initargs": initargs})
+            if unsent is None:
+                raise
+            raise unsent from e
         self._control, self._output = control, output
         self._reductions: weakref.WeakSet[Reduction] = weakref.WeakSet()  # those that run are held by their threads
         self._within: list[bool] = []  # not empty in a with block of its own

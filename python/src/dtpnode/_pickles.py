@@ -179,9 +179,20 @@ def _dumps(value: Any, parts: dict[str, Any], but: frozenset[str], what: str = F
     except TooLarge:
         raise
     except Exception as e:
-        whys = (unpicklable(part, root) for root, part in parts.items())
-        why = next(filter(None, whys), f"{type(e).__name__}: {e}")
+        why = _why(parts) or f"{type(e).__name__}: {e}"
         raise Unpicklable(UNSENT + why, _advice(why)) from e
+
+
+def _why(parts: dict[str, Any]) -> str:
+    """Which of some parts has no pickle, by their names; empty if all have one."""
+    return next(filter(None, (unpicklable(part, root) for root, part in parts.items())), "")
+
+
+def unsent(parts: dict[str, Any]) -> Unpicklable | None:
+    """What is to be raised where an executor cannot be made for want of a pickle of one of some parts, by their names;
+    None if all have one."""
+    why = _why(parts)
+    return Unpicklable(f"could not make the executor: {why}", _advice(why)) if why else None
 
 
 _ADVICE = (

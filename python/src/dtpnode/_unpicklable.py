@@ -4,6 +4,7 @@ It is shipped by value, so that nodes need not have this package, and so it impo
 in the same way.
 """
 
+from types import FunctionType, MemberDescriptorType
 from typing import Any, Callable, Iterator
 
 from ._wrapped import CACHED, pickler
@@ -80,21 +81,29 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
         yield ".keywords", value.keywords
     if type(value) is CACHED:
         yield ".__wrapped__", value.__wrapped__
+    if isinstance(value, type):
+        # Methods refer to the class, and so fail for what any other attribute has.
+        own = ((k, v) for k, v in vars(value).items() if not isinstance(v, MemberDescriptorType))
+        attributes = [(f".{k}", v) for k, v in own if k != "_abc_impl" and not (k[:2] == k[-2:] == "__")]
+        methods = FunctionType, classmethod, staticmethod, property
+        yield from sorted(attributes[:WIDTH], key=lambda named: isinstance(named[1], methods))
+        return
     code = getattr(value, "__code__", None)
     if code is not None:
         yield from _of_function(value, code)
         return
     if isinstance(value, BaseException):
         yield ".args", value.args
-    attributes = getattr(value, "__dict__", None)
-    if attributes is not None and not isinstance(value, type):
-        for k, v in list(attributes.items())[:WIDTH]:
+    of_object = getattr(value, "__dict__", None)
+    if of_object is not None:
+        for k, v in list(of_object.items())[:WIDTH]:
             yield f".{k}", v
     for base in type(value).__mro__:
         slots = base.__dict__.get("__slots__", ())
         for k in (slots,) if isinstance(slots, str) else tuple(slots):
             if hasattr(value, k):
                 yield f".{k}", getattr(value, k)
+    yield f" -> its class {type(value).__qualname__}", type(value)
 
 
 def _of_function(value: Any, code: Any) -> Iterator[tuple[str, Any]]:
