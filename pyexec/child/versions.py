@@ -87,6 +87,7 @@ def advice(e: ModuleNotFoundError) -> str:
     where = f"the environment {env}" if env else f"{sys.executable} on {os.uname().nodename}"
     top = (e.name or "").partition(".")[0] or "NAME"
     return (
-        f"ModuleNotFoundError: {e}: {where} does not have it; install it there, or have it go along from Python: "
-        f"executor(modules=[{top!r}]) if it is in Python alone, executor(env='pylock.toml') with all that it needs"
+        f"ModuleNotFoundError: {e}: {where} does not have it; install it there, or have it go along: "
+        f"modules=[{top!r}], or `dtpnode run --modules {top}`, if it is in Python alone; env='pylock.toml', or --env "
+        "pylock.toml, with all that it needs"
     )

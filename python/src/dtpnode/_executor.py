@@ -82,9 +82,9 @@ class Executor(_Executor):
         once. Both are kept on the node for later, by their hash. A name is that of an environment which nodes have
         (``dtpnode up --python NAME=FILE``), that of the client's daemon among them. Its Python is of this minor
         version. A node that cannot make it takes no part, and a ``NodeWarning`` says why. The client's own daemon
-        may be one of them, and lead the calls that others run, but for reductions, whose totals it adds itself; that none
-        can is an ``Error``, or breaks the executor. By default calls run in the Python that each node has, with its packages; where these differ from
-        what is imported here, that is a ``NodeWarning``.
+        may be one of them, and lead the calls that others run, but for reductions, whose totals it adds itself; that
+        none can is an ``Error``, or breaks the executor. By default calls run in the Python that each node has, with
+        its packages; where these differ from what is imported here, that is a ``NodeWarning``.
     ``modules``
         are modules that nodes lack: names, modules, or paths of packages, sources and wheels, at most 48 MiB. They
         travel as files, with the data in their folders, and are found before those of nodes. What is compiled cannot:
@@ -289,8 +289,8 @@ class Executor(_Executor):
         values. With ``fail_fast`` the first item that raises, or ends its process three times, ends the reduction with
         that as well, in place of all others being run first.
 
-        It is a job of its own, with the initializer and the modules of this executor: what the initializer sets is there
-        for fn, and not for op, which also adds where no item runs. It goes on when this process has ended: see
+        It is a job of its own, with the initializer and the modules of this executor: what the initializer sets is
+        there for fn, and not for op, which also adds where no item runs. It goes on when this process has ended: see
         ``Reduction``. Where the daemon ends with this process, it is waited for before. Items are read as there is
         room, by another thread, so that iterables may be longer than memory. ``name`` is the title of the job;
         ``chunksize`` makes no difference. ``stall`` is how many seconds an item may take before it is taken for an

@@ -209,8 +209,8 @@ _ADVICE = (
     ),
     (
         "multiprocessing.",
-        "calls run in other processes, mostly of other hosts, which share no memory, lock or queue: return what is to be "
-        "told, and take it here",
+        "calls run in other processes, mostly of other hosts, which share no memory, lock or queue: return what is to "
+        "be told, and take it here",
     ),
     ("_thread._local", "each process has one of its own: make it in the function itself"),
     ("_thread.", "calls run in other processes, which share no lock: return what is to be added up, and do that here"),

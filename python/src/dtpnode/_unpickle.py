@@ -52,8 +52,10 @@ def _making(make: Callable[..., type]) -> Callable[..., type]:
         known: type | None = by_value._DYNAMIC_CLASS_TRACKER_BY_ID.get(args[-2])
         if known is not None:
             return known  # and nothing that is called where a class is made, as __init_subclass__, is called again
-        named = _named(*args[2:5:2]) if make is _make_enum else _named(*map(args[3].get, ("__qualname__", "__module__")))
-        if named is not None and issubclass(named, enum.Enum) == (make is _make_enum):
+        is_enum = make is _make_enum
+        name, module = (args[2], args[4]) if is_enum else map(args[3].get, ("__qualname__", "__module__"))
+        named = _named(name, module)
+        if named is not None and issubclass(named, enum.Enum) == is_enum:
             return named
         cls = make(*args)
         _came.add(cls)

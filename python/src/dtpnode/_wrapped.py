@@ -41,8 +41,8 @@ def reduced(obj: Any) -> Any:
 
 
 def named_type(kind: type, obj: Any) -> Any:
-    """How what names a type for annotations is pickled: pickle refers to it by its name in its module, which a script is
-    not in another process."""
+    """How what names a type for annotations is pickled: pickle refers to it by its name in its module, which no other
+    process finds in a script."""
     name = kind.__name__
     if name == "ParamSpecArgs" or name == "ParamSpecKwargs":
         return kind, (obj.__origin__,)
@@ -104,7 +104,8 @@ def of_class(cls: type, made: tuple[Any, ...]) -> tuple[Any, ...]:
     of an enumeration's members, and what was given to __init_subclass__, which it calls without that."""
     make, args, state, _, _, set_class = made
     if issubclass(cls, enum.Enum):
-        own = {e.name: {k: v for k, v in vars(e).items() if k not in OF_MEMBERS} for e in cls}
+        # Names with underscores at both ends are those of the enumeration itself.
+        own = {e.name: {k: v for k, v in vars(e).items() if not k[:1] == k[-1:] == "_"} for e in cls}
         if not any(own.values()):
             return made
         return make, args, (set_class, state, own), None, None, set_members
@@ -113,9 +114,6 @@ def of_class(cls: type, made: tuple[Any, ...]) -> tuple[Any, ...]:
     if any("__init_subclass__" in vars(base) for base in cls.__mro__[1:-1]):
         make, args = quietly, (make, args)
     return make, args, state, None, None, set_class
-
-
-OF_MEMBERS = ("_value_", "_name_", "__objclass__", "_sort_order_", "__module__", "_hashable_values_")
 
 
 def set_members(cls: Any, state: tuple[Callable[[Any, Any], object], Any, dict[str, dict[str, Any]]]) -> None:
