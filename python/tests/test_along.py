@@ -347,7 +347,7 @@ def test_package_that_is_imported_late(client, tmp_path, monkeypatch):
         future = pool.submit(lambda: latecomer.ONE)
         with pytest.raises(ModuleNotFoundError) as e:
             future.result()
-        assert "modules=['latecomer']" in str(e.value.__cause__)
+        assert "modules=['latecomer'], or `dtpnode run --modules latecomer`" in str(e.value.__cause__)
         assert pool.job != first
     assert ["lacks Late 2.0" in str(w.message) for w in told if w.category is dtpnode.NodeWarning] == [True]
     sys.modules.pop("latecomer")
