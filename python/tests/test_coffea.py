@@ -4,6 +4,7 @@ DTPNODE_COFFEA=all runs all of coffea's tests that take an executor, which takes
 few of each kind.
 """
 
+import copy
 import functools
 import itertools
 import os
@@ -272,9 +273,25 @@ def of_other_classes(n):
     return {"counts": counts, "weights": np.array([1] if n % 2 else [1.5])}
 
 
+def within(n):
+    """What has one object under several keys of a mapping, and that by datasets, of which each chunk has one."""
+    names, inner = ["x"], {"pt": np.array([n])}
+    values = {"names": names, "more": names, "pt": inner["pt"], "inner": inner, "again": inner}
+    return {f"dataset {n % 2}": values, "all": inner["pt"]}
+
+
+def apart(value):
+    """The same with an object for each key."""
+    if not isinstance(value, dict):
+        return copy.deepcopy(value)
+    out = copy.copy(value)
+    out.update((key, apart(inner)) for key, inner in value.items())
+    return out
+
+
 @pytest.mark.parametrize("order", [(0, 1, 2, 3), (1, 3, 0, 2), (3, 2, 1, 0)])
 @pytest.mark.parametrize("level", [None, 1])
-@pytest.mark.parametrize("work", [twice, of_other_classes])
+@pytest.mark.parametrize("work", [twice, of_other_classes, within])
 def test_sums_by_any_way(work, level, order):
     """Sums are those of coffea, whether chunks are added as they are or have travelled before, and in each order."""
     def travelled(s):
@@ -291,11 +308,39 @@ def test_sums_by_any_way(work, level, order):
         return last(add(second(add(a, b)), second(add(c, d)))).parts[0]
 
     chunk, add = _chunks.chunks(work, level, "chunk", None), functools.partial(_chunks.add, level)
-    want = shown(processor.accumulate(work(n) for n in range(4)))
+    want = shown(processor.accumulate(apart(work(n)) for n in range(4)))
     for ways in itertools.product((travelled, lambda s: s), repeat=2):
         assert shown(total(*ways, lambda s: s)) == want
     one = functools.reduce(add, (travelled(chunk(n)) for n in order))
     assert shown(one.parts[0]) == want
+
+
+class Stateful:
+    """A processor that changes itself."""
+
+    def __init__(self, size):
+        self.seen, self.tables = 0, bytes(size)
+
+    def process(self, n):
+        self.seen += 1
+        return {"seen": self.seen, "chunks": 1}
+
+
+def processed(n, processor_instance):
+    """As Runner has a chunk processed."""
+    import lz4.frame
+
+    if isinstance(processor_instance, bytes):
+        processor_instance = cloudpickle.loads(lz4.frame.decompress(processor_instance))
+    return processor_instance.process(n)
+
+
+@pytest.mark.parametrize("size", [0, 40 << 20], ids=["small", "large"])
+def test_processor_that_coffea_does_not_pack(executor, size):
+    """With processor_compression=None coffea hands the processor on as it is, whose state is that of one chunk here."""
+    own = Stateful(size)
+    out, problem = executor(range(8), functools.partial(processed, processor_instance=own), None)
+    assert out == {"seen": 8, "chunks": 8} and problem == 0 and own.seen == 0
 
 
 def inverse(n):

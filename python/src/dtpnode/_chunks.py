@@ -14,6 +14,7 @@ A sum is the tuple
     of           the place of one of the chunks that have accumulated, and how many these are; None without any
 """
 
+import copy
 import functools
 import os
 import traceback
@@ -40,8 +41,7 @@ class Sum:
     def __init__(self, parts: "Parts", level: int | None, own: bool) -> None:
         self.sum, self.skipped, self.failed, self.first, self.of = parts
         self.level = level
-        # Whether what is accumulated may be changed in place: nobody else refers to it, and it was made by adding. What
-        # a processor returns may have one object under two keys, to which both would be added each time.
+        # Whether what is accumulated may be changed in place: nobody else refers to it, and it was made by adding.
         self.own = own
 
     @property
@@ -123,10 +123,10 @@ APART = b""  # stands for one that is in a file
 
 
 def with_processor(function: "functools.partial[Any]", processor: bytes) -> "functools.partial[Any]":
-    """coffea's function, in whose partials there is one with a processor, with another processor."""
+    """coffea's function, in whose partials there is one with a processor, with another one, which is packed."""
     args = tuple(with_processor(a, processor) if isinstance(a, functools.partial) else a for a in function.args)
     keywords = dict(function.keywords)
-    if isinstance(keywords.get(PROCESSOR), bytes):
+    if keywords.get(PROCESSOR) is not None:
         keywords[PROCESSOR] = processor
     return functools.partial(function.func, *args, **keywords)
 
@@ -261,6 +261,41 @@ def is_sum(parts: "Parts") -> bool:
     return parts[4] is not None and parts[4][1] > 1
 
 
+ATOMS = (int, float, complex, str, bytes, tuple, frozenset, type(None))  # which adding does not change
+
+
+def separate(accumulated: Any) -> Any:
+    """What a chunk has given, in which each key has an object of its own. A processor may return one under several keys,
+    also of mappings within. coffea copies what only one of two chunks has as it is, with one object for these keys: to
+    that it would add what each of them has from then on."""
+    if not isinstance(accumulated, MutableMapping):
+        return accumulated
+    seen: dict[int, Any] = {}  # by ids, which are those of no other objects as long as these are here
+
+    def shares(value: Any) -> bool:
+        if isinstance(value, ATOMS):
+            return False
+        if id(value) in seen:
+            return True
+        seen[id(value)] = value
+        return isinstance(value, MutableMapping) and any(map(shares, value.values()))
+
+    def apart(value: Any) -> Any:
+        if isinstance(value, MutableMapping):
+            out = copy.copy(value)
+            for key, inner in value.items():
+                out[key] = apart(inner)
+            return out
+        again = id(value) in seen
+        seen[id(value)] = value
+        return copy.deepcopy(value) if again else value
+
+    if not shares(accumulated):
+        return accumulated
+    seen.clear()
+    return apart(accumulated)
+
+
 def takes(a: Any, b: Any) -> bool:
     """Whether coffea can add b to a in place. It needs mappings of a's class for that, such as a defaultdict, and
     numbers that an array in a can hold. To make a new sum of the two it does not, and which chunk comes first is chance
@@ -283,12 +318,15 @@ def add(level: int | None, a: Any, b: Any) -> Sum:
 
     total = Sum(a, level, is_sum(a)) if isinstance(a, tuple) else a
     accumulated, skipped, failed, first, of = b if isinstance(b, tuple) else b.parts
+    own = is_sum(b) if isinstance(b, tuple) else b.own
     if total.sum is None:
-        total.sum, total.own, total.of = accumulated, is_sum(b) if isinstance(b, tuple) else b.own, of
+        total.sum, total.own, total.of = accumulated, own, of
     elif accumulated is not None:
         try:
-            in_place = total.own and takes(total.sum, accumulated)
-            total.sum = (iadd if in_place else added)(total.sum, accumulated)
+            before = total.sum if total.own else separate(total.sum)
+            more = accumulated if own else separate(accumulated)
+            in_place = total.own and takes(before, more)
+            total.sum = (iadd if in_place else added)(before, more)
         except Exception as e:
             if hasattr(e, "add_note"):
                 e.add_note(f"when what {several(of)} gave was added to that of {several(total.of)}")

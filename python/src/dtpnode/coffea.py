@@ -357,15 +357,17 @@ def named(files: Files) -> dict[str, str | os.PathLike[str]]:
 
 def own(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """coffea's function with its processor pickled again, so that modules of the user's own go along with it: coffea
-    refers to these by their names, which the nodes do not know."""
-    packed = processor_of(function)
-    if not isinstance(function, functools.partial) or packed is None:
+    refers to these by their names, which the nodes do not know. It is packed also where coffea leaves it as it is: each
+    chunk unpacks one of its own."""
+    processor = processor_of(function)
+    if not isinstance(function, functools.partial) or processor is None:
         return function
     import lz4.frame
 
-    processor = cloudpickle.loads(lz4.frame.decompress(packed))
-    if isinstance(processor, FunctionType):
-        placed(processor)
+    if isinstance(processor, bytes):
+        processor = cloudpickle.loads(lz4.frame.decompress(processor))
+        if isinstance(processor, FunctionType):
+            placed(processor)
     return _chunks.with_processor(function, lz4.frame.compress(by_value(processor), compression_level=1))
 
 
@@ -379,18 +381,20 @@ def placed(fn: FunctionType) -> None:
                 f.__code__ = was.__code__
 
 
-def processor_of(function: Any) -> bytes | None:
-    """The processor that coffea has packed into its function, None without one."""
+def processor_of(function: Any) -> Any:
+    """The processor in coffea's function, which is bytes where that has packed it, None without one."""
     if not isinstance(function, functools.partial):
         return None
-    packed = function.keywords.get(_chunks.PROCESSOR)
-    return packed if isinstance(packed, bytes) else next(filter(None, map(processor_of, function.args)), None)
+    found = function.keywords.get(_chunks.PROCESSOR)
+    if found is not None:
+        return found
+    return next((p for p in map(processor_of, function.args) if p is not None), None)
 
 
 def apart(function: Any) -> tuple[Any, bytes | None]:
     """The function, and the processor by itself if that is large, which the function lacks then."""
     packed = processor_of(function)
-    if packed is None or len(packed) <= LARGE:
+    if not isinstance(packed, bytes) or len(packed) <= LARGE:
         return function, None
     return _chunks.with_processor(function, _chunks.APART), packed
 
