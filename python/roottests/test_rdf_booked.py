@@ -1,6 +1,7 @@
 """What a distributed RDataFrame refuses when an operation is booked, or when it is made, and how its values merge."""
 
 import functools
+import gc
 import hashlib
 import os
 import pickle
@@ -357,3 +358,61 @@ def test_order_of_what_is_drawn_meanwhile(client, files, monkeypatch, tmp_path):
     for graph in graphs:
         assert [graph.GetPointX(i) for i in range(graph.GetN())] == list(range(200))
     assert list(written.GetValue().AsNumpy(["x"])["x"]) == list(range(200))
+
+
+def test_samples_of_one_name(client, files):
+    """Ranges would have the files of one of them alone."""
+    spec = ROOT.RDF.Experimental.RDatasetSpec()
+    for file in files:
+        spec.AddSample(("s", "t", [file]))
+    with pytest.raises(ValueError, match="several samples of the name 's', one of them with .*b1.root/t"):
+        ROOT.RDataFrame(spec, executor=client)
+
+
+def test_a_specification_that_is_gone(client, files):
+    """What FromSpec makes of a file is gone when the dataframe is there."""
+    def made():
+        spec = ROOT.RDF.Experimental.RDatasetSpec()
+        spec.AddSample(("s", "t", files))
+        spec.WithGlobalFriends("t", files, "other")
+        return ROOT.RDataFrame(spec, executor=client)
+
+    frames = [made() for _ in range(3)]
+    gc.collect()
+    for frame in frames:
+        (names,) = frame._headnode.friendinfo.fFriendFileNames
+        assert list(map(str, names)) == files
+
+
+def test_sources_are_held_as_they_were(client, files, tmp_path):
+    """Or it is said that they are not: a chain that is changed before the graph runs counts in one process."""
+    rntuple = options(fOutputFormat=ROOT.RDF.ESnapshotOutputFormat.kRNTuple)
+    ROOT.RDataFrame(1).Define("x", "1.").Snapshot("n", f"{tmp_path}/n.root", ["x"], rntuple)
+    names = [f"{tmp_path}/n.root"]
+    frame = ROOT.RDataFrame("n", names, executor=client)
+    names.append(names[0])
+    assert frame._headnode.inputfiles == names[:1]
+
+    chain, friend = ROOT.TChain("t"), ROOT.TChain("t")
+    chain.Add(files[0])
+    friend.Add(files[0])
+    frame = ROOT.RDataFrame(chain, executor=client)
+    chain.AddFriend(friend, "other")
+    with pytest.raises(ValueError, match="other files or friends than when"):
+        frame.Count().GetValue()
+    frame = ROOT.RDataFrame(chain, executor=client)
+    chain.Add(files[1])
+    with pytest.raises(ValueError, match="the chain 't' has other files or friends than when"):
+        frame.Count().GetValue()
+    frame = ROOT.RDataFrame(chain, executor=client)
+    few = ROOT.TEntryList("few", "")
+    chain.SetEntryList(few)
+    with pytest.raises(ValueError, match="TChain 't' has an entry list"):
+        frame.Count().GetValue()
+
+
+def test_one_module_goes_along(client):
+    """As with an executor."""
+    for module in "json", types:
+        frame = dtpnode.RDataFrame(1, executor=client, modules=module)
+        assert frame._headnode.backend.options.modules == (module,)

@@ -18,6 +18,7 @@ import weakref
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Callable
 
 import ROOT
@@ -246,7 +247,8 @@ def frame(client: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
     if unknown:
         raise TypeError(f"RDataFrame takes no argument {', '.join(sorted(unknown))}")
     if "modules" in options:
-        options["modules"] = tuple(options["modules"])
+        given = options["modules"]
+        options["modules"] = (given,) if isinstance(given, (str, os.PathLike, ModuleType)) else tuple(given)
     return Backend(client, Options(**options)).make_dataframe(*args, npartitions=npartitions)
 
 
@@ -268,9 +270,10 @@ class Backend(Base.BaseBackend):  # type: ignore[misc]
         _rdfbooked.check_source(args)
         backend = Backend(self.client, self.options)
         head = HeadNode.get_headnode(backend, kwargs.pop("npartitions", None), *args)
+        _rdfbooked.hold_source(head)
         _rdfbooked.check_samples(head)
         backend._head = weakref.ref(head)
-        _rdfbooked.watch(head)
+        _rdfbooked.watch(head, args)
         return DataFrame.RDataFrame(head)
 
     def optimize_npartitions(self) -> int:

@@ -11,7 +11,7 @@ from collections import Counter, deque
 from typing import Any
 
 import ROOT
-from ROOT._distrdf import Operation
+from ROOT._distrdf import HeadNode, Operation
 
 
 class _Nodes(deque[Any]):
@@ -32,9 +32,11 @@ class _Nodes(deque[Any]):
         super().appendleft(node)
 
 
-def watch(head: Any) -> None:
-    """Has each operation of a graph be checked from now on."""
+def watch(head: Any, args: tuple[Any, ...]) -> None:
+    """Has each operation of a graph be checked from now on, and what the dataframe was made of whenever it is run."""
     weak, prune, execute = weakref.ref(head), type(head)._prune_graph, type(head).execute_graph
+    chain = args[0] if args and isinstance(args[0], ROOT.TChain) else None
+    made_of = _parts(chain) if chain is not None else []
 
     def pruned() -> None:
         head: Any = weak()
@@ -47,6 +49,9 @@ def watch(head: Any) -> None:
     def executed() -> None:
         head: Any = weak()
         try:
+            if chain:  # It is false when ROOT has deleted it.
+                check_source((chain,))
+                _check_parts(chain, made_of)
             execute(head)
         except BaseException:
             for node in head.graph_nodes:
@@ -107,9 +112,44 @@ def check_source(args: tuple[Any, ...]) -> None:
             )
 
 
+def hold_source(head: Any) -> None:
+    """Has a dataframe keep what it is made of as it is now. What ROOT keeps of an RDatasetSpec's friends is a part of
+    that, which may be gone before the graph runs, and of an RNTuple's files the list that its user has."""
+    if isinstance(head, HeadNode.RDatasetSpecHeadNode) and head.friendinfo is not None:
+        head.friendinfo = copy.deepcopy(head.friendinfo)
+    if isinstance(head, HeadNode.RNTupleHeadNode):
+        head.inputfiles = [str(file) for file in head.inputfiles]
+
+
+def _parts(chain: Any) -> list[list[str]]:
+    """The files of a chain and of its friends."""
+    friends = (friend.GetTree() for friend in chain.GetListOfFriends() or ())
+    chains = [chain, *(friend for friend in friends if isinstance(friend, ROOT.TChain))]
+    return [[f"{file.GetTitle()}/{file.GetName()}" for file in one.GetListOfFiles()] for one in chains]
+
+
+def _check_parts(chain: Any, made_of: list[list[str]]) -> None:
+    """Refuses a chain that has other files than when the dataframe was made, of which ranges would know nothing."""
+    if _parts(chain) != made_of:
+        raise ValueError(
+            f"the chain {str(chain.GetName())!r} has other files or friends than when the dataframe was made of it, "
+            "and ranges would not know them: make another dataframe of the chain as it is now"
+        )
+
+
 def check_samples(head: Any) -> None:
-    """Refuses a tree that several samples have: ROOT knows of which sample a range is by the names of its trees."""
+    """Refuses a tree that several samples have: ROOT knows of which sample a range is by the names of its trees. And
+    samples of one name, of which it leaves out all but the first one of a range."""
     samples = getattr(head, "sampleMap", None) or {}
+    of_name: dict[str, list[str]] = {}
+    for tree, made in samples.items():
+        name = str(made._sample.GetSampleName())
+        files = [f"{file}/{t}" for file, t in zip(made._sample.GetFileNameGlobs(), made._sample.GetTreeNames())]
+        if of_name.setdefault(name, files) != files:
+            raise ValueError(
+                f"the RDatasetSpec has several samples of the name {name!r}, one of them with {tree}, and ranges would "
+                "leave out all but one: give each a name of its own, or have one sample with the files of all"
+            )
     times = Counter(f"{file}/{tree}" for file, tree in zip(head.inputfiles, head.subtreenames)) if samples else {}
     for tree, n in times.items():
         sample = samples[tree]._sample if tree in samples else None
