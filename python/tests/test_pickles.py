@@ -1,5 +1,6 @@
 """Pickles of functions are kept, and are as if they were not."""
 
+import abc
 import dataclasses
 import enum
 import fnmatch
@@ -553,6 +554,46 @@ def test_subclasses_are_made_once(pool):
     assert pool.submit(make).result() == ({"reader": "Reader", "late": "Late"}, 2)
     assert type(pool.submit(lambda: Writer()).result()) is Writer and Plugin.known == {"reader": "Reader"}
     assert pool.submit(lambda: Writer.Part.__qualname__).result() == "Writer.Part"
+
+
+class Registry(abc.ABCMeta):
+    known = []
+
+    def __new__(cls, name, bases, space, *, key):
+        made = super().__new__(cls, name, bases, space)
+        made.key = key
+        return made
+
+    def __init__(cls, name, bases, space, *, key):
+        super().__init__(name, bases, space)
+        Registry.known.append(key)
+
+
+class Figure(metaclass=Registry, key="figure"):
+    @abc.abstractmethod
+    def area(self):
+        ...
+
+
+class Square(Figure, key="square"):
+    def area(self):
+        return 4
+
+
+def test_metaclasses_make_classes_once(pool):
+    """As where a class has keywords for its metaclass, which nodes do not know."""
+    def found(square):
+        class Late(Figure, key="late"):
+            pass
+
+        late = Registry.known.pop()
+        return square.area(), Square.key, list(Registry.known), isinstance(square, Figure), type(Square).__name__, late
+
+    for _ in range(2):
+        assert pool.submit(found, Square()).result() == (4, "square", ["figure", "square"], True, "Registry", "late")
+    with pytest.raises(TypeError, match="abstract"):
+        pool.submit(lambda: Figure()).result()
+    assert type(pool.submit(lambda: Square()).result()) is Square and Registry.known == ["figure", "square"]
 
 
 def test_classes_that_another_process_has_sent():

@@ -111,7 +111,7 @@ def of_class(cls: type, made: tuple[Any, ...]) -> tuple[Any, ...]:
         return make, args, (set_class, state, own), None, None, set_members
     constructor, name, bases, namespace, *tail = args
     args = constructor, name, bases, {**namespace, "__qualname__": cls.__qualname__}, *tail
-    if any("__init_subclass__" in vars(base) for base in cls.__mro__[1:-1]):
+    if constructor is not type or any("__init_subclass__" in vars(base) for base in cls.__mro__[1:-1]):
         make, args = quietly, (make, args)
     return make, args, state, None, None, set_class
 
@@ -128,18 +128,25 @@ def set_members(cls: Any, state: tuple[Callable[[Any, Any], object], Any, dict[s
 
 
 def quietly(make: Callable[..., type], args: tuple[Any, ...]) -> type:
-    """Makes a class unless it is here, without what its bases do as they get a subclass: it was done where it is from,
-    and what has come of it is in their attributes."""
+    """Makes a class unless it is here, without what its bases do as they get a subclass, nor its metaclass: that was
+    done where it is from, and what has come of it is in their attributes. What every process has does its part."""
     import cloudpickle.cloudpickle as c
 
-    known: "type | None" = c._DYNAMIC_CLASS_TRACKER_BY_ID.get(args[4])
+    constructor, name, given, *rest = args
+    known: "type | None" = c._DYNAMIC_CLASS_TRACKER_BY_ID.get(rest[1])
     if known is not None:
         return known
-    bases = {b for base in types.resolve_bases(args[2]) for b in getattr(base, "__mro__", ())}
+    by_value = c._DYNAMIC_CLASS_TRACKER_BY_CLASS
+    if constructor in by_value:
+        plain = next(kind for kind in constructor.__mro__ if kind not in by_value)
+
+        def construct(name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> Any:
+            return plain.__new__(constructor, name, bases, namespace)
+
+        args = construct, name, given, *rest
+    bases = {b for base in types.resolve_bases(given) for b in getattr(base, "__mro__", ())}
     hooks = {
-        base: vars(base)["__init_subclass__"]
-        for base in bases
-        if base in c._DYNAMIC_CLASS_TRACKER_BY_CLASS and "__init_subclass__" in vars(base)
+        base: vars(base)["__init_subclass__"] for base in bases if base in by_value and "__init_subclass__" in vars(base)
     }
     for base in hooks:
         type.__setattr__(base, "__init_subclass__", classmethod(lambda cls: None))
