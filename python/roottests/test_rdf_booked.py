@@ -416,3 +416,18 @@ def test_one_module_goes_along(client):
     for module in "json", types:
         frame = dtpnode.RDataFrame(1, executor=client, modules=module)
         assert frame._headnode.backend.options.modules == (module,)
+
+
+@pytest.mark.parametrize("one_file", [True, False])
+def test_rntuples_without_entries(client, tmp_path, one_file):
+    """ROOT aborts as it merges one, or divides one into clusters."""
+    rntuple = options(fOutputFormat=ROOT.RDF.ESnapshotOutputFormat.kRNTuple)
+    frame = ROOT.RDataFrame(90, executor=client, npartitions=3, one_file=one_file).Define("x", "double(rdfentry_)")
+    written = frame.Filter("x < 15 || x > 80").Snapshot("n", f"{tmp_path}/some.root", ["x"], rntuple)
+    assert list(written.AsNumpy(["x"])["x"]) == [*range(15), *range(81, 90)]
+    assert len(os.listdir(tmp_path)) == (1 if one_file else 3)
+    if one_file:
+        none = frame.Filter("x < 0").Snapshot("n", f"{tmp_path}/none.root", ["x"], rntuple)
+        assert ROOT.RNTupleReader.Open("n", f"{tmp_path}/none.root").GetNEntries() == 0
+        with pytest.raises(RuntimeError, match="all files in your dataset contain empty trees"):
+            none.Count().GetValue()

@@ -138,6 +138,7 @@ class Run:
         mapper = _mapper(self, some)
         stand(self, piece)
         prepare(os.getcwd(), self.headers, self.libraries)
+        know_empty()
         with self._folders():
             result = mapper(some)
             parts = list(self._parts(result))
@@ -245,6 +246,20 @@ def prepare(folder: str, headers: tuple[str, ...], libraries: tuple[str, ...]) -
             if name not in _prepared:
                 load([os.path.join(folder, name)])
                 _prepared.add(name)
+
+
+@functools.cache
+def know_empty() -> None:
+    """Has ROOT's ranges know RNTuples without entries. ROOT 6.40 aborts as it is asked for the clusters of one."""
+    import ROOT
+    from ROOT._distrdf import Ranges
+
+    clusters = Ranges.get_rntuple_clusters_and_entries
+
+    def known(name: str, file: str) -> Any:
+        return clusters(name, file) if ROOT.RNTupleReader.Open(name, file).GetNEntries() else ([0], 0)
+
+    Ranges.get_rntuple_clusters_and_entries = known
 
 
 # --- results

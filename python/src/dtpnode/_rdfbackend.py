@@ -47,6 +47,8 @@ else:
     sys.modules[_spec.name] = task
     _spec.loader.exec_module(task)
 
+task.know_empty()
+
 SLICES = 8  # ranges for each slot
 SMALL = 10_000  # entries without a source, for fewer of which there are no more ranges than slots
 LOOKED = 8  # files that are asked for the number of their clusters

@@ -185,6 +185,12 @@ class Snapshots:
             if set(named).isdisjoint(getattr(made, "filenames", ())):
                 continue
             paths = [parts[os.path.basename(n)] for n in made.filenames if os.path.basename(n) in parts]
+            if name in self._rntuples:  # ROOT 6.40 aborts as it merges one without entries.
+                paths = [p for p in paths if ROOT.RNTupleReader.Open(made.treename, p).GetNEntries()] or paths[:1]
+            made.filenames = [self._names[name]]
+            if len(paths) == 1:
+                os.replace(paths[0], target)
+                continue
             whole = os.path.join(self.folders[name], "whole.root")
             merger = ROOT.TFileMerger(False)
             merger.SetFastMethod(True)
@@ -195,7 +201,6 @@ class Snapshots:
             if not (added and merger.Merge()):
                 raise Error(f"ROOT could not gather the Snapshot's {len(paths)} files into {target}", "see above")
             os.replace(whole, target)
-            made.filenames = [self._names[name]]
 
     def _warn(self, target: str, now: set[str]) -> None:
         """Warns of files of an earlier run, which look as if they were parts of this one."""
