@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import multiprocessing
 import operator
 import os
 import pickle
@@ -447,6 +448,30 @@ def test_persisted_from_another_process(here, cluster, tmp_path, pickles):
     out = subprocess.run([sys.executable, "-c", OTHER, path, job], env=env, capture_output=True, text=True, timeout=300)
     assert out.stdout == "well\n", out.stderr
     assert x.sum().compute() == 435, "the other one's end is not its end"
+
+
+def in_fork(queue, done, undone, get):
+    try:
+        more = (undone + done).persist(scheduler=get)
+        queue.put([int(c.sum().compute(scheduler=get)) for c in (done, undone, more)])
+    except Exception as e:
+        queue.put(repr(e))
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+def test_persisted_in_a_fork(here):
+    """It takes what the process has persisted that it was forked from, and what it persists itself is none of that's
+    business."""
+    get, fork = dtpnode.dask.get(here), multiprocessing.get_context("fork")
+    done, undone = dask.persist(da.arange(30, chunks=10), da.ones(30, chunks=10, dtype=int), scheduler=get)
+    assert done.sum().compute(scheduler=get) == 435
+    queue = fork.SimpleQueue()
+    child = fork.Process(target=in_fork, args=(queue, done, undone, get))
+    child.start()
+    child.join(100)
+    child.kill()
+    assert child.exitcode == 0 and queue.get() == [435, 30, 465]
+    assert (done + undone).persist(scheduler=get).sum().compute(scheduler=get) == 465
 
 
 def test_persisted_ends_with_its_client(cluster):

@@ -265,9 +265,9 @@ ATOMS = (int, float, complex, str, bytes, tuple, frozenset, type(None))  # which
 
 
 def separate(accumulated: Any) -> Any:
-    """What a chunk has given, in which each key has an object of its own. A processor may return one under several keys,
-    also of mappings within. coffea copies what only one of two chunks has as it is, with one object for these keys: to
-    that it would add what each of them has from then on."""
+    """What a chunk has given, in which each key has an object of its own. A processor may return one under several
+    keys, also of mappings within. coffea copies what only one of two chunks has as it is, with one object for these
+    keys: to that it would add what each of them has from then on."""
     if not isinstance(accumulated, MutableMapping):
         return accumulated
     seen: dict[int, Any] = {}  # by ids, which are those of no other objects as long as these are here

@@ -141,6 +141,8 @@ class Session(_Raised, Run):
 
     def hold(self) -> bool:
         """Keeps the session for what is persisted next, until it is let go. False if that needs another one."""
+        if not is_own(self):
+            return False
         with self._adding:
             with self._lock:
                 large = self._job.seq > MAX_APPENDS or self._job.size > MAX_SIZE
@@ -280,7 +282,7 @@ class Elsewhere:
     """A session of another process."""
 
     def __init__(self, control: Control, job: str) -> None:
-        self._control = control
+        self._control, self._pid = control, os.getpid()
         self.attached = _Attached(control, job)
 
     def outcome(self, unit: int) -> "Future[Any]":
@@ -372,15 +374,21 @@ def check(control: Control, job: str) -> None:
         )
 
 
+def is_own(of: "Session | Elsewhere") -> bool:
+    """Whether it is of this process. A fork has none of the threads that tell it anything, and what is persisted there
+    is not to be numbered as that of the process which it was forked from."""
+    return of._pid == os.getpid()
+
+
 def source(control: Control, stored: Stored) -> "Session | Elsewhere":
     """Who knows what has become of a value."""
     if stored.token is None:
         stored.token = _tokens.get((stored.job, stored.unit))
-    if stored.token is None:
+    if stored.token is None or not is_own(stored.token.of):
         _watch()
         where = control.socket, stored.job
         found = _elsewhere.get(where)
-        if found is None:
+        if found is None or not is_own(found):
             check(control, stored.job)
             found = _elsewhere[where] = Elsewhere(control, stored.job)
             _when_gone(found, found.attached)
@@ -523,6 +531,9 @@ class Persisted(Mapping[Key, "Future[Any]"]):
         self._error: BaseException | None = None  # that a task has raised
 
     def _look(self) -> None:
+        if not is_own(self._elsewhere):
+            self._elsewhere = Elsewhere(self._control, self.name)
+            _when_gone(self._elsewhere, self._elsewhere.attached)
         for unit in range(self._looked, len(self._elsewhere.attached)):
             error = self._elsewhere.error(unit)
             self._error = self._error or error
