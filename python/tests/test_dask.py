@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import warnings
-from collections import Counter
+from collections import Counter, OrderedDict
 from concurrent.futures import wait
 from pathlib import Path
 
@@ -643,12 +643,16 @@ def test_large_constants_of_any_kind(here, monkeypatch):
     array, table = da.from_array(data), dask.delayed(Table(data))
     bag = db.from_sequence([bytes(200 << 10)] * 2, npartitions=1)
     uneven = dask.delayed([b"x"] * 1000 + [bytes(400 << 10)])
+    objects = dask.delayed(np.array([bytes([i]) * 1000 for i in range(256)] * 2, dtype=object))
+    ordered = dask.delayed(OrderedDict(table=Table(data)), traverse=False)
 
     def out():
-        return dask.compute((array + 1).sum(), bag.map(len).sum(), table.values.sum(), dask.delayed(len)(uneven))
+        counts = map(dask.delayed(len), (uneven, objects, ordered))
+        return dask.compute((array + 1).sum(), bag.map(len).sum(), table.values.sum(), *counts)
 
-    assert out() == (want := ((data + 1).sum(), 400 << 10, data.sum(), 1001))
+    assert out() == (want := ((data + 1).sum(), 400 << 10, data.sum(), 1001, 512, 1))
     array, bag, table, uneven = array.persist(), bag.persist(), table.persist(), uneven.persist()
+    objects, ordered = objects.persist(), ordered.persist()
     assert out() == want
 
 
@@ -771,8 +775,8 @@ def filled(h, i):
 
 
 def test_objects_with_a_state(client):
-    """Objects that are equal, and are changed by the tasks that they are given to, are as many as in one process, whichever
-    processes these tasks run in."""
+    """Objects that are equal, and are changed by the tasks that they are given to, are as many as in one process,
+    whichever processes these tasks run in."""
     class Sums:
         def __init__(self):
             self.n, self.doc = 0, "x" * 1000

@@ -284,11 +284,13 @@ class _Counted:
 
 def is_large(value: Any) -> bool:
     """Whether a value is to be sent apart from the tasks that take it. Of an object of a class that dask does not know
-    it has the size without that of its attributes, and of a list a guess: these are pickled to be measured."""
+    it has the size without that of its attributes, of a list and what is derived from that a guess, and of an array of
+    objects the size of its references: these are pickled to be measured."""
     if sizeof(value) >= LARGE:
         return True
     kind = type(value)
-    if issubclass(kind, ATOMS) or kind not in SAMPLED and MEASURES.dispatch(kind) is not UNMEASURED:
+    sampled = issubclass(kind, SAMPLED) or getattr(getattr(value, "dtype", None), "hasobject", False) is True
+    if issubclass(kind, ATOMS) or not sampled and MEASURES.dispatch(kind) is not UNMEASURED:
         return False
     for pickler in pickle.Pickler, cloudpickle.Pickler:  # of which the first is faster, and takes less
         try:
