@@ -55,9 +55,9 @@ class Attached(Receiver):
     nodes than that of the session's process large ones, of more than 1 MiB together, and of calls that had ended when
     the session was attached those beyond the last 4 MiB. Results are there for as long as
     nodes keep them (``dtpnode up --keep-results``), but for large ones that the executor's program has taken: of those
-    from 1 MiB on the first 256 MiB of a session are kept, and the others may be a ``ResultTaken``. Objects of classes of
-    the session's script, or of modules of its user's own, are of those of the same names here, where this process has
-    imported these modules, or has such classes in its own script; else they come with their classes.
+    from 1 MiB on the first 256 MiB of a session are kept, and the others may be a ``ResultTaken``. Objects of classes
+    of the session's script, or of modules of its user's own, are of those of the same names here, where this process
+    has imported these modules, or has such classes in its own script; else they come with their classes.
 
     ``name`` is that of the session's first job, as ``Executor.name`` and ``dtpnode ps`` tell it. Where the
     session's process was killed its daemon closes the job a minute after that, and after all calls that it keeps are

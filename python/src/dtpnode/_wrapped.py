@@ -145,9 +145,8 @@ def quietly(make: Callable[..., type], args: tuple[Any, ...]) -> type:
 
         args = construct, name, given, *rest
     bases = {b for base in types.resolve_bases(given) for b in getattr(base, "__mro__", ())}
-    hooks = {
-        base: vars(base)["__init_subclass__"] for base in bases if base in by_value and "__init_subclass__" in vars(base)
-    }
+    hooks = {base: vars(base).get("__init_subclass__") for base in bases if base in by_value}
+    hooks = {base: hook for base, hook in hooks.items() if hook is not None}
     for base in hooks:
         type.__setattr__(base, "__init_subclass__", classmethod(lambda cls: None))
     try:
