@@ -431,3 +431,37 @@ def test_rntuples_without_entries(client, tmp_path, one_file):
         assert ROOT.RNTupleReader.Open("n", f"{tmp_path}/none.root").GetNEntries() == 0
         with pytest.raises(RuntimeError, match="all files in your dataset contain empty trees"):
             none.Count().GetValue()
+
+
+def test_columns_that_there_are_not(client, files):
+    """In one process ROOT refuses them when a result is booked."""
+    chain, friend = ROOT.TChain("t"), ROOT.TChain("t")
+    for file in files:
+        chain.Add(file)
+        friend.Add(file)
+    chain.AddFriend(friend, "other")
+    frame = ROOT.RDataFrame(chain, executor=client, npartitions=1).Define("y", "2 * x").Alias("z", "y")
+    for book in (
+        lambda: frame.Histo1D(("h", "", 10, 0.0, 200.0), "typo"),
+        lambda: frame.Histo1D(("h", "", 10, 0.0, 200.0), "x", wName="typo"),
+        lambda: frame.Sum("typo"),
+        lambda: frame.Graph("x", "typo"),
+    ):
+        with pytest.raises(ValueError, match="of 'typo': the dataframe has no such column"):
+            book()
+    results = [frame.Sum(name) for name in ("x", "y", "z", "other.x")]
+    assert [result.GetValue() for result in results] == [19900, 39800, 39800, 19900]
+
+
+def test_a_result_that_has_failed_and_that_nobody_has(client):
+    """It is no more in the graph, though the exception that told of it has it in a cycle."""
+    frame = ROOT.RDataFrame(10, executor=client, npartitions=1)
+    bad = 'if (rdfentry_ == 7) throw std::runtime_error("seven"); return 1.;'
+    gc.disable()
+    try:
+        with pytest.raises(RuntimeError, match="seven") as caught:
+            frame.Define("bad", bad).Sum("bad").GetValue()
+        del caught
+        assert frame.Count().GetValue() == 10
+    finally:
+        gc.enable()

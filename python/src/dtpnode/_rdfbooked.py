@@ -5,7 +5,9 @@ What would be silently wrong when it is run in ranges is refused here, where its
 
 import contextlib
 import copy
+import gc
 import os
+import re
 import weakref
 from collections import Counter, deque
 from typing import Any
@@ -21,6 +23,7 @@ class _Nodes(deque[Any]):
         try:
             _hold(node.operation)
             check(node.operation)
+            _check_columns(node)
             if node.parent not in self:
                 raise ValueError(
                     f"{node.operation.name} of a result of {node.parent.operation.name} that was computed in an "
@@ -35,11 +38,15 @@ class _Nodes(deque[Any]):
 def watch(head: Any, args: tuple[Any, ...]) -> None:
     """Has each operation of a graph be checked from now on, and what the dataframe was made of whenever it is run."""
     weak, prune, execute = weakref.ref(head), type(head)._prune_graph, type(head).execute_graph
+    failed: list[bool] = []  # not empty if the last run has raised
     chain = args[0] if args and isinstance(args[0], ROOT.TChain) else None
     made_of = _parts(chain) if chain is not None else []
 
     def pruned() -> None:
         head: Any = weak()
+        if failed:
+            gc.collect()  # The exception has a cycle with the result that was asked for, which nobody else may have.
+            failed.clear()
         for node in head.graph_nodes:
             if isinstance(node.operation, Operation.Transformation) and node.rdf_node is None:
                 node.has_user_references = False  # ROOT has refused it as it was booked, so that nobody has it.
@@ -54,6 +61,7 @@ def watch(head: Any, args: tuple[Any, ...]) -> None:
                 _check_parts(chain, made_of)
             execute(head)
         except BaseException:
+            failed.append(True)
             for node in head.graph_nodes:
                 if _at_once(node.operation):  # Nobody has it, and ROOT would run it again with whatever comes next.
                     node.has_user_references = False
@@ -90,6 +98,28 @@ def check(operation: Any) -> None:
         _check_limits(operation)
     if isinstance(operation, Operation.Snapshot):
         _arrange(operation)
+
+
+OF_COLUMNS = frozenset(["Graph", "GraphAsymmErrors", "Max", "Mean", "Min", "Stats", "StdDev", "Sum"])
+
+
+def _check_columns(node: Any) -> None:
+    """Refuses a result of columns that there are not, as ROOT does in one process. It would be in the graph as long as
+    a notebook keeps the exception, and have each later run of the dataframe fail."""
+    operation, frame = node.operation, node.parent.rdf_node
+    modelled = operation.name in MODELS
+    if frame is None or not (modelled or operation.name in OF_COLUMNS):
+        return
+    given = [*operation.args[modelled and "model" not in operation.kwargs :]]
+    given += [value for name, value in operation.kwargs.items() if name != "model"]
+    for column in given:
+        if not isinstance(column, str) or not re.fullmatch(r"[\w.]+", column):
+            continue  # It may be one such as "#v", the size of v.
+        try:
+            frame.GetColumnType(column)
+        except ROOT.std.exception as e:
+            if "is not in a dataset" in str(e):
+                raise ValueError(f"{operation.name} of {column!r}: the dataframe has no such column") from None
 
 
 def check_source(args: tuple[Any, ...]) -> None:
