@@ -111,7 +111,8 @@ def of_class(cls: type, made: tuple[Any, ...]) -> tuple[Any, ...]:
         return make, args, (set_class, state, own), None, None, set_members
     constructor, name, bases, namespace, *tail = args
     args = constructor, name, bases, {**namespace, "__qualname__": cls.__qualname__}, *tail
-    if constructor is not type or any("__init_subclass__" in vars(base) for base in cls.__mro__[1:-1]):
+    hooks = [base for base in cls.__mro__[1:-1] if "__init_subclass__" in vars(base)]
+    if not all(map(importable, (constructor, *hooks))):
         make, args = quietly, (make, args)
     return make, args, state, None, None, set_class
 
