@@ -235,8 +235,8 @@ def refuse(nodes: Mapping[Key, Node]) -> None:
         name = key[0] if isinstance(key, tuple) and key else key
         if isinstance(name, str) and name.startswith(("zpartd-", "partd-")):
             raise Error(
-                f"could not run the graph: its task {key!r} shuffles by files of one host, which others do not see, and "
-                "which a task that is run again writes twice",
+                f"could not run the graph: its task {key!r} shuffles by files of one host, which others do not see, "
+                "and which a task that is run again writes twice",
                 'have it shuffle by tasks: dask.config.set({"dataframe.shuffle.method": "tasks"}), or import '
                 'dtpnode.dask, before the graph is made, and no shuffle_method="disk"',
             )
