@@ -465,3 +465,16 @@ def test_a_result_that_has_failed_and_that_nobody_has(client):
         assert frame.Count().GetValue() == 10
     finally:
         gc.enable()
+
+
+def test_rntuples_without_entries_among_others(client, tmp_path, capfd):
+    """They do not end the process either that compiles the graph for others, which would begin anew each time."""
+    rntuple = options(fOutputFormat=ROOT.RDF.ESnapshotOutputFormat.kRNTuple)
+    for name, cut in ("some", "x >= 0"), ("none", "x < 0"):
+        frame = ROOT.RDataFrame(10).Define("x", "double(rdfentry_)").Filter(cut)
+        frame.Snapshot("n", f"{tmp_path}/{name}.root", ["x"], rntuple)
+    names = [f"{tmp_path}/{name}.root" for name in ("none", "some")]
+    for parts in 1, 2, 1:
+        frame = ROOT.RDataFrame("n", names, executor=client, npartitions=parts)
+        assert frame.Sum("x").GetValue() == 45
+    assert "a process has failed" not in capfd.readouterr().err

@@ -632,6 +632,7 @@ def _compile(run: Run, piece: Piece) -> None:
 
     stand(run, piece)
     prepare(os.getcwd(), run.headers, run.libraries)
+    know_empty()
     if hasattr(some, "end"):
         some.end = some.start
     for name in run.outputs:
