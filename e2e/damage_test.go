@@ -66,6 +66,7 @@ func TestDamagedPartial(t *testing.T) {
 // TestDamagedAfterPowerCut leaves each committed partial whole on one node alone, while all are down: they mend one
 // another's copies, and nothing committed runs again.
 func TestDamagedAfterPowerCut(t *testing.T) {
+	roottest.Long(t)
 	t.Parallel()
 	specs := often("a", "b", "c")
 	c := ownCluster(t, specs...)

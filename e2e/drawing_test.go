@@ -60,6 +60,7 @@ int SETUP(TList *args) {
 // TestDrawingInSessions draws in sessions, compiled, interpreted and in Python, and compares with what ROOT draws in
 // the same process; and enables a package with a list of objects.
 func TestDrawingInSessions(t *testing.T) {
+	roottest.Long(t)
 	t.Parallel()
 	dir, data := t.TempDir(), t.TempDir()
 	roottest.Find(t).MakeChains(t, data)

@@ -16,6 +16,7 @@ import (
 // the friend's file is named. Then one of the planned files is replaced, too, in mid-job: what would stand beside it is
 // missing in the result, and a retry runs it beside the new one. An index that no tree has ends a job before it.
 func TestFriendOtherFile(t *testing.T) {
+	roottest.Long(t)
 	t.Parallel()
 	beside, friends := mountable(t)
 	there := t.TempDir()

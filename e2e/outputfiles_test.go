@@ -80,6 +80,7 @@ func TestOutputFiles(t *testing.T) {
 // TestOutputFilesElsewhere kills the node that a job was submitted on: the files are with the result on the others,
 // which fetch them. When that node comes back, it writes them to the folder that its user has named.
 func TestOutputFilesElsewhere(t *testing.T) {
+	roottest.Long(t)
 	t.Parallel()
 	c := ownCluster(t, abc...)
 	j, want := outputJob(t, "merge")
@@ -108,6 +109,7 @@ func TestOutputFilesElsewhere(t *testing.T) {
 // TestOutputFilesDiskFull has a worker on which there is no room for what the selector writes: that is the node's
 // failure, and not one of the input that was read just then, and others do the work.
 func TestOutputFilesDiskFull(t *testing.T) {
+	roottest.Long(t)
 	t.Parallel()
 	small := filepath.Join(t.TempDir(), "small")
 	wrap, inside := smallDisk(t, small, "2m")

@@ -81,6 +81,7 @@ void made() {
 // TestProofFiles runs selectors of a session that write files: data sets which they register, files in the data folders
 // of workers, and shows what a query has while it runs. A job without a session does the same for its user.
 func TestProofFiles(t *testing.T) {
+	roottest.Long(t)
 	t.Parallel()
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "made.C"), []byte(madeMacro), 0o600); err != nil {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/dtpnode/dtpnode/node/api"
+	"github.com/dtpnode/dtpnode/rootexec/roottest"
 )
 
 // bereft is a cluster with a job of n0, some of it committed, of whose three replicas two are dead: all but the one
@@ -136,6 +137,7 @@ func TestRecover(t *testing.T) {
 // TestRecoverForAnother has an admin recover a job whose submitter is dead, from another's copy; then the two replicas
 // that were taken for lost come back with all they had. They give that up, and all tell of one result.
 func TestRecoverForAnother(t *testing.T) {
+	roottest.Long(t)
 	t.Parallel()
 	j := paceOf(5, 25*time.Second)
 	c, id, last, dead := bereft(t, j, false)

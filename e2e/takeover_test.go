@@ -205,6 +205,7 @@ func TestKilledRun(t *testing.T) {
 
 // TestKilledHomeAndRun kills the home and the command that submitted at once.
 func TestKilledHomeAndRun(t *testing.T) {
+	roottest.Long(t)
 	t.Parallel()
 	c := ownCluster(t, often("a", "b", "c")...)
 	home := c.nodes[0]

@@ -26,6 +26,7 @@ const treesMacro = `void trees(const char *dir, const char *selector, const char
 // result, in jobs and in sessions, whether the trees are small or so large that they stay in a file. One session has
 // the selector in a library alone.
 func TestTerminateWritesTrees(t *testing.T) {
+	roottest.Long(t)
 	t.Parallel()
 	dir, data := t.TempDir(), t.TempDir()
 	r := roottest.Find(t)

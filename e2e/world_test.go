@@ -73,6 +73,7 @@ func TestCycles(t *testing.T) {
 
 // TestCanvasesElsewhere: where Terminate runs on another node, the canvases are saved there, and it is said where.
 func TestCanvasesElsewhere(t *testing.T) {
+	roottest.Long(t)
 	t.Parallel()
 	c := ownCluster(t, abc...)
 	d := c.nodes[0].detach(t, world(t, "slow", "--cycles", "20000", "--save-canvases=pdf")) // 7 s of three slots

@@ -326,6 +326,7 @@ def test_nothing_is_left_of_a_snapshot_that_fails(client, data, tmp_path):
         frame.Snapshot("out", f"{tmp_path}/no/folder/no.root", ["y"])
 
 
+@pytest.mark.long
 def test_headers_libraries_and_files(client, tmp_path, monkeypatch):
     (tmp_path / "twice.hxx").write_text("inline double twice(double x) { return 2 * x; }\n")
     (tmp_path / "lib.cxx").write_text('extern "C" double seven() { return 7; }\n')

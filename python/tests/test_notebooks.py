@@ -14,7 +14,7 @@ import sdist
 from notebooks import EXAMPLES
 
 WITH_ROOT = ("treeplayer.ipynb",)  # which roottests runs
-OFTEN = ("coffea.ipynb", "dask_delayed.ipynb", "futures.ipynb")  # which run every day
+OFTEN = ("coffea.ipynb", "futures.ipynb")  # which run every day
 END = 60  # seconds after which what hangs is ended
 
 
