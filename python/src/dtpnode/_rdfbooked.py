@@ -39,8 +39,9 @@ def watch(head: Any, args: tuple[Any, ...]) -> None:
     """Has each operation of a graph be checked from now on, and what the dataframe was made of whenever it is run."""
     weak, prune, execute = weakref.ref(head), type(head)._prune_graph, type(head).execute_graph
     failed: list[bool] = []  # not empty if the last run has raised
-    chain = args[0] if args and isinstance(args[0], ROOT.TChain) else None
-    made_of = _parts(chain) if chain is not None else []
+    # A chain is the user's own: a cycle would have the collector delete it, at any moment, and after its friends.
+    chain = weakref.ref(args[0]) if args and isinstance(args[0], ROOT.TChain) else lambda: None
+    made_of = _parts(args[0]) if chain() is not None else []
 
     def pruned() -> None:
         head: Any = weak()
@@ -56,9 +57,10 @@ def watch(head: Any, args: tuple[Any, ...]) -> None:
     def executed() -> None:
         head: Any = weak()
         try:
-            if chain:  # It is false when ROOT has deleted it.
-                check_source((chain,))
-                _check_parts(chain, made_of)
+            if there := chain():  # It is false when ROOT has deleted it.
+                check_source((there,))
+                _check_parts(there, made_of)
+            del there
             execute(head)
         except BaseException:
             failed.append(True)
