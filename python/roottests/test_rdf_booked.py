@@ -338,6 +338,7 @@ def drawn(graph, sizes):
     sizes.append(graph.GetN())
 
 
+@pytest.mark.long
 def test_order_of_what_is_drawn_meanwhile(client, files, monkeypatch, tmp_path):
     """Ranges that end in another order give the rows of columns, graphs and files in that of the ranges."""
     from dtpnode import _rdfbackend
@@ -471,6 +472,7 @@ def test_a_result_that_has_failed_and_that_nobody_has(client):
         gc.enable()
 
 
+@pytest.mark.long
 def test_rntuples_without_entries_among_others(client, tmp_path, capfd):
     """They do not end the process either that compiles the graph for others, which would begin anew each time."""
     rntuple = options(fOutputFormat=ROOT.RDF.ESnapshotOutputFormat.kRNTuple)

@@ -43,6 +43,7 @@ assert len(got[2]) == 40 and awkward.array_equal(got[2], want[2])
 '''
 
 
+@pytest.mark.long
 def test_awkward_and_histogram(cluster):
     """dask-awkward and dask-histogram, in a process of their own: nodes have neither, and get them."""
     packages = sdist.awkward()
