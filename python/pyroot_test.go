@@ -18,9 +18,11 @@ func TestPyROOT(t *testing.T) {
 		t.Fatal(err)
 	}
 	venv := rootEnvironment(t, here)
-	// RDataFrames have a process of their own: ROOT is told by them that threads use it, and stays so.
-	const frames = "roottests/test_rdf.py"
-	for name, tests := range map[string][]string{"objects": {"roottests", "--ignore=" + frames}, "frames": {frames}} {
+	// RDataFrames have processes of their own: ROOT is told by them that threads use it, and stays so.
+	const frames, booked = "roottests/test_rdf.py", "roottests/test_rdf_booked.py"
+	for name, tests := range map[string][]string{
+		"objects": {"roottests", "--ignore=" + frames, "--ignore=" + booked}, "frames": {frames}, "booked": {booked},
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			// Memory that was given back is overwritten, so that what uses objects of ROOT after their end crashes at once.
