@@ -35,6 +35,7 @@ func TestMisbehaviourAtOneEntry(t *testing.T) {
 		{do: "memory", kind: "memory", says: "memory", args: []string{"--memory", "1G"}},
 	} {
 		t.Run(tc.do, func(t *testing.T) {
+			roottest.LongBut(t, tc.do, "segfault", "loop", "memory")
 			j := misbehave(t, tc.do, base, 12_345, files...)
 			j.args = tc.args
 			o := c.nodes[i%3].run(t, j)
@@ -110,6 +111,7 @@ func TestCrashNamesTheLine(t *testing.T) {
 		{"+g", "loop", []string{"Misbehave::Misdo() at Misbehave.C:"}},
 	} {
 		t.Run(tc.do+tc.aclic, func(t *testing.T) {
+			roottest.LongBut(t, tc.do+tc.aclic, "segfault+", "loop+g")
 			j := misbehave(t, tc.do, filepath.Base(files[1]), 777, files[:2]...)
 			j.aclic, j.args = tc.aclic, []string{"--stall", "2s"}
 			o := c.nodes[1].run(t, j)
@@ -132,6 +134,7 @@ func TestCrashNamesTheLine(t *testing.T) {
 		})
 	}
 	t.Run("Terminate", func(t *testing.T) {
+		roottest.Long(t)
 		j := tally(t, manyFiles(t)...)
 		j.Selector, j.aclic = roottest.Selector(t, "bad/CrashTerminate.C"), "+g"
 		o := c.nodes[0].run(t, j)
@@ -160,6 +163,7 @@ func TestMisbehaviourAtSeveralEntries(t *testing.T) {
 	})
 	for _, entry := range []int64{0, 99} {
 		t.Run(fmt.Sprint("entry ", entry), func(t *testing.T) {
+			roottest.Long(t)
 			file := files[199*entry/99]
 			o := c.nodes[2].run(t, misbehave(t, "segfault", filepath.Base(file), entry, files...))
 			o.wantMissing(t, "signal", file, entry, entry+1)

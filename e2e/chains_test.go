@@ -65,6 +65,8 @@ func TestChains(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			roottest.LongBut(t, name, "entry list", "part of a list", "friend and list", "index by a reader", "friend added",
+				"formula and clone beside a chain added", "friend stored")
 			j := besideJob(t, dir, "")
 			change(&j)
 			exact(t, alice, j)
@@ -84,6 +86,7 @@ func TestChains(t *testing.T) {
 		"formula made in Init alone": {"fr=" + at("f0.root") + "," + at("f1.root"), "formula x", "x"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			roottest.LongBut(t, name, "friend of each file, added", "formula made in Init alone")
 			j := besideJob(t, dir, tc.option)
 			want := besideJob(t, dir, tc.like)
 			if tc.friend != "" {
@@ -101,6 +104,7 @@ func TestChains(t *testing.T) {
 		alice.run(t, j).wantError(t, "Init() adds a friend", "--friend")
 	})
 	t.Run("list that a job has made", func(t *testing.T) {
+		roottest.Long(t)
 		made := alice.run(t, besideJob(t, dir, "pick"))
 		made.wantDone(t)
 		j := besideJob(t, dir, "")
@@ -119,6 +123,7 @@ func TestChains(t *testing.T) {
 		o.equals(t, want)
 	})
 	t.Run("collection of files", func(t *testing.T) {
+		roottest.Long(t)
 		j := besideJob(t, dir, "", "lists.root:coll")
 		o := alice.run(t, j)
 		o.wantDone(t)

@@ -55,6 +55,7 @@ func TestKilledChildren(t *testing.T) {
 		{"all", 1, func(t *testing.T, n *node) []int { return n.processes(t).below }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			roottest.LongBut(t, tc.name, "generation", "base zygote at home", "all")
 			j := paced(t, 120) // 80,000 of these take three slots 3.2 s
 			r := c.nodes[0].begin(t, j)
 			r.part(t, 0.3)

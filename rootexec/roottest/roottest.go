@@ -83,6 +83,14 @@ func Long(t testing.TB) {
 	}
 }
 
+// LongBut skips a variation where not everything is to be tested, unless it is one of those that stand for the others.
+func LongBut[T comparable](t testing.TB, variation T, daily ...T) {
+	t.Helper()
+	if !slices.Contains(daily, variation) {
+		Long(t)
+	}
+}
+
 // Wheels are the ROOTs that the Python package index has beside the pinned one, with their versions. Those before 6.38
 // are of the time before a release.
 var Wheels = map[string]string{OldestWheel: "6.37.01", "root==0.1a9": "6.39.01", otherWheel: "6.38.00"}
