@@ -110,11 +110,14 @@ func TestNobodySubmitsByAnothersName(t *testing.T) {
 	} {
 		// Who breaks rules too often has its link closed, so that each case has a liar of its own.
 		liar := admit(t, d, "liar", p2p.Submitter)
-		until(t, "it is up", func() bool { return slices.Contains(d.cluster.Up(), liar.net.ID()) })
 		by := liar
 		if tc.owner {
-			by = owner
+			by = owner // whose link a busy host may have closed meanwhile
 		}
+		until(t, "they are up", func() bool {
+			up := d.cluster.Up()
+			return slices.Contains(up, liar.net.ID()) && slices.Contains(up, by.net.ID())
+		})
 		nonce := tc.nonce(liar)
 		count := func() int { return wrongsOf(d)[liar.net.ID()][string(jobs.TakesName)] }
 		id := describedAs(t, by, nonce)

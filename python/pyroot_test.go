@@ -27,6 +27,10 @@ func TestPyROOT(t *testing.T) {
 			t.Parallel()
 			// Memory that was given back is overwritten, so that what uses objects of ROOT after their end crashes at once.
 			env := []string{"MALLOC_PERTURB_=255", "XDG_STATE_HOME=" + t.TempDir(), "DTPNODE_STATE="}
+			if name != "objects" && !roottest.Everything() {
+				// Most of their time goes to ROOT's compiler, once for each node, and it need not optimise for so few entries.
+				env = append(env, "DTPNODE_TEST_NODES=1", "EXTRA_CLING_ARGS=-O0")
+			}
 			args := append(slices.Clone(pytest), tests...)
 			t.Log(run(t, here, env, filepath.Join(venv, "bin", "python"), args...))
 		})

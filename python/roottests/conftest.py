@@ -1,5 +1,6 @@
 """What these tests share: PyROOT, data of the dimuon example, and one cluster, which has the ROOT of this Python."""
 
+import os
 import subprocess
 import sys
 from array import array
@@ -53,7 +54,8 @@ def at(folder, monkeypatch):
 
 @pytest.fixture(scope="session")
 def cluster():
-    with dtpnode.LocalCluster(nodes=2, slots=1) as cluster:
+    nodes = int(os.environ.get("DTPNODE_TEST_NODES", "2"))
+    with dtpnode.LocalCluster(nodes=nodes, slots=2 // nodes) as cluster:
         yield cluster
 
 

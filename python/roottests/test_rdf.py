@@ -200,6 +200,7 @@ def test_limit_of_time(client, monkeypatch):
                 ROOT.RDataFrame(3, executor=client, progress=False, **options).Count().GetValue()
 
 
+@pytest.mark.long
 def test_variations(client, trees):
     def book(frame):
         nominal = frame.Vary("x", "ROOT::RVecD{x * 0.9, x * 1.1}", ["down", "up"]).Filter("x > 100")
@@ -458,8 +459,9 @@ SCRIPT = textwrap.dedent("""
 
 
 @pytest.mark.parametrize("imports", [
-    pytest.param("import dtpnode, ROOT", marks=pytest.mark.long), "import ROOT; ROOT.RDF.Distributed; import dtpnode",
+    "import dtpnode, ROOT", "import ROOT; ROOT.RDF.Distributed; import dtpnode",
 ])
+@pytest.mark.long
 def test_order_of_imports(trees, imports):
     Path("order.json").write_text(json.dumps({"samples": {"s": {"trees": ["t"], "files": [trees[0]]}}}))
     script = SCRIPT.format(imports=imports, spec="order.json")

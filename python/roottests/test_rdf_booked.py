@@ -167,6 +167,7 @@ def options(**values):
     return made
 
 
+@pytest.mark.long
 def test_arguments_of_snapshots(client, tmp_path, monkeypatch):
     """They are as in one process: by name, too, and with the values of ~ and $NAME."""
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -212,6 +213,7 @@ def test_a_snapshot_that_has_failed_is_not_run_again(client, tmp_path):
     assert frame.Count().GetValue() == 10
 
 
+@pytest.mark.long
 def test_variations_of_what_was_computed(client):
     frame = ROOT.RDataFrame(10, executor=client, npartitions=1).Define("x", "1.")
     mean = frame.Vary("x", "ROOT::RVecD{x * 0.9, x * 1.1}", ["down", "up"]).Mean("x")
@@ -248,6 +250,7 @@ def test_arguments_are_held_as_they_were(client, files, tmp_path):
         assert isinstance(file.Get("t"), ROOT.TTree)
 
 
+@pytest.mark.long
 def test_what_is_refused_is_no_more_in_the_graph(client, tmp_path):
     """In one process a dataframe is as it was before, when ROOT does not compile what a user has mistyped."""
     frame = ROOT.RDataFrame(10, executor=client, npartitions=1).Define("x", "1.")
@@ -258,7 +261,8 @@ def test_what_is_refused_is_no_more_in_the_graph(client, tmp_path):
     assert frame.Count().GetValue() == 10 and os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize("one_file", [True, pytest.param(False, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("one_file", [True, False])
 def test_snapshots_that_replace_nothing(client, tmp_path, one_file):
     frame = ROOT.RDataFrame(10, executor=client, npartitions=1, one_file=one_file).Define("x", "1.")
     arguments = "t", f"{tmp_path}/new.root", ["x"], options(fMode="CREATE")
@@ -370,6 +374,7 @@ def test_samples_of_one_name(client, files):
         ROOT.RDataFrame(spec, executor=client)
 
 
+@pytest.mark.long
 def test_a_specification_that_is_gone(client, files):
     """What FromSpec makes of a file is gone when the dataframe is there."""
     def made():
@@ -422,7 +427,7 @@ def test_one_module_goes_along(client):
         assert frame._headnode.backend.options.modules == (module,)
 
 
-@pytest.mark.parametrize("one_file", [True, False])
+@pytest.mark.parametrize("one_file", [True, pytest.param(False, marks=pytest.mark.long)])
 def test_rntuples_without_entries(client, tmp_path, one_file):
     """ROOT aborts as it merges one, or divides one into clusters."""
     rntuple = options(fOutputFormat=ROOT.RDF.ESnapshotOutputFormat.kRNTuple)

@@ -81,7 +81,9 @@ def asked(client, monkeypatch):
     return found
 
 
-@pytest.mark.parametrize("by", ANY + TOTALS)
+@pytest.mark.parametrize("by", [
+    by if by in (by_executor, by_dask, by_reduce) else pytest.param(by, marks=pytest.mark.long) for by in ANY + TOTALS
+])
 def test_limit_of_time(client, asked, by):
     """Calls have no limit by default, as users of these interfaces expect; pieces of a total have an hour. What is no
     limit is refused before anything begins."""

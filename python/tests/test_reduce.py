@@ -290,6 +290,36 @@ def test_stopped_while_items_are_sent(client):
     assert sum(m["last"] - m["first"] for m in f.missing) == f.progress[1] - f.total, "each that was sent is told of"
 
 
+def test_stopped_where_jobs_have_ended(client, monkeypatch, tmp_path):
+    """Of several jobs those are stopped that have not ended. Where all items have run nothing is stopped."""
+    monkeypatch.setattr(_reduction, "MAX_APPENDS", 2)
+    monkeypatch.setattr(_reduction, "MAX_CALLS", 10)
+    gate = str(tmp_path / "gate")
+
+    def wait(n):
+        import os
+        import time
+
+        while n > 45 and not os.path.exists(gate):
+            time.sleep(0.01)
+        return 1
+
+    f = client.reduce(wait, range(100))
+    until(lambda: len(f._run._parts) > 1 and f._run._look()[0]["state"] == "done", "the first job is done")
+    f.stop()
+    open(gate, "w").close()
+    with pytest.raises(dtpnode.Error, match="it was stopped"):
+        f.result(LIMIT)
+    assert f.total >= 20 and sum(m["last"] - m["first"] for m in f.missing) == f.progress[1] - f.total
+    f = client.reduce(wait, range(30))
+    assert f.result(LIMIT) == 30
+    f.stop()
+    assert f.result() == f.total == 30 and not f.missing
+    settle = _reduction._Run.settle
+    monkeypatch.setattr(_reduction._Run, "settle", lambda run: settle(run) or run.stop())  # when all have run
+    assert client.reduce(wait, range(30)).result(LIMIT) == 30
+
+
 def test_exit_is_no_end(client):
     """An item that calls sys.exit ends neither the others nor the program that waits for it."""
     def leave(n):

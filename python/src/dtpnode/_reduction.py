@@ -135,7 +135,7 @@ class Reduction(Future[Any]):
 
     def stop(self) -> None:
         """Ends the job with what is done of it: no more items are sent or begun. ``result`` raises then, since items
-        are missing, and ``total`` is that of the others."""
+        are missing, and ``total`` is that of the others. Nothing changes where all have run."""
         self._run.stop()
 
     def result(self, timeout: float | None = None) -> Any:
@@ -224,6 +224,7 @@ class _Run(Receiver):
         self._waiting: deque[bytes] = deque()  # arguments that were read, and not sent yet
         self._weight = 0  # their bytes
         self._read = False  # there are no more
+        self._all_sent = False  # there is none that was not sent
         self.fed = threading.Event()  # all items are sent, or none is sent any more
         self.over = threading.Event()  # its future is settled
         self.failed = False  # as a whole
@@ -364,7 +365,8 @@ class _Run(Receiver):
                 self._check()
                 if self.unread is not None:
                     raise self.unread
-                over = self._stopped or self._read and not self._waiting
+                self._all_sent = self._read and not self._waiting
+                over = self._stopped or self._all_sent
             if over:
                 self._finish(self._parts[-1])
                 return self._numbers
@@ -537,7 +539,7 @@ class _Run(Receiver):
         """What result() raises though there may be a total: None if nothing is missing. sent is how many items there
         are, None where only the last one can tell."""
         total, counted, ends, raised = self._sum
-        if self._stopped:
+        if self._stopped and not (self._all_sent and all(kind != "undone" for _, kind, _ in self.missing())):
             return Incomplete(f"the total is that of {counted:,} items: it was stopped", "`total` is that of these")
         lost = sum(last - first for first, last, _ in self._lost)
         first = raised[1][0] if raised else None
@@ -577,9 +579,15 @@ class _Run(Receiver):
         self.hang_up()
 
     def stop(self) -> None:
+        if self.over.is_set():
+            return
         self._stopped = True
         for part in list(self._parts):
-            self._control.call("POST", f"/v1/jobs/{part.name}/stop", {})
+            try:
+                self._control.call("POST", f"/v1/jobs/{part.name}/stop", {})
+            except Error as e:
+                if e.status != ENDED:
+                    raise
 
     def hang_up(self) -> None:
         """Ends receiving."""
@@ -811,6 +819,7 @@ def _main(run: _Run, future: Reduction, partial: bool) -> None:
 
 
 LOST = (Error, httpx.TransportError)
+ENDED = 409  # the status of a refusal to stop what has ended
 UNREAD = "cannot be imported where sums are merged"  # as pyexec/child/workers.py says it
 _running: "weakref.WeakSet[_Run]" = weakref.WeakSet()
 
