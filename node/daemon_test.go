@@ -154,7 +154,7 @@ func TestPhaseSaysWhatROOTTakes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(5 * time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		switch phase := d.jobs.StatusOf(j).Phase; {
 		case phase == "building all of it":
 			return

@@ -546,7 +546,7 @@ def test_graphs_are_compiled_where_processes_are_forked(client, trees, monkeypat
     first = hashlib.sha256(made[-1].mapper).hexdigest()
     assert all(pool.executor.map(compiled, [first] * 4))
     assert ROOT.RDataFrame("t", trees, **options).Define("y", "x + 8").Sum("y").GetValue() > 0
-    second, limit = hashlib.sha256(made[-1].mapper).hexdigest(), time.monotonic() + 120
+    second, limit = hashlib.sha256(made[-1].mapper).hexdigest(), time.monotonic() + 900
     while not pool.executor.submit(compiled, second).result():
         assert time.monotonic() < limit
 

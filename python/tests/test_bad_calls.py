@@ -24,7 +24,7 @@ import dtpnode
 from dtpnode import _executor, _pickles, _session
 
 
-LIMIT = 60.0  # seconds after which what is waited for hangs
+LIMIT = 900.0  # seconds after which what is waited for hangs
 
 
 class Config:

@@ -25,7 +25,7 @@ NODES = int(os.environ.get("DTPNODE_CHAOS_NODES", "4"))
 SEED = int(os.environ.get("DTPNODE_CHAOS_SEED", "0")) or time.time_ns()
 PERIOD = 2.0  # seconds from one kill to the next
 AWAY = 3.0  # seconds for which a daemon that was killed stays away at most
-LIMIT = 600.0  # seconds after which what is waited for hangs
+LIMIT = 2000.0  # seconds after which what is waited for hangs
 AHEAD = 200  # calls of submit that are not settled
 
 

@@ -35,7 +35,7 @@ import sdist
 from dtpnode import ItemLost, _chunks
 from dtpnode.coffea import DtpnodeExecutor
 
-LIMIT = 300.0  # seconds after which what is waited for hangs
+LIMIT = 1500.0  # seconds after which what is waited for hangs
 HERE = processor.IterativeExecutor(status=False)
 
 # A module of the working folder, which no node can import, with what analyses have: a class with tables of corrections

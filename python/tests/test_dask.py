@@ -136,7 +136,7 @@ def state_of(client, job):
 
 
 def until(true):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 900
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -445,7 +445,7 @@ def test_persisted_from_another_process(here, cluster, tmp_path, pickles):
     assert pickle.loads(pickle.dumps(x)).chunks == x.chunks
     assert [s.token for s in stored(again).values()] == [s.token for s in stored(x).values()]
     env = {**os.environ, "DTPNODE_STATE": str(cluster.states[0])}
-    out = subprocess.run([sys.executable, "-c", OTHER, path, job], env=env, capture_output=True, text=True, timeout=300)
+    out = subprocess.run([sys.executable, "-c", OTHER, path, job], env=env, capture_output=True, text=True, timeout=1500)
     assert out.stdout == "well\n", out.stderr
     assert x.sum().compute() == 435, "the other one's end is not its end"
 
@@ -585,7 +585,7 @@ def test_job_of_a_graph_that_has_failed_ends(here):
     with pytest.raises(ZeroDivisionError):
         dask.compute([dask.delayed(operator.truediv)(1, i % 7) for i in range(100)])
     job = last_job(here)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 900
     while here.control.call("GET", f"/v1/jobs/{job['id']}")["state"] not in ("done", "cancelled", "failed", "partial"):
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -697,7 +697,7 @@ def test_interrupt(here, tmp_path):
         dask.delayed(forever)().compute()
     thread.join()
     job = last_job(here)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 900
     while here.control.call("GET", f"/v1/jobs/{job['id']}")["state"] != "cancelled":
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -51,7 +51,7 @@ def test_awkward_and_histogram(cluster):
     modules = [packages / name for name in ("cachetools", "dask_awkward", "dask_histogram")]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(packages), os.environ.get("PYTHONPATH", "")])}
     args = [sys.executable, "-c", AWKWARD, cluster.states[0], sample, *modules]
-    done = subprocess.run(list(map(str, args)), env=env, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(list(map(str, args)), env=env, capture_output=True, text=True, timeout=1500)
     assert done.returncode == 0, done.stderr
 
 def another(folder, name, lines):

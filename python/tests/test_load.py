@@ -13,7 +13,7 @@ def get(cluster, tmp_path):
     def get(job):
         path = tmp_path / job
         command = [binary(), "get", job, "-o", str(path), "--state", str(cluster.states[0])]
-        subprocess.run(command, check=True, capture_output=True, timeout=120)
+        subprocess.run(command, check=True, capture_output=True, timeout=900)
         return path
 
     return get

@@ -16,7 +16,7 @@ import pytest
 import dtpnode
 from dtpnode import _reduction
 
-LIMIT = 120.0  # seconds after which what is waited for hangs
+LIMIT = 900.0  # seconds after which what is waited for hangs
 
 
 def until(so, what):

@@ -24,7 +24,7 @@ from dtpnode._imports import imported_by
 from dtpnode._progress import Bar
 from dtpnode.compat.redis_htcondor import Manager, Worker, get_worker, plotting, utils
 
-LIMIT = 120
+LIMIT = 900
 FILES, ENTRIES, CHUNK = 3, 4000, 500
 
 

@@ -17,7 +17,7 @@ import pytest
 import dtpnode
 from dtpnode import _session
 
-LIMIT = 120.0  # seconds after which what is waited for hangs
+LIMIT = 900.0  # seconds after which what is waited for hangs
 
 
 def until(so, what):
