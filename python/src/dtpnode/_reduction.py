@@ -539,7 +539,8 @@ class _Run(Receiver):
         """What result() raises though there may be a total: None if nothing is missing. sent is how many items there
         are, None where only the last one can tell."""
         total, counted, ends, raised = self._sum
-        if self._stopped and not (self._all_sent and all(kind != "undone" for _, kind, _ in self.missing())):
+        all_sent = self._all_sent or self.attached and ends is not None
+        if self._stopped and not (all_sent and all(kind != "undone" for _, kind, _ in self.missing())):
             return Incomplete(f"the total is that of {counted:,} items: it was stopped", "`total` is that of these")
         lost = sum(last - first for first, last, _ in self._lost)
         first = raised[1][0] if raised else None
