@@ -844,6 +844,8 @@ def test_tasks_of_a_child(client):
     for wrong, error in (0, ValueError), (1.0, TypeError):
         with pytest.raises(error, match="max_tasks_per_child must be"):
             client.executor(max_tasks_per_child=wrong)
+    with pytest.raises(TypeError, match="float"):
+        client.executor(max_workers=1.5)
 
 
 def test_broken(client, capfd):

@@ -141,7 +141,7 @@ class Executor(_Executor):
         max_tasks_per_child: int | None = None,
         stall: float | None = None,
     ) -> None:
-        if max_workers is not None and max_workers <= 0:
+        if max_workers is not None and (max_workers := operator.index(max_workers)) <= 0:
             raise ValueError("max_workers must be greater than 0")
         if max_tasks_per_child is not None and not isinstance(max_tasks_per_child, int):
             raise TypeError("max_tasks_per_child must be an integer")
