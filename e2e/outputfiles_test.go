@@ -41,7 +41,7 @@ func TestOutputFiles(t *testing.T) {
 	j, want := outputJob(t, "open")
 	r := c.nodes[0].begin(t, j)
 	r.partBy(t, 0.2, c.nodes[1].name)
-	kill(t, c.nodes[1].generation(t))
+	c.nodes[1].killGeneration(t)
 	r.partBy(t, 0.4, c.nodes[2].name)
 	c.nodes[2].crash(t)
 	o := r.end(t)

@@ -380,7 +380,7 @@ def process(item):
 	g := &growing{t: t, id: x.id}
 	x.until(t, "the first item has run", known(1))
 	g.appendRequest(c, at, api.AppendRequest{Seq: 2, Data: items(2)})
-	kill(t, at.generation(t))
+	at.killGeneration(t)
 	x.until(t, "all items have run of which some were lost with a generation", known(2*batch))
 	grow(3)
 	x.until(t, "more items have run", known(2*batch+1))

@@ -222,6 +222,18 @@ func (n *node) generation(t testing.TB) int {
 	return found
 }
 
+// killGeneration kills a process that runs a generation, or the next one if that one has just ended.
+func (n *node) killGeneration(t testing.TB) {
+	t.Helper()
+	check(t, poll(settleLimit, func() (bool, error) {
+		err := syscall.Kill(n.generation(t), syscall.SIGKILL)
+		if errors.Is(err, syscall.ESRCH) {
+			return false, nil
+		}
+		return true, err
+	}))
+}
+
 // below lists the processes under pid.
 func below(pid int) (all []int) {
 	for _, kid := range children(pid) {
