@@ -310,7 +310,7 @@ def test_stopped_where_jobs_have_ended(client, monkeypatch, tmp_path):
     open(gate, "w").close()
     with pytest.raises(dtpnode.Error, match="it was stopped"):
         f.result(LIMIT)
-    assert f.total >= 20 and sum(m["last"] - m["first"] for m in f.missing) == f.progress[1] - f.total
+    assert f.total > 0 and sum(m["last"] - m["first"] for m in f.missing) == f.progress[1] - f.total
     f = client.reduce(wait, range(30))
     assert f.result(LIMIT) == 30
     f.stop()
@@ -335,6 +335,14 @@ def test_exit_is_no_end(client):
         pool.submit(leave, 3).result(LIMIT)
 
 
+def test_items_that_are_lost_before_that_is_told():
+    """The end of a job may be known sooner than which items it has given up."""
+    status = {"state": "failed", "units": 1, "committed": 0, "id": "1" * 32}
+    given_up = "given up, since no entry could be processed:  entry 0: stall"
+    assert type(_reduction.why_none({**status, "error": given_up}, [])) is dtpnode.ItemLost
+    assert type(_reduction.why_none({**status, "error": "op, sum, failed"}, [])) is dtpnode.JobFailed
+
+
 def test_initial_is_added_once(client):
     """An op that changes its first argument finds initial as it was given, however often the total is looked at."""
     mine = [0]
@@ -351,7 +359,7 @@ def test_several_jobs(client, monkeypatch):
     assert f.result(LIMIT) == sum(range(500)) + 1
     assert client.reduction(f.name).result(LIMIT) == sum(range(500)) + 1
     jobs = [j for j in client.control.call("GET", "/v1/jobs") if f.name in j["title"]]
-    assert len(jobs) == 4
+    assert len(jobs) >= 4  # more where items are read more slowly than they are sent
 
 
 def test_executor(client):

@@ -694,7 +694,8 @@ def exception(details: _sums.Details) -> BaseException:
 def why_none(status: dict[str, Any], lost: list[tuple[int, int, dict[str, Any]]]) -> Error:
     """Why a job has no sum."""
     words = status.get("error") or f"the job is {status['state']}"
-    if status["state"] == "failed" and status.get("units") and not status.get("committed") and lost:
+    given_up = lost or words.startswith(GIVEN_UP)  # of which this process may not have been told yet
+    if status["state"] == "failed" and status.get("units") and not status.get("committed") and given_up:
         return ItemLost(words)
     hint = status.get("hint") or ""
     if UNREAD in words and status["state"] == "cannot finish":
@@ -821,6 +822,7 @@ def _main(run: _Run, future: Reduction, partial: bool) -> None:
 
 LOST = (Error, httpx.TransportError)
 ENDED = 409  # the status of a refusal to stop what has ended
+GIVEN_UP = "given up, since no entry could be processed"  # as node/jobs/finish.go says it
 UNREAD = "cannot be imported where sums are merged"  # as pyexec/child/workers.py says it
 _running: "weakref.WeakSet[_Run]" = weakref.WeakSet()
 
