@@ -2,7 +2,6 @@ package node
 
 import (
 	"testing"
-	"time"
 
 	"github.com/dtpnode/dtpnode/node/api"
 	"github.com/dtpnode/dtpnode/p2p"
@@ -22,7 +21,7 @@ func TestWhomARevokedMemberAdmitted(t *testing.T) {
 		defer far.Close()
 		other := admit(t, founder, "other", p2p.Worker)
 		defer other.Close()
-		await(t, "the founder knows of all", func() bool { return len(founder.net.Members()) == 5 })
+		until(t, "the founder knows of all", func() bool { return len(founder.net.Members()) == 5 })
 		req := api.RevokeRequest{ID: inviter.net.ID(), WithInvited: with}
 		answer, err := founder.putOut(t.Context(), req, founder.net.Revoke)
 		if err != nil {
@@ -46,16 +45,6 @@ func TestWhomARevokedMemberAdmitted(t *testing.T) {
 		}
 		if n := len(founder.net.Members()); n != left || len(told) != 2 {
 			t.Errorf("with those %v: %d members are left, %d are named", with, n, len(told))
-		}
-	}
-}
-
-// await waits until something is so.
-func await(t *testing.T, what string, so func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(5 * time.Minute); !so(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("timed out waiting until " + what)
 		}
 	}
 }

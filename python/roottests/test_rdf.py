@@ -584,6 +584,7 @@ def test_ranges_in_which_nothing_passes(client, trees):
 
 @pytest.mark.long
 def test_results_of_nothing_and_of_variations(client, trees):
+    """Also where no entry of any range passes, or one alone."""
 
     def book(frame):
         few = frame.Filter("x > 1234 && x < 1238")

@@ -27,6 +27,20 @@ def until(so, what):
         time.sleep(0.01)
 
 
+def waiting(gate, last):
+    """A function of items, of which those behind the last wait until there is a file."""
+
+    def wait(n):
+        import os
+        import time
+
+        while n > last and not os.path.exists(gate):
+            time.sleep(0.01)
+        return 1
+
+    return wait
+
+
 def test_totals(client):
     """What functools.reduce would give of map, on one item, many, and a generator of unknown length."""
     reduce = client.reduce
@@ -253,15 +267,7 @@ def test_class_is_not_there(client):
 
 def test_cancelled_and_stopped(client, tmp_path):
     gate = str(tmp_path / "gate")
-
-    def wait(n):
-        import os
-        import time
-
-        while n > 50 and not os.path.exists(gate):
-            time.sleep(0.01)
-        return 1
-
+    wait = waiting(gate, 50)
     f = client.reduce(wait, range(100))
     assert f.running() and f.cancel() and f.cancel() and f.done() and not f.running()
     with pytest.raises(CancelledError):
@@ -295,15 +301,7 @@ def test_stopped_where_jobs_have_ended(client, monkeypatch, tmp_path):
     monkeypatch.setattr(_reduction, "MAX_APPENDS", 2)
     monkeypatch.setattr(_reduction, "MAX_CALLS", 10)
     gate = str(tmp_path / "gate")
-
-    def wait(n):
-        import os
-        import time
-
-        while n > 45 and not os.path.exists(gate):
-            time.sleep(0.01)
-        return 1
-
+    wait = waiting(gate, 45)
     f = client.reduce(wait, range(100))
     until(lambda: len(f._run._parts) > 1 and f._run._look()[0]["state"] == "done", "the first job is done")
     f.stop()
