@@ -372,7 +372,8 @@ def test_daemon_is_gone_at_exit(cache, tmp_path, how):
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LIMIT)
     assert (done.returncode, done.stdout) == (0, "end\n"), done.stderr
     lost = r"10 calls of [0-9a-f]{12} were not done: the LocalCluster, .* was closed before\n"
-    assert re.fullmatch("" if how == "killed" else lost, done.stderr), done.stderr
+    waited = r"(dtpnode: starting Python\n)?"  # told of calls that wait long, as on a busy host
+    assert re.fullmatch(waited + ("" if how == "killed" else lost), done.stderr), done.stderr
 
 
 def test_callback_that_exits(client, tmp_path, caplog):

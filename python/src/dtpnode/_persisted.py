@@ -120,12 +120,13 @@ class Session(_Raised, Run):
 
     def check(self) -> None:
         """Raises if what was persisted is gone."""
-        if self.broken is not None:
-            raise broken_by(self.broken)
-        if self._ending:
+        if self.broken is not None or self._ending:
             raise self._gone()
 
-    def _gone(self) -> Error:
+    def _gone(self) -> BaseException:
+        # A session that ends is broken, too, as soon as word of its job's end has come.
+        if self.broken is not None and not (self._ending and self._stopped):
+            return broken_by(self.broken)
         return Error(f"what was persisted is gone: the job {self.name[:12]} has ended, since {self._stopped}", AGAIN)
 
     def watched(self, future: "Future[Any]") -> None:
@@ -243,7 +244,9 @@ class Session(_Raised, Run):
         """Ends the job, and with it all that was persisted."""
         if os.getpid() != self._pid or self._ending:
             return
-        self._stopped, self._ending = "the client that has persisted it was closed", True
+        if self.broken is None:
+            self._stopped = "the client that has persisted it was closed"
+        self._ending = True
         self._finish()
         threading.Thread(target=self.hang_up, name="dtpnode-end", daemon=True).start()
 
