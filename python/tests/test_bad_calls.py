@@ -22,6 +22,7 @@ import pytest
 
 import dtpnode
 from dtpnode import _executor, _pickles, _session
+from dtpnode.compat.redis_htcondor import Manager
 
 
 LIMIT = 900.0  # seconds after which what is waited for hangs
@@ -681,9 +682,29 @@ def test_state_of_functions(client):
     with client.executor(1) as pool:
         for fn in counter.count, counter, functools.partial(Counter.count, counter):
             assert [pool.submit(fn).result() for _ in range(3)] == [1, 1, 1]
+        # One of C, of which the second call would find nothing, and be an IndexError.
+        assert [pool.submit([7].pop).result() for _ in range(3)] == [7, 7, 7]
         with pytest.raises(TypeError) as e:
             pool.submit(counter.count, 1).result()
         assert "Counter.count(1)" in str(e.value.__cause__)
+
+
+def test_state_of_functions_of_totals_and_maps(client):
+    """As test_state_of_functions: what is added, and what comes as it is ready, depends on no other item either."""
+    class Counter:
+        n = 0
+
+        def count(self, i, cache=None):
+            self.n += 1
+            return self.n
+
+        __call__ = count
+
+    counter, manager = Counter(), Manager(client)
+    for fn in counter.count, counter, functools.partial(Counter.count, counter):
+        assert client.reduce(fn, range(20)).result() == 20
+        assert {outcome.value for outcome in client.remote_map(fn, range(20), progress=False)} == {1}
+        assert set(manager.remote_map(fn, range(20), return_metadata=False, progress_bar=False)) == {1}
 
 
 def test_deep_recursion(client):

@@ -115,7 +115,8 @@ class Executor(_Executor):
     of the same process, and by nobody else: what is to stay is returned, or written to a path that all hosts see.
 
     What a function keeps from call to call, such as a list that is a default of a parameter, or a variable of the
-    function around it, is one for the calls of a process: how many see it, and which, is nobody's to know.
+    function around it, is one for the calls of a process: how many see it, and which, is nobody's to know. An object
+    that is called, or a method of which is, is in each call as it was sent.
 
     What this process has set is not set there: environment variables, warnings filters, levels of logging, numpy.seterr
     and the like. An ``initializer`` does that.

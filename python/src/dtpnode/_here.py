@@ -37,8 +37,10 @@ def get_worker() -> "Worker":
     return worker
 
 
-def cache_of(function: Callable[..., Any]) -> Callable[[Any], Any]:
-    """A function that is given the cache of its node where it has the parameter ``cache=None``; any other as it is."""
+def cache_of(function: Callable[..., Any], called: Callable[..., Any] | None = None) -> Callable[[Any], Any]:
+    """A function that is given the cache of its node where it has the parameter ``cache=None``; any other as it is.
+    called is what that calls in the place of the function."""
+    call = function if called is None else called
     import inspect
 
     try:
@@ -49,7 +51,7 @@ def cache_of(function: Callable[..., Any]) -> Callable[[Any], Any]:
         return function
 
     def with_cache(item: Any) -> Any:
-        return function(item, cache=get_worker().cache)
+        return call(item, cache=get_worker().cache)
 
     with_cache.__qualname__ = getattr(function, "__qualname__", "function")
     return with_cache

@@ -206,7 +206,7 @@ class Running(Generic[T]):
         self._executor = maps.take(imported_by(function), sent, stall)
         self._but = self._executor._session.along.modules
         try:
-            self._function = _pickles.function(measured_by(function), self._but)
+            self._function = _pickles.function(measured_by(_pickles.as_sent(function, self._but)), self._but)
         except BaseException:
             maps.give_back(self._executor, done=True)
             raise

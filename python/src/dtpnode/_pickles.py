@@ -5,7 +5,7 @@ import pickle
 import weakref
 from collections import ChainMap
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
-from typing import Any, NamedTuple
+from typing import Any, Callable, NamedTuple
 
 import cloudpickle
 
@@ -51,9 +51,9 @@ def function(fn: Any, but: frozenset[str] = NONE) -> bytes:
     """The pickle of a function, which another process reads that has none of this one's code, but for modules that go
     along as files. It is kept of functions that refer to nothing which can change in place: to make it takes longer
     than all else that is done for a call."""
-    if not isinstance(fn, (FunctionType, BuiltinFunctionType, type, _wrapped.CACHED)):
-        name = getattr(fn, "__qualname__", None) or repr(fn)[:NAME]
-        return by_value(Fresh(_dumps(fn, {"the function": fn}, but), name), but)
+    fn = as_sent(fn, but)
+    if isinstance(fn, Fresh):
+        return by_value(fn, but)
     if type(fn) is not FunctionType or but or some_as_files():
         return _dumps(fn, {"the function": fn}, but)
     ship()
@@ -66,6 +66,18 @@ def function(fn: Any, but: frozenset[str] = NONE) -> bytes:
     if state is not None and len(pickled) <= MAX_KEPT:
         _kept[fn] = _Kept(fn.__code__, names, state, pickled)
     return pickled
+
+
+def as_sent(fn: Callable[..., Any], but: frozenset[str] = NONE) -> Callable[..., Any]:
+    """What is called in the place of a function: of one with a state of its own, such as a method of an object, each
+    call has it as it is now. What such a function has no pickle of is an Unpicklable."""
+    of = getattr(fn, "__self__", None)
+    if isinstance(fn, BuiltinFunctionType) and (of is None or isinstance(of, (ModuleType, type))):
+        return fn
+    if isinstance(fn, (FunctionType, type, _wrapped.CACHED, Fresh)):
+        return fn
+    name = getattr(fn, "__qualname__", None) or repr(fn)[:NAME]
+    return Fresh(_dumps(fn, {"the function": fn}, but), name)
 
 
 NAME = 100  # characters of what stands for a function that has no name

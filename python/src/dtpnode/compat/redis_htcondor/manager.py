@@ -12,6 +12,7 @@ from ..._control import Control
 from ..._errors import Error
 from ..._here import cache_of, sampled
 from ..._map import Outcome, Outcomes, Running, by_item
+from ..._pickles import as_sent
 from ..._pickles import function as pickled
 from ..._progress import Bar
 from ..._worker import fingerprint, user
@@ -120,7 +121,8 @@ class Manager:
         number, self._jobs = self._jobs, self._jobs + 1
         self.remote_results = []
         bar = Bar("remote_map", progress_bar, "tasks")
-        outcomes: "Outcomes[Any]" = Outcomes(Running(self.client._maps, cache_of(func), arguments, by_item, nodes, bar))
+        call = cache_of(func, as_sent(func))
+        outcomes: "Outcomes[Any]" = Outcomes(Running(self.client._maps, call, arguments, by_item, nodes, bar))
         self._running.append(outcomes)
         results = self._results(outcomes, number, return_metadata)
         return results if not blocking else list(results)
