@@ -347,6 +347,50 @@ def test_kept_functions(monkeypatch):
     assert len(_calls._functions) <= _calls.KEPT
 
 
+def test_classes_that_are_changed_between_calls(monkeypatch):
+    """A function that a process keeps finds its class as it was for its call, and not as another call has it."""
+    monkeypatch.setattr(_calls, "_functions", type(_calls._functions)())
+    monkeypatch.setattr(_calls, "_states", _calls.States())
+    monkeypatch.setattr(by_value, "_class_setstate", by_value._class_setstate)
+
+    class Settings:
+        factor = 1
+        cuts = {"pt": 20}
+
+        @property
+        def sign(self):
+            return 1
+
+    def scaled(x, *more):
+        seen.append(x)
+        return x * Settings.factor * Settings().sign, Settings.cuts["pt"], len(seen)
+
+    seen = []
+
+    def pickled():
+        return _pickles.function(scaled)
+
+    def call(function, *args):
+        batch = _calls.Batch()
+        batch.add(function, _pickles.arguments(args, {}))
+        return _calls.call(batch.items[0], batch.items, 0)
+
+    first = pickled()
+    Settings.factor = 2
+    second = pickled()
+    Settings.cuts["pt"] = 30
+    third = pickled()
+    Settings.sign = property(lambda self: -1)
+    fourth = pickled()
+    results = {first: (10, 20), second: (20, 20), third: (20, 30), fourth: (-20, 30)}
+    for function in first, second, first, third, fourth, third, fourth, first:
+        assert call(function, 10)[:2] == results[function]
+    # What it keeps itself it keeps as long as no class has changed, also where arguments bring the same class.
+    seen.clear()
+    function, object_ = pickled(), Settings()
+    assert [call(function, 1, object_)[2] for _ in range(3)] == [1, 2, 3]
+
+
 class Place(typing.NamedTuple):
     x: int
     y: float = 2.0

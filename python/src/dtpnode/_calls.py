@@ -1,6 +1,7 @@
 """Calls as the items of a job: how they are written here, and what runs them on the nodes.
 
-The second part is shipped by value, so that nodes need not have this package, and so it imports nothing of it.
+The second part is shipped by value, so that nodes need not have this package, and so it imports nothing of it but
+what is shipped in the same way.
 
 An item is a call. It begins with a byte that says where the function is:
 
@@ -9,11 +10,16 @@ An item is a call. It begins with a byte that says where the function is:
 """
 
 import contextlib
+import functools
 import os
 import pickle
 import struct
+import weakref
 from collections import OrderedDict
+from types import FunctionType
 from typing import Any, Callable
+
+from ._initial import is_own
 
 _U32 = struct.Struct("<I")
 
@@ -40,7 +46,72 @@ class Batch:
 KEPT = 256  # functions that a process keeps unpickled
 KEPT_BYTES = 32 << 20  # bytes of their pickles; the last one is kept whatever it has, since the next call mostly has it
 
-_functions: "OrderedDict[bytes, Callable[..., Any]]" = OrderedDict()
+# With the classes that have come with each, and the numbers of their states when it was unpickled.
+_functions: "OrderedDict[bytes, tuple[Callable[..., Any], dict[type, int]]]" = OrderedDict()
+
+SETS_CLASS = "_class_setstate"  # of cloudpickle: it is named in each pickle that has a class in it
+
+
+class States:
+    """The states of classes that have come in pickles. A class is one for all pickles that have it, and each gives it
+    all of its attributes anew, as they were when the pickle was made. So a function that is kept may find those which
+    its class had for another call."""
+
+    def __init__(self) -> None:
+        # The number of a class's state, and what tells that from others; None as long as none is looked at.
+        self._of: "weakref.WeakKeyDictionary[type, tuple[int, dict[str, Any]]] | None" = None
+        self._given: dict[type, int] = {}  # by the pickle that is being read
+
+    def __reduce__(self) -> Any:
+        return States, ()
+
+    def begin(self, pickled: bytes) -> dict[type, int]:
+        """Is told that a function's pickle is about to be read. What it returns then has the classes that are in it,
+        with the numbers of their states."""
+        if self._of is None and SETS_CLASS.encode() in pickled:
+            self._watch()
+        self._given = {}
+        return self._given
+
+    def are(self, classes: dict[type, int]) -> bool:
+        """Whether classes have these states still."""
+        return not classes or all(self._of is not None and self._of[c][0] == n for c, n in classes.items())
+
+    def _watch(self) -> None:
+        import cloudpickle.cloudpickle as c
+
+        of = self._of = weakref.WeakKeyDictionary()
+        set_class = getattr(c, SETS_CLASS)
+
+        @functools.wraps(set_class)  # Pickles that this process makes refer to it by its name, as before.
+        def watched(cls: Any, state: Any) -> Any:
+            now = {name: content(value) for name, value in state[0].items() if not is_own(name)}
+            number, was = of.get(cls, (0, None))
+            if now != was:
+                of[cls] = number, _ = number + 1, now
+            self._given[cls] = number
+            return set_class(cls, state)
+
+        setattr(c, SETS_CLASS, watched)
+
+
+def content(value: Any) -> Any:
+    """What tells the value of a class's attribute from others: of a method it is the code."""
+    import cloudpickle
+
+    if isinstance(value, property):
+        value = value.fget
+    elif isinstance(value, (classmethod, staticmethod)):
+        value = value.__func__
+    if isinstance(value, FunctionType):
+        return value.__code__
+    try:
+        return cloudpickle.dumps(value, 5)
+    except Exception:
+        return None
+
+
+_states = States()
 
 
 def call(item: Any, blob: Any, at: int) -> Any:
@@ -112,11 +183,11 @@ def _parts(item: Any, blob: Any, at: int) -> tuple[Callable[..., Any], Any]:
     else:
         first = blob[at - size]
         pickled, arguments = bytes(first[5 : 5 + int.from_bytes(first[1:5], "little")]), item[5:]
-    function = _functions.get(pickled)
-    if function is None:
-        function = _functions[pickled] = _read(pickled, "the function")
+    kept = _functions.get(pickled)
+    if kept is None or not _states.are(kept[1]):
+        classes = _states.begin(pickled)
+        kept = _functions[pickled] = _read(pickled, "the function"), dict(classes)
         while len(_functions) > KEPT or len(_functions) > 1 and sum(map(len, _functions)) > KEPT_BYTES:
             _functions.popitem(last=False)
-    else:
-        _functions.move_to_end(pickled)
-    return function, arguments
+    _functions.move_to_end(pickled)
+    return kept[0], arguments
