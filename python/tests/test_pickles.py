@@ -87,6 +87,23 @@ def test_changed_globals(monkeypatch):
         LIST.remove(5)
 
 
+def test_changed_signs_and_modules(monkeypatch):
+    """Zeros of both signs are equal, and a module that was loaded by its path may be changed in place."""
+    monkeypatch.setitem(globals(), "NUMBER", 0.0)
+    assert str(called(scaled, 2)) == "0.0"
+    monkeypatch.setitem(globals(), "NUMBER", -0.0)
+    assert str(called(scaled, 2)) == "-0.0"
+    settings = types.ModuleType("settings_by_path")
+    settings.cut = 20
+
+    def cut():
+        return settings.cut
+
+    assert called(cut) == 20
+    settings.cut = 30
+    assert called(cut) == 30
+
+
 def test_changed_cells():
     n, some = 1, []
 

@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import sys
 import weakref
 from collections import ChainMap
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
@@ -20,6 +21,7 @@ cloudpickle.register_pickle_by_value(_wrapped)
 
 MAX_ITEM = (32 << 20) - (1 << 10)  # bytes; the daemon takes 32 MiB of items with what tells where each ends
 _PLAIN = frozenset((int, float, str, bytes, bool, complex, type(None)))
+_SIGNED = frozenset((float, complex))  # of which 0 and -0 are equal, and not the same
 _DEEP = 3  # levels of tuples and lists that are looked through
 
 
@@ -123,9 +125,11 @@ def _state(fn: FunctionType, names: tuple[str, ...]) -> tuple[Any, ...] | None:
     for part in parts:
         for value in part:
             kind = type(value)
-            if kind not in _PLAIN and (kind is not ModuleType or _among(value.__name__, shipped)):
+            if kind is ModuleType and (_among(value.__name__, shipped) or sys.modules.get(value.__name__) is not value):
                 return None
-            values += (kind, value)
+            if kind is not ModuleType and kind not in _PLAIN:
+                return None
+            values += (kind, repr(value) if kind in _SIGNED else value)
         values.append(None)
     values += (fn.__kwdefaults__ or {}).keys()
     values += (n in around for n in names)
