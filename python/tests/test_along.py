@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import hashlib
+import importlib
 import os
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import dtpnode
-from dtpnode import _along, _cluster, _opening
+from dtpnode import _along, _cluster, _modules, _opening
 
 
 @pytest.fixture
@@ -328,6 +329,19 @@ def test_other_python(client, monkeypatch):
     monkeypatch.setattr(_opening, "python_version", lambda: "3.9")
     with pytest.raises(dtpnode.Error, match="(?s)needs Python 3.9, this node has Python 3.*--python FILE"):
         client.executor()
+
+
+def test_package_without_init(client, tmp_path, monkeypatch):
+    """Modules in a folder that has no __init__.py travel as others of the user's own."""
+    (tmp_path / "barefoot" / "deep").mkdir(parents=True)
+    (tmp_path / "barefoot" / "cuts.py").write_text("LEAST = 20\ndef passes(pt):\n    return pt > LEAST\n")
+    (tmp_path / "barefoot" / "deep" / "names.py").write_text("NAME = 'muon'\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    barefoot, cuts = __import__("barefoot.deep.names"), importlib.import_module("barefoot.cuts")
+    with client.executor() as pool:
+        assert [pool.submit(cuts.passes, pt).result() for pt in (10, 30)] == [False, True]
+        assert pool.submit(lambda: barefoot.deep.names.NAME).result() == "muon"
+    assert not _modules.own(importlib.import_module("mpl_toolkits"))  # which is installed
 
 
 def test_package_that_is_imported_late(client, tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ import os
 import sys
 import sysconfig
 import threading
+from types import ModuleType
 from typing import Any, Iterator
 
 import cloudpickle
@@ -73,7 +74,19 @@ def registered() -> set[str]:
 def own(module: Any) -> bool:
     """Whether a module is the user's own."""
     name, file = getattr(module, "__name__", ""), getattr(module, "__file__", None)
-    if name in ("__main__", __package__) or name in _TRAVELS or not isinstance(file, str) or not file.endswith(".py"):
+    if name in ("__main__", __package__) or name in _TRAVELS:
         return False
-    path = os.path.realpath(file)
-    return not path.startswith(_LIBRARY) and _FOLDERS.isdisjoint(path.split(os.sep))
+    if isinstance(file, str):
+        paths = [os.path.realpath(file)] if file.endswith(".py") else []
+    else:
+        paths = [os.path.realpath(folder) for folder in _without_init(module)]
+    return bool(paths) and not any(path.startswith(_LIBRARY) or _FOLDERS & {*path.split(os.sep)} for path in paths)
+
+
+def _without_init(module: Any) -> list[str]:
+    """The folders of a package that has no __init__.py, and so no file; none of any other module."""
+    spec = getattr(module, "__spec__", None) if isinstance(module, ModuleType) else None
+    if spec is None or spec.origin is not None:
+        return []
+    folders = list(spec.submodule_search_locations or ())
+    return folders if all(map(os.path.isdir, folders)) else []
