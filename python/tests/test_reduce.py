@@ -1,5 +1,7 @@
 """Reductions: totals that are added on the nodes, what is missing in them, and who gets them."""
 
+import array
+import collections
 import itertools
 import operator
 import os
@@ -11,6 +13,7 @@ import threading
 import time
 from concurrent.futures import CancelledError, as_completed
 
+import numpy
 import pytest
 
 import dtpnode
@@ -449,6 +452,19 @@ def test_objects_that_items_use_again(pool):
     assert pool.reduce(same, range(100), op=lambda a, b: [a[0] + b[0]]).result() == [4950]
     assert pool.reduce(same, range(100), op=lambda a, b: max(a, b)).result() == [99]
     assert pool.reduce(often_empty, range(100), op=merged).result() == {"n": 50}
+
+
+@pytest.mark.parametrize("kind", [list, collections.deque, bytearray, numpy.array, lambda i: array.array("q", i)])
+def test_items_that_are_changed_meanwhile(client, kind, monkeypatch):
+    """Items are those that there were as reduce was called, though another thread reads them."""
+    ready, read = threading.Event(), _reduction._Run.read
+    monkeypatch.setattr(_reduction._Run, "read", lambda run, items: ready.wait(LIMIT) and read(run, items))
+    items = kind(range(100))
+    total = client.reduce(int, items)
+    for i in range(100):
+        items[i] = 0
+    ready.set()
+    assert total.result() == sum(range(100))
 
 
 def test_items_larger_than_a_batch(pool):

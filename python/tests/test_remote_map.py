@@ -312,6 +312,18 @@ def test_arguments_that_make_no_map(client, monkeypatch):
     assert ignored == []
 
 
+@pytest.mark.parametrize("kind", [list, numpy.array])
+def test_items_that_are_changed_meanwhile(client_of_three, kind, monkeypatch):
+    """Items are those that there were as remote_map was called, though not all are sent at once."""
+    monkeypatch.setattr(_map, "AHEAD", 10)
+    monkeypatch.setattr(_map, "PART", 10)
+    items = kind(range(50))
+    outcomes = client_of_three.remote_map(int, items, progress=False)
+    for i in range(50):
+        items[i] = 0
+    assert sorted(outcome.value for outcome in outcomes) == list(range(50))
+
+
 def test_slow_items(client, manager):
     """What has come of items that are slow runs, and has its outcome, while the next one is waited for; what they raise
     comes behind all outcomes."""

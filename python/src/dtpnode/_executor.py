@@ -24,7 +24,7 @@ from ._prints import Output, printing, titled, to_stdout
 from ._reduction import NOTHING, Reduction, begin
 from ._session import Call, Session, calls, code_of
 from ._slots import Line, Slot, Told
-from ._source import Source
+from ._source import Source, as_it_is
 
 # Of a map, what is submitted before its results are taken. What is more follows as they are.
 AHEAD = 250_000  # calls, where nobody knows how many there will be
@@ -235,7 +235,7 @@ class Executor(_Executor):
         end = None if timeout is None else time.monotonic() + timeout
         sized = bool(iterables) and any(isinstance(i, Sized) for i in iterables)
         function = _pickles.function(fn, self._session.along.modules)
-        arguments = zip(*iterables)
+        arguments = zip(*map(as_it_is, iterables))
         feed: _Feed
         if sized and buffersize is None:
             feed = _Feed(self._session, function, arguments)

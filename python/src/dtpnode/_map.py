@@ -24,7 +24,7 @@ from ._imports import imported_by
 from ._opening import check_stall
 from ._progress import Bar
 from ._session import MAX_CALLS, Call
-from ._source import Source
+from ._source import Source, as_it_is
 from ._traces import readable
 from ._worker import fingerprint, user
 
@@ -201,7 +201,8 @@ class Running(Generic[T]):
         stall: float | None = None,
     ) -> None:
         check_stall(stall)
-        numbered = enumerate(items)  # which is an error if they cannot be iterated over, before anything is begun
+        # It is an error if they cannot be iterated over, before anything is begun.
+        numbered = enumerate(as_it_is(items))
         self._maps, self._key, self._at, self._bar = maps, key, None if at is None else maps.known(at), bar
         self._executor = maps.take(imported_by(function), sent, stall)
         self._but = self._executor._session.along.modules

@@ -38,6 +38,7 @@ from ._session import (
     part_title,
     parts_of,
 )
+from ._source import as_it_is
 
 if TYPE_CHECKING:
     import pandas
@@ -741,8 +742,7 @@ def begin(
     stall = check_stall(stall)
     if not iterables:
         raise TypeError("reduce() must have at least one iterable")
-    held = [tuple(i) if isinstance(i, (list, set, frozenset, dict, deque)) else i for i in iterables]
-    items = zip(*held)  # It tells here what is no iterable.
+    items = zip(*map(as_it_is, iterables))  # It tells here what is no iterable.
     but = along.modules
     title = title or f"reduce {getattr(fn, '__qualname__', type(fn).__name__)}"
     fn = _pickles.as_sent(_pickles.checked(fn, "the function", but), but)

@@ -2,7 +2,9 @@
 
 import contextlib
 import threading
-from typing import Callable, Generic, Iterator, TypeVar
+from array import array
+from collections import deque
+from typing import Any, Callable, Generic, Iterable, Iterator, TypeVar
 
 T = TypeVar("T")
 P = TypeVar("P")
@@ -13,6 +15,17 @@ BOUND = (
 )
 
 PART = 1_000  # items that are handed over at once
+
+
+def as_it_is(iterable: Iterable[Any]) -> Iterable[Any]:
+    """An iterable that stays as it is now, whatever its user goes on to do with it: items are read later. What makes
+    its elements as they are read, and so may be longer than memory, is taken itself."""
+    if isinstance(iterable, (list, set, frozenset, dict, deque, array, bytearray)):
+        return tuple(iterable)
+    kind: Any = type(iterable)
+    if (kind.__module__.partition(".")[0], kind.__name__) in (("numpy", "ndarray"), ("pandas", "Series")):
+        return kind.copy(iterable)  # type: ignore[no-any-return]
+    return iterable
 
 
 class Source(Generic[T, P]):
