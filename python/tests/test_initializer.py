@@ -1,6 +1,7 @@
 """What an initializer sets is there for calls, as in a process that has imported their module."""
 
 import functools
+import os
 
 import own_module
 import pytest
@@ -76,6 +77,22 @@ def test_what_an_initializer_sets_is_there_for_reductions(client, initializer):
         found = pool.reduce(lambda x: [own_module.X, own_module.get()], [1, 2])
         assert found.result() == ["set"] * 4
         assert pool.submit(lambda: (own_module.X, own_module.get())).result() == ("set", "set")
+
+
+@pytest.mark.parametrize("opens", [False, True])
+def test_object_that_an_initializer_prepares_for_reductions(client, opens):
+    """Each item finds it as the initializer has left it, also where that is nothing which could be copied."""
+    class Analysis:
+        def begin(self):
+            self.weight, self.seen = 3, []
+            self.file = open(os.devnull) if opens else None
+
+        def process(self, n):
+            self.seen.append(n)
+            return self.weight if opens else self.weight * len(self.seen)
+
+    analysis = Analysis()
+    assert client.reduce(analysis.process, range(10), initializer=analysis.begin).result() == 30
 
 
 def test_what_an_initializer_leaves_alone(client):

@@ -2,6 +2,7 @@
 
 import array
 import collections
+import functools
 import itertools
 import operator
 import os
@@ -454,7 +455,9 @@ def test_objects_that_items_use_again(pool):
     assert pool.reduce(often_empty, range(100), op=merged).result() == {"n": 50}
 
 
-@pytest.mark.parametrize("kind", [list, collections.deque, bytearray, numpy.array, lambda i: array.array("q", i)])
+@pytest.mark.parametrize(
+    "kind", [list, collections.deque, bytearray, numpy.array, functools.partial(array.array, "q")]
+)
 def test_items_that_are_changed_meanwhile(client, kind, monkeypatch):
     """Items are those that there were as reduce was called, though another thread reads them."""
     ready, read = threading.Event(), _reduction._Run.read

@@ -106,7 +106,7 @@ def content(value: Any) -> Any:
     if isinstance(value, FunctionType):
         return value.__code__
     try:
-        return cloudpickle.dumps(value, 5)
+        return hash(cloudpickle.dumps(value, 5))
     except Exception:
         return None
 

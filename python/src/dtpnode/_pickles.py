@@ -70,13 +70,18 @@ def function(fn: Any, but: frozenset[str] = NONE) -> bytes:
     return pickled
 
 
-def as_sent(fn: Callable[..., Any], but: frozenset[str] = NONE) -> Callable[..., Any]:
-    """What is called in the place of a function: of one with a state of its own, such as a method of an object, each
-    call has it as it is now. What such a function has no pickle of is an Unpicklable."""
+def has_state(fn: Callable[..., Any]) -> bool:
+    """Whether a function has a state of its own, as a method of an object, which each call may change."""
     of = getattr(fn, "__self__", None)
-    if isinstance(fn, BuiltinFunctionType) and (of is None or isinstance(of, (ModuleType, type))):
-        return fn
-    if isinstance(fn, (FunctionType, type, _wrapped.CACHED, Fresh)):
+    if isinstance(fn, BuiltinFunctionType):
+        return of is not None and not isinstance(of, (ModuleType, type))
+    return not isinstance(fn, (FunctionType, type, _wrapped.CACHED, Fresh))
+
+
+def as_sent(fn: Callable[..., Any], but: frozenset[str] = NONE) -> Callable[..., Any]:
+    """What is called in the place of a function: of one with a state of its own each call has it as it is now. That
+    such a function has no pickle is an Unpicklable."""
+    if not has_state(fn):
         return fn
     name = getattr(fn, "__qualname__", None) or repr(fn)[:NAME]
     return Fresh(_dumps(fn, {"the function": fn}, but), name)

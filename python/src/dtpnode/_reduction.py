@@ -744,14 +744,13 @@ def begin(
         raise TypeError("reduce() must have at least one iterable")
     items = zip(*map(as_it_is, iterables))  # It tells here what is no iterable.
     but = along.modules
-    title = title or f"reduce {getattr(fn, '__qualname__', type(fn).__name__)}"
-    fn = _pickles.as_sent(_pickles.checked(fn, "the function", but), but)
-    op = _pickles.checked(op, "op", but)
+    fn, op = _pickles.checked(fn, "the function", but), _pickles.checked(op, "op", but)
     tail = _pickles.value((op,) if initial is NOTHING else (op, initial), "initial", but)
-    own = _sums.code(fn, op, tail, fail_fast)
+    own = _sums.code(fn, op, tail, fail_fast, _pickles.has_state(fn))
     own["unpicklable"] = of_sum(code["unpicklable"])
     if "start" in code:
         own["start"] = _initial.with_others(code["start"], fn, op)
+    title = title or f"reduce {getattr(fn, '__qualname__', type(fn).__name__)}"
     own_initial = initial if initial is NOTHING else _unpickle.loads(tail)[1]  # a copy, which op may change
     run = _Run(control, title + (PARTIAL if partial else REDUCE), op, own_initial)
     run.fail_fast = fail_fast

@@ -4,6 +4,7 @@ import contextlib
 import threading
 from array import array
 from collections import deque
+from collections.abc import MappingView
 from typing import Any, Callable, Generic, Iterable, Iterator, TypeVar
 
 T = TypeVar("T")
@@ -20,7 +21,7 @@ PART = 1_000  # items that are handed over at once
 def as_it_is(iterable: Iterable[Any]) -> Iterable[Any]:
     """An iterable that stays as it is now, whatever its user goes on to do with it: items are read later. What makes
     its elements as they are read, and so may be longer than memory, is taken itself."""
-    if isinstance(iterable, (list, set, frozenset, dict, deque, array, bytearray)):
+    if isinstance(iterable, (list, set, frozenset, dict, MappingView, deque, array, bytearray)):
         return tuple(iterable)
     kind: Any = type(iterable)
     if (kind.__module__.partition(".")[0], kind.__name__) in (("numpy", "ndarray"), ("pandas", "Series")):

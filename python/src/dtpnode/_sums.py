@@ -22,8 +22,10 @@ A function or an operator that is not the user's own, but another interface's of
 in attributes: of the function dtpnode_shows, which shows the arguments of an item, and of the operator dtpnode_name.
 """
 
+import copy
 import pickle
 import traceback
+from types import BuiltinFunctionType
 from typing import Any, Callable
 
 from ._excepted import described, with_notes
@@ -64,11 +66,28 @@ class Ends(Exception):
 
 
 def code(
-    fn: Callable[..., Any], op: Callable[[Any, Any], Any], tail: bytes, fail_fast: bool = False
+    fn: Callable[..., Any],
+    op: Callable[[Any, Any], Any],
+    tail: bytes,
+    fail_fast: bool = False,
+    has_state: bool = False,
 ) -> dict[str, Any]:
     """What the code of a reduction's jobs has of its own, as pyexec/child/code.py takes it: an item runs fn, and op
-    adds two values. tail is the pickle in ends. With fail_fast an item that raises ends the job."""
+    adds two values. tail is the pickle in ends. With fail_fast an item that raises ends the job. With has_state each item has
+    fn as the initializer has left it, whatever other items have made of it."""
     state: dict[str, Any] = {"at": None}
+
+    def called() -> Callable[..., Any]:
+        if not has_state:
+            return fn
+        try:
+            if isinstance(fn, BuiltinFunctionType):
+                return getattr(copy.deepcopy(fn.__self__), fn.__name__)  # type: ignore[no-any-return]
+            return copy.deepcopy(fn)
+        except MemoryError:
+            raise
+        except Exception:  # The initializer has opened a file in it, say: it is one for all items of the process.
+            return fn
 
     def process(item: Any, blob: Any, at: int) -> Any:
         number = int.from_bytes(item[:NUMBER], "little")
@@ -79,7 +98,7 @@ def code(
         state["at"] = blob, at  # and not the item, which is memory of the blob's file
         try:
             args, kwargs = pickle.loads(item[NUMBER:])
-            return (fn(*args, **kwargs),), 1, ends, None
+            return (called()(*args, **kwargs),), 1, ends, None
         except MemoryError:
             raise
         except BaseException as e:
