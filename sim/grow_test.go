@@ -10,8 +10,8 @@ import (
 // TestGrowing plays seeds of jobs that grow, with the faults of TestExactlyOnce; see Growing. $DTPNODE_SEEDS is how
 // many seeds.
 func TestGrowing(t *testing.T) {
-	all := playSeeds(t, 15, Growing)
-	if all.runs >= 15 && (all.sums["HomeCrashes"] == 0 || all.sums["PowerCuts"] == 0 || all.sums["Compacted"] == 0) {
+	all := playSeeds(t, 12, Growing)
+	if all.runs >= 12 && (all.sums["HomeCrashes"] == 0 || all.sums["PowerCuts"] == 0 || all.sums["Compacted"] == 0) {
 		t.Error("no home crashed, no power went, or no log was compacted while jobs grew")
 	}
 }

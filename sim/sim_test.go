@@ -66,7 +66,7 @@ func TestExactlyOnce(t *testing.T) {
 		goTest(t, "-run", "^TestExactlyOnce$", ".")
 		return
 	}
-	n, first, until := seeds(t, 40), setting(t, "DTPNODE_FIRST", 0), time.Time{}
+	n, first, until := seeds(t, 25), setting(t, "DTPNODE_FIRST", 0), time.Time{}
 	if d := os.Getenv("DTPNODE_SIM_TIME"); d != "" {
 		limit, err := time.ParseDuration(d)
 		if err != nil {
@@ -204,7 +204,7 @@ func TestReplay(t *testing.T) {
 
 // hashes plays a few seeds.
 func hashes() (out []string) {
-	for s := uint64(4); s < 16; s++ {
+	for s := uint64(4); s < 10; s++ {
 		r := Run(Hostile(s))
 		out = append(out, fmt.Sprintf("hash %d %x %v", s, r.Hash, r.Makespan))
 	}
