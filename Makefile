@@ -31,10 +31,9 @@ export DTPNODE_SAMPLES ?= $(wildcard $(CURDIR)/../shared/data)
 # What is one goroutine, by the import rules of the layers, has no races: the race detector would make it six times as slow.
 PLAIN    := ./sim ./engine ./journal ./ledger ./merge ./quorum ./steal ./tasks
 LATE      = ./python ./rootexec/roottest
-# The longest comes first, so that nothing waits for it in the end.
-RACED     = ./rootexec $(filter-out ./e2e ./rootexec $(LATE) $(PLAIN),$(patsubst github.com/dtpnode/dtpnode/%,./%,$(shell $(GO) list ./...)))
+RACED     = $(filter-out ./e2e ./rootexec $(LATE) $(PLAIN),$(patsubst github.com/dtpnode/dtpnode/%,./%,$(shell $(GO) list ./...)))
 
-.PHONY: build wheel demo old-root test test-all test-cores test-e2e test-chaos test-python test-rest soak mutants fuzz bench bench-python bench-rdataframe curves install uninstall release lint tidy-check vuln fmt clean
+.PHONY: build wheel demo old-root test test-all test-cores test-halves test-e2e test-chaos test-python test-rootexec test-rest soak mutants fuzz bench bench-python bench-rdataframe curves install uninstall release lint tidy-check vuln fmt clean
 
 build:
 	$(GO) build -trimpath -ldflags '$(STAMP)' -o $(BIN) ./cmd/dtpnode
@@ -44,16 +43,19 @@ demo: build
 
 # In two halves, so that what waits for others runs beside what needs processors, and no test is starved by the others:
 # many of them look at how nodes share work, which they do not where none of them has a processor. Being nice, the cores
-# take only what the end-to-end tests leave.
+# take only what all others leave, in both halves.
 test:
 	$(GO) vet ./...
-	$(MAKE) -j2 -Oline test-e2e test-cores
-	$(MAKE) -j2 -Oline test-rest test-python
+	$(MAKE) -j2 -Oline test-cores test-halves
 	$(MAKE) test-chaos
+
+test-halves:
+	$(MAKE) -j1 test-e2e
+	$(MAKE) -j3 test-rootexec test-rest test-python
 
 # ROOT's compiler goes through much memory, of which large pages make it up to twice as fast where memory is slow. What
 # is measured has what its users have.
-test-e2e test-chaos test-python test-rest: export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
+test-e2e test-chaos test-python test-rootexec test-rest: export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 
 test-cores:
 	nice $(GO) test -timeout 45m $(PLAIN)
@@ -67,17 +69,22 @@ test-e2e:
 test-chaos:
 	$(GO) test -race -timeout 45m -run '^TestChaos$$' ./e2e
 
+# These tests run one after the other, and so take the longest: those beside them are nice, and nothing waits for these
+# in the end.
+test-rootexec:
+	$(GO) test -race -timeout 90m -parallel 4 ./rootexec
+
 test-rest:
-	$(GO) test -race -timeout 90m -parallel 4 -p 2 $(RACED)
+	nice -n 5 $(GO) test -race -timeout 90m -parallel 4 -p 2 $(RACED)
 
 test-python:
-	$(GO) test -race -timeout 90m -parallel 5 -p 2 $(LATE)
+	nice -n 5 $(GO) test -race -timeout 90m -parallel 5 -p 2 $(LATE)
 
 # What it takes from chance has more seeds there, of which those of every day are the first.
 test-all: export DTPNODE_SEEDS ?= 100
 test-all: test-cores
 	DTPNODE_LONG=1 $(MAKE) test-e2e
-	DTPNODE_LONG=1 $(MAKE) test-rest
+	DTPNODE_LONG=1 $(MAKE) test-rootexec test-rest
 	DTPNODE_LONG=1 DTPNODE_PYTHON_LONG=1 DTPNODE_COFFEA=all $(MAKE) test-python
 	DTPNODE_LONG=1 $(MAKE) test-chaos
 
