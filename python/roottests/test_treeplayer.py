@@ -392,10 +392,12 @@ class Mine(Books):
 
 def test_selector_in_python(chains, client, folder):
     mine, chain = Mine(20), chains(2)
-    with dtpnode.proof(chain, client=client):
+    with dtpnode.proof(chain, client=client) as session:
         assert chain.Process(mine, "", 3000, 1500) == 0
+        assert session.GetOutputList().FindObject("n").GetVal() == 3000
         with pytest.raises(ValueError, match="no event for me") as e:
             chain.Process(Mine(0), "throw", 10, 1000)
+        assert not session.GetOutputList()  # and not that of the query before
     assert e.value.__notes__ == [f"at entry 1,002 of {folder}/e0.root"]
     assert (mine.began, mine.ended) == (os.getpid(), os.getpid())
     here = Mine(20)

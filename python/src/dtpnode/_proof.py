@@ -145,8 +145,10 @@ class Session:
         count = -1 if nentries >= root().TTree.kMaxEntries else nentries
         with _one_query:
             self.proof.cd()
+            self.proof.KeepOutput(root().nullptr)  # That of the query before is not this one's.
             given = self.proof.GetInputList()
             ran = process(self.client, chain, given, selector, option, count, firstentry, begun)
+            self.proof.KeepOutput(selector.GetOutputList())
         if ran.missing:
             self._tell(Job(self.client.control, ran.job), ran.missing, ran.lost, ran.entries)
         return ran.status

@@ -73,8 +73,8 @@ def code(
     has_state: bool = False,
 ) -> dict[str, Any]:
     """What the code of a reduction's jobs has of its own, as pyexec/child/code.py takes it: an item runs fn, and op
-    adds two values. tail is the pickle in ends. With fail_fast an item that raises ends the job. With has_state each item has
-    fn as the initializer has left it, whatever other items have made of it."""
+    adds two values. tail is the pickle in ends. With fail_fast an item that raises ends the job. With
+    has_state each item has fn as the initializer has left it, whatever other items have made of it."""
     state: dict[str, Any] = {"at": None}
 
     def called() -> Callable[..., Any]:

@@ -217,6 +217,8 @@ class TProof : public TNamed, public TQObject {
   static TObject *GetOutput(const char *name, TList *out);
   /// In Terminate that of the selector, then that of the last query; null as long as there is none.
   TList *GetOutputList() { return fCurrent ? fCurrent : fHasOutput ? fOutput : nullptr; }
+  /// Has GetOutputList() be what a selector has left that did not run by Process(), as one in Python; null for none.
+  void KeepOutput(TList *output);
   TList *GetOutputNames();
   TFileCollection *GetMissingFiles(TQueryResult *qr = nullptr);
   void ShowMissingFiles(TQueryResult *qr = nullptr);

@@ -269,6 +269,16 @@ void TProof::TellUnknownBranches(const std::string &job) {
   }
 }
 
+void TProof::KeepOutput(TList *output) {
+  fOutput->Clear("nodelete");
+  fHasOutput = output != nullptr;
+  TIter next(output);
+  while (TObject *o = next()) {
+    o->SetBit(kMustCleanup);
+    fOutput->Add(o);
+  }
+}
+
 Long64_t TProof::Run(dtpnode::Query &query) {
   fLastError = "";
   fSelector = nullptr;
