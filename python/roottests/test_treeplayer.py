@@ -409,6 +409,33 @@ def test_selector_in_python(chains, client, folder):
     assert session.GetOutputList().FindObject("n").GetVal() == 50
 
 
+class ByName(Mine):
+    """A selector whose methods refer to its class by its name."""
+
+    step = 2
+
+    def SlaveBegin(self, tree):
+        super(ByName, self).SlaveBegin(tree)
+
+    def Process(self, entry):
+        self.n.SetVal(self.n.GetVal() + twice(ByName.step))
+        return isinstance(self, ByName)
+
+
+def twice(n):
+    return n * ByName.step
+
+
+def test_selector_in_python_that_names_its_class(chains, client):
+    chain, mine = chains(1), ByName(0)
+    with dtpnode.proof(chain, client=client) as session:
+        chain.Process(mine, "", 10)
+        assert session.GetOutputList().FindObject("n").GetVal() == 40
+        mine.lock = threading.Lock()
+        with pytest.raises(dtpnode.Unpicklable, match="could not send the selector: selector.lock, a _thread.lock"):
+            chain.Process(mine, "", 10)
+
+
 def leave(selector):
     selector.Abort("enough", 2)  # kAbortFile, which nobody sees here
 

@@ -204,16 +204,20 @@ def _dumps(value: Any, parts: dict[str, Any], but: frozenset[str], what: str = F
         raise Unpicklable(UNSENT + why, _advice(why)) from e
 
 
+def named(parts: dict[str, Any], what: str) -> Unpicklable | None:
+    """What is to be raised for the want of a pickle of one of some parts, by their names; None if all have one."""
+    why = _why(parts)
+    return Unpicklable(f"{what}: {why}", _advice(why)) if why else None
+
+
 def _why(parts: dict[str, Any]) -> str:
     """Which of some parts has no pickle, by their names; empty if all have one."""
     return next(filter(None, (unpicklable(part, root) for root, part in parts.items())), "")
 
 
 def unsent(parts: dict[str, Any]) -> Unpicklable | None:
-    """What is to be raised where an executor cannot be made for want of a pickle of one of some parts, by their names;
-    None if all have one."""
-    why = _why(parts)
-    return Unpicklable(f"could not make the executor: {why}", _advice(why)) if why else None
+    """As named, where an executor cannot be made."""
+    return named(parts, "could not make the executor")
 
 
 _ADVICE = (
@@ -291,8 +295,13 @@ def _too_large(what: str) -> TooLarge:
     )
 
 
+instead: dict[type, tuple[Any, ...]] = {}  # how classes are pickled for now that have no pickle of their own
+
+
 class _Pickler(_wrapped.pickler(cloudpickle.Pickler)):  # type: ignore[misc]
     def reducer_override(self, obj: Any) -> Any:
+        if instead and isinstance(obj, type) and obj in instead:
+            return instead[obj]
         return reduced(obj) if of_root(obj) else super().reducer_override(obj)
 
 

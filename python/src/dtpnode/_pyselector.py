@@ -18,14 +18,14 @@ import uuid
 import warnings
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Callable, NamedTuple
 
 import cloudpickle
 
 from . import _pickles
 from ._client import Client
-from ._errors import Error, ItemLost
+from ._errors import Error, ItemLost, Unpicklable
 from ._executor import Executor
 from ._held import LateFuture
 from ._opening import HOUR
@@ -139,7 +139,7 @@ def process(
 
 def _outcomes(pool: Executor, shipped: "_Shipped", items: list[Item]) -> Iterator[tuple[Item, "Outputs | ItemLost"]]:
     """The outputs of ranges in their order, or why they have none."""
-    function = _pickles.function(shipped)
+    function = _function(shipped)
     calls = [Call(LateFuture(), function, _pickles.arguments((item,), {})) for item in items]
     waiting = deque(call.future for call in calls)
     try:
@@ -155,6 +155,20 @@ def _outcomes(pool: Executor, shipped: "_Shipped", items: list[Item]) -> Iterato
     finally:
         for future in waiting:
             future.cancel()
+
+
+def _function(shipped: "_Shipped") -> bytes:
+    """The pickle of what runs. Where there is none the part of the selector is named that is in the way."""
+    try:
+        return _pickles.function(shipped)
+    except Unpicklable as e:
+        for name, part in shipped.parts().items():
+            try:
+                _pickles.by_value(part)
+            except Exception:
+                unsent = _pickles.named({name: part}, "could not send the selector")
+                raise unsent or e from e.__cause__
+        raise
 
 
 def _reason(e: ItemLost) -> str:
@@ -258,6 +272,11 @@ class _Shipped:
     def __repr__(self) -> str:
         return self._classes[-1][0] if self._classes else "selector"  # which messages name the call by
 
+    def parts(self) -> dict[str, Any]:
+        """What it is made of that is the user's, by its names."""
+        members = {f"{name}.{m}": value for name, _, own in self._classes for m, value in own.items()}
+        return {**members, **{f"selector.{name}": value for name, value in self._attributes.items()}}
+
     def __call__(self, item: Item) -> Outputs:
         import ROOT  # type: ignore[import-not-found,unused-ignore]
 
@@ -300,12 +319,17 @@ class _Shipped:
     def _made(self, ROOT: Any) -> Any:
         """The class, without Begin, Terminate and __init__, which were or will be called where the user is."""
         base: Any = None
+        made: list[Any] = []
         for name, of, members in self._classes:
             own = {**members, "Begin": lambda self, tree: None, "Terminate": lambda self: None}
             base = types.new_class(name, (base or getattr(ROOT, of),), {}, functools.partial(_fill, own))
             for f in members.values():
                 for cell in _own_class(f):
                     cell.cell_contents = base
+            made.append(base)
+        for _, _, members in self._classes:
+            for f in members.values():
+                _find_named(f, made)
         if not self._whole and not any("Abort" in members for _, _, members in self._classes):
             base.Abort = _abort_undivided  # only now, since ROOT would call what the class is made with from C++
         return base
@@ -353,6 +377,26 @@ def _place(chain: Any) -> str:
 
 def _fill(own: dict[str, Any], body: dict[str, Any]) -> None:
     body.update(own)
+
+
+class _Named:
+    """Stands for a class of the selector where a function refers to it by its name."""
+
+    def __init__(self, at: int) -> None:
+        self.at = at  # among the classes
+
+
+def _find_named(f: Any, made: list[Any]) -> None:
+    """Has a method, and what is in its module, refer to the classes that were made, in the place of their names."""
+    f = getattr(f, "__func__", getattr(f, "fget", f))
+    names = getattr(f, "__globals__", {})
+    for name, value in list(names.items()):
+        if isinstance(value, _Named):
+            names[name] = made[value.at]
+    for cell in getattr(f, "__closure__", None) or ():
+        with suppress(ValueError):  # of one that is empty
+            if isinstance(cell.cell_contents, _Named):
+                cell.cell_contents = made[cell.cell_contents.at]
 
 
 def _own_class(f: Any) -> list[Any]:
@@ -438,7 +482,8 @@ def _by_value() -> Iterator[None]:
 @contextmanager
 def _without_classes(cls: Any) -> Iterator[list[tuple[str, str, dict[str, Any]]]]:
     """The classes in Python of a selector, from the one that is closest to ROOT's: names, that of the class in C++, and
-    members. A class of PyROOT cannot be pickled, so that while this lasts, super() in them knows none."""
+    members. A class of PyROOT cannot be pickled, so that while this lasts, super() in them knows none, and what refers
+    to them is pickled with a _Named in their place."""
     chain = [k for k in reversed(cls.__mro__) if "__cpp_cross__" in vars(k)]
     of = next(k for k in chain[0].__mro__ if "__cpp_cross__" not in vars(k)).__cpp_name__
     leave = ("__cpp_cross__", "__dict__", "__weakref__", "__module__", "__init__", "Begin", "Terminate")
@@ -446,8 +491,10 @@ def _without_classes(cls: Any) -> Iterator[list[tuple[str, str, dict[str, Any]]]
     cells = [(cell, cell.cell_contents) for own in members for m in own.values() for cell in _own_class(m)]
     for cell, _ in cells:
         cell.cell_contents = None
+    _pickles.instead.update({k: (_Named, (i,)) for i, k in enumerate(chain)})
     try:
         yield [(k.__name__, of, own) for k, own in zip(chain, members)]
     finally:
+        _pickles.instead.clear()
         for cell, was in cells:
             cell.cell_contents = was
