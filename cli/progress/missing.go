@@ -101,6 +101,9 @@ func (g *reason) why() string {
 
 // extent says how much is missing: how many files, and how many entries if that is known.
 func (g *reason) extent() string {
+	if !slices.ContainsFunc(g.all, func(m api.Missing) bool { return m.File != "" || m.Units[0] == m.Units[1] }) {
+		return g.items()
+	}
 	files := map[string]bool{}
 	var n int64
 	unknown := false
@@ -122,6 +125,15 @@ func (g *reason) extent() string {
 		out += ", " + Count(n) + " entries"
 	}
 	return out
+}
+
+// items says how many items are missing.
+func (g *reason) items() string {
+	var n int64
+	for _, m := range g.all {
+		n += m.Units[1] - m.Units[0]
+	}
+	return Plural(int(n), "item")
 }
 
 // places lists the first ranges.
@@ -188,9 +200,21 @@ func words(w io.Writer, m api.Missing) {
 // place says where a range lies: in a file, or among the items of a job that has no files.
 func place(m api.Missing) string {
 	if m.File == "" {
-		return "items, " + entries(m)
+		return items(m)
 	}
 	return line(m.File) + " " + entries(m)
+}
+
+// items names the items of a missing range as their user counts them: its entries are counted anew for each append.
+func items(m api.Missing) string {
+	first, last := m.Units[0], m.Units[1]
+	switch {
+	case first == last:
+		return "items, " + entries(m)
+	case last == first+1:
+		return fmt.Sprintf("item %d", first)
+	}
+	return fmt.Sprintf("items [%d, %d)", first, last)
 }
 
 // entries names the entries of a missing range: the whole file, one entry, or a half-open interval.

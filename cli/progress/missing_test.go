@@ -27,18 +27,29 @@ func TestTriesOfAGroup(t *testing.T) {
 	}
 }
 
-// TestMissingItems: what is missing of a job without files is told without a file.
+// TestMissingItems: what is missing of a job without files is told without a file, by the numbers of its items.
 func TestMissingItems(t *testing.T) {
-	var b bytes.Buffer
-	missing(&b, api.JobStatus{Missing: []api.Missing{{
-		First:  3,
-		Last:   5,
-		Kind:   "exception",
-		Reason: "division by zero",
-		Tries:  3,
-	}}})
-	if got := b.String(); !strings.Contains(got, "  items, entries [3, 5)\n") || strings.Contains(got, "--files") {
-		t.Errorf("it is told as\n%s", got)
+	lost := func(first, last int64) api.Missing {
+		return api.Missing{
+			Units:  [2]int64{first, last},
+			Last:   last - first, // of its append
+			Kind:   "exception",
+			Reason: "division by zero",
+			Tries:  3,
+		}
+	}
+	for want, all := range map[string][]api.Missing{
+		"  items [3, 5)\n": {lost(3, 5)},
+		"  item 7\n":       {lost(3, 5), lost(7, 8)},
+		"  4 items: exception: division by zero\n    items [3, 5)\n    item 7\n    item 9\n": {
+			lost(3, 5), lost(7, 8), lost(9, 10),
+		},
+	} {
+		var b bytes.Buffer
+		missing(&b, api.JobStatus{Missing: all})
+		if got := b.String(); !strings.Contains(got, want) || strings.Contains(got, "file") || strings.Contains(got, "entr") {
+			t.Errorf("want %q in:\n%s", want, got)
+		}
 	}
 }
 
