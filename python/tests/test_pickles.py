@@ -380,7 +380,8 @@ def test_classes_that_are_changed_between_calls(monkeypatch):
 
     def scaled(x, *more):
         seen.append(x)
-        return x * Settings.factor * Settings().sign, Settings.cuts["pt"], len(seen)
+        more = getattr(Settings, "more", lambda: 0)()
+        return x * Settings.factor * Settings().sign + more, Settings.cuts["pt"], len(seen)
 
     seen = []
 
@@ -399,8 +400,19 @@ def test_classes_that_are_changed_between_calls(monkeypatch):
     third = pickled()
     Settings.sign = property(lambda self: -1)
     fourth = pickled()
-    results = {first: (10, 20), second: (20, 20), third: (20, 30), fourth: (-20, 30)}
-    for function in first, second, first, third, fourth, third, fourth, first:
+    Settings.more = staticmethod(lambda by=5: by)
+    fifth = pickled()
+    Settings.more = staticmethod((lambda by: lambda: by)(6))
+    sixth = pickled()
+    Settings.more = staticmethod((lambda by: lambda: by)(7))
+    seventh = pickled()
+    del Settings.more  # which a process does not have that no such pickle has come to
+    results = {
+        first: (10, 20), second: (20, 20), third: (20, 30), fourth: (-20, 30), fifth: (-15, 30), sixth: (-14, 30),
+        seventh: (-13, 30),
+    }
+    order = first, second, first, third, fourth, third, fourth, first, fifth, sixth, seventh, sixth, fifth, fourth
+    for function in order:
         assert call(function, 10)[:2] == results[function]
     # What it keeps itself it keeps as long as no class has changed, also where arguments bring the same class.
     seen.clear()

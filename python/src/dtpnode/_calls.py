@@ -86,26 +86,34 @@ class States:
         @functools.wraps(set_class)  # Pickles that this process makes refer to it by its name, as before.
         def watched(cls: Any, state: Any) -> Any:
             now = {name: content(value) for name, value in state[0].items() if not is_own(name)}
-            number, was = of.get(cls, (0, None))
-            if now != was:
+            number, was = of.get(cls, (0, now))
+            if number == 0 or now != was:
                 of[cls] = number, _ = number + 1, now
+            for name in was.keys() - now.keys():  # of attributes that were deleted where the pickle was made
+                with contextlib.suppress(Exception):
+                    delattr(cls, name)
             self._given[cls] = number
             return set_class(cls, state)
 
         setattr(c, SETS_CLASS, watched)
 
 
-def content(value: Any) -> Any:
-    """What tells the value of a class's attribute from others: of a method it is the code."""
+def content(value: Any, deep: int = 3) -> Any:
+    """What tells the value of a class's attribute from others: of a function its code, and what that has beside it, as
+    far as that is no function in a function in a third one."""
     import cloudpickle
 
     if isinstance(value, property):
         value = value.fget
     elif isinstance(value, (classmethod, staticmethod)):
         value = value.__func__
-    if isinstance(value, FunctionType):
-        return value.__code__
+    if isinstance(value, type):
+        return id(value)
     try:
+        if isinstance(value, FunctionType):
+            cells = [cell.cell_contents for cell in value.__closure__ or ()] if deep else []
+            parts = [*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values(), *cells]
+            return value.__code__, [content(part, deep - 1) for part in parts]
         return hash(cloudpickle.dumps(value, 5))
     except Exception:
         return None
