@@ -138,6 +138,44 @@ def test_vectors_as_arrays(client, files):
     assert [list(v) for v in frame.AsNumpy(["v"])["v"]] == [[1.0, 2.0]] * 79
 
 
+PLAIN = "std::vector<TLorentzVector>{{1, 2, 3, double(rdfentry_)}}"
+
+
+@pytest.mark.parametrize("column", [
+    "ROOT::RVec<ROOT::RVecF>{{1.f}, {2.f, 3.f}}",
+    "ROOT::RVec<ROOT::Math::PtEtaPhiMVector>{{1., 2., 3., 4.}}",
+    "std::map<int, float>{{1, 2.f}}",
+    "std::optional<int>(1)",
+    "booked::Map{{{1, 2.f}}}",
+    "std::vector<booked::Map>(1)",
+])
+def test_arrays_of_what_cannot_be_sent(client, column):
+    """They came as empty maps and as any numbers, or ended one process or another."""
+    ROOT.gInterpreter.Declare("""
+        #include <map>
+        #include <optional>
+        #ifndef BOOKED
+        #define BOOKED
+        namespace booked { struct Map { std::map<int, float> of; }; }
+        #endif
+    """)
+    frame = ROOT.RDataFrame(4, executor=client, npartitions=2).Define("q", column).Define("p", PLAIN)
+    for book in (lambda: frame.AsNumpy(["p", "q"]), lambda: frame.AsNumpy(exclude=["p"], lazy=True)):
+        with pytest.raises(ValueError, match=r"AsNumpy of 'q', of the type .*exclude=\['q'\] leaves it out"):
+            book()
+
+
+def test_arrays_of_what_can_be_sent(client):
+    frame = ROOT.RDataFrame(4, executor=client, npartitions=2).Define("p", PLAIN)
+    frame = frame.Define("s", 'std::vector<std::string>{"a", "b"}').Define("r", "ROOT::RVec<signed char>{1, 2}")
+    frame = frame.Define("v", "std::vector<ROOT::RVecF>{{1.f}, {2.f, 3.f}}")
+    found = frame.AsNumpy(["p", "s", "r", "v"])
+    assert [[p.E() for p in some] for some in found["p"]] == [[0.0], [1.0], [2.0], [3.0]]
+    assert [[str(s) for s in some] for some in found["s"]] == [["a", "b"]] * 4
+    assert [list(some) for some in found["r"]] == [[1, 2]] * 4
+    assert [[list(v) for v in some] for some in found["v"]] == [[[1.0], [2.0, 3.0]]] * 4
+
+
 class Exits:
     def __reduce__(self):
         return os._exit, (129,)

@@ -647,23 +647,9 @@ def afresh(mapper: Any) -> bool:
             return True
         if isinstance(operation, Operation.Snapshot) and (writes_rntuple(operation) or writes_variations(operation)):
             return True
-        if isinstance(operation, Operation.AsNumpy) and not all(map(_plain, _taken(node))):
+        if isinstance(operation, Operation.AsNumpy) and not all(_plain(kind) for _, kind in _rdfbooked.taken(node)):
             return True
     return False
-
-
-def _taken(node: Any) -> Iterator[str]:
-    """The types of the columns that an AsNumpy takes."""
-    frame, operation = node.parent.rdf_node, node.operation
-    given = dict(zip(("columns", "exclude"), operation.args)) | operation.kwargs
-    left_out = set(map(str, given.get("exclude") or ()))
-    for column in given.get("columns") or frame.GetColumnNames():
-        if str(column) in left_out:
-            continue
-        try:
-            yield str(frame.GetColumnType(str(column)))
-        except ROOT.std.exception:
-            yield "::"  # The ranges say that there is none.
 
 
 def _plain(kind: str) -> bool:

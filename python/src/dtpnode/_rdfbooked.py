@@ -10,6 +10,7 @@ import os
 import re
 import weakref
 from collections import Counter, deque
+from collections.abc import Iterator
 from typing import Any
 
 import ROOT
@@ -24,6 +25,7 @@ class _Nodes(deque[Any]):
             _hold(node.operation)
             check(node.operation)
             _check_columns(node)
+            _check_arrays(node)
             if node.parent not in self:
                 raise ValueError(
                     f"{node.operation.name} of a result of {node.parent.operation.name} that was computed in an "
@@ -122,6 +124,53 @@ def _check_columns(node: Any) -> None:
         except ROOT.std.exception as e:
             if "is not in a dataset" in str(e):
                 raise ValueError(f"{operation.name} of {column!r}: the dataframe has no such column") from None
+
+
+def taken(node: Any) -> Iterator[tuple[str, str]]:
+    """The columns that an AsNumpy takes, and their types, "::" for those that there are not."""
+    frame, operation = node.parent.rdf_node, node.operation
+    given = dict(zip(("columns", "exclude"), operation.args)) | operation.kwargs
+    left_out = set(map(str, given.get("exclude") or ()))
+    for column in map(str, given.get("columns") or frame.GetColumnNames()):
+        if column not in left_out:
+            try:
+                yield column, str(frame.GetColumnType(column))
+            except ROOT.std.exception:
+                yield column, "::"  # The ranges say that there is none.
+
+
+def _check_arrays(node: Any) -> None:
+    """Refuses columns of types that come from the nodes as something else."""
+    if node.operation.name != "AsNumpy" or node.parent.rdf_node is None:
+        return
+    for column, kind in taken(node):
+        if not _carried(ROOT.TClass.GetClass(kind, True, True)):
+            raise ValueError(
+                f"AsNumpy of {column!r}, of the type {kind}: ROOT has no dictionary by which nodes could send it, and "
+                "would give other values, or crash. Define a column of numbers, or a std::vector of the elements, and "
+                f"take that; exclude=[{column!r}] leaves it out"
+            )
+
+
+def _carried(kind: Any, within: tuple[str, ...] = ()) -> bool:
+    """Whether pickles have the values of a class, which is within others. Without a dictionary ROOT takes collections
+    in memory for vectors, and leaves out, without a word, what it does not know of the members of others."""
+    if not kind or kind.HasDictionary() or str(kind.GetName()) in within:
+        return True
+    within = (*within, str(kind.GetName()))
+    proxy = kind.GetCollectionProxy()
+    if proxy:
+        made, _, of = within[-1].partition("<")
+        if made.endswith("RVec"):  # One of numbers comes as an array of numpy.
+            return not (proxy.GetValueClass() or ROOT.TEnum.GetEnum(of.removesuffix(">")))
+        return made.endswith("vector") and _carried(proxy.GetValueClass(), within)
+    if kind.Property() & ROOT.kIsUnion:
+        return False
+    parts = [base.GetClassPointer() for base in kind.GetListOfBases()]
+    for member in kind.GetListOfDataMembers():
+        if not (member.Property() & ROOT.kIsStatic or member.IsBasic() or member.IsEnum()):
+            parts.append(ROOT.TClass.GetClass(member.GetTypeName(), True, True))
+    return all(part and _carried(part, within) for part in parts)
 
 
 def check_source(args: tuple[Any, ...]) -> None:
