@@ -53,6 +53,20 @@ func TestNamedInterpreters(t *testing.T) {
 	}
 }
 
+// TestLibsAreFoundElsewhere: neither a folder for temporary files that is gone, nor what others have left there, has to
+// do with the modules that an interpreter has.
+func TestLibsAreFoundElsewhere(t *testing.T) {
+	temp := filepath.Dir(writeFile(t, "msgpack.py", nil))
+	python := script(t, "python", "test ! -e msgpack.py")
+	for _, folder := range []string{temp, filepath.Join(temp, "gone")} {
+		t.Setenv("TMPDIR", folder)
+		libs, err := findLibs(t.Context(), exec.Info{Dir: python}, t.TempDir(), func(string) {})
+		if libs != "" || err != nil {
+			t.Errorf("with %s: %q, %v", folder, libs, err)
+		}
+	}
+}
+
 // TestNoInterpreter: a host without Python is no error of it.
 func TestNoInterpreter(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())

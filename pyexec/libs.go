@@ -92,11 +92,16 @@ func placeChild(cache string) (string, error) {
 const missing = `import importlib.util
 print(*[m for m in ("cloudpickle", "msgpack") if importlib.util.find_spec(m) is None])`
 
+// elsewhere is the folder in which interpreters run that are asked for modules, since they look there first: each host has
+// it, and no user has files with names of modules there, as the one who has started the daemon may have, and whoever
+// writes to the folder for temporary files, which may also be gone by now.
+const elsewhere = "/"
+
 // findLibs returns the folder of the libraries that the child needs, installed there the first time; it is empty if the
 // interpreter has them.
 func findLibs(ctx context.Context, info exec.Info, cache string, tell func(string)) (string, error) {
 	probe := osexec.CommandContext(ctx, info.Dir, "-c", missing)
-	probe.Dir = os.TempDir() // not that of a user who has files of these names
+	probe.Dir = elsewhere
 	out, err := outputOf(probe)
 	if err != nil {
 		return "", fmt.Errorf("could not ask the Python at %s for its modules: %s", info.Dir, saidIn(err, missing))

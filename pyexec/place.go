@@ -216,7 +216,7 @@ func (r *Runtime) libsFor(ctx context.Context, exe string) (string, error) {
 	short, cancel := context.WithTimeout(ctx, lookLimit)
 	defer cancel()
 	probe := osexec.CommandContext(short, exe, "-I", "-c", missing)
-	probe.Dir, probe.Env = os.TempDir(), ownEnviron()
+	probe.Dir, probe.Env = elsewhere, ownEnviron()
 	out, err := outputOf(probe)
 	switch {
 	case err != nil && short.Err() != nil && ctx.Err() == nil:
@@ -239,7 +239,7 @@ func (r *Runtime) libsFor(ctx context.Context, exe string) (string, error) {
 		return "", err
 	}
 	cmd := osexec.CommandContext(ctx, r.info.Dir, "-c", copyLibs, temp)
-	cmd.Dir = os.TempDir()
+	cmd.Dir = elsewhere
 	if out, err := runAll(cmd); err != nil {
 		return "", errors.Join(fmt.Errorf("could not copy cloudpickle and msgpack from the Python at %s: %s", r.info.Dir,
 			strings.Join(tailOf(out), "; ")), os.RemoveAll(temp))
