@@ -667,6 +667,15 @@ def test_output_is_closed(client):
     assert "after close\n" in "".join(told) and "after divert\n" in "".join(told)
 
 
+def test_working_folder_that_is_gone(client, tmp_path, monkeypatch):
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    with client.executor() as pool:
+        assert pool.submit(abs, -1).result() == 1
+
+
 def test_state_of_functions(client):
     """Each call has its function as it was sent."""
     class Counter:

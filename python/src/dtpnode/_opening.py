@@ -126,7 +126,7 @@ def _opened(
         status = control.call("POST", "/v1/jobs", {
             "kind": "Python", "title": title, "part": "", "files": None,
             "spec": {"code": f.name, "name": title, "values": values, **along.spec(stack)},
-            "n": -1, "dir": os.getcwd(), "open": True,
+            "n": -1, "dir": _folder(), "open": True,
             "version": python_version(), "abandon_seconds": ABANDONED, "needs": along.needs(),
             "stall_seconds": NO_LIMIT if stall is None else stall,
         })
@@ -139,6 +139,14 @@ def _opened(
         control.call("POST", f"/v1/jobs/{status['id']}/cancel", {})
         raise
     return str(status["id"])
+
+
+def _folder() -> str:
+    """The working folder. Calls look for nothing there, so that it does not matter if somebody has removed it."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return "/"
 
 
 def _prepared(control: Control, status: dict[str, Any]) -> dict[str, Any]:
