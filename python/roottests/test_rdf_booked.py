@@ -110,6 +110,23 @@ def test_results_are_unpickled_by_the_thread_that_asks():
     assert total.opened().result.mergeables == [here] and total.opened().apart == {3: []}
 
 
+@pytest.mark.parametrize(("weights", "beyond"), [(True, False), (False, True), (False, False)])
+def test_settings_of_all_histograms(client, files, weights, beyond):
+    """They are those of the program."""
+    ROOT.TH1.SetDefaultSumw2(weights)
+    ROOT.TH1.StatOverflows(beyond)
+    try:
+        ours, theirs = (
+            ROOT.RDataFrame("t", files, **options).Histo1D(("h", "", 10, 0.0, 50.0), "x").GetValue()
+            for options in ({"executor": client, "npartitions": 2}, {})
+        )
+    finally:
+        ROOT.TH1.SetDefaultSumw2(False)
+        ROOT.TH1.StatOverflows(False)
+    assert ours.GetMean() == theirs.GetMean() == (99.5 if beyond else 24.5)
+    assert ours.GetSumw2N() == theirs.GetSumw2N() == 12 * weights
+
+
 def test_entry_lists(client, files):
     """Ranges would know nothing of them."""
     chain = ROOT.TChain("t")

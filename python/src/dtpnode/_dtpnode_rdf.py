@@ -104,7 +104,7 @@ class Run:
     mapper is ROOT's function for a range, pickled; execution is its number in the session, and living are those that
     have not ended. headers, libraries and files are names in the working folder. outputs are, by the folders in the
     working folder into which Snapshots write, the folders that the client makes of them. afresh has the graph built for
-    each range, and not cloned.
+    each range, and not cloned. histograms is what the client's program has set for these.
     """
 
     def __init__(
@@ -115,12 +115,14 @@ class Run:
         files: tuple[str, ...],
         outputs: dict[str, str],
         afresh: bool,
+        histograms: tuple[bool, bool] = (False, False),
     ) -> None:
         self.__qualname__ = "RDataFrame"  # by which a call is shown
         self.mapper = mapper
         self.execution, self.living = 0, ()  # type: tuple[int, tuple[int, ...]]
         self.headers, self.libraries, self.files = headers, libraries, files
         self.outputs, self.afresh = outputs, afresh
+        self.histograms = histograms
 
     def __call__(self, piece: Piece) -> Done:
         try:
@@ -139,6 +141,8 @@ class Run:
         stand(self, piece)
         prepare(os.getcwd(), self.headers, self.libraries)
         know_empty()
+        ROOT.TH1.SetDefaultSumw2(self.histograms[0])
+        ROOT.TH1.StatOverflows(self.histograms[1])
         with self._folders():
             result = mapper(some)
             parts = list(self._parts(result))
@@ -246,6 +250,16 @@ def prepare(folder: str, headers: tuple[str, ...], libraries: tuple[str, ...]) -
             if name not in _prepared:
                 load([os.path.join(folder, name)])
                 _prepared.add(name)
+
+
+def histograms() -> tuple[bool, bool]:
+    """What this program has set for all histograms: whether they have sums of squares of weights from their beginning,
+    and whether their statistics have what is beyond their limits, which only a histogram tells."""
+    import ROOT
+
+    beyond = ROOT.TH1D()
+    beyond.Fill(2.0)
+    return bool(ROOT.TH1.GetDefaultSumw2()), bool(beyond.GetMean())
 
 
 @functools.cache

@@ -405,7 +405,8 @@ class Backend(Base.BaseBackend):  # type: ignore[misc]
         with snapshots.elsewhere():
             pickled = _pickles.by_value(mapper, but)
         headers, libraries = (tuple(sorted(map(os.path.basename, s))) for s in (self.headers, self.shared_libraries))
-        return task.Run(pickled, headers, libraries, tuple(sorted(self.sent())), snapshots.folders, afresh(mapper))
+        sent = tuple(sorted(self.sent()))
+        return task.Run(pickled, headers, libraries, sent, snapshots.folders, afresh(mapper), task.histograms())
 
     def _first(self, mapper: Any, ranges: list[Any], but: frozenset[str]) -> bytes | None:
         """What a session that begins with a graph compiles where it forks processes. None if code of the user's had to
