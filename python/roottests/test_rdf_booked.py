@@ -127,6 +127,10 @@ def test_settings_of_all_histograms(client, files, weights, beyond):
     assert ours.GetSumw2N() == theirs.GetSumw2N() == 12 * weights
 
 
+def test_files_in_a_tuple(client, files):
+    assert ROOT.RDataFrame("t", tuple(files), ("x",), executor=client, npartitions=1).Count().GetValue() == 200
+
+
 def test_entry_lists(client, files):
     """Ranges would know nothing of them."""
     chain = ROOT.TChain("t")

@@ -269,6 +269,7 @@ class Backend(Base.BaseBackend):  # type: ignore[misc]
 
     def make_dataframe(self, *args: Any, **kwargs: Any) -> Any:
         """A dataframe on the same pool. ROOT calls it, too, for what a Snapshot returns."""
+        args = tuple(list(arg) if isinstance(arg, tuple) else arg for arg in args)  # ROOT looks for lists of files alone.
         _rdfbooked.check_source(args)
         backend = Backend(self.client, self.options)
         head = HeadNode.get_headnode(backend, kwargs.pop("npartitions", None), *args)
