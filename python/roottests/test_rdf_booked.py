@@ -127,6 +127,16 @@ def test_settings_of_all_histograms(client, files, weights, beyond):
     assert ours.GetSumw2N() == theirs.GetSumw2N() == 12 * weights
 
 
+def test_trees_in_a_folder_of_their_file(client, tmp_path):
+    """Names of theirs that begin with a slash lead to no sample on the nodes."""
+    name = f"{tmp_path}/folders.root"
+    ROOT.RDataFrame(10).Define("x", "double(rdfentry_)").Snapshot("inner/t", name, ["x"])
+    file = ROOT.TFile.Open(name)
+    for source in (file.Get("inner/t"),), ("t", file.Get("inner")), ("/inner/t", name):
+        frame = ROOT.RDataFrame(*source, executor=client, npartitions=1)
+        assert frame.DefinePerSample("of", "rdfsampleinfo_.Contains(\"folders\")").Filter("of").Sum("x").GetValue() == 45
+
+
 def test_files_in_a_tuple(client, files):
     assert ROOT.RDataFrame("t", tuple(files), ("x",), executor=client, npartitions=1).Count().GetValue() == 200
 

@@ -198,6 +198,8 @@ def hold_source(head: Any) -> None:
     that, which may be gone before the graph runs, and of an RNTuple's files the list that its user has."""
     if isinstance(head, HeadNode.RDatasetSpecHeadNode) and head.friendinfo is not None:
         head.friendinfo = copy.deepcopy(head.friendinfo)
+    if isinstance(head, HeadNode.TreeHeadNode):  # Of a tree in a folder of its file they begin with a slash.
+        head.subtreenames = [name.lstrip("/") for name in head.subtreenames]
     if isinstance(head, HeadNode.RNTupleHeadNode):
         head.inputfiles = [str(file) for file in head.inputfiles]
 
