@@ -355,6 +355,13 @@ def test_words_for_items(client):
     assert out == {"sum": 1.5} and isinstance(problem, ZeroDivisionError)
 
 
+@pytest.mark.parametrize(("first", "last", "words"), [
+    (-1, -1, "a.root, Events"), (0, 0, "a.root, Events without entries"), (5, 2000, "a.root, Events entries 5 to 1,999"),
+])
+def test_words_for_chunks(first, last, words):
+    assert _chunks.shown(("A", "a.root", "Events", first, last)) == words
+
+
 def interrupt(when):
     """Has this thread be interrupted when something is so."""
     def look():

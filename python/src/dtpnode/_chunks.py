@@ -220,6 +220,8 @@ def shown(place: Place) -> str:
     _, file, tree, first, last = place
     if first < 0:
         return f"{file}, {tree}" if tree else file
+    if first == last:  # coffea has one chunk of a tree without entries.
+        return f"{file}, {tree} without entries"
     return f"{file}, {tree} entries {first:,} to {last - 1:,}"
 
 
