@@ -46,12 +46,12 @@ demo: build
 # take only what all others leave, in both halves.
 test:
 	$(GO) vet ./...
-	$(MAKE) -j2 -Oline test-cores test-halves
+	$(MAKE) -j4 -Oline test-cores test-halves
 	$(MAKE) test-chaos
 
 test-halves:
-	$(MAKE) -j1 test-e2e
-	$(MAKE) -j3 test-rootexec test-rest test-python
+	$(MAKE) test-e2e
+	$(MAKE) test-rootexec test-rest test-python
 
 # ROOT's compiler goes through much memory, of which large pages make it up to twice as fast where memory is slow. What
 # is measured has what its users have.
