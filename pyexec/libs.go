@@ -92,8 +92,8 @@ func placeChild(cache string) (string, error) {
 const missing = `import importlib.util
 print(*[m for m in ("cloudpickle", "msgpack") if importlib.util.find_spec(m) is None])`
 
-// elsewhere is the folder in which interpreters run that are asked for modules, since they look there first: each host has
-// it, and no user has files with names of modules there, as the one who has started the daemon may have, and whoever
+// elsewhere is the folder in which interpreters run that are asked for modules, since they look there first. Each host
+// has it, and nobody has files there with names of modules, as the one who has started the daemon may have, and whoever
 // writes to the folder for temporary files, which may also be gone by now.
 const elsewhere = "/"
 
