@@ -80,8 +80,6 @@ test-rest:
 test-python:
 	nice -n 5 $(GO) test -race -timeout 90m -parallel 5 -p 2 $(LATE)
 
-# What it takes from chance has more seeds there, of which those of every day are the first.
-test-all: export DTPNODE_SEEDS ?= 100
 test-all: test-cores
 	DTPNODE_LONG=1 $(MAKE) test-e2e
 	DTPNODE_LONG=1 $(MAKE) test-rootexec test-rest
